@@ -14,3 +14,4 @@ class MarketConfig(Section):
     minute_days: Count = 30
     quarter_days: Count = 90  # 5m and 15m
     hour_days: Count = 0  # 1h and longer
+    cache_mb: NotNegative = 32.0  # of tickers, and as much of order books, on the disk; 0: in memory alone

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from pumpwatch.api.desk import Desk
 from pumpwatch.api.route import JSON, Answer, Call, Problem, Route
 from pumpwatch.api.trades import Time, asked_range
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.market.answers import Found
+from pumpwatch.market.answers import Found, Stats
 from pumpwatch.market.intervals import interval_ns
-from pumpwatch.market.market_file import FILE_NAME
+from pumpwatch.market.minute_verdicts import evidence
+from pumpwatch.market.opened import opened_store
 from pumpwatch.market.service import MarketService
-from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.market.statistics import DAY_NS
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.recent import Held, extract
@@ -82,7 +84,7 @@ class HeldTrades:
 
 
 def candles(call: Call) -> Answer:
-    """Answer with candles by symbol and time."""
+    """Answer with candles by symbol and time, and with the times that no candle covers though trades of them may be missing."""
     query = call.query
     from_ns, to_ns = asked_range(query.from_, query.to, call.desk.clock.now_ns())
 
@@ -93,7 +95,9 @@ def candles(call: Call) -> Answer:
             raise Problem(400, f"up to {wanted:,} candles in this time, more than {MOST:,}: ask for less, or a longer interval")
         coins, exchange, market = _chosen(query)
         found = service.get_candles(coins, query.interval, from_ns, to_ns, exchange=exchange, market=market, limit=query.limit)
-        return msgspec.json.encode({"candles": found.records(), "problems": found.problems})
+        return msgspec.json.encode({"candles": found.records(), "problems": found.problems, "not_covered": [
+            {"exchange": exchange, "market_type": market_type, "symbol": symbol, "from_ns": begin, "to_ns": end}
+            for (exchange, market_type, symbol), begin, end in found.not_covered]})
 
     return Answer(_from_store(call, from_ns, read), JSON)
 
@@ -108,7 +112,7 @@ def stats(call: Call) -> Answer:
 
 
 def ticker(call: Call) -> Answer:
-    """Answer with the venues' tickers."""
+    """Answer with tickers, of own trades where a symbol has recent ones."""
     coins, exchange, market = _chosen(call.query)
     return Answer(_rows(_told(lambda: _service(call).get_ticker(coins, exchange=exchange, market=market))), JSON)
 
@@ -142,18 +146,30 @@ def _told(read: Callable[[], T]) -> T:
         raise Problem(503, str(error)) from error
 
 
-def _from_store(call: Call, from_ns: int, read: Callable[[MarketService], bytes]) -> bytes:
-    desk, now_ns = call.desk, call.desk.clock.now_ns()
-    held = desk.recent.held(from_ns, now_ns + AHEAD_NS)  # on the hub: it is quick there, and memory does not change meanwhile
-    trades = HeldTrades(desk.catalogue, held, desk.recent.covers_from_ns)
-    return _told(lambda: desk.offload(_read, trades, Path(desk.config.store.dir) / FILE_NAME, desk.clock, read))
-
-
-def _read(trades: HeldTrades, file: Path, clock: Clock, read: Callable[[MarketService], bytes]) -> bytes:
-    """Read with a store that is opened for this answer, in this thread."""
-    store = SqliteCandleStore(file, read_only=True) if file.exists() else None
+def days(desk: Desk, ids: Sequence[int]) -> dict[int, Stats]:
+    """Return the last 24 hours of instruments, of those that are known; none while the store cannot be read."""
     try:
-        return read(MarketService(trades, store, None, clock))
+        return _beside(desk, desk.clock.now_ns() - DAY_NS, lambda service: service.days(ids))
+    except PumpWatchError:
+        return {}
+
+
+def _from_store(call: Call, from_ns: int, read: Callable[[MarketService], bytes]) -> bytes:
+    return _told(lambda: _beside(call.desk, from_ns, read))
+
+
+def _beside(desk: Desk, from_ns: int, read: Callable[[MarketService], T]) -> T:
+    """Read in a native thread, from the store and from the trades in memory since a time."""
+    held = desk.recent.held(from_ns, desk.clock.now_ns() + AHEAD_NS)  # on the hub: quick, and memory does not change meanwhile
+    trades = HeldTrades(desk.catalogue, held, desk.recent.covers_from_ns)
+    return desk.offload(_read, trades, Path(desk.config.store.dir), desk.clock, read)
+
+
+def _read(trades: HeldTrades, folder: Path, clock: Clock, read: Callable[[MarketService], T]) -> T:
+    """Read with a store that is opened for this answer, in this thread."""
+    store, problem = opened_store(folder)
+    try:
+        return read(MarketService(trades, store, None, clock, records=partial(evidence, folder), store_problem=problem))
     finally:
         if store is not None:
             store.close()
@@ -163,13 +179,16 @@ def _rows(found: Sequence[Found[Any]]) -> bytes:
     return msgspec.json.encode([
         {"exchange": one.exchange, "market_type": one.market_type, "symbol": one.symbol,
          "value": None if one.value is None else asdict(one.value), "source": one.source, "age_s": round(one.age_s, 3),
-         "problem": one.problem} for one in found])
+         "problem": one.problem,
+         **({"day_source": one.day_source, "day_age_s": round(one.day_age_s, 3)} if one.day_source else {})}
+        for one in found])
 
 
 ROUTES = (
     Route("/api/candles", candles, f"Candles of coins, at most {MOST:,} at once", None, CandlesQuery, media=(JSON,),
           errors=(404, 503)),
-    Route("/api/ticker", ticker, "The venues' tickers of coins", None, CoinsQuery, media=(JSON,), errors=(404, 503)),
+    Route("/api/ticker", ticker, "Tickers of coins, by own trades or the venues", None, CoinsQuery, media=(JSON,),
+          errors=(404, 503)),
     Route("/api/orderbook", orderbook, "The order books of coins", None, BookQuery, media=(JSON,), errors=(404, 503)),
     Route("/api/stats", stats, "The figures of coins in the last 24 hours", None, CoinsQuery, media=(JSON,), errors=(404, 503)),
 )

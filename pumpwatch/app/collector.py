@@ -337,6 +337,7 @@ class Collector:
 
     def _durable(self, batch_id: int, batch: TradeBatch) -> None:
         self.recent.add(batch)
+        self.serving.note_trades(batch)
         self.rollout.durable(batch_id)
         for drain in self.drains.values():
             drain.offer(batch_id, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from gevent.threadpool import ThreadPool
@@ -9,7 +10,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.api.access import access_of
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.listing_rows import ListingRows
-from pumpwatch.api.market import HeldTrades
+from pumpwatch.api.market import HeldTrades, days
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
@@ -17,8 +18,10 @@ from pumpwatch.app.page_events import PageEvents
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.status import Status
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.market.service import MarketService
+from pumpwatch.market.disk_cache import CacheInThread, DiskCache, disk_caches
+from pumpwatch.market.service import DiskTiers, MarketService
 from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
+from pumpwatch.model import TradeBatch
 from pumpwatch.ops.metrics import Metrics
 from pumpwatch.venue import HttpRequest
 
@@ -59,7 +62,23 @@ class Serving:
         def found(venue: str) -> VenueAccess | None:  # venues are not there yet when the API is made
             return next((access(feeds) for feeds in collector.venues if feeds.venue.name == venue), None)
 
-        return MarketService(HeldTrades(collector.catalogue, (), 0), None, VenueAsker(found, collector.clock), collector.clock)
+        return MarketService(HeldTrades(collector.catalogue, (), 0), None, VenueAsker(found, collector.clock), collector.clock,
+                             self._disk_tiers(), day=lambda ids: days(self.desk, ids))
+
+    def _disk_tiers(self) -> DiskTiers:
+        """Return the caches on the disk, which the commands share; a disk that hangs holds up their own thread alone."""
+        most_bytes, thread = int(self._collector.config.market.cache_mb * 1e6), ThreadPool(1)
+        if not most_bytes or access_of(self._collector.config) is None:
+            return DiskTiers()
+        folder, clock = self._collector.folder, self._collector.clock
+        made = [CacheInThread(partial(DiskCache, path, most_bytes, ttl_s, clock, kind), thread)
+                for path, ttl_s, kind in disk_caches(folder)]
+        return DiskTiers(*made)
+
+    def note_trades(self, batch: TradeBatch) -> None:
+        """Have answers about prices take trades into account that are durable."""
+        if self.service is not None and self.desk.market is not None:
+            self.desk.market.note_trades(batch)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""

@@ -55,7 +55,8 @@ def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exc
 
     TIME is ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. Candles come from the store of
     market data, and from stored trades where it does not have them yet. With --ask minutes before the first known one come from
-    the venue. Volumes are in base units. Exit code 69 if a part could not be read.
+    the venue. Times that no candle covers, though trades may be missing, are named on stderr. Volumes are in base units.
+    Exit code 69 if a part could not be read.
 
     \b
     Example: pumpwatch candles SOMI --interval 5m --from -2h
@@ -81,7 +82,9 @@ def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exc
 
 
 def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
-    say(*answer.problems, f"{len(answer.rows):,} candles of {_of(coins)}")
+    from pumpwatch.commands.market_tables import not_covered_lines
+
+    say(*answer.problems, *not_covered_lines(answer), f"{len(answer.rows):,} candles of {_of(coins)}")
     return EXIT_UNAVAILABLE if answer.problems else EXIT_OK
 
 
@@ -94,7 +97,9 @@ def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
 def ticker(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
     """Show the last price of coins, and their last 24 hours.
 
-    A ticker is kept for 5 minutes; the table says how old it is. Exit code 69 if a venue gave none.
+    The price is that of the last recorded trade where one is at most 5 minutes old, else the venue's. The 24 hours are those of
+    complete candles, else the venue's, which are kept for 5 minutes; `24 h` says which, and `age` how old the price is. Exit
+    code 69 if a venue gave none.
 
     \b
     Example: pumpwatch ticker SOMI
@@ -145,8 +150,8 @@ def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: b
     """Show figures of the last 24 hours, from what is stored.
 
     The time is exact, not a calendar day: the minutes at both ends count by their trades. Where nothing is stored of the whole
-    time, `since` says when the first figure is from. A symbol without a trade is named on stderr. Exit code 69 if a part could
-    not be read.
+    time, `since` says when the first figure is from. A symbol without a trade is named on stderr; --json has a line of it, whose
+    figures are null. Exit code 69 if a part could not be read.
 
     \b
     Example: pumpwatch stats SOMI
@@ -165,7 +170,7 @@ def _show(found: Sequence[Found[Any]], as_json: bool, record: Callable[[Found[An
     from pumpwatch.market.service import NOT_TRADED
 
     if as_json:
-        print_json(record(one) for one in found if one.problem != NOT_TRADED)
+        print_json(record(one) for one in found)
     elif any(one.value is not None for one in found):
         print_table(columns, [row(one) for one in found if one.value is not None], title)
     problems = [one for one in found if one.problem]
@@ -196,7 +201,7 @@ def store(checks: bool, as_json: bool, config: Config) -> int:
     from pathlib import Path
 
     from pumpwatch.commands.market_tables import FLAWS, flaw_rows, report_lines
-    from pumpwatch.market.market_file import FILE_NAME
+    from pumpwatch.market.market_file import FILE_NAME, READER_HINT
     from pumpwatch.market.sqlite_store import SqliteCandleStore
     from pumpwatch.market.upkeep import CandleUpkeep
 
@@ -215,5 +220,5 @@ def store(checks: bool, as_json: bool, config: Config) -> int:
         if flaws:
             print_table(FLAWS, [tuple(row.values()) for row in flaw_rows(flaws[:SHOWN])], f"{len(flaws):,} findings")
     if checks:
-        say(f"findings: {len(flaws):,}")
+        say(f"findings: {len(flaws):,}", *([READER_HINT] if any(flaw.kind == "file" for flaw in flaws) else []))
     return EXIT_FOUND if flaws else EXIT_OK

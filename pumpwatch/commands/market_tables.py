@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,6 +22,7 @@ from pumpwatch.market.interfaces import Flaw
 from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
 
+NOT_COVERED_LINES = 5
 KEYS = ("exchange", "market_type", "symbol", "interval", "timestamp", "open", "high", "low", "close", "volume", "quote_volume",
         "taker_buy_volume", "trades", "complete", "origin")
 CANDLES = (Column("time"), Column("venue"), Column("symbol", rank=3, wraps=True), Column("open", right=True),
@@ -29,8 +30,8 @@ CANDLES = (Column("time"), Column("venue"), Column("symbol", rank=3, wraps=True)
            Column("trades", right=True, rank=2), Column("origin", rank=4), Column("note", optional=True, rank=5))
 TICKERS = (Column("venue"), Column("symbol", rank=2), Column("price", right=True), Column("change", right=True),
            Column("high", right=True), Column("low", right=True), Column("volume", right=True),
-           Column("quote volume", right=True, rank=4), Column("trades", right=True, rank=3), Column("from"),
-           Column("age", right=True, rank=1))
+           Column("quote volume", right=True, rank=5), Column("trades", right=True, rank=4), Column("from"),
+           Column("age", right=True, rank=1), Column("24 h", rank=3))
 BOOKS = (Column("venue"), Column("symbol", rank=3), Column("bid", right=True), Column("ask", right=True),
          Column("spread", right=True), Column("bids, USDT", "bids", right=True, rank=1),
          Column("asks, USDT", "asks", right=True, rank=1), Column("from"), Column("age", right=True, rank=2))
@@ -77,6 +78,19 @@ def candle_rows(answer: CandleAnswer) -> list[Row]:
     return found
 
 
+def not_covered_lines(answer: CandleAnswer) -> list[str]:
+    """Return a line for each time that no candle covers, with its symbols, the newest first."""
+    symbols: dict[tuple[int, int], list[str]] = {}
+    for (exchange, market_type, symbol), from_ns, to_ns in answer.not_covered:
+        symbols.setdefault((from_ns, to_ns), []).append(f"{exchange}.{market_type} {symbol}")
+    lines = []
+    for (from_ns, to_ns), names in sorted(symbols.items(), reverse=True)[:NOT_COVERED_LINES]:
+        moments = " to ".join(str(time_cell(at, with_day=True, digits=0).full) for at in (from_ns, to_ns))
+        lines.append(f"not covered: {moments}: {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else ""))
+    left = len(symbols) - len(lines)
+    return [*lines, f"not covered: {left:,} earlier times"] if left > 0 else lines
+
+
 def candle_plot(answer: CandleAnswer, width: int) -> list[str]:
     """Return a plot of the closing prices of each series, the seconds before the last candle below it."""
     lines: list[str] = []
@@ -114,8 +128,9 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
 def ticker_record(found: Found[Ticker]) -> dict[str, Any]:
     """Return a ticker as an object with stable keys; figures that are not known are null."""
     value = found.value
-    figures = {"price": None} if value is None else _known({**asdict(value), "change": value.change})
-    return {**_about(found), **figures, **_end(found)}
+    names = [*(name.name for name in fields(Ticker)), "change"]
+    figures = dict.fromkeys(names) if value is None else _known({**asdict(value), "change": value.change})
+    return {**_about(found), **figures, **_end(found), "day_source": found.day_source, "day_age_s": round(found.day_age_s, 3)}
 
 
 def ticker_row(found: Found[Ticker]) -> Row:
@@ -123,7 +138,7 @@ def ticker_row(found: Found[Ticker]) -> Row:
     value = _value(found)
     return (venue_cell(found.exchange, found.market_type), found.symbol, _short(value.price), _percent(value.change),
             _short(value.high), _short(value.low), _amount(value.volume), _amount(value.quote_volume), _count(value.trades),
-            found.source, lasted(int(found.age_s * NS_PER_S)))
+            found.source, lasted(int(found.age_s * NS_PER_S)), found.day_source)
 
 
 def book_record(found: Found[OrderBook]) -> dict[str, Any]:
@@ -156,7 +171,8 @@ def _spread(book: OrderBook) -> float:
 def stats_record(found: Found[Stats]) -> dict[str, Any]:
     """Return the figures as an object with stable keys; those that are not known are null."""
     value = found.value
-    figures = {"close": None} if value is None else _known({**asdict(value), "change": value.change})
+    names = [*(name.name for name in fields(Stats)), "change"]
+    figures = dict.fromkeys(names) if value is None else _known({**asdict(value), "change": value.change})
     return {**_about(found), **figures, **_end(found)}
 
 

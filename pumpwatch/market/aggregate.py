@@ -94,20 +94,22 @@ def _alike(one: CandleColumns, other: CandleColumns) -> NDArray[np.bool_]:
 def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColumns, over_ns: int, *,
                   was_over_ns: int | None = None, marks: dict[str, str] | None = None,
                   removed: Sequence[tuple[Series, int]] = (), lost: Lost = (),
-                  kept_from_ns: Mapping[str, int] | None = None) -> None:
+                  kept_from_ns: Mapping[str, int] | None = None, again: Sequence[tuple[Series, int]] = ()) -> None:
     """Store minutes, and make again the longer candles that hold a changed one.
 
     All of it and the marks are one transaction: after a kill everything is there, or nothing. Longer candles that ended between
     `was_over_ns`, the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are
     complete now. `lost` names places in `series`; what is lost must be named each time. kept_from_ns: for each interval
-    the time before which candles are removed; those that would be made of such are left as they are. Raises StorageError.
+    the time before which candles are removed; those that would be made of such are left as they are. again: series and minutes
+    (ns) whose longer candles are made again though no minute changes. Raises StorageError.
     """
     places: dict[Series, int] = {one: place for place, one in enumerate(series)}
-    for one in [*(one for one, _ in removed), *(store.series() if was_over_ns is not None else ())]:
+    for one in [*(one for one, _ in (*removed, *again)), *(store.series() if was_over_ns is not None else ())]:
         places.setdefault(one, len(places))
     everyone = list(places)
-    changed = (np.concatenate([rows.series.astype(np.int64), [places[one] for one, _ in removed]]).astype(np.int64),
-               np.concatenate([rows.timestamp, [at for _, at in removed]]).astype(np.int64))
+    named = [*removed, *again]
+    changed = (np.concatenate([rows.series.astype(np.int64), [places[one] for one, _ in named]]).astype(np.int64),
+               np.concatenate([rows.timestamp, [at for _, at in named]]).astype(np.int64))
     with store.transaction():
         store.write(MINUTE, series, rows, marks, removed)
         for shorter, interval in pairwise(_LEVELS):
@@ -138,29 +140,36 @@ def _ended(count: int, interval: str, was_over_ns: int, over_ns: int) -> set[tup
 def _again(store: CandleStore, series: Sequence[Series], shorter: str, interval: str, touched: set[tuple[int, int]], over_ns: int,
            lost: Lost) -> tuple[CandleColumns, list[tuple[Series, int]]]:
     """Return the touched candles as they are now, and those of which nothing is left."""
-    length, by_start = INTERVALS_NS[interval], dict[int, list[int]]()
-    for place, start in sorted(touched):
-        by_start.setdefault(start, []).append(place)
     parts = []
-    for places, start, end in _runs(by_start, length, INTERVALS_NS[shorter]):
+    for start, end, places in _together(touched, INTERVALS_NS[interval], INTERVALS_NS[shorter]):
         found = store.read_many([series[place] for place in places], shorter, start, end)
         if len(found):
             found.series[:] = np.array(places, np.int32)[found.series]
             parts.append(aggregate(found, interval, over_ns, lost))
     made = CandleColumns.concat(parts)
-    left = set(zip(made.series.tolist(), made.timestamp.tolist(), strict=True))
-    return made, [(series[place], start) for place, start in touched - left]
+    keys = list(zip(made.series.tolist(), made.timestamp.tolist(), strict=True))
+    made = made.take(np.array([key in touched for key in keys], np.bool_))
+    return made, [(series[place], start) for place, start in touched.difference(keys)]
 
 
-def _runs(by_start: Mapping[int, list[int]], length: int, part: int) -> Iterator[tuple[list[int], int, int]]:
-    """Yield places and a time [start, end): candles that follow each other and have the same places are read at once."""
-    run: tuple[list[int], int, int] | None = None
-    for start, places in sorted(by_start.items()):
-        if run and run[0] == places and run[2] == start and len(places) * (start + length - run[1]) // part <= MOST_READ:
-            run = places, run[1], start + length
+def _together(touched: set[tuple[int, int]], length: int, part: int) -> Iterator[tuple[int, int, list[int]]]:
+    """Yield times [start, end) and places that hold all touched candles: following ones together, if most places are the same.
+
+    One question of a store is then about a longer time, and about MOST_READ candles of the length `part` at most.
+    """
+    by_start = dict[int, set[int]]()
+    for place, start in touched:
+        by_start.setdefault(start, set()).add(place)
+    begin = end = 0
+    places = set[int]()
+    for start in sorted(by_start):
+        both = places | by_start[start]
+        few = len(both) * (start + length - begin) // part <= MOST_READ
+        if places and start == end and few and 2 * len(places & by_start[start]) >= len(both):
+            end, places = start + length, both
             continue
-        if run:
-            yield run
-        run = places, start, start + length
-    if run:
-        yield run
+        if places:
+            yield begin, end, sorted(places)
+        begin, end, places = start, start + length, by_start[start]
+    if places:
+        yield begin, end, sorted(places)

@@ -22,9 +22,10 @@ FIGURES = ("timestamp", "open", "high", "low", "close", "volume", "quote_volume"
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """The answer about one symbol. source: memory, cache, disk, store, or venue; age_s: how old it is.
+    """The answer about one symbol. source: memory, journal, cache, disk, store, or venue; age_s: how old it is.
 
-    Without a value `problem` says the reason, for a person.
+    Without a value `problem` says the reason, for a person. day_source: of a ticker alone, the source of its 24 hours: `candles`
+    or `venue`, empty where these are not known; day_age_s: how old they are.
     """
 
     exchange: str
@@ -34,16 +35,23 @@ class Found(Generic[T]):
     source: str = ""
     age_s: float = 0.0
     problem: str = ""
+    day_source: str = ""
+    day_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class CandleAnswer:
-    """Candles of several series by series and time: `rows.series` are places in `series`. problems: what could not be read."""
+    """Candles of several series by series and time: `rows.series` are places in `series`. problems: what could not be read.
+
+    not_covered: the times [from_ns, to_ns) of a series without a candle in which trades may be missing: not recorded, lost, or
+    not kept any more, and not asked from the venue.
+    """
 
     interval: str
     series: list[Series]
     rows: CandleColumns
     problems: list[str] = field(default_factory=list)
+    not_covered: list[tuple[Series, int, int]] = field(default_factory=list)
 
     def records(self) -> list[dict[str, Any]]:
         """Return a row for each candle, with stable keys; figures that are not known are None."""
@@ -94,7 +102,8 @@ class Stats:
     """The figures of one symbol in [from_ns, to_ns): exactly this time, not a calendar day. nan and -1: not known.
 
     first_ns: the time of the first figure; a later one than from_ns where nothing older is known or was traded. exact: the two
-    minutes at the ends are counted by their trades alone. complete: no minute says that trades of it may be missing.
+    minutes at the ends are counted by their trades alone; else the first one counts as a whole. complete: nothing says that
+    trades may be missing; the last two minutes cannot be judged yet, and do not count against it.
     """
 
     from_ns: int

@@ -6,6 +6,7 @@ Without a store, or while nothing fills it, all candles come from the trades tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pumpwatch.market.candle_builder import candles_of
 from pumpwatch.market.candle_columns import CandleColumns, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS, interval_ns
+from pumpwatch.market.known_minutes import KnownMinutes, Records, outside
 from pumpwatch.market.longer_candles import longer
 from pumpwatch.market.trade_source import TradeSource
 from pumpwatch.market.venue_asker import VenueAsker
@@ -27,10 +29,16 @@ MOST_BUILT_NS = 2 * 86_400 * NS_PER_S  # so much time of a question is made from
 
 
 class CandleReader:
-    """Reads candles of instruments, by their ids in the catalogue of `trades`. Blocks while it reads."""
+    """Reads candles of instruments, by their ids in the catalogue of `trades`. Blocks while it reads.
 
-    def __init__(self, trades: TradeSource, store: CandleStore | None, clock: Clock, asker: VenueAsker | None = None) -> None:
+    records: reads what a collector says about gaps and watched symbols; without it no candle of trades is complete.
+    """
+
+    def __init__(self, trades: TradeSource, store: CandleStore | None, clock: Clock, asker: VenueAsker | None = None,
+                 records: Records | None = None, store_problem: str = "") -> None:
+        self.store_problem = store_problem  # why a store that is there is not read; answers have it among their problems
         self.trades, self.store, self._clock, self._asker = trades, store, clock, asker
+        self.known = KnownMinutes(records, store, clock)
 
     def read(self, ids: Sequence[int], interval: str, from_ns: int, to_ns: int, limit: int | None = None, *,
              ask: bool = False) -> CandleAnswer:
@@ -47,16 +55,21 @@ class CandleReader:
             longest = next((name for name in INTERVALS_NS if most * step // INTERVALS_NS[name] <= MOST_CANDLES), "")
             raise UsageError(f"up to {most:,} candles of {interval} in this time, more than {MOST_CANDLES:,}",
                              f"ask for a shorter time{f', or for the interval {longest}' if longest else ''}")
-        problems: list[str] = []
+        problems = [self.store_problem] if self.store_problem else []
         from_ns = from_ns // step * step
-        parts, names = [], self.trades.catalogue.names(ids)
+        parts, gone, names = [], list[tuple[Series, int, int]](), self.trades.catalogue.names(ids)
         for place, (number, name) in enumerate(zip(ids, names, strict=True)):
             rows = self._of(number, name, interval, from_ns, to_ns, problems, ask=ask)
             if limit is not None:
                 rows = rows.take(slice(max(0, len(rows) - limit), None))
+            since_ns = int(rows.timestamp[0]) if len(rows) == limit else from_ns
+            unknown = self.known.unknown(name, since_ns, to_ns, self.trades.begins_ns(), problems) if self.known.judges else []
+            if interval != MINUTE:
+                rows = _without_complete(rows, unknown, step)
+            gone += [(name, *span) for span in outside(unknown, rows, step)]
             parts.append(_numbered(rows, place))
         problems += self.trades.problems()
-        return CandleAnswer(interval, names, CandleColumns.concat(parts), list(dict.fromkeys(problems)))
+        return CandleAnswer(interval, names, CandleColumns.concat(parts), list(dict.fromkeys(problems)), gone)
 
     def minutes(self, number: int, from_ns: int, to_ns: int, problems: list[str], *, ask: bool = False) -> CandleColumns:
         """Return an instrument's minutes in [from_ns, to_ns), which are whole: stored ones, and then those of trades."""
@@ -77,8 +90,9 @@ class CandleReader:
 
     def _minutes(self, number: int, name: Series, from_ns: int, to_ns: int, problems: list[str], *, ask: bool) -> CandleColumns:
         stored = self._stored(name, MINUTE, from_ns, to_ns, problems)
-        rest_ns = int(stored.timestamp[-1]) + MINUTE_NS if len(stored) else from_ns
-        parts = [stored, *(_numbered(candles_of(batch), 0) for batch in self._chunks(number, rest_ns, to_ns))]
+        rest_ns = max(int(stored.timestamp[-1]) + MINUTE_NS if len(stored) else from_ns, self.known.made_until_ns())
+        made = CandleColumns.concat([_numbered(candles_of(batch), 0) for batch in self._chunks(number, rest_ns, to_ns)])
+        parts = [stored, self.known.judged(name, made, self.trades.begins_ns(), problems)]
         known = CandleColumns.concat([part for part in parts if len(part)])
         first_ns = int(known.timestamp[0]) if len(known) else to_ns
         if not ask or self._asker is None or first_ns <= from_ns:
@@ -111,6 +125,14 @@ class CandleReader:
             end_ns = min(to_ns, from_ns // CHUNK_NS * CHUNK_NS + CHUNK_NS)
             yield self.trades.between([number], from_ns, end_ns)
             from_ns = end_ns
+
+
+def _without_complete(rows: CandleColumns, spans: Sequence[tuple[int, int]], step_ns: int) -> CandleColumns:
+    """Return candles; those that overlap a span are not complete."""
+    complete = rows.complete.copy()
+    for from_ns, to_ns in spans:
+        complete &= (rows.timestamp >= to_ns) | (rows.timestamp + step_ns <= from_ns)
+    return replace(rows, complete=complete)
 
 
 def _numbered(rows: CandleColumns, place: int) -> CandleColumns:

@@ -6,16 +6,27 @@ on without it.
 
 from __future__ import annotations
 
+import math
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import diskcache  # type: ignore[import-untyped]
+import gevent
 import msgspec
+from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.errors import REFUSALS
+from pumpwatch.errors import REFUSALS, StorageError
+from pumpwatch.order_book import OrderBook
+from pumpwatch.ticker import Ticker
 
+FOLDER = "market_cache"  # of a data folder
+TICKER_S, BOOK_S = 300.0, 30.0  # how long each kind of answer is kept
+WITHIN_S = 1.0  # a disk that takes longer is not waited for
+MEASURE_S = 10.0
+COUNTS = ("hits", "misses", "entries", "bytes", "evictions", "hit_age_s", "failures")
 ERRORS = (OSError, sqlite3.Error, diskcache.Timeout)
 NOT_A_VALUE = (*ERRORS, *REFUSALS)
 
@@ -45,7 +56,8 @@ class DiskCache:
     def __init__(self, folder: Path, most_bytes: int, ttl_s: float, clock: Clock, kind: Any) -> None:
         self._ttl_ns, self._clock = int(ttl_s * NS_PER_S), clock
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[int, kind])
-        self._hits = self._misses = self._failures = self._hit_age_ns = 0
+        self._hits = self._misses = self._failures = self._hit_age_ns = self._entries = self._bytes = 0
+        self._measured_s = -math.inf
         self._kept: Any = None
         try:
             self._kept = diskcache.Cache(str(folder), timeout=0.1, disk=BytesDisk, size_limit=most_bytes,
@@ -73,6 +85,8 @@ class DiskCache:
         try:
             if self._kept is not None:
                 self._kept.set(key, msgspec.msgpack.encode((at_ns, value)), expire=self._ttl_ns / NS_PER_S)
+                if self._clock.monotonic() - self._measured_s >= MEASURE_S:
+                    self._measure()
         except ERRORS:
             self._failures += 1
 
@@ -89,13 +103,21 @@ class DiskCache:
 
         hit_age_s: the ages of all hits together.
         """
-        entries = size = 0
+        self._measure()
+        return self.counts()
+
+    def _measure(self) -> None:
+        """Look for the number of entries and their bytes."""
+        self._measured_s = self._clock.monotonic()
         try:
             if self._kept is not None:
-                entries, size = len(self._kept), self._kept.volume()
+                self._entries, self._bytes = len(self._kept), self._kept.volume()
         except ERRORS:
             self._failures += 1
-        return {"hits": self._hits, "misses": self._misses, "entries": entries, "bytes": size, "evictions": 0,
+
+    def counts(self) -> dict[str, float]:
+        """Return the same without a look at the disk: entries and bytes are those of the last value that was kept."""
+        return {"hits": self._hits, "misses": self._misses, "entries": self._entries, "bytes": self._bytes, "evictions": 0,
                 "hit_age_s": self._hit_age_ns / NS_PER_S,
                 "failures": self._failures}
 
@@ -103,3 +125,51 @@ class DiskCache:
         """Close the files."""
         if self._kept is not None:
             self._kept.close()
+
+
+class CacheInThread:
+    """A cache on the disk whose work is done in a native thread, which opens it at the first question: the hub never waits.
+
+    A question that takes longer than WITHIN_S counts as not answered, so whoever asks goes on without the disk.
+    """
+
+    def __init__(self, make: Callable[[], DiskCache], thread: ThreadPool) -> None:
+        self._make, self._thread = make, thread
+        self._cache: DiskCache | None = None
+        self._late = 0
+
+    def _opened(self) -> DiskCache:
+        if self._cache is None:
+            self._cache = self._make()
+        return self._cache
+
+    def _do(self, work: Callable[[DiskCache], Any]) -> Any:
+        try:
+            with gevent.Timeout(WITHIN_S, StorageError(f"the disk has not answered within {WITHIN_S:.0f} s")):
+                return self._thread.apply(lambda: work(self._opened()))
+        except StorageError:
+            self._late += 1
+            return None
+
+    def get(self, key: str) -> tuple[Any, int] | None:
+        """Return a value and the time (ns) when it was put there; None where there is none, or it is too old."""
+        found: tuple[Any, int] | None = self._do(lambda cache: cache.get(key))
+        return found
+
+    def put(self, key: str, value: Any, at_ns: int) -> None:
+        """Keep a value of that time, in place of an older one."""
+        self._do(lambda cache: cache.put(key, value, at_ns))
+
+    def drop(self, key: str) -> None:
+        """Forget a value."""
+        self._do(lambda cache: cache.drop(key))
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures of the cache as of the last time that they were read, without waiting for the disk."""
+        cache = self._cache
+        return {**(cache.counts() if cache is not None else dict.fromkeys(COUNTS, 0)), "late": self._late}
+
+
+def disk_caches(folder: Path) -> list[tuple[Path, float, Any]]:
+    """Return the folder, the time that answers are kept (s) and the type of each cache of a data folder."""
+    return [(folder / FOLDER / "tickers", TICKER_S, Ticker), (folder / FOLDER / "books", BOOK_S, OrderBook)]

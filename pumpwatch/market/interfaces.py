@@ -73,6 +73,10 @@ class CandleStore(ABC):
     def marks(self) -> dict[str, str]:
         """Return the remembered marks."""
 
+    def mark(self, name: str) -> str:
+        """Return a remembered mark, an empty text without one."""
+        return self.marks().get(name, "")
+
     @abstractmethod
     def coverage(self, interval: str) -> dict[Series, Coverage]:
         """Return the part of each series that is stored."""

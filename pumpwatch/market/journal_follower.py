@@ -1,8 +1,8 @@
 """Keep a store's one-minute candles equal to the journal, pass by pass.
 
 The position in the journal is a mark of the store, and moves in the same transaction as the candles. A pass first makes again
-each candle that a late or backfilled trade has touched since then, wholly and from the journal, then the minutes that are over.
-So a pass that is cut off is simply done again, with the same result.
+each candle that a late or backfilled trade has touched since then, wholly and from the journal, then the minutes that are over,
+in one transaction. So a pass that is cut off is simply done again, with the same result.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_candles import JournalCandles, Position
 from pumpwatch.model import Instrument, Int64
+from pumpwatch.store.reader import JournalReader
 
 log = logging.getLogger(__name__)
 
 SETTLE_S = 2.0  # a minute is summed so long after its end
-MOST_MINUTES = 20  # that a pass sums: the rest of a long journal waits for the next ones
+MOST_MINUTES = 60  # that a pass sums: the rest of a long journal waits for the next ones
 MARK = "journal"
+BEGINS = "begins"  # the mark of the minute since which trades are made candles; 0: all that were ever recorded
+MOST_ROWS = 50_000  # candles of a transaction
 Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]  # with marks; or StorageError
 
 
@@ -48,6 +51,7 @@ class JournalFollower:
         self._write_minutes = write or (lambda series, rows, marks: store.write(MINUTE, series, rows, marks))
         self._catalogue = Catalogue()  # of its own: a number means one instrument in every file
         self._too_old = 0
+        self.behind = False  # the last pass has left minutes for the next ones
 
     def run(self) -> Pass:
         """Take over what was stored since the last pass. Raises StorageError; what is missing then is done by the next pass."""
@@ -58,23 +62,30 @@ class JournalFollower:
             journal.close()
 
     def _run(self, journal: JournalCandles) -> Pass:
+        self.behind = False
         if not journal.segments:
             return Pass(0, 0, 0)
-        at = Position.of(self._store.marks().get(MARK, "")) or Position(0, journal.first_minute)
+        at = Position.of(self._store.mark(MARK)) or Position(0, journal.first_minute)
         if journal.last_id < at.batch:  # another journal is in this folder
             at = Position(0, at.minute)
         again = self._make_again(journal, journal.touched(at.batch, at.minute))
         at = Position(journal.last_id, at.minute)
-        self._store.write(MINUTE, (), CandleColumns.empty(), {MARK: at.text()})
-        end, minutes, candles = (self._clock.now_ns() - int(SETTLE_S * NS_PER_S)) // MINUTE_NS, 0, 0
-        while at.minute < end and minutes < MOST_MINUTES:  # a clock that was set back leaves nothing to do here
+        begins = {} if self._store.mark(BEGINS) else {BEGINS: str(journal.whole_from)}
+        self._store.write(MINUTE, (), CandleColumns.empty(), {MARK: at.text(), **begins})
+        end, parts, candles = (self._clock.now_ns() - int(SETTLE_S * NS_PER_S)) // MINUTE_NS, list[CandleColumns](), 0
+        began = at.minute
+        while at.minute < end and len(parts) < MOST_MINUTES and candles < MOST_ROWS:  # nothing where the clock was set back
             following = journal.next_minute(at.minute)
             minute = end if following is None else min(following, end)
             rows = journal.minute(minute) if minute < end else CandleColumns.empty()
             at = Position(at.batch, min(minute + 1, end))
-            self._write(rows, {MARK: at.text()})
-            minutes, candles = minutes + bool(len(rows)), candles + len(rows)
-        return Pass(minutes, candles + again, again)
+            if len(rows):
+                parts.append(rows)
+                candles += len(rows)
+        if at.minute > began:
+            self._write(CandleColumns.concat(parts), {MARK: at.text()})
+        self.behind = at.minute < end
+        return Pass(len(parts), candles + again, again)
 
     def make_again(self, pairs: Sequence[tuple[Series, int]]) -> int:
         """Make candles of these series and minutes (since 1970) again, in place of a venue's; return how many."""
@@ -118,7 +129,9 @@ class JournalFollower:
             self._write_minutes(series, rows, marks)
 
     def instruments(self) -> dict[Series, Instrument]:
-        """Return every instrument that the journal has named so far."""
+        """Return every instrument that the journal names. Reads its files where no pass has done so yet."""
+        if not len(self._catalogue):
+            JournalReader(self._folder, self._catalogue).load_instruments()
         return dict(zip(self._catalogue.names(range(len(self._catalogue))), self._catalogue.instruments, strict=False))
 
     def figures(self) -> dict[str, int]:

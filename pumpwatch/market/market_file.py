@@ -32,6 +32,8 @@ BUSY_MS = 2000  # a writer waits so long for another one's lock
 SLOW_MS = 50.0
 WRITER_CACHE_KB = 16_000  # the pages of 100,000 candles; with fewer they are written twice
 DAMAGED_HINT = "the next start of a collector sets it aside and builds it again from the journal and the venues"
+READER_HINT = ("a running collector finds that, within a week at most, sets it aside and builds it again; to have that now, move"
+               " the file away and start the collector again")
 
 
 class NewerError(ConfigError):
@@ -129,10 +131,14 @@ class MarketFile:
             if file.exists():
                 file.replace(self.set_aside.with_name(self.set_aside.name + file.name.removeprefix(self.path.name)))
         self._mark.unlink(missing_ok=True)
+        for older in self.path.parent.glob(f"{self.path.name}.damaged-*"):
+            if not older.name.startswith(self.set_aside.name):
+                older.unlink(missing_ok=True)  # one is enough to look into
         log.error("candles set aside, they are built again file=%s reason=%s", self.set_aside.name, error.message)
 
     def _damaged(self, doing: str, error: object) -> DamagedError:
-        return DamagedError(f"{self.path}: the store of candles is damaged: {doing} failed: {error}", DAMAGED_HINT)
+        return DamagedError(f"{self.path}: the store of candles is damaged: {doing} failed: {error}",
+                            READER_HINT if self.read_only else DAMAGED_HINT)
 
     @property
     def damaged(self) -> bool:
@@ -143,7 +149,8 @@ class MarketFile:
     def _mark(self) -> Path:
         return self.path.with_name(self.path.name + ".damaged")  # the next start sets the file aside
 
-    def _remember_damage(self) -> None:
+    def remember_damage(self) -> None:
+        """Have the next start set the file aside; a reader changes nothing."""
         if not self.read_only:
             with suppress(OSError):
                 self._mark.touch()
@@ -154,11 +161,11 @@ class MarketFile:
         try:
             yield
         except DamagedError:  # of a block
-            self._remember_damage()
+            self.remember_damage()
             raise
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError) and is_damage(error):
-                self._remember_damage()
+                self.remember_damage()
                 raise self._damaged(doing, error) from error
             raise storage_error(self.path, doing, error) from error
 

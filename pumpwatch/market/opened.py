@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
-from pumpwatch.errors import PumpWatchError
+from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.instruments.symbols_file import SymbolsFile
-from pumpwatch.market.disk_cache import DiskCache
+from pumpwatch.market.disk_cache import DiskCache, disk_caches
 from pumpwatch.market.interfaces import CandleStore
-from pumpwatch.market.service import BOOK_S, TICKER_S, DiskTiers, MarketService
+from pumpwatch.market.minute_verdicts import evidence
+from pumpwatch.market.service import DiskTiers, MarketService
 from pumpwatch.market.trade_source import JournalTrades
 from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
 from pumpwatch.model import Instrument
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
-from pumpwatch.order_book import OrderBook
 from pumpwatch.plugins import Plugins, load_plugins
-from pumpwatch.ticker import Ticker
 from pumpwatch.venue import HttpRequest, Venue
 
 STORE_FILE = "market_data.sqlite3"
-CACHE_FOLDER = "market_cache"
-DISK_BYTES = 32 * 1024 * 1024  # of each kind
 
 
 class OpenMarket(MarketService):
@@ -37,11 +35,12 @@ class OpenMarket(MarketService):
         trades = JournalTrades(folder)
         listed = _listed(config, plugins)
         _add(trades.catalogue, listed)
-        self._store = _store(folder)
-        self._disk = ([DiskCache(folder / CACHE_FOLDER / kind, DISK_BYTES, ttl_s, clock, type_)
-                       for kind, ttl_s, type_ in (("tickers", TICKER_S, Ticker), ("books", BOOK_S, OrderBook))]
-                      if folder.is_dir() else [])
-        super().__init__(trades, self._store, _asker(config, plugins, clock, listed), clock, DiskTiers(*self._disk))
+        self._store, problem = opened_store(folder)
+        most_bytes = int(config.market.cache_mb * 1e6)
+        self._disk = ([DiskCache(path, most_bytes, ttl_s, clock, kind) for path, ttl_s, kind in disk_caches(folder)]
+                      if folder.is_dir() and most_bytes else [])
+        super().__init__(trades, self._store, _asker(config, plugins, clock, listed), clock, DiskTiers(*self._disk),
+                         records=partial(evidence, folder), store_problem=problem)
 
     def __enter__(self) -> OpenMarket:
         return self
@@ -57,13 +56,19 @@ class OpenMarket(MarketService):
             self._store.close()
 
 
-def _store(folder: Path) -> CandleStore | None:
-    """Return the store of candles, read-only; None where there is none."""
+def opened_store(folder: Path) -> tuple[CandleStore | None, str]:
+    """Return the store of candles, read-only; None where there is none, and why one that is there cannot be used.
+
+    Answers are then made of the trades that are kept. Raises NewerError, a ConfigError, for the file of a newer version.
+    """
     if not (folder / STORE_FILE).exists():
-        return None
+        return None, ""
     from pumpwatch.market.sqlite_store import SqliteCandleStore
 
-    return SqliteCandleStore(folder / STORE_FILE, read_only=True)
+    try:
+        return SqliteCandleStore(folder / STORE_FILE, read_only=True), ""
+    except StorageError as error:
+        return None, f"{error.message}: {error.hint}"
 
 
 def _listed(config: Config, plugins: Plugins) -> dict[str, dict[str, Instrument]]:

@@ -27,20 +27,24 @@ from pumpwatch.clock import NS_PER_S, Clock, ClockWatch
 from pumpwatch.config import Config
 from pumpwatch.errors import ConfigError, PumpWatchError, StorageError
 from pumpwatch.market.aggregate import continuity_flaws
+from pumpwatch.market.candle_columns import Series
 from pumpwatch.market.candle_history import CandleHistory
 from pumpwatch.market.candle_keeper import CandleKeeper
 from pumpwatch.market.candle_retention import DAY_NS, kept_from, remove_expired
 from pumpwatch.market.interfaces import Flaw
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS
 from pumpwatch.market.minute_verdicts import Span
+from pumpwatch.market.sink_candles import SinkCandles
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.market.upkeep import CandleUpkeep
+from pumpwatch.model import Instrument
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
 from pumpwatch.ops.candle_run import Budgets
 from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.ops.verify_run import known_instruments
 from pumpwatch.plugins import load_plugins
+from pumpwatch.store.sqlite import DamagedError
 from pumpwatch.venue import HttpRequest, Venue
 
 log = logging.getLogger(__name__)
@@ -48,6 +52,7 @@ log = logging.getLogger(__name__)
 NICE = 10
 CANDLES_S, CANDLES_AT_S = 60.0, 3.0  # each minute, three seconds after the full one
 HISTORY_S, PACK_S, RETENTION_S, UPKEEP_S, CHECK_S = 180.0, 1800.0, 86_400.0, 3600.0, 7 * 86_400.0
+SINKS_EVERY_S, SINKS_S, FIRST_SINKS_S = 60.0, 50.0, 30.0  # SINKS_S: of a run
 FIRST_HISTORY_S, FIRST_RETENTION_S, FIRST_PACK_S = 20.0, 300.0, 400.0  # after the start
 FIRST_UPKEEP_S, FIRST_CHECK_S = 600.0, 900.0
 STATE_S = 5.0
@@ -65,11 +70,13 @@ class MarketJobs:
         self._clock, self._tell, self._options = clock or Clock(), tell, config.market
         self._thread = ThreadPool(1)  # for the store, which belongs to one thread
         self._checking = ThreadPool(1)  # reads everything
+        self._sink_thread = ThreadPool(1)
         self._store = store
         self.keeper = CandleKeeper(Path(config.store.dir), store, self._clock)
         self._http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
         self._budgets = Budgets(self._clock)
         self.history = CandleHistory(store, self._ask, self._clock, self._thread.apply, self.keeper.write)
+        self._sinks: list[SinkCandles] | None = None  # made where a store was lost
         self.scheduler = Scheduler(self._clock)
         self._clock_watch = ClockWatch(self._clock)
         self._problems: dict[str, str] = {}
@@ -84,6 +91,8 @@ class MarketJobs:
         self._every("candle upkeep", UPKEEP_S, self.upkeep, FIRST_UPKEEP_S)
         if self._options.history and self._options.history_days:
             self._every("candle history", HISTORY_S, self.fetch, FIRST_HISTORY_S)
+        if self._config.sinks:
+            self._every("candles of sinks", SINKS_EVERY_S, self.read_sinks, FIRST_SINKS_S)
         since_s = self._clock.now_ns() / NS_PER_S - CandleUpkeep(self._store).noted_s(CHECKED)
         self._every("candle check", CHECK_S, self.check, min(max(FIRST_CHECK_S, CHECK_S - since_s), CHECK_S))
         self.scheduler.start()
@@ -96,8 +105,24 @@ class MarketJobs:
                                next_run_time=datetime.now(UTC) + timedelta(seconds=first_s))
 
     def candles(self) -> None:
-        """Make the candles of what was recorded since the last time."""
-        self._do("candles", self.keeper.run)
+        """Make the candles of what was recorded since the last time, round after round while these are behind."""
+        behind = [True]
+
+        def work() -> None:
+            behind[0] = False
+            behind[0] = self.keeper.run()
+
+        while behind[0]:
+            self._do("candles", work)  # other jobs get the store's thread in between
+        self._do("candle file", self._open_again)
+
+    def _open_again(self) -> None:
+        """Notice damage that the pages in this process's memory hide from it."""
+        try:
+            SqliteCandleStore(self._store.file.path, read_only=True).close()
+        except DamagedError:
+            self._store.file.remember_damage()
+            raise
 
     def retain(self) -> None:
         """Remove candles that are too old."""
@@ -134,15 +159,18 @@ class MarketJobs:
     def fetch(self) -> None:
         """Ask the venues for candles of the time that was not recorded, each venue in a greenlet of its own."""
         marks: dict[str, str] = {}
-        self._do("candle history", lambda: marks.update(self._store.marks()))
-        oldest = (self._clock.now_ns() - int(self._options.history_days * 86_400 * NS_PER_S)) // MINUTE_NS
         missing: dict[str, dict[str, list[Span]]] = {}
-        for (exchange, market_type, symbol), spans in self.keeper.missing.items():
-            late = [(max(first, oldest), end) for first, end in spans if end > oldest]
-            if late:
-                missing.setdefault(f"{exchange}.{market_type}", {})[symbol] = late
-        known = known_instruments(self._config, self._plugins, Catalogue())
-        facts = {**self.keeper.instruments(), **known}
+        facts: dict[Series, Instrument] = {}
+        oldest = (self._clock.now_ns() - int(self._options.history_days * 86_400 * NS_PER_S)) // MINUTE_NS
+
+        def look() -> None:
+            marks.update(self._store.marks())
+            read = not self._config.sinks or (self._sinks is not None and all(sink.done for sink in self._sinks))
+            for (exchange, market_type, symbol), spans in self.keeper.missing_since(oldest, lost_store=read).items():
+                missing.setdefault(f"{exchange}.{market_type}", {})[symbol] = spans
+            facts.update({**self.keeper.instruments(), **known_instruments(self._config, self._plugins, Catalogue())})
+
+        self._do("candle history", look)
 
         def work(venue: Venue) -> None:
             instruments = {symbol: facts[venue.exchange, venue.market_type, symbol] for symbol in missing[venue.name]
@@ -159,6 +187,25 @@ class MarketJobs:
         part = next(part for chosen, part in self._chosen if chosen.name == venue.name)
         return self._http.ask(part.rest_url or venue.rest_url, request, venue.headers, self._budgets.of(venue))
 
+    def read_sinks(self) -> None:
+        """Make candles of minutes older than the journal from the sinks, where the store does not have them."""
+        oldest = kept_from(self._clock.now_ns(), self._kept_days()).get(MINUTE, 0) // MINUTE_NS
+
+        def work() -> None:
+            begins: list[int] = []
+            self._thread.apply(lambda: begins.append(self.keeper.begins()))
+            if self._sinks is None:
+                self._sinks = self._sink_candles() if begins[0] > max(oldest, self.keeper.watched_from()) else []
+            for sink in self._sinks:
+                sink.work(oldest, SINKS_S)
+        if self.keeper.figures()["last_pass_ns"]:  # a round has read what was watched
+            self._try("candles of sinks", work)
+
+    def _sink_candles(self) -> list[SinkCandles]:
+        """Return what reads each sink; one that is rolled out lacks instruments, and is left out."""
+        return [SinkCandles(sink, self.keeper, self._clock, self._thread.apply, self._sink_thread.apply)
+                for name, sink in self._plugins.make_sinks(self._config).items() if name != self._config.rollout.sink]
+
     def check(self) -> None:
         """Look for contradictions in the store, log them, and build indexes again where that is needed.
 
@@ -171,17 +218,22 @@ class MarketJobs:
                 log.warning("candle store has a flaw kind=%s interval=%s series=%s detail=%s", flaw.kind, flaw.interval,
                             flaw.series, flaw.detail)
             self._thread.apply(self._note, (CHECKED, f"{len(flaws)} flaws"))
-            if any("index" in flaw.detail for flaw in flaws if flaw.kind == "file"):
+            harmed = [flaw for flaw in flaws if flaw.kind == "file"]
+            if any("index" in flaw.detail for flaw in harmed):
                 self._thread.apply(CandleUpkeep(self._store).reindex)
+            if any("index" not in flaw.detail for flaw in harmed):
+                self._store.file.remember_damage()  # so this process ends, and the next one builds it again
         self._try("candle check", work)
 
     def _found(self) -> list[Flaw]:
         """Return the flaws of the store, and longer candles since the first kept midnight that disagree with shorter ones."""
         store = SqliteCandleStore(self._store.file.path, read_only=True)
         try:
-            now_ns = self._clock.now_ns()
+            flaws, now_ns = store.check(), self._clock.now_ns()
+            if any(flaw.kind == "file" for flaw in flaws):
+                return flaws  # its candles cannot all be read
             kept_ns = kept_from(now_ns, self._kept_days()).get(MINUTE, 0)
-            return [*store.check(), *continuity_flaws(store, kept_ns, now_ns // DAY_NS * DAY_NS)]
+            return [*flaws, *continuity_flaws(store, kept_ns, now_ns // DAY_NS * DAY_NS)]
         finally:
             store.close()
 
@@ -204,7 +256,8 @@ class MarketJobs:
 
     def tell(self) -> None:
         """Tell the state."""
-        self._tell({"figures": {**self.keeper.figures(), "history": self.history.figures(), "flaws": self._flaws,
+        self._tell({"figures": {**self.keeper.figures(), "history": self.history.figures(),
+                                "sinks": [sink.figures() for sink in self._sinks or ()], "flaws": self._flaws,
                                 "problems": dict(self._problems)},
                     "jobs": self.scheduler.rows()})
 

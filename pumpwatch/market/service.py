@@ -7,7 +7,7 @@ one says which, and how old it is. Nothing here writes to the journal or to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gevent.pool import Pool
@@ -16,8 +16,12 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.market.answers import CandleAnswer, Found, Stats, TradeColumns
 from pumpwatch.market.candle_reader import CandleReader
+from pumpwatch.market.disk_cache import BOOK_S, TICKER_S
 from pumpwatch.market.interfaces import Cache, CandleStore
+from pumpwatch.market.known_minutes import Records
+from pumpwatch.market.last_trades import AHEAD_NS, Last, LastTrades
 from pumpwatch.market.memory_cache import MemoryCache
+from pumpwatch.market.own_tickers import RECENT_S, DayOf, OwnTickers
 from pumpwatch.market.pull_through import PullThrough
 from pumpwatch.market.statistics import DAY_NS, stats_of
 from pumpwatch.market.trade_source import TradeSource, ids_of
@@ -27,11 +31,12 @@ from pumpwatch.order_book import LEVELS, OrderBook
 from pumpwatch.ticker import Ticker
 
 Coins = str | Sequence[str]
-TICKER_S, BOOK_S, TRADES_S = 300.0, 30.0, 600.0  # how long each kind of answer is kept
+TRADES_S = 600.0  # the last trades are kept so long
 MEMORY_BYTES = 8 * 1024 * 1024  # of each kind
 AT_ONCE = 24  # questions to venues
 MOST_TRADES = 10_000  # of a symbol
 NOT_TRADED = "not a trade of the last 24 hours is stored"
+LAST_S = 1.0  # newest trades are looked for in the journal again after so long
 LOOKS_S = (60, 900, 7200, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in a later one
 
 T = TypeVar("T")
@@ -49,13 +54,18 @@ class MarketService:
     """Answers questions about coins. asker: without one no venue is asked. Every method raises UsageError for a wrong question.
 
     A coin is a name such as SOMI, or a sequence of names; exchange and market (spot, futures) narrow it.
+    records, store_problem: see CandleReader. day: gives the last 24 hours of instruments, where the service itself would block.
     """
 
     def __init__(self, trades: TradeSource, store: CandleStore | None, asker: VenueAsker | None, clock: Clock,
-                 disk: DiskTiers | None = None) -> None:
+                 disk: DiskTiers | None = None, *, records: Records | None = None, day: DayOf | None = None,
+                 store_problem: str = "") -> None:
         disk = disk or DiskTiers()
         self.trades, self._asker, self._clock = trades, asker, clock
-        self.candles = CandleReader(trades, store, clock, asker)
+        self.candles = CandleReader(trades, store, clock, asker, records, store_problem)
+        self._noted = LastTrades()
+        self._looked = MemoryCache(MEMORY_BYTES, LAST_S, clock, lambda last: 100)
+        self._own = OwnTickers(self._last, day or self.days, clock)
         self._tickers: PullThrough[Ticker] = PullThrough(_tiers(TICKER_S, clock, disk.tickers), clock)
         self._books: PullThrough[OrderBook] = PullThrough(_tiers(BOOK_S, clock, disk.books), clock)
         self._trades = MemoryCache(MEMORY_BYTES, TRADES_S, clock, lambda kept: 90 * len(kept[1]))
@@ -76,9 +86,26 @@ class MarketService:
 
     def get_ticker(self, coins: Coins, *, exchange: str | None = None, market: str | None = None,
                    ask: bool = True) -> list[Found[Ticker]]:
-        """Return a ticker for each symbol: kept ones are at most 5 minutes old. ask=False: no venue is asked."""
-        return self._each(self.ids(coins, exchange, market), self._tickers, ask,
-                          lambda asker, venue, instrument: asker.ticker(venue, instrument))
+        """Return a ticker for each symbol, of its own trades where it has traded within 5 minutes. ask=False: no venue is asked.
+
+        Its 24 hours are those of complete candles, or else the venue's, which are kept for 5 minutes.
+        """
+        ids = self.ids(coins, exchange, market)
+        own = self._own.prices(ids)
+        days = self._own.days(list(own))
+        asked = [number for number in ids if number not in days]
+        venues = dict(zip(asked, self._each(asked, self._tickers, ask, lambda asker, venue, instrument: asker.ticker(
+            venue, instrument)), strict=True))
+        found = []
+        for number in ids:
+            if number in days:
+                found.append(self._own.of_candles(self._name(number), own[number], *days[number]))
+            elif number in own:
+                found.append(self._own.of_venue(own[number], venues[number]))
+            else:
+                one = venues[number]
+                found.append(replace(one, day_source="venue", day_age_s=one.age_s) if one.value is not None else one)
+        return found
 
     def get_orderbook(self, coins: Coins, depth: int = 20, *, exchange: str | None = None, market: str | None = None,
                       ask: bool = True) -> list[Found[OrderBook]]:
@@ -102,7 +129,7 @@ class MarketService:
         """Return the figures of each symbol in the 24 hours until now, from candles and trades."""
         now_ns, found = self._clock.now_ns(), []
         for number in self.ids(coins, exchange, market):
-            problems: list[str] = []
+            problems = [self.candles.store_problem] if self.candles.store_problem else []
             stats = stats_of(self.candles, number, now_ns - DAY_NS, now_ns, problems, ask=ask)
             problems += self.trades.problems()
             why = "; ".join(problems) or ("" if stats else NOT_TRADED)
@@ -119,12 +146,27 @@ class MarketService:
         return found
 
     def note_trades(self, batch: TradeBatch) -> None:
-        """Drop the kept trades and tickers of instruments that have newer trades."""
-        for name in self.trades.catalogue.names(set(batch.instrument.tolist())):
-            key = ".".join(name)
-            self._trades.drop(key)
-            for tier in self._tickers.tiers.values():
-                tier.drop(key)
+        """Have answers take newer trades into account, in place of what is kept. Quick; from one thread."""
+        self._noted.note(batch)
+
+    def days(self, ids: Sequence[int]) -> dict[int, Stats]:
+        """Return the last 24 hours of instruments, of those that have any. Blocks while it reads."""
+        now_ns = self._clock.now_ns()
+        found = {number: stats_of(self.candles, number, now_ns - DAY_NS, now_ns, []) for number in ids}
+        return {number: stats for number, stats in found.items() if stats is not None}
+
+    def _last(self, ids: Sequence[int]) -> dict[int, Last]:
+        """Return the newest trade of each instrument that has a recent one: of those noted, or in the journal."""
+        found, now_ns = self._noted.of(ids), self._clock.now_ns()
+        kept: dict[int, Any] = {number: self._looked.get(str(number)) for number in ids if number not in found}
+        missing = [number for number, last in kept.items() if last is None]
+        if missing:
+            read = LastTrades([self.trades.between(missing, now_ns - int(RECENT_S * NS_PER_S), now_ns + AHEAD_NS)]).of(missing)
+            for number in missing:
+                last = read[number]._replace(source="journal") if number in read else None
+                self._looked.put(str(number), last, now_ns)
+                kept[number] = last, now_ns
+        return found | {number: last for number, (last, _) in kept.items() if last is not None}
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Return the figures of each cache, under its kind and tier, such as `tickers memory`."""
@@ -162,7 +204,9 @@ class MarketService:
         name = self._name(number)
         key, now_ns = ".".join(name), self._clock.now_ns()
         kept: Any = self._trades.get(key)
-        if kept is not None and kept[0][0] == state and kept[0][2] >= limit:
+        noted = self._noted.of([number]).get(number)
+        newer = noted is not None and kept is not None and noted.at_ns > (int(kept[0][1].timestamp[-1]) if len(kept[0][1]) else 0)
+        if kept is not None and not newer and kept[0][0] == state and kept[0][2] >= limit:
             return Found(*name, _last(kept[0][1], limit), "cache", (now_ns - kept[1]) / NS_PER_S)
         batch = TradeBatch.empty()
         for look_s in LOOKS_S:

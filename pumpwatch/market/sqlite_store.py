@@ -7,10 +7,10 @@ ones are rows. `pack` makes a block of the rows of a time that is over. A later 
 from __future__ import annotations
 
 import itertools
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ _COLUMNS = ("timestamp, open, high, low, close, volume, quote_volume, taker_buy_
 _ROWS = f"SELECT {_COLUMNS} FROM candles WHERE series = ? AND interval = ? AND timestamp >= ? AND timestamp < ?"
 _LAST_ROWS = f"{_ROWS} ORDER BY timestamp DESC LIMIT ?"
 _BLOCKS = "SELECT start, data FROM blocks WHERE series = ? AND interval = ? AND start > ? AND start < ?"
+_OF_MANY = "series IN (SELECT value FROM json_each(?))"
+_ROWS_OF_MANY = (f"SELECT {_COLUMNS}, series FROM candles WHERE {_OF_MANY} AND interval = ? AND timestamp >= ?"
+                 " AND timestamp < ?")
+_BLOCKS_OF_MANY = f"SELECT series, start, data FROM blocks WHERE {_OF_MANY} AND interval = ? AND start > ? AND start < ?"
 _LAST_BLOCK = f"{_BLOCKS} ORDER BY start DESC LIMIT 1"
 _LAST_START = "SELECT max(start) FROM blocks WHERE interval = ?"
-_AMONG = "series IN (SELECT value FROM json_each(?)) AND interval = ?"  # one query for any number of series
-_MANY_ROWS = f"SELECT {_COLUMNS}, series FROM candles WHERE {_AMONG} AND timestamp >= ? AND timestamp < ?"
-_MANY_BLOCKS = f"SELECT series, start, data FROM blocks WHERE {_AMONG} AND start > ? AND start < ?"
 _BLOCK = "SELECT data FROM blocks WHERE series = ? AND interval = ? AND start = ?"
 _INSERT = f"INSERT OR REPLACE INTO candles (series, interval, {_COLUMNS}) VALUES ({', '.join('?' * 13)})"
 _DELETE_ROWS = "DELETE FROM candles WHERE series = ? AND interval = ? AND timestamp >= ? AND timestamp < ?"
@@ -175,13 +176,16 @@ class SqliteCandleStore(CandleStore):
             if any(one not in self._ids for one in series):
                 self._read_ids()
             places = {self._ids[one]: place for place, one in enumerate(series) if one in self._ids}
-            wanted = json.dumps(list(places))
-            parts = [_columns(self.file.rows(_MANY_ROWS, (wanted, seconds, from_s, to_s)), places)]
+            if from_s >= to_s or not places:
+                return CandleColumns.empty()
+            numbers = str(list(places))
+            found = list(zip(*self.file.rows(_ROWS_OF_MANY, (numbers, seconds, from_s, to_s)), strict=True))
+            parts = [_as_columns([places[number] for number in found[-1]], found[:-1])] if found else []
             last = self.file.rows(_LAST_START, (seconds,))[0][0]
             if last is not None and last > from_s - block_s:
-                for number, start, data in self.file.rows(_MANY_BLOCKS, (wanted, seconds, from_s - block_s, to_s)):
+                for number, start, data in self.file.rows(_BLOCKS_OF_MANY, (numbers, seconds, from_s - block_s, to_s)):
                     part = self._inside(data, interval, start, from_s, to_s)
-                    parts.append(CandleColumns(np.full(len(part), places[number], np.int32), *part.columns()[1:]))
+                    parts.append(replace(part, series=np.full(len(part), places[number], np.int32)))
         rows = CandleColumns.concat(parts)
         return rows.take(np.lexsort((rows.timestamp, rows.series)))
 
@@ -223,6 +227,11 @@ class SqliteCandleStore(CandleStore):
         """Return the remembered marks."""
         with self.file.errors("read"):
             return dict(self.file.rows("SELECT name, value FROM marks"))
+
+    def mark(self, name: str) -> str:
+        """Return a remembered mark, an empty text without one."""
+        with self.file.errors("read"):
+            return next((str(value) for value, in self.file.rows("SELECT value FROM marks WHERE name = ?", (name,))), "")
 
     def coverage(self, interval: str) -> dict[Series, Coverage]:
         """Return the part of each series that is stored."""
@@ -305,6 +314,11 @@ def merged(old: CandleColumns, new: CandleColumns, gone: Sequence[int] = ()) -> 
     return rows.take(order[np.append(times[1:] != times[:-1], True)] if len(rows) else order)
 
 
+def _seconds(*times_ns: int) -> list[int]:
+    """Return times in whole seconds, rounded up, within what a candle may have."""
+    return [max(min(-(-at // NS_PER_S), _MOST_S), -_MOST_S) for at in times_ns]
+
+
 def _sorted(interval: str, numbers: Int64, rows: CandleColumns) -> tuple[Int64, CandleColumns, dict[Block, slice]]:
     """Return ids and candles by series and time, the last one of each time, and the place of each series and block."""
     number = numbers[rows.series]
@@ -333,12 +347,15 @@ def _seconds(from_ns: int, to_ns: int) -> tuple[int, int]:
     return from_s, to_s
 
 
-def _columns(found: Sequence[tuple[Any, ...]], places: Mapping[int, int] | None = None) -> CandleColumns:
-    """Return rows of the table as columns; with the id of the series at their end, `series` are the places of these."""
+def _columns(found: Sequence[tuple[Any, ...]]) -> CandleColumns:
+    """Return rows of the table as columns."""
     if not found:
         return CandleColumns.empty()
-    timestamp, *floats, trades, complete, origin = zip(*(found if places is None else (row[:-1] for row in found)), strict=True)
+    return _as_columns([0] * len(found), list(zip(*found, strict=True)))
+
+
+def _as_columns(series: Sequence[int], found: Sequence[Sequence[Any]]) -> CandleColumns:
+    timestamp, *floats, trades, complete, origin = found
     counts = [-1 if count is None else count for count in trades]
-    series = [0] * len(found) if places is None else [places[row[-1]] for row in found]
     columns = (series, np.array(timestamp, np.int64) * NS_PER_S, *floats, counts, complete, origin)
     return CandleColumns(*(np.array(column, dtype) for column, dtype in zip(columns, DTYPES, strict=True)))

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from pumpwatch.app.collector import Collector
@@ -74,6 +75,9 @@ def test_a_collector_serves_what_it_records(tmp_path: Path, monkeypatch: pytest.
         for asked in ("ticker", "orderbook"):
             rows = json.loads(get(f"{url}/api/{asked}?coin=BTC")[1])
             assert len(rows) == 2 and not any(row["problem"] for row in rows)
+        with gevent.Timeout(60):  # until a trade comes that is newer than what the venue has just said
+            while not any(row["source"] == "memory" for row in json.loads(get(f"{url}/api/ticker?coin=BTC")[1])):
+                gevent.sleep(0.05)
         metrics = get(f"{url}/metrics")[1].decode()
         assert 'pumpwatch_market_cache_entries{cache="books memory"} 2' in metrics
         assert "write" in {row["name"] for row in json.loads(get(f"{url}/api/jobs")[1])["jobs"]}

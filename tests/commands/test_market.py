@@ -30,6 +30,7 @@ def test_candles_are_a_line_each(command: CommandLine, config: Path, width: str)
     check_lines(lines, int(width))
     assert (done.returncode, lines[0]) == (0, "candles of 1m, C1, times in UTC")
     assert len(lines) == 4 and "2 candles of C1" in done.stderr
+    assert "not covered: 2023-11-14 22:00:00 to 2023-11-14 22:13:00: binance.spot C1USDT and 1 more\n" in done.stderr
 
 
 def test_json_and_csv_have_the_same_keys(command: CommandLine, config: Path) -> None:
@@ -71,7 +72,9 @@ def test_what_is_not_kept_is_told_where_no_venue_is_asked(command: CommandLine, 
 def test_statistics_of_a_day_without_trades_say_so(command: CommandLine, config: Path) -> None:
     done = command("stats", "C1", "-c", config)
     assert (done.returncode, done.stdout) == (0, "") and done.stderr.count("not a trade of the last 24 hours is stored") == 2
-    assert command("stats", "C1", "--json", "-c", config).stdout == ""
+    rows = [json.loads(line) for line in command("stats", "C1", "--json", "-c", config).stdout.splitlines()]
+    assert [(row["market_type"], row["close"], row["trades"], row["problem"]) for row in rows] == [
+        (market, None, None, "not a trade of the last 24 hours is stored") for market in ("spot", "futures")]
 
 
 def test_a_store_is_shown_and_checked(command: CommandLine, config: Path) -> None:

@@ -81,6 +81,20 @@ def test_a_damaged_page_is_an_error_and_the_next_start_sets_the_file_aside(tmp_p
     again.close()
 
 
+def test_of_the_files_that_were_set_aside_the_newest_stays(tmp_path: Path) -> None:
+    filled(tmp_path)
+    for older in ("20260101T000000Z", "20260102T000000Z", "20260102T000000Z-wal"):
+        (tmp_path / f"{FILE_NAME}.damaged-{older}").write_bytes(b"old")
+    (tmp_path / FILE_NAME).write_bytes(b"not a database" * 1000)
+    with pytest.raises(DamagedError) as told:
+        MarketFile(tmp_path / FILE_NAME, read_only=True)
+    assert "move the file away" in told.value.hint
+    store = SqliteCandleStore(tmp_path)
+    assert store.file.set_aside is not None
+    assert [file.name for file in tmp_path.glob("*.damaged-*")] == [store.file.set_aside.name]
+    store.close()
+
+
 def test_a_locked_file_is_an_error_after_a_short_wait(tmp_path: Path) -> None:
     path = filled(tmp_path)
     other = sqlite3.connect(path, isolation_level=None)

@@ -11,17 +11,21 @@ import msgspec
 import pytest
 
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.config import load
+from pumpwatch.config import ExchangeConfig, load
 from pumpwatch.errors import StorageError
 from pumpwatch.market.aggregate import write_minutes
 from pumpwatch.market.candle_columns import CandleColumns
+from pumpwatch.market.candle_keeper import CandleKeeper
 from pumpwatch.market.candle_retention import DAY_NS
+from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.market.market_file import FILE_NAME
 from pumpwatch.market.process import MarketJobs
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.market.upkeep import CandleUpkeep
+from pumpwatch.store.coverage import CoverageFile
 from tests.market.live_journal import START_NS, LiveJournal
 from tests.market.store_contract import ALL, START, A, candles, same
+from tests.trades import VENUES
 
 
 def config_of(folder: Path):
@@ -85,6 +89,62 @@ def test_the_check_finds_longer_candles_that_disagree_with_their_minutes(tmp_pat
     assert told[-1]["figures"]["flaws"] >= 1
     assert CandleUpkeep(store).noted_s("check") == clock.now_ns() // NS_PER_S
     store.close()
+
+
+def test_a_store_that_the_check_finds_damaged_is_set_aside_at_the_next_start(tmp_path: Path) -> None:
+    store = SqliteCandleStore(tmp_path / FILE_NAME)
+    jobs = MarketJobs(config_of(tmp_path), store, lambda line: None, FakeClock(START + 3 * DAY_NS))
+    store.write("1m", [A], candles(list(range(1000))))
+    jobs.check()
+    assert not store.file.damaged
+    store.file.connection.execute("UPDATE blocks SET data = x'0102'")
+    jobs.check()
+    assert store.file.damaged
+    store.close()
+    again = SqliteCandleStore(tmp_path / FILE_NAME)
+    assert again.file.set_aside is not None
+    again.close()
+
+
+def test_a_file_that_is_overwritten_is_noticed_though_its_pages_are_in_memory(tmp_path: Path) -> None:
+    store = SqliteCandleStore(tmp_path / FILE_NAME)
+    store.write("1m", [A], candles([0]))
+    jobs = MarketJobs(config_of(tmp_path), store, lambda line: None, FakeClock(START + 3 * DAY_NS))
+    jobs.candles()
+    assert not store.file.damaged
+    for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+        path = tmp_path / name
+        path.write_bytes(b"\xa5" * path.stat().st_size)
+    jobs.candles()
+    assert store.file.damaged
+
+
+def test_the_history_of_earlier_days_is_asked_for_where_the_config_wants_it(tmp_path: Path) -> None:
+    live = LiveJournal(tmp_path)
+    file = CoverageFile(tmp_path)
+    file.watch(VENUES[0], frozenset({"C0USDT"}), START_NS)
+    file.close()
+    live.commit(live.trades(10, 1, START_NS, 10**9))
+    live.clock.advance(600)
+    asked: dict[float, tuple[int, int]] = {}
+    for days in (1.0, 3.0):
+        config = config_of(tmp_path)
+        config.market.history_days = days
+        config.exchanges = {"binance": ExchangeConfig()}
+        store = SqliteCandleStore(tmp_path / FILE_NAME)
+        jobs = MarketJobs(config, store, lambda line: None, live.clock)
+        jobs.candles()
+        given: list[tuple[dict, dict]] = []
+        jobs.history.fetch = lambda venue, facts, wanted, marks, within_s, given=given: given.append((facts, wanted))
+        jobs.keeper = CandleKeeper(tmp_path, store, live.clock)  # as after a restart: no pass has read the journal
+        jobs.keeper._look()
+        jobs.fetch()
+        ((facts, wanted),) = given
+        assert facts["C0USDT"].base == "C0"
+        asked[days] = (live.clock.now_ns() // MINUTE_NS - wanted["C0USDT"][0][0], len(wanted["C0USDT"]))
+        store.close()
+    assert asked == {1.0: (1440, 1), 3.0: (3 * 1440, 1)}
+    live.journal.close()
 
 
 def test_packing_makes_blocks_of_what_is_over(tmp_path: Path) -> None:

@@ -10,11 +10,19 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import UsageError
+from pumpwatch.market.answers import Found
+from pumpwatch.market.disk_cache import BOOK_S, TICKER_S
 from pumpwatch.market.intervals import MINUTE_NS
+from pumpwatch.market.minute_verdicts import Evidence
 from pumpwatch.market.pull_through import REFUSED_S
-from pumpwatch.market.service import BOOK_S, TICKER_S, MarketService
+from pumpwatch.market.service import MarketService
+from pumpwatch.market.statistics import DAY_NS
+from pumpwatch.model import Gap
+from pumpwatch.store.coverage import Watched
+from pumpwatch.ticker import Ticker
 from pumpwatch.venue import HttpRequest
 from tests.market.market_parts import KeptTrades, asker, refused, trades_at
+from tests.trades import VENUES
 
 
 class Market:
@@ -88,11 +96,62 @@ def test_the_last_trades_are_kept_until_newer_ones_come() -> None:
     assert market.service.get_trades("C0", 2, market="spot")[0].source == "store"
 
 
-def test_newer_trades_drop_what_is_kept_of_their_instrument_alone() -> None:
+def told(market: Market, **named: Any) -> list[tuple[Any, ...]]:
+    return [(one.source, one.age_s, one.day_source, one.day_age_s, one.value and one.value.price)
+            for one in market.service.get_ticker("C0", **named)]
+
+
+def test_newer_trades_give_the_price_of_their_instrument_alone() -> None:
     market = Market()
-    market.service.get_ticker("C0")
-    market.service.note_trades(trades_at((1, 1.0, 1.0)))
-    assert [one.source for one in market.service.get_ticker("C0")] == ["venue", "cache"]
+    assert told(market) == [("venue", 0.0, "venue", 0.0, 2.0)] * 2
+    market.clock.advance(10)
+    now_ns = market.clock.now_ns()
+    market.service.note_trades(trades_at((now_ns - 20 * 10**9, 7.0, 1.0)))
+    assert told(market) == [("cache", 10.0, "venue", 10.0, 2.0)] * 2, "an older trade changes nothing"
+    market.service.note_trades(trades_at((now_ns - 10**9, 9.0, 1.0), (now_ns - 2 * 10**9, 8.0, 1.0)))
+    assert told(market) == [("memory", 1.0, "venue", 10.0, 9.0), ("cache", 10.0, "venue", 10.0, 2.0)] and len(market.asked) == 2
+    value = market.service.get_ticker("C0", market="spot")[0].value
+    assert value is not None and (value.open_24h, value.change) == (1.0, 8.0)
+    market.clock.advance(300)
+    assert [row[0] for row in told(market)] == ["venue", "venue"], "the trade is too old"
+
+
+def test_trades_of_the_journal_give_the_price_where_no_collector_notes_them() -> None:
+    now_ns = FakeClock().now_ns()
+    market = Market(KeptTrades(trades_at((now_ns - 3 * 10**9, 5.0, 1.0))), refused)
+    spot, = market.service.get_ticker("C0", market="spot")
+    assert (spot.source, spot.age_s, spot.day_source, spot.value and spot.value.price) == ("journal", 3.0, "", 5.0)
+    assert spot.problem.startswith("the last 24 hours: binance.spot: ") or "HTTP 503" in spot.problem
+
+
+def test_the_24_hours_come_from_candles_where_these_are_complete() -> None:
+    clock = FakeClock()
+    now_ns = clock.now_ns()
+    kept = KeptTrades(trades_at((now_ns - DAY_NS - 10**11, 1.0, 1.0), (now_ns - DAY_NS, 4.0, 2.0), (now_ns - 10**9, 5.0, 1.0)))
+    watched = {VENUES[0]: [Watched(*VENUES[0], 0, frozenset({"C0USDT"}))]}
+    records = Evidence({}, {}, watched)
+    gap = Gap(exchange="binance", market_type="spot", symbol="C0USDT", from_ns=now_ns - 600 * 10**9, to_ns=now_ns - 500 * 10**9,
+              reason="cut")
+
+    def ticker() -> Found[Ticker]:
+        service = MarketService(kept, None, asker(refused, clock), clock, records=lambda start_ns, end_ns: records)
+        return service.get_ticker("C0", market="spot")[0]
+
+    found = ticker()
+    assert (found.source, found.day_source, found.day_age_s, found.problem) == ("journal", "candles", 0.0, "")
+    assert found.value is not None and found.value.trades == 2
+    assert (found.value.price, found.value.open_24h, found.value.volume) == (5.0, 4.0, 3.0)
+    records.gaps[VENUES[0]] = [gap]
+    assert ticker().day_source == "" and "HTTP 503" in ticker().problem
+
+
+def test_kept_trades_are_read_again_once_newer_ones_are_noted() -> None:
+    now_ns = FakeClock().now_ns()
+    market = Market(KeptTrades(trades_at((now_ns - 5, 1.0, 1.0))))
+    market.service.get_trades("C0", 1, market="spot")
+    assert market.service.get_trades("C0", 1, market="spot")[0].source == "cache"
+    market.service.note_trades(trades_at((now_ns - 4, 2.0, 1.0)))
+    assert market.service.get_trades("C0", 1, market="spot")[0].source == "store"
 
 
 def test_statistics_without_a_trade_say_so() -> None:
