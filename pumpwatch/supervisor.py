@@ -59,9 +59,13 @@ class Supervisor:
         return False
 
     def stop_all(self, timeout_s: float) -> None:
-        """End all parts that still run."""
+        """End all parts that still run; one that has not ended at the deadline is named in the log, and left."""
         self._stopping = True
-        gevent.killall(list(self._parts.values()), timeout=timeout_s)
+        try:
+            gevent.killall(list(self._parts.values()), timeout=timeout_s)
+        except gevent.Timeout:
+            log.warning("parts did not end in time parts=%s timeout_s=%.1f",
+                        ",".join(name for name, part in self._parts.items() if not part.dead), timeout_s)
 
 
 def guarded(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bool:

@@ -105,3 +105,20 @@ def test_after_the_end_nothing_is_started_again(supervisor, stats):
     count = len(runs)
     gevent.sleep(0.5)
     assert len(runs) == count
+
+
+def test_a_part_that_does_not_end_is_named_and_the_stop_goes_on(supervisor, caplog):
+    started, end = Event(), Event()
+
+    def deaf() -> None:
+        try:
+            started.set()
+            end.wait()
+        except gevent.GreenletExit:
+            end.wait()
+
+    supervisor.spawn("deaf", deaf)
+    assert started.wait(WITHIN_S)
+    supervisor.stop_all(0.01)
+    assert "parts did not end in time parts=deaf" in caplog.text
+    end.set()
