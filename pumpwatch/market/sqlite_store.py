@@ -315,7 +315,7 @@ def merged(old: CandleColumns, new: CandleColumns, gone: Sequence[int] = ()) -> 
 
 
 def _seconds(*times_ns: int) -> list[int]:
-    """Return times in whole seconds, rounded up, within what a candle may have."""
+    """Return times in whole seconds, rounded up, within those that a candle may have: a range of them holds the same candles."""
     return [max(min(-(-at // NS_PER_S), _MOST_S), -_MOST_S) for at in times_ns]
 
 
@@ -339,12 +339,6 @@ def _tuples(numbers: Int64, seconds: int, rows: CandleColumns) -> Iterable[tuple
     floats = (rows.open, rows.high, rows.low, rows.close, rows.volume, rows.quote_volume, rows.taker_buy_volume)
     return zip(numbers.tolist(), itertools.repeat(seconds), (rows.timestamp // NS_PER_S).tolist(),
                *(column.tolist() for column in floats), trades, rows.complete.tolist(), rows.origin.tolist(), strict=False)
-
-
-def _seconds(from_ns: int, to_ns: int) -> tuple[int, int]:
-    """Return a range of whole seconds that holds the same candles."""
-    from_s, to_s = (max(min(-(-at // NS_PER_S), _MOST_S), -_MOST_S) for at in (from_ns, to_ns))
-    return from_s, to_s
 
 
 def _columns(found: Sequence[tuple[Any, ...]]) -> CandleColumns:
