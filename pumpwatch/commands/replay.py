@@ -42,7 +42,7 @@ class Speed(click.ParamType[float]):
 @click.command()
 @click.option("--archive", required=True, metavar="DIR", type=click.Path(path_type=Path),
               help="The archive to play: a folder such as SOMI_20261103T060000Z.")
-@click.option("--speed", type=Speed(), default="1", show_default=True,
+@click.option("--speed", type=Speed(), default="1", show_default=True, metavar="[N|max]",
               help="Play so many times as fast as it was recorded; `max`: as fast as the clients take it.")
 @click.option("--times", type=click.Choice(("shifted", "recorded")), default="shifted", show_default=True,
               help="Move all times to now, or leave them as they were recorded.")
@@ -60,9 +60,10 @@ class Speed(click.ParamType[float]):
 @json_option
 def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s: float | None, notice_at: str, loop: bool,
            first_port: int | None, folder: str | None, as_json: bool) -> int:
-    """Serve a recorded listing on loopback, in the exchanges' own protocols.
+    """Play a recorded listing to your bot, as the exchanges did.
 
-    ccxt, cryptofeed, hummingbot, your own bot or a PumpWatch collector connects to it as to the exchanges. Trades have their
+    Its venues and boards are served on loopback in the exchanges' own protocols. ccxt, cryptofeed, hummingbot, your own bot or a
+    PumpWatch collector connects to them as to the exchanges. Trades have their
     recorded ids, prices and quantities, and come when they came; the board shows the notice at its moment. Ends with 0 after the
     tape. This is not `pumpwatch listing replay`, which makes an archive again from the store.
 
@@ -71,7 +72,7 @@ def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s
 
     \b
     Example: pumpwatch replay --archive data/SOMI_20261103T060000Z --wait
-             pumpwatch replay --archive data/SOMI_20261103T060000Z --speed 10 --lead-s 20 --port 9443 > replay.yaml
+             pumpwatch replay --archive DIR --speed 10 --port 9443 > replay.yaml
     """
     from pumpwatch.playback.archived import read_archived
     from pumpwatch.playback.replay import PlayOptions, play
