@@ -91,8 +91,10 @@ def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s
             print(config_yaml(addresses), flush=True)
         say(*_about(addresses, replay))
 
-    ended = play(archived, options, load_dialects(), listening=listening, progress=Progress(say).show)
-    say(f"the tape is over: {_line(ended)}")
+    progress = Progress(say)
+    ended = play(archived, options, load_dialects(), listening=listening, progress=progress.show)
+    progress.end()
+    say(f"{'the tape is over' if ended.trades == ended.of else 'stopped'}: {_line(ended)}")
     if as_json:
         print_json([{"trades": ended.trades, "of": ended.of, "sent": ended.sent, "notices": ended.notices}])
     return 0
@@ -126,11 +128,17 @@ class Progress:
     def show(self, played: Played) -> None:
         """Show how far it is, if that is due."""
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{_line(played)}" + ("\n" if played.state == "ended" else ""))
+            self._state = played.state
+            sys.stderr.write(f"\r\x1b[K{_line(played)}")
             sys.stderr.flush()
         elif played.state != self._state or self._now_s() - self._told_s >= PROGRESS_S:
             self._state, self._told_s = played.state, self._now_s()
             self._tell(_line(played))
+
+    def end(self) -> None:
+        """End the line of a terminal."""
+        if self._state and sys.stderr.isatty():
+            sys.stderr.write("\n")
 
 
 def _line(played: Played) -> str:
