@@ -35,7 +35,7 @@ from pumpwatch.sim.source import Source
 from pumpwatch.sim.venue import SimVenue
 
 LOOK_S = 0.1
-GOOD_BYE_S = 1.0
+GOOD_BYE_S = 10.0  # for clients that still read what they were sent
 GOING_AWAY = (1001, "the tape is over")
 DRAIN_S = 10.0  # without a byte taken by any client; then the rest is given up
 
@@ -231,7 +231,7 @@ def _say_good_bye(replay: Replay) -> None:
     """Close every connection as a venue does that goes down, and give the clients GOOD_BYE_S to answer."""
     for venue in replay.venues.values():
         for connection in list(venue.connections.values()):
-            connection.close(*GOING_AWAY)
+            connection.close(*GOING_AWAY, linger_s=GOOD_BYE_S)
     deadline = replay.clock.monotonic() + GOOD_BYE_S
     while any(venue.connections for venue in replay.venues.values()) and replay.clock.monotonic() < deadline:
         gevent.sleep(LOOK_S)
