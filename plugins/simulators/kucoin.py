@@ -144,10 +144,11 @@ def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any]
         return [_text(type="pong", id=number)]
     if request.get("channel") != "trade" or request.get("tradeType") != market_type.upper() or not isinstance(symbol, str):
         return [_text(id=number, result=False, code="400100", msg="invalid parameter")]
-    if request.get("action") == "UNSUBSCRIBE":
+    action = str(request.get("action")).upper()  # ccxt writes it in lower case, the documents in upper case
+    if action == "UNSUBSCRIBE":
         session.topics.pop(symbol, None)
         return [_text(id=number, result=True)]
-    if request.get("action") != "SUBSCRIBE" or 0 < rules.streams_per_connection <= len(session.topics):
+    if action != "SUBSCRIBE" or 0 < rules.streams_per_connection <= len(session.topics):
         return [_text(id=number, result=False, code="400100",
                       msg=f"exceed max topics count limitation of {rules.streams_per_connection} per session")]
     session.topics[symbol] = symbol if symbol in history.table.index else ""

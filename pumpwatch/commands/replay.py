@@ -42,7 +42,7 @@ class Speed(click.ParamType[float]):
 @click.command()
 @click.option("--archive", required=True, metavar="DIR", type=click.Path(path_type=Path),
               help="The archive to play: a folder such as SOMI_20261103T060000Z.")
-@click.option("--speed", type=Speed(), default="1", show_default=True,
+@click.option("--speed", type=Speed(), default="1", show_default=True, metavar="[N|max]",
               help="Play so many times as fast as it was recorded; `max`: as fast as the clients take it.")
 @click.option("--times", type=click.Choice(("shifted", "recorded")), default="shifted", show_default=True,
               help="Move all times to now, or leave them as they were recorded.")
@@ -60,9 +60,10 @@ class Speed(click.ParamType[float]):
 @json_option
 def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s: float | None, notice_at: str, loop: bool,
            first_port: int | None, folder: str | None, as_json: bool) -> int:
-    """Serve a recorded listing on loopback, in the exchanges' own protocols.
+    """Play a recorded listing to your bot, as the exchanges did.
 
-    ccxt, cryptofeed, hummingbot, your own bot or a PumpWatch collector connects to it as to the exchanges. Trades have their
+    Its venues and boards are served on loopback in the exchanges' own protocols. ccxt, cryptofeed, hummingbot, your own bot or a
+    PumpWatch collector connects to them as to the exchanges. Trades have their
     recorded ids, prices and quantities, and come when they came; the board shows the notice at its moment. Ends with 0 after the
     tape. This is not `pumpwatch listing replay`, which makes an archive again from the store.
 
@@ -71,7 +72,7 @@ def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s
 
     \b
     Example: pumpwatch replay --archive data/SOMI_20261103T060000Z --wait
-             pumpwatch replay --archive data/SOMI_20261103T060000Z --speed 10 --lead-s 20 --port 9443 > replay.yaml
+             pumpwatch replay --archive DIR --speed 10 --port 9443 > replay.yaml
     """
     from pumpwatch.playback.archived import read_archived
     from pumpwatch.playback.replay import PlayOptions, play
@@ -90,8 +91,10 @@ def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s
             print(config_yaml(addresses), flush=True)
         say(*_about(addresses, replay))
 
-    ended = play(archived, options, load_dialects(), listening=listening, progress=Progress(say).show)
-    say(f"the tape is over: {_line(ended)}")
+    progress = Progress(say)
+    ended = play(archived, options, load_dialects(), listening=listening, progress=progress.show)
+    progress.end()
+    say(f"{'the tape is over' if ended.trades == ended.of else 'stopped'}: {_line(ended)}")
     if as_json:
         print_json([{"trades": ended.trades, "of": ended.of, "sent": ended.sent, "notices": ended.notices}])
     return 0
@@ -125,11 +128,17 @@ class Progress:
     def show(self, played: Played) -> None:
         """Show how far it is, if that is due."""
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{_line(played)}" + ("\n" if played.state == "ended" else ""))
+            self._state = played.state
+            sys.stderr.write(f"\r\x1b[K{_line(played)}")
             sys.stderr.flush()
         elif played.state != self._state or self._now_s() - self._told_s >= PROGRESS_S:
             self._state, self._told_s = played.state, self._now_s()
             self._tell(_line(played))
+
+    def end(self) -> None:
+        """End the line of a terminal."""
+        if self._state and sys.stderr.isatty():
+            sys.stderr.write("\n")
 
 
 def _line(played: Played) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import gevent
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.errors import ConfigError
+from pumpwatch.errors import ConfigError, ServiceUnavailable
 from pumpwatch.playback.archived import Archived, ArchivedNotice, first_event_ns
 from pumpwatch.playback.tape_clock import AS_FAST_AS_TAKEN, TapeClock
 from pumpwatch.playback.tape_history import TapeHistory
@@ -35,7 +35,7 @@ from pumpwatch.sim.source import Source
 from pumpwatch.sim.venue import SimVenue
 
 LOOK_S = 0.1
-GOOD_BYE_S = 1.0
+GOOD_BYE_S = 10.0  # for clients that still read what they were sent
 GOING_AWAY = (1001, "the tape is over")
 DRAIN_S = 10.0  # without a byte taken by any client; then the rest is given up
 
@@ -170,14 +170,19 @@ def play(archived: Archived, options: PlayOptions, dialects: Sequence[Dialect | 
     """Serve an archive until its tape is over and sent, or SIGTERM or SIGINT comes; with `loop` until then. Return the end.
 
     listening: gets the addresses as of `sim.server`. progress: called every LOOK_S. Raises ConfigError where no venue can be
-    served, OSError for ports that are in use.
+    served, ServiceUnavailable for ports that are in use.
     """
     with tempfile.TemporaryDirectory(prefix="pumpwatch-replay-") if not options.folder else nullcontext(options.folder) as folder:
         replay = Replay(archived, options, folder, dialects)
         handlers = [gevent.signal_handler(number, replay.stopping.set) for number in (signal.SIGTERM, signal.SIGINT)]
         server = SimServer(replay)
         try:
-            listening(server.listen(), replay)
+            try:
+                addresses = server.listen()
+            except OSError as error:
+                raise ServiceUnavailable(f"cannot listen on {replay.options.host}: {error.strerror or error}",
+                                         "choose a first port after which all are free, or any by none") from error
+            listening(addresses, replay)
             conductor = gevent.spawn(_conduct, replay, progress)
             replay.run()
             conductor.kill()
@@ -226,7 +231,7 @@ def _say_good_bye(replay: Replay) -> None:
     """Close every connection as a venue does that goes down, and give the clients GOOD_BYE_S to answer."""
     for venue in replay.venues.values():
         for connection in list(venue.connections.values()):
-            connection.close(*GOING_AWAY)
+            connection.close(*GOING_AWAY, linger_s=GOOD_BYE_S)
     deadline = replay.clock.monotonic() + GOOD_BYE_S
     while any(venue.connections for venue in replay.venues.values()) and replay.clock.monotonic() < deadline:
         gevent.sleep(LOOK_S)

@@ -18,7 +18,7 @@ from tests.conftest import Cli
 from tests.s3_server import KEY, SECRET, S3Server
 
 VENUES = ("binance.spot", "binance.futures", "bybit.futures", "phemex.futures")
-BEFORE, AFTER = 4000, 4000  # trades that are stored before the backup, and after its begin
+BEFORE, AFTER = 2000, 2000  # trades that are stored before the backup, and after its begin
 
 
 def test_a_backup_under_load_brings_back_every_trade_after_everything_is_deleted(
@@ -27,7 +27,7 @@ def test_a_backup_under_load_brings_back_every_trade_after_everything_is_deleted
     backup = {"folder": str(tmp_path / "backups"), "s3": {
         "url": bucket.url, "endpoint": s3_server.endpoint, "access_key": KEY, "secret_key": "${THE_SECRET}"}}
     environ = {"THE_SECRET": SECRET}
-    with SimProcess(symbols=12, rate=2000.0, paused=True, folder=str(tmp_path / "venues"), venues=list(VENUES)) as sim:
+    with SimProcess(symbols=12, rate=1000.0, paused=True, folder=str(tmp_path / "venues"), venues=list(VENUES)) as sim:
         collector = CollectorProcess(sim, tmp_path, backup=backup)
         collector.start()
         collector.wait_until_up()

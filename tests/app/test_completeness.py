@@ -29,7 +29,7 @@ def verified(forked_cli: Cli, config: Path, first: int, end: int, *options: str)
 
 def test_no_minute_that_lacks_a_trade_is_complete_and_a_deleted_batch_is_found(tmp_path: Path, forked_cli: Cli) -> None:
     rules = {venue: {"connects_per_5_minutes": 10_000} for venue in VENUES}
-    with SimProcess(symbols=6, rate=120.0, folder=str(tmp_path / "venues"), venues=list(VENUES), rules=rules) as sim:
+    with SimProcess(symbols=6, rate=60.0, folder=str(tmp_path / "venues"), venues=list(VENUES), rules=rules) as sim:
         first = time.time_ns() // MINUTE_NS
         collector = CollectorProcess(sim, tmp_path)
         collector.start()

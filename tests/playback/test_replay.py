@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import urllib.request
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.errors import ConfigError
+from pumpwatch.errors import ConfigError, ServiceUnavailable
 from pumpwatch.playback.archived import read_archived
-from pumpwatch.playback.replay import PlayOptions, Replay
+from pumpwatch.playback.replay import PlayOptions, Replay, play
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.server import load_dialects
 from tests.playback import made_archive
@@ -53,7 +54,7 @@ def test_each_trade_is_sent_with_its_id_price_quantity_side_and_moved_time(archi
     assert (code, figures) == (0, {"trades": total, "of": total, "sent": total, "notices": 2})
 
 
-def test_rest_answers_come_from_the_tape_once_it_is_over(archive: Path, tmp_path: Path) -> None:
+def test_rest_and_the_board_answer_from_the_tape(archive: Path, tmp_path: Path) -> None:
     with running(tmp_path, archive, "--loop", "--speed", "1", "--times", "recorded", "--lead-s", "0") as replay:
         # trades before the lead are in the history at once
         rows = json.loads(fetch(replay.addresses, "binance.spot", "/api/v3/historicalTrades?symbol=SOMIUSDT&limit=1000"))
@@ -97,6 +98,25 @@ def test_ports_follow_each_other_from_the_first(archive: Path, tmp_path: Path) -
     assert [ports[name] for name in ("binance.futures", "binance.spot", "phemex.spot")] == [20_000, 20_001, 20_011]
     assert len(set(ports.values())) == len(ports)
     replay.close()
+
+
+def test_a_second_round_begins_without_the_trades_and_notices_of_the_first(archive: Path, tmp_path: Path) -> None:
+    replay = replay_of(archive, tmp_path, recorded_times=True, loop=True)
+    for _ in range(2):
+        replay.begin()
+        assert replay.played().trades == 0 and not len(replay.venues["okx.spot"].history.recent(0, 9))
+        assert made_archive.TITLE not in [post.title for post in replay.boards["upbit"].posts]
+        for source in (*replay.tapes, replay.notices):
+            source.advance(0.0, 0, replay.to_ns)
+        assert replay.played().trades == replay.archived.trades and all(source.finished() for source in replay.sources)
+        assert [post.title for post in replay.boards["upbit"].posts].count(made_archive.TITLE) == 1
+    replay.close()
+
+
+def test_a_port_that_is_in_use_is_named_before_anything_is_played(archive: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServiceUnavailable, match="cannot listen on 127"):
+        play(read_archived(archive), PlayOptions(first_port=taken.getsockname()[1], folder=str(tmp_path)), load_dialects(),
+             listening=lambda addresses, replay: None, progress=lambda played: None)
 
 
 def test_an_archive_without_a_dialect_for_its_venues_is_a_config_error(archive: Path, tmp_path: Path) -> None:

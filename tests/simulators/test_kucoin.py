@@ -227,3 +227,13 @@ def test_candles_are_the_newest_minutes_of_a_range(market: int, path: str, ask: 
     assert sorted(int(row[0]) * unit for row in part) == [newest - 120 * 10**9, newest - 60 * 10**9, newest]
     for wrong in ({"symbol": "NOPE"}, {"type": "2min", "granularity": "2"}, {start: "x"}):
         assert json.loads(client.get(path, **ask | wrong).body)["code"] != "200000"
+
+
+def test_the_tokenless_protocol_takes_actions_in_either_case() -> None:
+    client = Client(next(dialect for dialect in simulator_dialects() if dialect.market_type == "spot"))
+    client.session.path = "/tokenless"
+    client.open()
+    for action in ("subscribe", "UNSUBSCRIBE", "Subscribe"):
+        request = {"id": "1", "action": action, "channel": "trade", "tradeType": "SPOT", "symbol": "BTC-USDT"}
+        assert client.say(request) == [{"id": "1", "result": True}]
+        assert ("BTC-USDT" in client.session.topics) == (action != "UNSUBSCRIBE")
