@@ -25,7 +25,7 @@ _HOMES = {
         "Listing", "Notice", "QuantityUnit", "TradeBatch",
     ),
     "pumpwatch.sink_abilities": (
-        "AdvisingSink", "CountingSink", "DroppingSink", "KeepingSink", "StoredDay", "SummingSink", "TrialSink",
+        "AdvisingSink", "CountingSink", "DescribedSink", "DroppingSink", "KeepingSink", "StoredDay", "SummingSink", "TrialSink",
     ),
     "pumpwatch.venue": (
         "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",

@@ -55,6 +55,14 @@ class AdvisingSink(Protocol):
         """Return what hurts, and the command that mends it. It must work before `open`. Raises ServiceUnavailable."""
 
 
+@runtime_checkable
+class DescribedSink(Protocol):
+    """A sink that can say which server and tables it has found."""
+
+    def server(self) -> str:
+        """Return the server, its version and that of the tables, in one line. Called after `open`. Raises ServiceUnavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDay:
     """A part of a sink's trades that goes as a whole, usually a day. Its trades are in [from_ns, to_ns) by timestamp."""
