@@ -31,8 +31,8 @@ MARGIN_S = 3.0  # an answer may come so much later than the server's own limit f
 IDLE_MOST = 4  # connections that wait for the next question
 THREADS = 4  # questions at a time
 SHOWN = 300  # characters of a foreign text
-LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects",
-         "does not exist", "is not permitted to log in", "permission denied for database", "role \"")
+LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects", 'FATAL: database "',
+         'FATAL: role "', "is not permitted to log in", "permission denied for database")
 HINTS = {
     "25006": "the server is read-only: it is a replica, or default_transaction_read_only is on"
              " (ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf())",
@@ -67,8 +67,11 @@ class Server:
             return call()
         if self._threads is None or self._threads.hub is not gevent.get_hub():
             self._threads = ThreadPool(THREADS)
-        result: T = self._threads.apply(call)
-        return result
+        result, error = self._threads.apply(_outcome, (call,))
+        if error is not None:
+            raise error
+        found: T = result
+        return found
 
     def connect(self, dsn: str = "") -> psycopg.Connection[Any]:
         """Return a new connection in which a statement commits by itself. Raises ConfigError or ServiceUnavailable."""
@@ -145,6 +148,14 @@ class Server:
                 self._idle.pop().close()
 
 
+def _outcome(call: Callable[[], T]) -> tuple[T | None, PumpWatchError | None]:
+    """Return the result of a call, or why it failed: what a thread of gevent raises is printed as well."""
+    try:
+        return call(), None
+    except PumpWatchError as error:
+        return None, error
+
+
 def place_of(dsn: str) -> str:
     """Return the server and database of a dsn for a message, without its user and password."""
     parts = address_of(dsn)
@@ -161,7 +172,7 @@ def translated(error: Any, place: str) -> PumpWatchError:
     said = " ".join(str(error).split())[:SHOWN]
     if state == FORBIDDEN:
         return ConfigError(f"{place}: {said}", FORBIDDEN_HINT)
-    if state.startswith(("28", "3D")) or (not state and "FATAL" in said and any(part in said for part in LOGIN)):
+    if state.startswith(("28", "3D")) or (not state and any(part in said for part in LOGIN)):
         return ConfigError(f"{place} rejects the login: {said}", "set sinks.postgres.dsn and sinks.postgres.password")
     import psycopg
 
