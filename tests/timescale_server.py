@@ -1,7 +1,7 @@
 """A PostgreSQL with the real TimescaleDB extension, started by packaging/timescale: PGlite, PostgreSQL 17 as WebAssembly.
 
-It takes one connection at a time: close each before the next. It has neither COPY nor workers, so that policies are stored and run
-by nobody: a test refreshes and compresses by call.
+It takes one connection at a time: close each before the next. It has neither COPY nor workers, so policies are stored
+and run by nobody: a test refreshes and compresses by call.
 """
 
 from __future__ import annotations

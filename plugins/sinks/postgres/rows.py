@@ -28,6 +28,7 @@ COLUMNS = (
     ("sell", "u1", "bool"),
 )
 TEXT_ID = "text_id"
+ONCE = " ON CONFLICT DO NOTHING"
 STAGE = "pumpwatch_trades"  # the temporary table
 Bytes = np.ndarray[Any, np.dtype[np.void]]
 
@@ -80,10 +81,10 @@ def _row(width: int) -> np.dtype[np.void]:
 
 
 def merge(schema: str, source: str, numbers: str) -> str:
-    """Return the INSERT that merges staged rows; its values are the numbers and names of the batch's instruments.
+    """Return the INSERT of staged rows; its values are the numbers and names of the batch's instruments.
 
-    source: the temporary table, or a subquery with its columns. A NUMERIC gets the shortest digits that stand for the double: a
-    cast alone would keep 15 of its 17.
+    source: the temporary table, or a subquery with its columns. ONCE at its end makes it leave out what is there. A NUMERIC gets
+    the shortest digits that stand for the double: a cast alone would keep 15 of its 17.
     """
     number = "{}::text::numeric" if numbers == "numeric" else "{}"
     return (
@@ -94,7 +95,7 @@ def merge(schema: str, source: str, numbers: str) -> str:
         " CASE WHEN t.sell THEN 'sell' ELSE 'buy' END, n.exchange, n.market_type, n.symbol,"
         r" coalesce(convert_from(nullif(rtrim(t.text_id, '\x00'::bytea), ''), 'UTF8'), t.trade_id::text)"
         f" FROM {source} t JOIN unnest(%s::int4[], %s::text[], %s::text[], %s::text[])"
-        " n (instrument, exchange, market_type, symbol) USING (instrument) ON CONFLICT DO NOTHING")
+        " n (instrument, exchange, market_type, symbol) USING (instrument)")
 
 
 def by_unnest() -> str:

@@ -26,8 +26,8 @@ LOCK = "hashtext('pumpwatch ' || %s)"  # one runner a schema
 MIGRATION_MS = 600_000  # candles of a filled table are made by the upkeep, so a step is short; an index is not
 TYPES = {"double": ("double precision", "double precision"), "numeric": ("numeric(36, 18)", "numeric")}
 SHOWN_TYPES = {"double": "double precision", "numeric": "numeric"}
-TRADE_COLUMNS = ("time", "received_at", "price", "quantity", "sequence_number", "time_ns", "received_ns", "flags", "side",
-                 "exchange", "market_type", "symbol", "trade_id")
+COLUMNS = ("time", "received_at", "price", "quantity", "sequence_number", "time_ns", "received_ns", "flags", "side", "exchange",
+           "market_type", "symbol", "trade_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _check_columns(server: Server, connection: psycopg.Connection[Any], options:
                               b" AND table_name = 'trade_history'", (options.schema,)).fetchall()
     kinds = {str(name): str(kind) for name, kind in rows}
     table = f"{server.place}: table {options.schema}.trade_history"
-    if missing := [name for name in TRADE_COLUMNS if name not in kinds]:
+    if missing := [name for name in COLUMNS if name not in kinds]:
         raise ConfigError(f"{table}: column {missing[0]} is missing", "restore it, or set sinks.postgres.schema")
     if kinds["price"] != SHOWN_TYPES[options.numbers]:
         stored = next((name for name, kind in SHOWN_TYPES.items() if kind == kinds["price"]), "double")

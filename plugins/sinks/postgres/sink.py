@@ -1,8 +1,10 @@
 """The PostgreSQL sink.
 
 A batch is one transaction: COPY into a temporary table, then an INSERT that leaves out what is there already, so that writing a
-batch again changes nothing. The primary key is (symbol, time, trade_id, exchange, market_type, time_ns). An acknowledged batch is
-visible at once, and survives a power cut where the server has its defaults (fsync and synchronous_commit on).
+batch again changes nothing. ON CONFLICT DO NOTHING takes the server 15 us a row where a plain INSERT takes 9, so the plain one is
+tried first, except for a minute after it met a trade that was there, and after the sink was opened. The primary key is (symbol,
+time, trade_id, exchange, market_type, time_ns). An acknowledged batch is visible at once, and survives a power cut where the
+server has its defaults (fsync and synchronous_commit on).
 
 The server does not name the row that it rejects: the drain halves the batch until the row stands alone. A batch holds prices and
 quantities as doubles. NUMERIC gets the shortest digits that stand for the double, which are those of the venue as long as these
@@ -52,6 +54,7 @@ NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operati
 LATE_SYNC_S = 10.0  # the same with synchronous_commit off: three times wal_writer_delay, which is 10 s at most
 ERROR_CHARS = 200
 MINUTE_NS = 60 * 10**9
+CAREFUL_S = 60.0  # what is sent again comes in a row, after an outage
 TRIAL = "_trial_"  # in the schema of a trial
 
 
@@ -65,6 +68,7 @@ class PostgresSink:
         self._upkeep = Upkeep(self._server, options)
         self._state: schemas.Schema | None = None  # None: not open
         self._copies = options.copy
+        self._careful_until = 0.0
         self._rows = self._write_s = 0.0
 
     def open(self) -> None:
@@ -78,6 +82,7 @@ class PostgresSink:
             set_retention(self._server, self._options)
         self._copies = self._options.copy and "emcc" not in self._server.rows("SELECT version()")[0][0]
         self._upkeep.forget()
+        self._careful_until = time.monotonic() + CAREFUL_S
         self._state = state
 
     def server(self) -> str:
@@ -119,19 +124,35 @@ class PostgresSink:
         names = [numbers.tolist(), list(exchanges), list(market_types), list(symbols)]
         with self._server.session(also=stage.stage_table() if self._copies else "") as connection:
             if self._copies:
-                with connection.cursor() as cursor, cursor.copy(stage.copy_statement(batch).encode()) as copy:
-                    copy.write(stage.copy_body(batch))
-                connection.execute(stage.merge(self._schema, stage.STAGE, self._options.numbers).encode(), names)
+                self._copy(connection, batch, names)
             else:
                 self._insert(connection, batch, names)
             if native:
                 connection.execute(touch(self._schema, batch).encode())
 
+    def _copy(self, connection: psycopg.Connection[Any], batch: TradeBatch, names: list[Any]) -> None:
+        import psycopg
+
+        batch = batch.take(np.argsort(batch.instrument, kind="stable"))  # neighbours in the index, too
+        with connection.cursor() as cursor, cursor.copy(stage.copy_statement(batch).encode()) as copy:
+            copy.write(stage.copy_body(batch))
+        statement = stage.merge(self._schema, stage.STAGE, self._options.numbers)
+        if time.monotonic() >= self._careful_until:
+            connection.execute(b"SAVEPOINT plain")
+            try:
+                connection.execute(statement.encode(), names)
+            except psycopg.errors.UniqueViolation:
+                self._careful_until = time.monotonic() + CAREFUL_S
+                connection.execute(b"ROLLBACK TO SAVEPOINT plain")
+            else:
+                return
+        connection.execute((statement + stage.ONCE).encode(), names)
+
     def _insert(self, connection: psycopg.Connection[Any], batch: TradeBatch, names: list[Any]) -> None:
-        statement = stage.merge(self._schema, stage.by_unnest(), self._options.numbers).encode()
+        statement = stage.merge(self._schema, stage.by_unnest(), self._options.numbers) + stage.ONCE
         for start in range(0, len(batch), UNNEST_ROWS):
             values = stage.unnest_values(batch.take(slice(start, start + UNNEST_ROWS)))
-            connection.execute(statement, [*values, *names])
+            connection.execute(statement.encode(), [*values, *names])
 
     def trouble(self) -> str:
         """Return an empty string: what is acknowledged is visible. Days and candles that are due are made meanwhile."""

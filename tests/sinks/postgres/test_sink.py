@@ -48,6 +48,16 @@ def test_a_batch_comes_back_as_it_was_and_is_stored_once(postgres: Database, cop
     sink.close()
 
 
+def test_a_trade_that_comes_again_among_new_ones_is_left_out(sink: PostgresSink, postgres: Database,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CAREFUL_S", 0.0)
+    sink.open()
+    whole = batch_of(300)
+    for part in (slice(0, 100), slice(50, 200), slice(100, 300), slice(0, 300)):
+        sink.write(whole.take(part), CATALOGUE)
+    assert_same(read_all(sink, whole), whole)
+
+
 def test_doubles_keep_every_bit_and_numerics_the_shortest_digits(sink: PostgresSink, postgres: Database) -> None:
     draw = np.random.default_rng(5)
     batch = replace(batch_of(2_000), price=draw.lognormal(0, 12, 2_000), quantity=draw.lognormal(0, 12, 2_000))

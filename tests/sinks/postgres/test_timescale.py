@@ -94,8 +94,8 @@ def test_aggregates_hold_every_trade_before_and_after_a_refresh(filled: Postgres
     assert [sums(name) for name in AGGREGATES] == [expected] * 5, "materialised"
     first = batch.take((batch.instrument == batch.instrument[0]) & (batch.timestamp < batch.timestamp[0] + DAY_NS))
     exchange, market_type, symbol = CATALOGUE.names([int(batch.instrument[0])])[0]
-    assert timescale.sql(f"SELECT open, close, trades::int FROM pumpwatch.daily_trading_stats WHERE symbol = '{symbol}' AND exchange ="
-                         f" '{exchange}' AND market_type = '{market_type}' ORDER BY time LIMIT 1") == [
+    assert timescale.sql(f"SELECT open, close, trades::int FROM pumpwatch.daily_trading_stats WHERE symbol = '{symbol}'"
+                         f" AND exchange = '{exchange}' AND market_type = '{market_type}' ORDER BY time LIMIT 1") == [
         (first.price[0], first.price[-1], len(first))]
 
 
@@ -108,8 +108,8 @@ def test_a_compressed_day_is_read_and_takes_a_trade_again_without_doubling_it(
     filled.close()
     assert timescale.sql("SELECT is_compressed FROM timescaledb_information.chunks WHERE chunk_schema || '.' || chunk_name ="
                          f" '{chunk}'") == [(True,)]
-    segmented = timescale.sql("SELECT attname::text FROM timescaledb_information.compression_settings WHERE segmentby_column_index"
-                              " IS NOT NULL AND hypertable_name = 'trade_history'")
+    segmented = timescale.sql("SELECT attname::text FROM timescaledb_information.compression_settings"
+                              " WHERE segmentby_column_index IS NOT NULL AND hypertable_name = 'trade_history'")
     assert segmented == [("symbol",)]
 
 

@@ -9,11 +9,11 @@ CREATE TABLE trade_history (
     time_ns smallint NOT NULL,          -- nanoseconds beyond `time`
     received_ns smallint NOT NULL,
     flags smallint,
-    side text NOT NULL,
-    exchange text NOT NULL,
-    market_type text NOT NULL,
-    symbol text NOT NULL,
-    trade_id text NOT NULL,
+    side text COLLATE "C" NOT NULL,     -- by bytes: the rules of a language make an index several times slower
+    exchange text COLLATE "C" NOT NULL,
+    market_type text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
+    trade_id text COLLATE "C" NOT NULL,
     PRIMARY KEY (symbol, time, trade_id, exchange, market_type, time_ns)
 ){partitioned};
 

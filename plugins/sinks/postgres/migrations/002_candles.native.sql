@@ -1,8 +1,8 @@
 CREATE TABLE candles (
     time timestamptz NOT NULL,
-    exchange text NOT NULL,
-    market_type text NOT NULL,
-    symbol text NOT NULL,
+    exchange text COLLATE "C" NOT NULL,
+    market_type text COLLATE "C" NOT NULL,
+    symbol text COLLATE "C" NOT NULL,
     open {number} NOT NULL,
     high {number} NOT NULL,
     low {number} NOT NULL,
