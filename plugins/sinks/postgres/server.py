@@ -133,7 +133,7 @@ class Server:
 
     def _rows(self, statement: str, values: Sequence[Any], timeout_ms: int | None) -> list[tuple[Any, ...]]:
         with self.session(timeout_ms) as connection:
-            cursor = connection.execute(statement.encode(), values or None)
+            cursor = connection.execute(statement.encode(), values or None, binary=True)  # numbers are not parsed
             return cursor.fetchall() if cursor.description else []
 
     def _keep(self, connection: psycopg.Connection[Any]) -> None:
