@@ -11,12 +11,12 @@ and statements are never prepared.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
-from gevent import monkey
 from gevent.threadpool import ThreadPool
 from pumpwatch_plugins.sinks.postgres.options import PostgresOptions, address_of
 
@@ -43,8 +43,6 @@ HINTS = {
 FORBIDDEN = "42501"
 FORBIDDEN_HINT = ("grant it: GRANT CREATE ON DATABASE lets PumpWatch create its schema; the schema and its tables must belong"
                   " to the user of sinks.postgres.dsn")
-_NATIVE_THREAD = monkey.get_original("_thread", "get_ident")
-_MAIN_THREAD = threading.main_thread().ident
 
 
 class StatementRejected(ServiceUnavailable):
@@ -63,7 +61,7 @@ class Server:
 
     def off_hub(self, call: Callable[[], T]) -> T:
         """Run a call that blocks, in a thread if this is the one of the hub; its greenlet alone waits."""
-        if _NATIVE_THREAD() != _MAIN_THREAD:
+        if threading.get_native_id() != os.getpid():  # of the main thread they are equal, after a fork as well
             return call()
         if self._threads is None or self._threads.hub is not gevent.get_hub():
             self._threads = ThreadPool(THREADS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import gevent
@@ -130,6 +131,35 @@ def test_a_server_that_is_not_there_or_hangs_is_unavailable_in_time(private_post
     private_postgres.unhang()
     assert server.rows("SELECT 1") == [(1,)]
     server.close_idle()
+
+
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import sys, threading
+import gevent
+from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        ticks += 1
+        gevent.sleep(0.001)
+gevent.spawn(tick)
+sink = PostgresSink(PostgresOptions(dsn=sys.argv[1]))
+sink.open()
+seen = []
+for _ in range(2):
+    before = ticks
+    sink._server.off_hub(lambda: seen.append(threading.get_native_id()) or sink._server.rows("SELECT pg_sleep(0.3)"))
+    assert ticks - before > 3, ticks
+assert threading.get_native_id() not in seen
+"""
+
+
+def test_in_a_patched_process_the_hub_goes_on_while_the_server_is_asked(postgres: Database) -> None:
+    done = subprocess.run([sys.executable, "-c", PATCHED, postgres.dsn], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_place_names_neither_user_nor_password() -> None:

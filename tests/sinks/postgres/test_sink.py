@@ -183,18 +183,3 @@ def test_a_trial_has_a_schema_of_its_own_and_leaves_nothing_behind(sink: Postgre
     with pytest.raises(ConfigError, match="not the schema of a trial"):
         sink.remove_trial()
     assert postgres.value("SELECT count(*) FROM pumpwatch.trade_history") == 0
-
-
-def test_the_hub_goes_on_while_the_server_is_asked(sink: PostgresSink, postgres: Database) -> None:
-    ticks = 0
-
-    def tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            gevent.sleep(0.001)
-
-    ticker = gevent.spawn(tick)
-    sink._server.off_hub(lambda: sink._server.rows("SELECT pg_sleep(0.3)"))
-    ticker.kill()
-    assert ticks > 3
