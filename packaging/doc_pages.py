@@ -53,6 +53,8 @@ MEANINGS = {
     "sinks.questdb.ca_file": "one more certificate authority, as PEM",
     "sinks.questdb.candles": "make `candles_1m` and `candles_5m`, views that the server keeps up to date",
     "sinks.questdb.request_timeout_ms": "of one request; a server that does not answer in time is down",
+    "sinks.postgres.password": "beside the dsn; better from the environment: `PUMPWATCH_SINKS__POSTGRES__PASSWORD`",
+    "sinks.postgres.statement_timeout_ms": "of one statement, by the server's own clock",
     "listing.sources.NAME.enabled": "false: not asked",
 }
 # these introduce the commented-out lines of the example

@@ -72,7 +72,10 @@ class ServerFacts:
 
 @runtime_checkable
 class DescribedSink(Protocol):
-    """A sink whose server tells its version and its sizes, for `pumpwatch db status`."""
+    """A sink whose server tells its version and its sizes, for `pumpwatch check --connect` and `pumpwatch db status`."""
+
+    def server(self) -> str:
+        """Return the server, its version and that of the tables, in one line. Called after `open`. Raises ServiceUnavailable."""
 
     def facts(self) -> ServerFacts:
         """Return the figures of now. It must work before `open`. Raises ServiceUnavailable or ConfigError."""

@@ -193,7 +193,7 @@ def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(command: CommandLin
 
 @pytest.mark.parametrize(("text", "says"), [
     ("exchanges: {binanse: }", "exchanges.binanse: no plugin offers it"),
-    ("sinks: {postgres: }", "sinks.postgres: no plugin offers it"),
+    ("sinks: {clickhouse: }", "sinks.clickhouse: no plugin offers it"),
     ("sinks: {questdb: {adr: x}}", "unknown key `sinks.questdb.adr`"),
     ("sinks: {questdb: {addr: nowhere}}", "addr must be HOST:PORT"),
     ("net: {ca_file: nowhere.pem}", "nowhere.pem"),

@@ -86,7 +86,7 @@ def test_what_ships_is_found_by_its_entry_points_and_all_of_it_is_good() -> None
     assert {row["name"] for row in plugins.describe()} == {point.split(" = ")[0] for point in points if point}
     assert plugins.venue("binance.spot").market_type == "spot"
     assert plugins.source("upbit").name == "upbit" and set(plugins.sources) == set(ListingConfig().sources)
-    assert set(plugins.sinks) == {"questdb"}
+    assert set(plugins.sinks) == {"postgres", "questdb"}
     polled = {name for name, source in plugins.sources.items() if not isinstance(source, PushSource)}
     assert {dialect.name for dialect in plugins.dialects} == {venue.name for venue in plugins.venues} | polled
 
@@ -198,18 +198,18 @@ def test_an_unsafe_folder_is_a_fault_and_an_unsafe_file_in_it_is_left_out(tmp_pa
     for path in (wheel, tmp_path / "mine.py"):
         path.chmod(0o666)
     plugins = load_from(tmp_path, good=SINK.format(name="good"))
-    assert set(plugins.sinks) == {"questdb", "good"}
+    assert set(plugins.sinks) == {"good", "postgres", "questdb"}
     assert "chmod go-w" in reason_for(plugins, wheel.name) and "chmod go-w" in reason_for(plugins, "mine.py")
     assert not any("pw_open" in path for path in sys.path)
     tmp_path.chmod(0o777)
     plugins = load_from(tmp_path)
-    assert plugins.faults[0].startswith("plugins.folder: others may write to") and set(plugins.sinks) == {"questdb"}
+    assert plugins.faults[0].startswith("plugins.folder: others may write to") and set(plugins.sinks) == {"postgres", "questdb"}
 
 
 def test_what_the_config_wants_and_nobody_offers_is_listed() -> None:
-    config = Config(exchanges={"binanse": ExchangeConfig()}, sinks={"questdb": {}, "postgres": {}})
+    config = Config(exchanges={"binanse": ExchangeConfig()}, sinks={"questdb": {}, "clickhouse": {}})
     lines = load_plugins(config).unmet(config)
-    assert [line.split(":")[0] for line in lines] == ["exchanges.binanse", "sinks.postgres"]
+    assert [line.split(":")[0] for line in lines] == ["exchanges.binanse", "sinks.clickhouse"]
     assert "did you mean `binance`?" in lines[0]
 
 
@@ -227,12 +227,12 @@ def test_an_exchange_whose_plugin_is_disabled_is_not_collected_named_or_not(
 
 def test_a_sink_whose_plugin_is_disabled_is_not_forgotten_in_silence() -> None:
     config = Config(sinks={"questdb": {}}, plugins=PluginsConfig(disabled=["questdb"]))
-    assert load_plugins(config).unmet(config) == ["sinks.questdb: its plugin is disabled; known: none"]
+    assert load_plugins(config).unmet(config) == ["sinks.questdb: its plugin is disabled; known: postgres"]
 
 
 def test_a_sink_that_nobody_offers_is_not_left_out_of_what_is_read() -> None:
-    with pytest.raises(ConfigError, match=r"sinks\.postgres: no plugin offers it"):
-        load_plugins(Config()).make_sinks(Config(sinks={"postgres": {}}, exchanges={"binanse": ExchangeConfig()}))
+    with pytest.raises(ConfigError, match=r"sinks\.clickhouse: no plugin offers it"):
+        load_plugins(Config()).make_sinks(Config(sinks={"clickhouse": {}}, exchanges={"binanse": ExchangeConfig()}))
 
 
 SEVENTH = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pumpwatch.config import Config
 from pumpwatch.notify.secret_values import IN_FILE, is_literal, secret_file
+
+PASSWORD_IN_DSN = re.compile(r"://[^/@]*:[^/@]+@|\bpassword\s*=")
 
 
 def exposed_secrets(config: Config) -> list[tuple[str, str]]:
@@ -49,6 +52,9 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
     for name, options in config.sinks.items():
         if isinstance(password := options.get("password"), str):
             yield f"sinks.{name}.password", password
+        for key in ("dsn", "read_dsn"):
+            if isinstance(dsn := options.get(key), str) and PASSWORD_IN_DSN.search(dsn):
+                yield f"sinks.{name}.{key}", dsn
     for key in ("access_key", "secret_key"):
         if value := getattr(config.backup.s3, key):
             yield f"backup.s3.{key}", value

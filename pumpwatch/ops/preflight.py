@@ -28,7 +28,7 @@ from pumpwatch.notify.channels import make_channels
 from pumpwatch.ops.exposed_secrets import exposed_secrets
 from pumpwatch.ops.machine import kernel_clock, machine_findings
 from pumpwatch.plugins import Plugins, load_plugins
-from pumpwatch.sink_abilities import AdvisingSink
+from pumpwatch.sink_abilities import AdvisingSink, DescribedSink
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
 from pumpwatch.venue import Venue
@@ -287,8 +287,9 @@ def _ask_sink(config: Config, name: str, plugins: Plugins) -> str:
     try:
         sink.open()
         trouble = sink.trouble()
+        found = sink.server() if isinstance(sink, DescribedSink) else "open"
     finally:
         sink.close()
     if trouble:
         raise PumpWatchError(trouble, "see the sink's own log; the journal keeps the trades until it accepts them")
-    return "open, and its tables are correct"
+    return f"{found}, and its tables are correct"

@@ -17,7 +17,7 @@ from pumpwatch.store.sink_calls import SinkCalls
 
 IN_ITS_THREAD = ("open", "write")
 QUERIES = ("read", "minute_sums")
-QUESTIONS = ("trouble", "keeping", "count", "advice", "facts", "write_listing", "write_health")
+QUESTIONS = ("trouble", "keeping", "count", "advice", "server", "facts", "write_listing", "write_health")
 THREADS = 2  # for queries, and as many for questions: one that hangs until its time limit leaves one
 
 

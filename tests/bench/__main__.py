@@ -9,7 +9,8 @@ past of its coin), windows (20 windows at once beside 50,000/s), page (20 watche
 (stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored),
 candles (100,000 stored, and the last 1,000 of a series read), candle-building (candles from trades, beside pandas, and a pass
 over a journal with its memory), candle-cost (what making candles costs at 50,000/s and 5,000/s), market (cached tickers, books
-and trades, and candles, as they are asked for).
+and trades, and candles, as they are asked for), sinks (PostgreSQL beside QuestDB: rows a second, CPU a row, a
+window).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -76,7 +77,7 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api", "backup", "candles", "candle-building", "candle-cost", "market")
+             "api", "backup", "candles", "candle-building", "candle-cost", "market", "sinks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,7 +125,7 @@ class Bench:
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
             "api": self.api, "backup": self.backup, "candles": self.candles,
-            "candle-building": self.candle_building, "candle-cost": self.candle_cost, "market": self.market}
+            "candle-building": self.candle_building, "candle-cost": self.candle_cost, "market": self.market, "sinks": self.sinks}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -250,6 +251,14 @@ class Bench:
         print(json.dumps(figures, indent=1), file=sys.stderr)
         return figures
 
+    def sinks(self) -> dict[str, Any]:
+        """Write 3 million trades to each sink, and ask PostgreSQL for a window of them (full: 30 million)."""
+        from tests.bench.sinks import sinks
+
+        figures = sinks(self._options.trades or (3_000_000, 30_000_000)[self._size], self.database())
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
+
     def database(self) -> Database:
         """Return the running QuestDB."""
         if self._database is None:
@@ -272,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=1, help="how often each load is run on each collector")
     parser.add_argument("--only", action="append", choices=list(MAKERS), help="only this collector; may be repeated")
     parser.add_argument("--trades", type=int, default=0,
-                        help="size of the stores of the scenarios `query`, `triggers` and `backup`")
+                        help="size of the stores of the scenarios `query`, `triggers`, `backup` and `sinks`")
     parser.add_argument("--tick-ms", type=float, default=0, help="how often the venues send what has happened")
     parser.add_argument("--folder", type=Path, help="where the data goes while it runs (default: the temporary folder)")
     parser.add_argument("--json", metavar="FILE", help="write all figures there; - is stdout")

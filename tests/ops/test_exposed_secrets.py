@@ -16,7 +16,9 @@ SECTIONS = {
                "g": {"webhook": "https://["}},
     "listing": {"sources": {"upbit_announcements": {"options": {"secret_key": "hush"}},
                             "own_signals": {"options": {"token_file": "key"}}, "upbit": {}}},
-    "sinks": {"questdb": {"password": "hush", "user": "me"}}, "net": {"proxy": "http://me:hush@127.0.0.1:1"},
+    "sinks": {"postgres": {"dsn": "host=x password=hush", "read_dsn": "postgresql://me@x/y"},
+              "questdb": {"password": "hush", "user": "me"}},
+    "net": {"proxy": "http://me:hush@127.0.0.1:1"},
     "backup": {"s3": {"access_key": "${KEY}", "secret_key": "hush"}}}
 
 
@@ -31,7 +33,7 @@ def exposed(folder: Path, mode: int, key_mode: int, **environ: str) -> list[str]
 
 def test_a_file_that_others_can_read_exposes_what_is_written_in_it(tmp_path: Path) -> None:
     own = ["notify.a.url", "notify.c.webhook", "notify.f.webhook", "listing.sources.upbit_announcements.options.secret_key",
-           "sinks.questdb.password", "backup.s3.secret_key", "net.proxy"]
+           "sinks.postgres.dsn", "sinks.questdb.password", "backup.s3.secret_key", "net.proxy"]
     assert exposed(tmp_path, 0o644, 0o600) == own
     assert exposed(tmp_path, 0o644, 0o600, PUMPWATCH_NOTIFY__A__URL="tgram://T/1") == own[1:]
     assert exposed(tmp_path, 0o640, 0o604) == ["notify.c.secret", "listing.sources.own_signals.options.token_file"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from pumpwatch.hookspecs import PolledSource, Sink, SinkPlugin
 from pumpwatch.ops import preflight
 from pumpwatch.ops.preflight import Finding
 from pumpwatch.plugins import Plugins, load_plugins
+from tests.postgres_server import Database
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -145,6 +147,17 @@ def test_connect_finds_a_sink_that_is_not_there(tmp_path: Path, web: str, closed
     config.sinks = {"questdb": {"addr": closed}}
     finding = by_name(preflight.check(config, connect=True, plugins=good_plugins()))["sink questdb"]
     assert finding.state == preflight.UNREACHABLE
+
+
+def test_connect_names_the_server_and_the_schema_of_postgresql(tmp_path: Path, web: str, closed: str, postgres: Database) -> None:
+    config = config_for(tmp_path, web, closed)
+    config.sinks = {"postgres": {"dsn": postgres.dsn}}
+    findings = [finding for finding in preflight.check(config, connect=True, plugins=good_plugins())
+                if finding.name == "sink postgres"]
+    assert findings[0].state == preflight.OK
+    assert re.search(rf"^PostgreSQL at 127.0.0.1:\d+/{postgres.name}, version 1\d.*, without TimescaleDB: plain daily partitions,"
+                     r" schema pumpwatch version \d+, and its tables are correct$", findings[0].detail)
+    assert any(finding.state == preflight.WARN and "fsync is off" in finding.detail for finding in findings[1:])
 
 
 def test_whatever_foreign_code_raises_is_a_finding_and_the_other_services_are_asked(

@@ -106,16 +106,23 @@ class QuestDBSink:
         found: Sequence[tuple[str, str]] = advice(self._server, self._tables)
         return found
 
+    def server(self) -> str:
+        """Return the version and the address of the server."""
+        return f"{self._version()} at {self._server.addr}"
+
+    def _version(self) -> str:
+        build = str(self._server.exec("SELECT build()")[0][0])
+        named = re.search(r"QuestDB [\d.]+", build)
+        return named.group() if named else build[:ERROR_CHARS]
+
     def facts(self) -> ServerFacts:
         """Return the version of the server, and the size and number of the partitions of the tables."""
-        version = str(self._server.exec("SELECT build()")[0][0])
         size, parts = 0, 0
         for table in self._tables:
             if exists(self._server, table):
                 count, held = self._server.exec(f"SELECT count(), sum(diskSize) FROM table_partitions({text(table.name)})")[0]
                 size, parts = size + int(held or 0), parts + int(count)
-        named = re.search(r"QuestDB [\d.]+", version)
-        return ServerFacts(named.group() if named else version[:ERROR_CHARS], size, parts)
+        return ServerFacts(self._version(), size, parts)
 
     def keeping(self) -> Keeping:
         """Return how much this server may lose and what it deletes, by its own settings where it shows them."""

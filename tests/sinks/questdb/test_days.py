@@ -19,7 +19,7 @@ from pumpwatch.ops.cold_tier import ColdTier
 from pumpwatch.ops.disk_watch import Level, disk_use
 from pumpwatch.sink_abilities import DroppingSink, StoredDay
 from tests.questdb_server import QuestDBServer
-from tests.sinks.questdb.stores import CATALOGUE
+from tests.sinks.stores import CATALOGUE
 from tests.trades import batch_of
 
 DAY_NS = 86_400 * 10**9

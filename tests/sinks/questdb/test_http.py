@@ -12,7 +12,7 @@ from pumpwatch_plugins.sinks.questdb.http import Server
 
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable
 from tests.questdb_server import QuestDBServer
-from tests.sinks.questdb.stores import CATALOGUE, EVENT, HEALTH, listing_at, names
+from tests.sinks.stores import CATALOGUE, EVENT, HEALTH, listing_at, names
 from tests.sinks.stub_server import StubServer
 from tests.trades import batch_of
 

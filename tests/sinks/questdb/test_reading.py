@@ -10,7 +10,7 @@ from pumpwatch_plugins.sinks.questdb import QuestDBSink, reading
 
 from pumpwatch.model import SPOT
 from tests.questdb_server import QuestDBServer
-from tests.sinks.questdb.stores import CATALOGUE, assert_same, names, read_all
+from tests.sinks.stores import CATALOGUE, assert_same, names, read_all
 from tests.trades import batch_of, catalogue_of
 
 

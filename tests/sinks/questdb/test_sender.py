@@ -17,7 +17,7 @@ from pumpwatch_plugins.sinks.questdb.http import UNREACHABLE, Reply, Server
 from pumpwatch_plugins.sinks.questdb.sender import TradeSender, blamed_row
 
 from pumpwatch.errors import ConfigError, ServiceUnavailable
-from tests.sinks.questdb.stores import CATALOGUE
+from tests.sinks.stores import CATALOGUE
 from tests.sinks.stub_server import StubServer
 from tests.trades import batch_of
 

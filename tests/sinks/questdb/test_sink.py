@@ -16,7 +16,7 @@ from pumpwatch.model import SPOT, Instrument
 from pumpwatch.store.minutes import MINUTE_NS, minutes_of
 from pumpwatch.store.rejected_rows import store_all
 from tests.questdb_server import QuestDBServer
-from tests.sinks.questdb.stores import CATALOGUE, EVENT, HEALTH, NO_TRADE, assert_same, listing_at, names, read_all
+from tests.sinks.stores import CATALOGUE, EVENT, HEALTH, NO_TRADE, assert_same, listing_at, names, read_all
 from tests.trades import batch_of, catalogue_of
 
 

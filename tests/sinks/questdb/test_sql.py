@@ -10,7 +10,7 @@ from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
 from pumpwatch.errors import ConfigError
 from tests.questdb_server import QuestDBServer
-from tests.sinks.questdb.stores import CATALOGUE, EVENT, HEALTH, listing_at
+from tests.sinks.stores import CATALOGUE, EVENT, HEALTH, listing_at
 from tests.trades import batch_of
 
 

@@ -1,11 +1,10 @@
-"""Instruments, expected rows, and a comparison of what was read, for the tests of the QuestDB sink."""
+"""Instruments, expected rows, and a comparison of what was read, for the tests of the sinks."""
 
 from __future__ import annotations
 
 import numpy as np
-from pumpwatch_plugins.sinks.questdb import QuestDBSink
 
-from pumpwatch.hookspecs import ListingEvent
+from pumpwatch.hookspecs import ListingEvent, Sink
 from pumpwatch.model import FUTURES, SPOT, Listing, TradeBatch
 from tests.trades import catalogue_of
 
@@ -27,7 +26,7 @@ def names() -> list[tuple[str, str, str]]:
     return CATALOGUE.names(range(len(CATALOGUE)))
 
 
-def read_all(sink: QuestDBSink, batch: TradeBatch) -> TradeBatch:
+def read_all(sink: Sink, batch: TradeBatch) -> TradeBatch:
     found = sink.read(names(), int(batch.timestamp.min()), int(batch.timestamp.max()) + 1, CATALOGUE)
     return found.take(np.lexsort((found.trade_id, found.timestamp)))
 

@@ -1,0 +1,30 @@
+"""Figures of the server: version, sizes, compression, cache."""
+
+from __future__ import annotations
+
+from pumpwatch_plugins.sinks.postgres.server import Server
+
+from pumpwatch import ServerFacts
+
+_SERVER = ("SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),"
+           " blks_hit, blks_read FROM pg_stat_database WHERE datname = current_database()")
+_TABLES = ("SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, count(*) FILTER (WHERE c.relispartition)"
+           " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind IN ('r', 'm')")
+_CHUNKS = ("SELECT coalesce(sum(pg_total_relation_size(format('%%I.%%I', chunk_schema, chunk_name)::regclass)), 0)::bigint,"
+           " count(*) FROM timescaledb_information.chunks WHERE hypertable_schema = %s AND hypertable_name = 'trade_history'")
+_COMPRESSED = ("SELECT before_compression_total_bytes, after_compression_total_bytes"
+               " FROM hypertable_compression_stats(format('%%I.trade_history', %s::text)::regclass)")
+
+
+def facts(server: Server, schema: str) -> ServerFacts:
+    """Return the figures of one schema. Raises ServiceUnavailable where the server does not answer."""
+    version, extension, hit, read = server.rows(_SERVER)[0]
+    size, parts = server.rows(_TABLES, (schema,))[0]
+    name, ratio = f"PostgreSQL {version.split()[0]}", None
+    if extension:
+        name += f", TimescaleDB {extension}"
+        chunks_size, parts = server.rows(_CHUNKS, (schema,))[0]
+        size += chunks_size
+        before, after = (server.rows(_COMPRESSED, (schema,)) if parts else [(None, None)])[0]
+        ratio = before / after if before and after else None
+    return ServerFacts(name, int(size), int(parts), ratio, hit / (hit + read) if hit + read else None)

@@ -1,0 +1,183 @@
+"""Connections to PostgreSQL, and what its errors mean.
+
+psycopg waits for the server in C or by gevent's sockets, whichever it finds: neither may happen on the hub, which the one blocks
+and the other keeps busy. So every call runs in a native thread, where this module waits by the system's own poll, with a limit.
+psycopg_pool is not used: its workers are threads of `threading`, which gevent makes greenlets of whichever thread came first.
+
+Nothing is set for a session, since PgBouncer in transaction mode gives each transaction another one: limits are set by SET LOCAL,
+and statements are never prepared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import gevent
+from gevent.threadpool import ThreadPool
+from pumpwatch_plugins.sinks.postgres.options import PostgresOptions, address_of
+
+from pumpwatch import ConfigError, PumpWatchError, ServiceUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
+CONNECT_S = 5
+MARGIN_S = 3.0  # an answer may come so much later than the server's own limit for the statement
+IDLE_MOST = 4  # connections that wait for the next question
+THREADS = 4  # questions at a time
+SHOWN = 300  # characters of a foreign text
+LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects",
+         'FATAL: database "', 'FATAL: role "', "is not permitted to log in", "permission denied for database")
+HINTS = {
+    "25006": "the server is read-only: it is a replica, or default_transaction_read_only is on"
+             " (ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf())",
+    "53100": "the server's disk is full: free space there; the trades stay in the journal",
+    "53300": "the server has no free connection: raise max_connections, or put PgBouncer before it",
+    "57014": "it took longer than sinks.postgres.statement_timeout_ms, or somebody cancelled it",
+}
+FORBIDDEN = "42501"
+FORBIDDEN_HINT = ("grant it: GRANT CREATE ON DATABASE lets PumpWatch create its schema; the schema and its tables must belong"
+                  " to the user of sinks.postgres.dsn")
+
+
+class StatementRejected(ServiceUnavailable):
+    """The server rejects the data of a statement; sending the same again will not help."""
+
+
+class Server:
+    """One database, and its replica where there is one. Safe from any thread."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._options = options
+        self.place = place_of(options.dsn)
+        self.timeout_ms = options.statement_timeout_ms
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._threads: ThreadPool | None = None
+
+    def off_hub(self, call: Callable[[], T]) -> T:
+        """Run a call that blocks, in a thread if this is the one of the hub; its greenlet alone waits."""
+        if threading.get_native_id() != os.getpid():  # of the main thread they are equal, after a fork as well
+            return call()
+        if self._threads is None or self._threads.hub is not gevent.get_hub():
+            self._threads = ThreadPool(THREADS)
+        outcome = self._threads.apply(_outcome, (call,))
+        if isinstance(outcome, PumpWatchError):
+            raise outcome
+        found: T = outcome
+        return found
+
+    def connect(self, dsn: str = "") -> psycopg.Connection[Any]:
+        """Return a new connection in which a statement commits by itself. Raises ConfigError or ServiceUnavailable."""
+        import psycopg
+        from pumpwatch_plugins.sinks.postgres.waiting import PolledConnection
+
+        dsn = dsn or self._options.dsn
+        extra: dict[str, Any] = {"password": self._options.password} if self._options.password else {}
+        if "connect_timeout" not in address_of(dsn):
+            extra["connect_timeout"] = CONNECT_S
+        try:
+            connection: psycopg.Connection[Any] = PolledConnection.connect(dsn, autocommit=True, prepare_threshold=None,
+                                                  application_name="pumpwatch", **extra)
+        except psycopg.Error as error:
+            raise translated(error, place_of(dsn)) from error
+        return connection
+
+    @contextlib.contextmanager
+    def session(self, timeout_ms: int | None = None, also: str = "") -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection, in a transaction with a time limit, which is committed at the end.
+
+        also: statements that begin it, sent along with BEGIN. A connection is closed where its transaction fails for another
+        reason than the data. Raises what `translated` returns.
+        """
+        import psycopg
+
+        wait_ms = self.timeout_ms if timeout_ms is None else timeout_ms
+        connection = self._idle.pop() if self._idle else self.connect()
+        try:
+            connection.limit_s = wait_ms / 1000 + MARGIN_S  # type: ignore[attr-defined]
+            connection.execute(f"BEGIN; SET LOCAL statement_timeout = {wait_ms:d}; {also}".encode())
+            yield connection
+            connection.execute(b"COMMIT")
+        except psycopg.Error as error:
+            known = translated(error, self.place)
+            if isinstance(known, StatementRejected):
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute(b"ROLLBACK")
+                self._keep(connection)
+            else:
+                connection.close()
+            raise known from error
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection)
+
+    def rows(self, statement: str, values: Sequence[Any] = (), timeout_ms: int | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows. A connection that has died while it waited is replaced once."""
+        was_idle = bool(self._idle)
+        try:
+            return self._rows(statement, values, timeout_ms)
+        except ServiceUnavailable as error:
+            state = getattr(error.__cause__, "sqlstate", None)
+            if not was_idle or (state and not state.startswith("57P")):
+                raise
+            self.close_idle()
+            return self._rows(statement, values, timeout_ms)
+
+    def _rows(self, statement: str, values: Sequence[Any], timeout_ms: int | None) -> list[tuple[Any, ...]]:
+        with self.session(timeout_ms) as connection:
+            cursor = connection.execute(statement.encode(), values or None, binary=True)  # numbers are not parsed
+            return cursor.fetchall() if cursor.description else []
+
+    def _keep(self, connection: psycopg.Connection[Any]) -> None:
+        if len(self._idle) < IDLE_MOST and not connection.closed:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close_idle(self) -> None:
+        """Close the connections that wait for a question."""
+        while self._idle:
+            with contextlib.suppress(Exception):
+                self._idle.pop().close()
+
+
+def _outcome(call: Callable[[], T]) -> T | PumpWatchError:
+    """Return the result of a call, or why it failed: what a thread of gevent raises is printed as well."""
+    try:
+        return call()
+    except PumpWatchError as error:
+        return error
+
+
+def place_of(dsn: str) -> str:
+    """Return the server and database of a dsn for a message, without its user and password."""
+    parts = address_of(dsn)
+    host = parts.get("host") or parts.get("hostaddr") or "a socket of this machine"
+    return f"PostgreSQL at {host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
+
+
+def translated(error: Any, place: str) -> PumpWatchError:
+    """Return what an error of psycopg means for us.
+
+    ConfigError: a person must act. StatementRejected: the data is at fault. ServiceUnavailable: anything that may pass.
+    """
+    state = error.sqlstate or ""
+    said = " ".join(str(error).split())[:SHOWN]
+    if state == FORBIDDEN:
+        return ConfigError(f"{place}: {said}", FORBIDDEN_HINT)
+    if state.startswith(("28", "3D")) or (not state and any(part in said for part in LOGIN)):
+        return ConfigError(f"{place} rejects the login: {said}", "set sinks.postgres.dsn and sinks.postgres.password")
+    import psycopg
+
+    if state.startswith(("22", "23")) or isinstance(error, psycopg.DataError):
+        return StatementRejected(f"{place} rejects the data: {said}")
+    if not state and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return ServiceUnavailable(f"{place} does not answer: {said}")
+    return ServiceUnavailable(f"{place}: {said} ({state or type(error).__name__})", HINTS.get(state, ""))
+

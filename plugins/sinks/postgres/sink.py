@@ -1,0 +1,266 @@
+"""The PostgreSQL sink.
+
+A batch is one transaction: COPY into a temporary table, then an INSERT that leaves out what is there already, so that writing a
+batch again changes nothing. ON CONFLICT DO NOTHING takes the server 15 us a row where a plain INSERT takes 9, so the plain one is
+tried first, except for a minute after it met a trade that was there, and after the sink was opened. The primary key is (symbol,
+time, trade_id, exchange, market_type, time_ns). An acknowledged batch is visible at once, and survives a power cut where the
+server has its defaults (fsync and synchronous_commit on).
+
+The server does not name the row that it rejects: the drain halves the batch until the row stands alone. A batch holds prices and
+quantities as doubles. NUMERIC gets the shortest digits that stand for the double, which are those of the venue as long as these
+have 15 digits or fewer.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from pumpwatch_plugins.sinks.postgres import rows as stage
+from pumpwatch_plugins.sinks.postgres import schema as schemas
+from pumpwatch_plugins.sinks.postgres import sql
+from pumpwatch_plugins.sinks.postgres.advice import advice
+from pumpwatch_plugins.sinks.postgres.facts import facts
+from pumpwatch_plugins.sinks.postgres.options import PostgresOptions
+from pumpwatch_plugins.sinks.postgres.reading import Readers, read
+from pumpwatch_plugins.sinks.postgres.server import Server, StatementRejected
+from pumpwatch_plugins.sinks.postgres.upkeep import Upkeep, set_retention, touch
+
+from pumpwatch import (
+    Catalogue,
+    ConfigError,
+    Keeping,
+    Listing,
+    ListingEvent,
+    PumpWatchError,
+    ServerFacts,
+    ServiceUnavailable,
+    TradeBatch,
+    WriteResult,
+)
+
+if TYPE_CHECKING:
+    import psycopg
+
+FLUSH_ROWS = 20_000  # 2.1 MB as a binary body
+UNNEST_ROWS = 300  # 64 KB: more than that in one statement ends PGlite
+COUNTED_AT_ONCE = 50  # ranges in one statement
+SUM_TIMEOUT_MS = 120_000
+NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operating system may lose, with a wide margin
+LATE_SYNC_S = 10.0  # the same with synchronous_commit off: three times wal_writer_delay, which is 10 s at most
+ERROR_CHARS = 200
+MINUTE_NS = 60 * 10**9
+CAREFUL_S = 60.0  # what is sent again comes in a row, after an outage
+TRIAL = "_trial_"  # in the schema of a trial
+
+
+class PostgresSink:
+    """One schema of one database. Every call blocks in a native thread; on the hub it makes its greenlet alone wait."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._options, self._schema = options, options.schema
+        self._server = Server(options)
+        self._readers = Readers(self._server, options)
+        self._upkeep = Upkeep(self._server, options)
+        self._state: schemas.Schema | None = None  # None: not open
+        self._copies = options.copy
+        self._careful_until = 0.0
+        self._rows = self._write_s = 0.0
+
+    def open(self) -> None:
+        """Create or migrate the schema, and check its tables."""
+        self._server.off_hub(self._open)
+
+    def _open(self) -> None:
+        self._close()
+        state = schemas.ensure(self._server, self._options)
+        if state.engine == schemas.TIMESCALE:
+            set_retention(self._server, self._options)
+        self._copies = self._options.copy and "emcc" not in self._server.rows("SELECT version()")[0][0]
+        self._upkeep.forget()
+        self._careful_until = time.monotonic() + CAREFUL_S
+        self._state = state
+
+    def server(self) -> str:
+        """Return in words which server and schema this is. It opens the sink."""
+        if self._state is None:
+            self.open()
+        assert self._state
+        kind = (f"TimescaleDB {self._state.extension}" if self._state.engine == schemas.TIMESCALE
+                else "without TimescaleDB: plain daily partitions")
+        return f"{self._server.place}, version {self._state.server}, {kind}, schema {self._schema} version {self._state.version}"
+
+    def facts(self) -> ServerFacts:
+        """Return the version, the size of the schema, its partitions or chunks, and how well they are compressed and cached."""
+        found: ServerFacts = self._server.off_hub(partial(facts, self._server, self._schema))
+        return found
+
+    def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
+        """Store the batch in transactions of at most FLUSH_ROWS rows. A transaction that is rejected stores none of its rows."""
+        return self._server.off_hub(partial(self._write, batch, catalogue))
+
+    def _write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
+        if self._state is None:
+            raise ServiceUnavailable("the PostgreSQL sink is not open")
+        accepted, refused, started = 0, list[tuple[int, str]](), time.monotonic()
+        for start in range(0, len(batch), FLUSH_ROWS):
+            part = batch if len(batch) <= FLUSH_ROWS else batch.take(slice(start, start + FLUSH_ROWS))
+            try:
+                self._flush(part, catalogue, self._state.engine)
+                accepted += len(part)
+            except StatementRejected as error:
+                if len(part) == 1:
+                    refused.append((start, error.message))
+        self._rows += accepted
+        self._write_s += time.monotonic() - started
+        return WriteResult(accepted, refused)
+
+    def _flush(self, batch: TradeBatch, catalogue: Catalogue, engine: str) -> None:
+        """Store a batch in one transaction. Raises StatementRejected where its data is at fault."""
+        native = engine == schemas.NATIVE
+        if native:
+            self._upkeep.make_days(np.unique(batch.timestamp // sql.DAY_NS).tolist())
+        numbers = np.unique(batch.instrument)
+        exchanges, market_types, symbols = zip(*catalogue.names(numbers), strict=True)
+        names = [numbers.tolist(), list(exchanges), list(market_types), list(symbols)]
+        with self._server.session(also=stage.stage_table() if self._copies else "") as connection:
+            if self._copies:
+                self._copy(connection, batch, names)
+            else:
+                self._insert(connection, batch, names)
+            if native:
+                connection.execute(touch(self._schema, batch).encode())
+
+    def _copy(self, connection: psycopg.Connection[Any], batch: TradeBatch, names: list[Any]) -> None:
+        import psycopg
+
+        batch = batch.take(np.argsort(batch.instrument, kind="stable"))  # neighbours in the index, too
+        with connection.cursor() as cursor, cursor.copy(stage.copy_statement(batch).encode()) as copy:
+            copy.write(stage.copy_body(batch))
+        statement = stage.merge(self._schema, stage.STAGE, self._options.numbers)
+        if time.monotonic() >= self._careful_until:
+            connection.execute(b"SAVEPOINT plain")
+            try:
+                connection.execute(statement.encode(), names)
+            except psycopg.errors.UniqueViolation:
+                self._careful_until = time.monotonic() + CAREFUL_S
+                connection.execute(b"ROLLBACK TO SAVEPOINT plain")
+            else:
+                return
+        connection.execute((statement + stage.ONCE).encode(), names)
+
+    def _insert(self, connection: psycopg.Connection[Any], batch: TradeBatch, names: list[Any]) -> None:
+        statement = stage.merge(self._schema, stage.by_unnest(), self._options.numbers) + stage.ONCE
+        for start in range(0, len(batch), UNNEST_ROWS):
+            values = stage.unnest_values(batch.take(slice(start, start + UNNEST_ROWS)))
+            connection.execute(statement.encode(), [*values, *names])
+
+    def trouble(self) -> str:
+        """Return an empty string: what is acknowledged is visible. Days and candles that are due are made meanwhile."""
+        state = self._state
+        if state is not None and state.engine == schemas.NATIVE:
+            self._server.off_hub(self._upkeep.run)
+        return ""
+
+    def advice(self) -> Sequence[tuple[str, str]]:
+        """Return which of the server's settings hurt, see `advice.advice`."""
+        found: Sequence[tuple[str, str]] = self._server.off_hub(partial(advice, self._server))
+        return found
+
+    def keeping(self) -> Keeping:
+        """Return how much this server may lose and what it deletes, by its own settings."""
+        return self._server.off_hub(self._keeping)
+
+    def _keeping(self) -> Keeping:
+        fsync, commit, started, table = self._server.rows(
+            "SELECT current_setting('fsync'), current_setting('synchronous_commit'),"
+            " (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint, to_regclass(%s)::oid::bigint",
+            (f"{self._schema}.trade_history",))[0]
+        at_risk_s = NOTHING_SYNCED_S if fsync != "on" else LATE_SYNC_S if commit == "off" else 0.0
+        empty = table is None or not self._server.rows(f"SELECT 1 FROM {self._schema}.trade_history LIMIT 1")
+        return Keeping(at_risk_s=at_risk_s, run=f"{started}/{table or 'missing'}", empty=empty,
+                       keeps_s=self._options.retention_days * 86_400.0)
+
+    def count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        """Count the trades in each range by timestamp alone."""
+        found: list[int] = self._server.off_hub(partial(self._count, ranges))
+        return found
+
+    def _count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        found = [0] * len(ranges)
+        for first in range(0, len(ranges), COUNTED_AT_ONCE):
+            part = enumerate(ranges[first:first + COUNTED_AT_ONCE], first)
+            for at, trades in self._server.rows(sql.counts(self._schema, part)):
+                found[at] = trades
+        return found
+
+    def minute_sums(self, start_ns: int, end_ns: int) -> list[tuple[str, str, str, int, int, int]]:
+        """Return trades and checksum of each symbol and minute of [start_ns, end_ns)."""
+        rows: list[Any] = self._server.off_hub(partial(self._server.rows, sql.minute_sums(self._schema, start_ns, end_ns), (),
+                                                       SUM_TIMEOUT_MS))
+        return rows
+
+    def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
+        """Return the trades of these names in [start_ns, end_ns)."""
+        if not names:
+            return TradeBatch.empty()
+        ids = {name: catalogue.ids_of(name[:2])[name[2]] for name in names}
+        found: TradeBatch = self._server.off_hub(partial(read, self._readers, self._schema, ids, start_ns, end_ns))
+        return found
+
+    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
+        """Insert one row of listing_events; the same listing again replaces it. Raises PumpWatchError where it is rejected."""
+        row = [sql.moment(listing.announced_at_ns), listing.source, listing.notice_id, listing.symbol, listing.title,
+               sql.moment(listing.detected_at_ns), sql.moment(listing.triggered_at_ns),
+               (listing.triggered_at_ns - listing.announced_at_ns) / 1e6, listing.needs_body, event.archive, event.trades,
+               ",".join(event.exchanges_with_data), listing.drill]
+        try:
+            self._upsert("listing_events", sql.LISTING, [row])
+        except StatementRejected as error:
+            raise PumpWatchError(error.message, error.hint) from error
+
+    def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert one minute of exchange_health and system_metrics; the same minute again replaces it."""
+        minute = sql.moment(time.time_ns() // MINUTE_NS * MINUTE_NS)
+        if rows:
+            self._upsert("exchange_health", ("time", *sql.HEALTH), sql.health_rows(rows, minute, ERROR_CHARS))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        size = self._server.off_hub(partial(self._server.rows, "SELECT pg_database_size(current_database())"))[0][0]
+        values = {"cpu_seconds": used.ru_utime + used.ru_stime, "memory_peak_bytes": used.ru_maxrss * 1024.0,
+                  "sink_rows": self._rows, "sink_write_seconds": self._write_s, "database_bytes": size}
+        host = socket.gethostname()
+        self._upsert("system_metrics", ("time", "host", "name", "value"),
+                     [[minute, host, name, value] for name, value in values.items()])
+
+    def _upsert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self._server.off_hub(partial(self._server.rows, *sql.upsert(self._schema, table, columns, rows)))
+
+    def close(self) -> None:
+        """Close the connections; what was not answered for remains the caller's."""
+        self._server.off_hub(self._close)
+
+    def _close(self) -> None:
+        self._state = None
+        self._server.close_idle()
+        self._readers.close()
+
+    def trial(self, name: str) -> PostgresSink:
+        """Return a sink on the same database with a schema of its own: `SCHEMA_trial_NAME`."""
+        return PostgresSink(msgspec.structs.replace(self._options, schema=f"{self._schema}{TRIAL}{name}"))
+
+    def trial_place(self) -> str:
+        """Return the server and the schema."""
+        return f"{self._server.place}, schema {self._schema}"
+
+    def remove_trial(self) -> None:
+        """Drop the schema of a trial. Raises ConfigError for a sink that is none."""
+        if TRIAL not in self._schema:
+            raise ConfigError(f"{self.trial_place()}: not the schema of a trial, it is not dropped")
+        self._server.off_hub(partial(self._server.rows, f"DROP SCHEMA IF EXISTS {self._schema} CASCADE", (), SUM_TIMEOUT_MS))
+        self.close()
