@@ -32,8 +32,8 @@ CHARTS = 40  # listings with a chart, at most: more would make the page slow
 BEFORE_NS, AFTER_NS = 10 * NS_PER_S, 5 * NS_PER_S  # of the chart, around what the run did
 OUTCOMES = ("coin", "delay", "entry after", "entry price", "slippage", "exit after", "exit price", "exit by", "fees", "PnL",
             "PnL %", "worst drawdown", "fills", "rejected")
-SUMS = ("delay", "listings", "lost", "median", "lower quartile", "upper quartile", f"median, {LEVEL * 100:.0f} % interval", "worst", "best",
-        "PnL")
+SUMS = ("delay", "listings", "lost", "median", "lower quartile", "upper quartile", f"median, {LEVEL * 100:.0f} % interval",
+        "worst", "best", "PnL")
 
 
 @dataclass(frozen=True, slots=True)

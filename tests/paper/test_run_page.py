@@ -18,6 +18,7 @@ from pumpwatch.paper.run_page import OWN, PriceLine, price_text, run_page
 from pumpwatch.paper.summary import summarise
 from tests.paper.made_runs import AT, SYMBOL, VENUE, archive_with_prices, listing, run_of
 
+
 def page(run: RunResult, prices: Any = None) -> str:
     return run_page(run, summarise(run), prices).decode()
 

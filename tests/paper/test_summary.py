@@ -47,8 +47,8 @@ def test_a_run_in_which_nobody_entered_has_no_figures() -> None:
 
 def test_the_interval_follows_from_the_seed() -> None:
     percent = np.array([-9.0, -5.5, -4.0, -1.0, 0.5, 2.0, 7.5, 8.0, 30.0, 31.0])
-    assert len({interval(percent, seed) for seed in (1, 1, 1)}) == 1 < len({interval(percent, seed) for seed in range(40)})
-    assert interval(np.arange(1.0, 11.0) ** 2, 7) == (9.0, 72.5)  # the same on every machine and version of numpy
+    assert len({interval(percent, seed) for seed in (1, 1, 1)}) == 1 < len({interval(percent, seed) for seed in range(20)})
+    assert interval(np.arange(1.0, 11.0) ** 2, 7) == (9.0, 65.0)  # the same on every machine and version of numpy
 
 
 def test_the_interval_holds_the_true_median_about_as_often_as_it_says() -> None:
