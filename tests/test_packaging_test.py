@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ("sh", "dirname", "cat", "cksum", "env", "sed", "head", "mkdir", "mktemp", "mv", "rm", "rmdir", "bash")
+TOOLS = ("sh", "dirname", "cat", "cksum", "env", "sed", "head", "mkdir", "mktemp", "mv", "rm", "rmdir", "bash", "chmod")
 JAVA = "echo 'openjdk version \"17.0.15\"' >&2"
 MAVEN = """for word; do case $word in
     *:questdb:*) jar=questdb-9.3.4.jar ;;
@@ -18,6 +18,7 @@ MAVEN = """for word; do case $word in
     -DoutputDirectory=*) echo jar > "${word#*=}/$jar" ;;
 esac; done"""
 PROMTOOL = "echo 'promtool, version 2.53.1 (branch: debian/sid)'"
+SERVERS = ("initdb", "postgres", "pgbouncer")
 # fetches a package as apt-get does, and takes a program out of it as dpkg-deb does
 DOWNLOAD = ': > prometheus_2.42.0_amd64.deb'
 UNPACK = 'mkdir -p "$3/usr/bin"; cp "$HOME/promtool" "$3/usr/bin/promtool"'
@@ -27,6 +28,8 @@ for word; do case $word in
     openjdk-17-jre-headless | default-jre-headless) cp "$HOME/java" "$HOME/bin/java" ;;
     maven) cp "$HOME/mvn" "$HOME/bin/mvn" ;;
     chromium) cp "$HOME/java" "$HOME/bin/chromium" ;;
+    postgresql) cp "$POLICY_RC_D" "$HOME/policy"; cp "$HOME/java" "$HOME/bin/initdb"; cp "$HOME/java" "$HOME/bin/postgres" ;;
+    pgbouncer) cp "$HOME/java" "$HOME/bin/pgbouncer" ;;
     update) [ ! -e "$HOME/offline" ] || exit 100 ;;
 esac; done"""
 
@@ -46,7 +49,7 @@ class Machine:
         self.program(self.home / "mvn", MAVEN)
         self.program(self.bin / "python3.13", "exit 0")
         self.program(self.bin / "promtool", PROMTOOL)
-        for name in ("systemd-analyze", "useradd"):
+        for name in ("systemd-analyze", "useradd", *SERVERS):
             self.program(self.bin / name, "exit 0")
         for name in ("ruff", "mypy", "python"):
             self.program(self.venv / "bin" / name, f"echo {name}")
@@ -69,7 +72,8 @@ class Machine:
         return file.read_text().splitlines() if file.exists() else []
 
     def run(self, *words: str, script: str = "test") -> subprocess.CompletedProcess[str]:
-        environ = {"PATH": str(self.bin), "HOME": str(self.home), "PUMPWATCH_VENV": str(self.venv)}
+        environ = {"PATH": str(self.bin), "HOME": str(self.home), "PUMPWATCH_VENV": str(self.venv),
+                   "PG_BIN": str(self.bin), "POLICY_RC_D": str(self.home / "policy-rc.d")}
         return subprocess.run([self.root / "packaging" / script, *words], env=environ, text=True, capture_output=True, timeout=60,
                               check=False)
 
@@ -104,6 +108,23 @@ esac; done""")
         (machine.bin / name).unlink()
     assert machine.run().returncode == 0
     assert machine.asked()[1].endswith("install systemd passwd")
+
+
+@pytest.mark.parametrize("has_policy", [True, False])
+def test_servers_are_installed_and_not_started(machine: Machine, has_policy: bool) -> None:
+    machine.be(0)
+    machine.program(machine.bin / "apt-get", APT)
+    machine.program(machine.bin / "apt-cache", "exit 0")
+    policy = machine.home / "policy-rc.d"
+    if has_policy:
+        machine.program(policy, "exit 104")
+    for name in SERVERS:
+        (machine.bin / name).unlink()
+    done = machine.run()
+    assert done.returncode == 0, done.stderr
+    assert machine.asked()[1].endswith("chromium postgresql pgbouncer")
+    assert (machine.home / "policy").read_text() == f"#!/bin/sh\nexit {104 if has_policy else 101}\n"
+    assert policy.exists() == has_policy, "the machine's own rules are as before"
 
 
 def test_a_system_without_java_17_gets_its_default_java_even_if_the_update_fails(machine: Machine) -> None:
@@ -243,7 +264,6 @@ def test_tests_write_to_memory_where_there_is_room_and_nothing_is_left_there(
     machine.program(machine.bin / "mvn", MAVEN)
     machine.program(machine.bin / "chromium", "exit 0")
     machine.program(machine.bin / "df", f"echo Filesystem; echo 'tmpfs 24684092 12 {free_kb} 1% /dev/shm'")
-    (machine.bin / "chmod").symlink_to(shutil.which("chmod") or "")
     machine.program(machine.venv / "bin" / "python", 'echo "in $TMPDIR"; [ -z "$TMPDIR" ] || echo x >"$TMPDIR/written"; exit 3')
     done = machine.run()
     (folder,) = re.findall(r"^in (.*)$", done.stdout, re.MULTILINE)

@@ -1,0 +1,23 @@
+"""The group `pumpwatch paper`: strategies on recorded trades, and the account ledger."""
+
+from __future__ import annotations
+
+import click
+
+from pumpwatch.commands import paper_ledger
+
+
+@click.group()
+def paper() -> None:
+    """Trade on paper, on recorded trades, and look at the account ledger.
+
+    No order leaves this machine: nothing here could send one.
+
+    \b
+    Example: pumpwatch paper accounts
+             pumpwatch paper check
+    """
+
+
+for command in (paper_ledger.accounts, paper_ledger.orders, paper_ledger.positions, paper_ledger.events, paper_ledger.check):
+    paper.add_command(command)
