@@ -87,7 +87,9 @@ def show(run: str, as_json: bool, config: Config) -> int:
 
     found = kept_run(Path(config.store.dir), run)
     if as_json:
-        print_json([found])
+        from msgspec import to_builtins
+
+        print_json([to_builtins(found)])
         return 0
     print_outcomes(found)
     if len(found.archives) > 1:
@@ -117,7 +119,9 @@ def summary(run: str, seed: int | None, as_json: bool, config: Config) -> int:
 
     found = summarise(kept_run(Path(config.store.dir), run), seed)
     if as_json:
-        print_json([found])
+        from msgspec import to_builtins
+
+        print_json([to_builtins(found)])
     else:
         print_summary(found)
     return 0
