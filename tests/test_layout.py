@@ -39,7 +39,7 @@ READS = {
     "notify": {"store", "listing"},
     "backup": {"store", "listing", "notify"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
-    "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops", "market"},
+    "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops", "market", "paper"},
     "market": {"instruments", "feeds", "store", "backfill", "ops"},
     "rollout": {"store", "listing", "notify"},
     "sim": set(),

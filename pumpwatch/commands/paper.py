@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pumpwatch.commands import paper_ledger
+from pumpwatch.commands import paper_ledger, paper_views
 
 
 @click.group()
@@ -21,3 +21,6 @@ def paper() -> None:
 
 for command in (paper_ledger.accounts, paper_ledger.orders, paper_ledger.positions, paper_ledger.events, paper_ledger.check):
     paper.add_command(command)
+
+for view in (paper_views.runs, paper_views.show, paper_views.summary):
+    paper.add_command(view)

@@ -1,0 +1,30 @@
+"""The process of a run is lowered and bounded, and becomes the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+MOST = 500_000_000
+LOOK = """
+import os, resource, sys
+from pumpwatch.api import paper_child
+os.execv = lambda program, words: print(os.nice(0), os.sched_getscheduler(0) == os.SCHED_IDLE,
+                                        resource.getrlimit(resource.RLIMIT_DATA)[0], *words[1:])
+paper_child.main(sys.argv[1:])
+"""
+
+
+def looked(parent: int) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", LOOK, str(parent), str(MOST), "paper", "run", "--archive", "X"],
+                          capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_it_gets_what_others_leave_and_becomes_the_command() -> None:
+    assert looked(os.getpid()) == ["19", "True", str(MOST), "-P", "-m", "pumpwatch", "paper", "run", "--archive", "X"]
+
+
+def test_it_does_nothing_where_its_collector_has_ended() -> None:
+    assert looked(os.getpid() + 1_000_000) == []
