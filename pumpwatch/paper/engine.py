@@ -17,9 +17,10 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import Int64
 from pumpwatch.paper.account import Account
 from pumpwatch.paper.broker import PaperBroker
+from pumpwatch.paper.cursor import NEVER
 from pumpwatch.paper.exits import Exits
 from pumpwatch.paper.latency import LatencyModel
-from pumpwatch.paper.matching import NEVER, Matching
+from pumpwatch.paper.matching import Matching
 from pumpwatch.paper.orders import Action, Order
 from pumpwatch.paper.outcome import outcome_of
 from pumpwatch.paper.results import Outcome
