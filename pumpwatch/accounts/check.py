@@ -103,7 +103,8 @@ def _compare(database: Database, replay: Replay, faults: _Faults, seen: dict[str
         expected = {row[:keys]: row for row in (_exact(table, row) for row in wanted)}
         for key in dict.fromkeys((*expected, *stored)):
             if expected.get(key) != stored.get(key):
-                faults.add("projections", f"{table}: {' '.join(map(str, key))} {_difference(table, expected.get(key), stored.get(key))}")
+                difference = _difference(table, expected.get(key), stored.get(key))
+                faults.add("projections", f"{table}: {' '.join(map(str, key))} {difference}")
         if table == "balances":
             balances = stored
         elif table == "entries":
@@ -163,7 +164,8 @@ def _rows_of_events(database: Database) -> Iterable[tuple[int, dict[str, list[Se
     users, accounts = [], []
     for replay in replays(database):
         if replay.broken or any(name == "versions" for name, _ in replay.faults):
-            raise DamagedLedgerError(f"the account ledger cannot be made again: {replay.faults[0][1]}", "restore it from a backup")
+            raise DamagedLedgerError(f"the account ledger cannot be made again: {replay.faults[0][1]}",
+                                     "restore it from a backup")
         if replay.user is not None:
             users.append((replay.events, {"users": [replay.user]}))
         else:

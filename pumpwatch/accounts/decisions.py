@@ -49,7 +49,8 @@ def create_user(unit: Unit, user_id: str, name: str, at_ns: int) -> str:
     if found := unit.user_of(name):
         return found
     _refuse_known(unit, "events", user_id)
-    unit.add_user(Event(aggregate_id=user_id, version=1, kind="user_created", at_ns=time_ns(at_ns), payload=Payload(user_name=name)))
+    unit.add_user(Event(aggregate_id=user_id, version=1, kind="user_created", at_ns=time_ns(at_ns),
+                        payload=Payload(user_name=name)))
     return user_id
 
 
@@ -195,7 +196,8 @@ def mark_position(unit: Unit, account_id: str, venue: str, symbol: str, mark_pri
     return state.positions[venue, symbol]
 
 
-def liquidate_position(unit: Unit, account_id: str, venue: str, symbol: str, price: Decimal, fee: Decimal, at_ns: int) -> Position:
+def liquidate_position(unit: Unit, account_id: str, venue: str, symbol: str, price: Decimal, fee: Decimal,
+                       at_ns: int) -> Position:
     """Close a position at a price; the counterparty bears what its margin does not cover."""
     price, fee, state = positive(price, "price"), amount(fee, "fee"), unit.account(account_id)
     held = _held(state, venue, symbol)

@@ -1,7 +1,7 @@
 """The arithmetic of a position: what a fill makes of it, what it is worth, and at which price it is liquidated.
 
-Contracts are linear: quantities in base units, cost, margin and PnL in the account's asset. One position a symbol: an order against it
-reduces it, and what is left of a futures order opens the other side.
+Contracts are linear: quantities in base units, cost, margin and PnL in the account's asset. One position a symbol: an order
+against it reduces it, and what is left of a futures order opens the other side.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def marked(position: Position, price: Decimal, at_ns: int) -> Position:
 def closed(position: Position, price: Decimal, fee: Decimal, at_ns: int) -> tuple[Position, Decimal]:
     """Return the position closed at a price, and the profit or loss without the fee."""
     flat, realised = _reduced(position, position.quantity, price)
-    return marked(replace(flat, realised_pnl=total(flat.realised_pnl, realised), fees=total(flat.fees, fee)), price, at_ns), realised
+    flat = replace(flat, realised_pnl=total(flat.realised_pnl, realised), fees=total(flat.fees, fee))
+    return marked(flat, price, at_ns), realised
 
 
 def liquidated_at(position: Position, available: Decimal) -> Position:
