@@ -1,6 +1,7 @@
 """Exact amounts: at most 36 digits, 18 of them behind the point. Never a float.
 
-Sums are exact. Products and quotients are rounded half to even at the 18th place.
+Sums and differences are made here and are exact: Python's own operators round to 28 digits. Products and quotients are rounded
+half to even at the 18th place.
 """
 
 from __future__ import annotations
@@ -77,6 +78,16 @@ def total(first: Decimal, *others: Decimal) -> Decimal:
     if found and found.adjusted() >= DIGITS:
         raise InvalidValue(f"{found} has more than {DIGITS} digits before the point")
     return found or ZERO
+
+
+def less(first: Decimal, second: Decimal) -> Decimal:
+    """Return an exact difference. Raises InvalidValue where it is no amount."""
+    return total(first, second.copy_negate())
+
+
+def negative(value: Decimal) -> Decimal:
+    """Return an amount with the other sign. A minus sign in the code would round to the digits of Python's context."""
+    return value.copy_negate() if value else ZERO
 
 
 def _rounded(value: Decimal) -> Decimal:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pumpwatch.accounts import tables
-from pumpwatch.accounts.amounts import ZERO
+from pumpwatch.accounts.amounts import ZERO, total
 from pumpwatch.accounts.database import Database
 from pumpwatch.accounts.records import ACCOUNT
 from pumpwatch.accounts.refusals import DamagedLedgerError
@@ -116,11 +116,11 @@ def _balanced(account: str, balances: Iterable[Sequence[Any]], entries: Iterable
     summed: dict[str, Decimal] = {}
     for _, _, _, book, asset, moved in entries:
         if book == ACCOUNT:
-            summed[asset] = summed.get(asset, ZERO) + moved
+            summed[asset] = total(summed.get(asset, ZERO), moved)
     for _, asset, balance, available, locked in balances:
         if balance != summed.pop(asset, ZERO):
             faults.add("balances", f"{account}: {balance:f} {asset} is not the sum of its entries")
-        if balance != available + locked or available < 0 or locked < 0:
+        if balance != total(available, locked) or available < 0 or locked < 0:
             faults.add("balances", f"{account}: {available:f} available and {locked:f} locked of {balance:f} {asset}")
     for asset, moved in summed.items():
         if moved:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from pumpwatch.accounts.amounts import ZERO, total
+from pumpwatch.accounts.amounts import ZERO, less, total
 from pumpwatch.accounts.records import ACCOUNT, Event, Opened, Order, Payload, Position
 
 Held = tuple[Decimal, Decimal]  # (balance, locked) of an asset
@@ -58,7 +58,7 @@ class AccountState:
     def _lock(self, found: dict[str, Held], asset: str, now: Decimal, before: Decimal) -> None:
         if now != before:
             balance, locked = found.get(asset) or self.held(asset)
-            found[asset] = (balance, total(locked, now, -before))
+            found[asset] = (balance, total(locked, less(now, before)))
 
     def apply(self, event: Event, after: dict[str, Held]) -> None:
         """Change the account as an event says; `after` is what `after` returned for it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.accounts.amounts import plain
+from pumpwatch.accounts.amounts import less, plain
 from pumpwatch.accounts.database import Row, placeholders
 from pumpwatch.accounts.records import (
     Entry,
@@ -145,7 +145,7 @@ def account_row(state: AccountState) -> Sequence[Any]:
 def balance_row(state: AccountState, asset: str) -> Sequence[Any]:
     """Return the row of an asset of an account."""
     balance, locked = state.held(asset)
-    return (state.account_id, asset, text_of(balance), text_of(balance - locked), text_of(locked))
+    return (state.account_id, asset, text_of(balance), text_of(less(balance, locked)), text_of(locked))
 
 
 def fill_row(account_id: str, order: NewOrder, filled: Filled) -> Sequence[Any]:
@@ -179,17 +179,18 @@ def event_row(event: Event) -> Sequence[Any]:
     return (event.aggregate_id, event.version, event.kind, event.at_ns, event.schema, _ENCODE(event.payload).decode())
 
 
-EVENT_COLUMNS = "position, aggregate_id, version, kind, at_ns, schema, payload"
+EVENT_COLUMNS = "position, aggregate_id, version, kind, at_ns, schema, CAST(payload AS TEXT)"
 
 
 def event_of(row: Row) -> Event:
     """Return the event of a row of EVENT_COLUMNS. Raises DamagedLedgerError where its payload cannot be read."""
     position, aggregate_id, version, kind, at_ns, schema, payload = row
     try:
-        found = _DECODE(payload) if isinstance(payload, (str, bytes)) else msgspec.convert(payload, Payload)
-    except (msgspec.MsgspecError, InvalidOperation, UnicodeError) as error:
+        found = _DECODE(payload)
+    except (msgspec.MsgspecError, TypeError, UnicodeError) as error:
         raise DamagedLedgerError(f"the account ledger is damaged: event {position}: {error}", CHECK_HINT) from error
-    return Event(position=position, aggregate_id=aggregate_id, version=version, kind=kind, at_ns=at_ns, schema=schema, payload=found)
+    return Event(position=position, aggregate_id=aggregate_id, version=version, kind=kind, at_ns=at_ns, schema=schema,
+                 payload=found)
 
 
 def rows_of_event(account_id: str, event: Event, order: NewOrder | None) -> dict[str, list[Sequence[Any]]]:

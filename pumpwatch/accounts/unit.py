@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pumpwatch.accounts import tables
-from pumpwatch.accounts.amounts import total
+from pumpwatch.accounts.amounts import less
 from pumpwatch.accounts.database import Database, conflict
 from pumpwatch.accounts.records import OPEN_STATES, Event, Opened, Order, Payload
 from pumpwatch.accounts.refusals import ConflictError, DuplicateId, Overdraft, UnknownId
@@ -116,8 +116,8 @@ class Unit:
         for asset, (balance, locked) in found.items():
             if balance < locked or locked < 0 or balance < 0:
                 before = state.held(asset)
-                raise Overdraft(f"account {state.account_id}: {total(before[0], -before[1])} {asset} available,"
-                                f" {total(locked, -balance)} too few")
+                raise Overdraft(f"account {state.account_id}: {less(*before)} {asset} available,"
+                                f" {less(locked, balance)} too few")
         return found
 
     def record(self, state: AccountState, kind: str, at_ns: int, payload: Payload) -> None:
