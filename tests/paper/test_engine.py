@@ -135,7 +135,7 @@ def test_an_order_that_is_none_is_rejected_with_its_reason() -> None:
         "an amount in USDT, and no trade was seen that says what it buys", "the leverage is not a whole number from 1 on: -1",
         "sells 5.00000000, and the account has 0", "leverage 3 is above the limit of 1 of binance.spot",
         "leverage 100 is above the limit of 20 of binance.futures", "reduce-only, and there is no position to reduce",
-        "not enough balance: at 1.02 it pays for 1469.11911617"]
+        "not enough balance: at 1.02 it pays for 1469.11911616"]
     assert {row.at for row in outcome.rejected[:14]} == {ms(300)}
     assert {row.at for row in outcome.rejected[14:]} == {ms(340)}
 

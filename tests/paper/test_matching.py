@@ -80,7 +80,7 @@ def test_a_book_comes_first_and_trades_give_the_rest() -> None:
     assert said(matched(tape(ROWS, end_ms=100, books=books), (10, order(quantity="12")))) == [
         ("taker", 10, "1.01", 3), ("taker", 10, "1.02", 4), ("taker", 30, "1.1", 5)]
     assert said(matched(tape(ROWS, end_ms=100, books=books), (10, order(limit="1.01", quantity="5")))) == [
-        ("taker", 10, "1.01", 3), ("maker", 40, "1.01", 2)]
+        ("taker", 10, "1.01", 3), ("maker", 20, "1.01", 2)]
 
 
 def test_a_fill_costs_no_more_than_the_balance() -> None:
