@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pumpwatch.commands import paper_ledger, paper_views
+from pumpwatch.commands import paper_ledger, paper_run, paper_views
 
 
 @click.group()
@@ -14,10 +14,14 @@ def paper() -> None:
     No order leaves this machine: nothing here could send one.
 
     \b
-    Example: pumpwatch paper accounts
+    Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --hold-s 10
+             pumpwatch paper accounts
              pumpwatch paper check
     """
 
+
+for play in (paper_run.run, paper_run.new):
+    paper.add_command(play)
 
 for command in (paper_ledger.accounts, paper_ledger.orders, paper_ledger.positions, paper_ledger.events, paper_ledger.check):
     paper.add_command(command)

@@ -17,9 +17,10 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import Int64
 from pumpwatch.paper.account import Account
 from pumpwatch.paper.broker import PaperBroker
+from pumpwatch.paper.cursor import NEVER
 from pumpwatch.paper.exits import Exits
 from pumpwatch.paper.latency import LatencyModel
-from pumpwatch.paper.matching import NEVER, Matching
+from pumpwatch.paper.matching import Matching
 from pumpwatch.paper.orders import Action, Order
 from pumpwatch.paper.outcome import outcome_of
 from pumpwatch.paper.results import Outcome
@@ -62,6 +63,7 @@ class _Engine:
         self._needs_prices = settings.rules.trailing_stop_percent is not None or settings.rules.target_percent is not None
         self._notices: list[tuple[int, int, Fill | None, Order]] = []
         self._count = 0
+        self._changed = False  # whether something may be due at another time
         self._tick_ns = round(strategy.tick_s * NS_PER_S)
         self._tick_at = self._start + self._tick_ns if self._tick_ns > 0 else NEVER
 
@@ -101,6 +103,7 @@ class _Engine:
         names, watching = [market.name for market in tape.markets], self._watching()
         sides, watched, new, rows = ("buy", "sell"), exits.watched, tuple.__new__, self._wanted()
         due = self._due()
+        self._changed = False
         for start in range(0, len(rows), ROWS):
             piece = rows[start:start + ROWS]
             columns = [column[piece].tolist() for column in (self._seen_at, tape.market, tape.price, tape.quantity, tape.side,
@@ -109,11 +112,12 @@ class _Engine:
                 if at >= due:
                     self._until(at)
                 broker._now = at
-                if watched and names[number] in watched:
+                if watched and (found := watched.get(names[number])) and not found.floor < price < found.ceiling:
                     exits.see(names[number], price)
                 if watching[number]:
                     on_trade(new(SeenTrade, (names[number], price, quantity, sides[side], timestamp, received_at)), broker)
-                due = self._due()
+                if self._changed:
+                    due, self._changed = self._due(), False
 
     def _due(self) -> int:
         """Return when something else than a trade is next."""
@@ -121,6 +125,7 @@ class _Engine:
 
     def _until(self, end_ns: int) -> None:
         """Do everything that is due up to a time, in its order."""
+        self._changed = True
         while True:
             notice_at = self._notices[0][0] if self._notices else NEVER
             others = min(notice_at, self._tick_at, self._exits.due_at)
@@ -139,10 +144,12 @@ class _Engine:
                 self._strategy.on_tick(self.broker)
 
     def _send(self, order: Order) -> None:
+        self._changed = True
         self.orders[order.order_id] = order
         self.matching.send(order, order.sent_at + self._latency.order_ns(order.number))
 
     def _send_cancel(self, order_id: str, number: int) -> None:
+        self._changed = True
         self.matching.send_cancel(order_id, self.broker.now + self._latency.order_ns(number))
 
     def _happened(self, fill: Fill | None, order: Order, at_ns: int) -> None:

@@ -18,7 +18,10 @@ NEVER = 2**63 - 1
 
 @dataclass(slots=True)
 class _Watched:
-    """A position: when its first fill was learned of, its direction, its mean entry price, and the best price since."""
+    """A position: when its first fill was learned of, its direction, its mean entry price, and the best price since.
+
+    floor, ceiling: a price between these changes nothing.
+    """
 
     since: int
     sign: int
@@ -26,6 +29,18 @@ class _Watched:
     quantity: float
     best: float
     closing: bool = False
+    floor: float = float("inf")
+    ceiling: float = float("-inf")
+
+    def steady(self, rules: Rules) -> None:
+        """Set floor and ceiling."""
+        back = float("inf") if rules.trailing_stop_percent is None else rules.trailing_stop_percent / 100
+        gain = float("inf") if rules.target_percent is None else rules.target_percent / 100
+        stop, target = self.best * (1 - self.sign * back), self.entry * (1 + self.sign * gain)
+        if self.sign > 0:
+            self.floor, self.ceiling = stop, min(self.best, target) if back < float("inf") else target
+        else:
+            self.floor, self.ceiling = max(self.best, target) if back < float("inf") else target, stop
 
 
 class Exits:
@@ -56,11 +71,12 @@ class Exits:
             added = float(fill.quantity)
             found.entry = (found.entry * found.quantity + price * added) / (found.quantity + added)
             found.quantity += added
+        self.watched[fill.market].steady(self._rules)
 
     def see(self, market: str, price: float) -> None:
         """Take notice of a trade of a watched market, and close its position where a rule says so."""
         found, rules = self.watched[market], self._rules
-        if found.closing:
+        if found.closing or found.floor < price < found.ceiling:
             return
         if (price - found.best) * found.sign > 0:
             found.best = price
@@ -70,6 +86,7 @@ class Exits:
             self._close(market, found, "target")
         elif rules.trailing_stop_percent is not None and back >= rules.trailing_stop_percent:
             self._close(market, found, "trailing_stop")
+        found.steady(rules)
 
     def expire(self, now_ns: int) -> None:
         """Close the positions that have been held long enough."""

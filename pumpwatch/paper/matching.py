@@ -12,50 +12,22 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_MS
 from pumpwatch.paper.account import Account
 from pumpwatch.paper.amounts import exact, product, quantity_down
 from pumpwatch.paper.book_walk import BookWalk
+from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, Cursor
 from pumpwatch.paper.orders import BUY, SELL, Action, Order
 from pumpwatch.paper.tape import MarketTrades, Tape
 from pumpwatch.strategy import Fill
 
-NEVER = 2**63 - 1
 IMMEDIATE_NS = 100 * NS_PER_MS  # how long an immediate order may take
-ROWS = 4096  # of a cursor's piece
 ZERO = Decimal(0)
 
 ARRIVAL, CANCEL, EXPIRY = 0, 1, 2
-
-
-class Cursor:
-    """Reads the trades of one market one after the other."""
-
-    def __init__(self, number: int, trades: MarketTrades) -> None:
-        self.number, self.trades = number, trades
-        self._next = 0
-        self._rows: Iterator[tuple[int, float, float, int]] = iter(())
-        self.row: tuple[int, float, float, int] = (NEVER, 0.0, 0.0, 0)
-
-    def seek(self, after_ns: int) -> None:
-        """Go to the first trade after a time."""
-        self._next, self._rows = int(self.trades.timestamp.searchsorted(after_ns, "right")), iter(())
-        self.forward()
-
-    def forward(self) -> None:
-        """Go to the next trade; after the last one its time is NEVER."""
-        found = next(self._rows, None)
-        if found is None:
-            piece = slice(self._next, self._next + ROWS)
-            self._next += ROWS
-            trades = self.trades
-            self._rows = iter(list(zip(trades.timestamp[piece].tolist(), trades.price[piece].tolist(),
-                                       trades.quantity[piece].tolist(), trades.side[piece].tolist(), strict=True)))
-            found = next(self._rows, (NEVER, 0.0, 0.0, 0))
-        self.row = found
 
 
 class Matching:
@@ -97,8 +69,8 @@ class Matching:
         """Move on to a time, or to the first moment at which there is a fill or the end of an order."""
         done = len(self.log)
         while len(self.log) == done:
-            cursor = min(self._active.values(), key=lambda found: found.row[0]) if self._active else None
-            trade_at = cursor.row[0] if cursor else NEVER
+            cursor = min(self._active.values(), key=lambda found: found.next_at) if self._active else None
+            trade_at = cursor.next_at if cursor else NEVER
             event_at = self._events[0][0] if self._events else NEVER
             if min(trade_at, event_at) > to_ns:
                 break
@@ -126,7 +98,7 @@ class Matching:
         self.next_at = min(self.next_at, at_ns)
 
     def _set_next(self) -> None:
-        self.next_at = min([self._events[0][0] if self._events else NEVER, *(found.row[0] for found in self._active.values())])
+        self.next_at = min([self._events[0][0] if self._events else NEVER, *(found.next_at for found in self._active.values())])
 
     def _cursor(self, number: int) -> Cursor:
         if number not in self._cursors:
@@ -142,12 +114,14 @@ class Matching:
             self._arrive(order, at_ns)
         else:
             self._end(order, at_ns, "cancelled by the strategy" if kind == CANCEL else "immediate: not filled in time")
+        if self._is_idle(order.number):
+            self._active.pop(order.number, None)
+        else:
+            self._active[order.number] = self._cursor(order.number)
+            self._active[order.number].seek(at_ns, *self._edges(order.number))
 
     def _arrive(self, order: Order, at_ns: int) -> None:
         number = order.number
-        if number not in self._active:
-            self._active[number] = self._cursor(number)
-            self._active[number].seek(at_ns)
         last = self.trades_of(number).last_price(at_ns)
         self._log("placed", at_ns, order, quantity=order.quantity, price=order.limit, reduce_only=order.reduce_only,
                   immediate=order.immediate, leverage=order.leverage)
@@ -155,7 +129,6 @@ class Matching:
             order.done = True
             self._log("rejected", at_ns, order, quantity=order.quantity, reason=reason)
             self._learned(None, order, at_ns)
-            self._rest_if_idle(number)
             return
         self._live.setdefault(number, []).append(order)
         order.taking = order.limit is None or (last is not None and not order.beyond(last))
@@ -199,8 +172,7 @@ class Matching:
         return self.account.cash - needed
 
     def _trade(self, cursor: Cursor) -> None:
-        number, (at_ns, price, quantity, side) = cursor.number, cursor.row
-        cursor.forward()
+        number, (at_ns, price, quantity, side) = cursor.number, cursor.row()
         position = self.account.positions[number]
         if position.quantity and not position.low < price < position.high:
             self._liquidate(number, at_ns)
@@ -216,7 +188,10 @@ class Matching:
             if wanted > 0:
                 at = exact(price) if order.taking or order.limit is None else order.limit
                 left -= float(self._fill(order, at_ns, at, wanted, taker=order.taking))
-        self._rest_if_idle(number)
+        if self._is_idle(number):
+            del self._active[number]
+        else:
+            cursor.forward(*self._edges(number))
 
     def _fill(self, order: Order, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
         """Fill a part of an order as far as the account can, and return how much that is."""
@@ -268,11 +243,19 @@ class Matching:
                       "liquidated", done=True)
         self._learned(Fill(at_ns, market.name, side, price, abs(quantity), ZERO, "taker", order_id), order, at_ns)
 
-    def _rest_if_idle(self, number: int) -> None:
-        """Stop reading the trades of a market that has neither orders nor a position that may be liquidated."""
+    def _is_idle(self, number: int) -> bool:
+        """Return whether a market has neither orders nor a position that may be liquidated."""
         position = self.account.positions[number]
-        if not self._live.get(number) and (not position.quantity or not self.tape.markets[number].is_futures):
-            self._active.pop(number, None)
+        return not self._live.get(number) and (not position.quantity or not self.tape.markets[number].is_futures)
+
+    def _edges(self, number: int) -> tuple[float, float]:
+        """Return the prices from which on, downwards and upwards, a trade matters."""
+        position, orders = self.account.positions[number], self._live.get(number, ())
+        if any(order.taking for order in orders):
+            return ANYWHERE, NOWHERE
+        limits = [(order.sign, float(order.limit or 0)) for order in orders]
+        return (max([position.low, *(limit for sign, limit in limits if sign == BUY)]),
+                min([position.high, *(limit for sign, limit in limits if sign == SELL)]))
 
     def _log(self, kind: str, at_ns: int, order: Order, **facts: object) -> None:
         market = self.tape.markets[order.number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -103,7 +104,7 @@ def make_tape(listing: Listing, markets: Sequence[Market], places: Iterable[int]
               books: dict[int, list[Book]] | None = None, archive: str = "", identity: str = "") -> Tape:
     """Return the tape of a batch. places: for each of `markets`, its instrument in the batch; other rows are left out.
 
-    Rows whose price or quantity is not positive and finite are left out, as are those after end_ns.
+    identity: by default a checksum of everything. Rows whose price or quantity is not positive and finite are left out, as are those after end_ns.
     """
     ids = list(places)
     place = np.full(max([*ids, int(batch.instrument.max(initial=0))]) + 1, -1, np.int32)
@@ -114,5 +115,14 @@ def make_tape(listing: Listing, markets: Sequence[Market], places: Iterable[int]
     rows = np.flatnonzero(usable)
     rows = rows[np.lexsort((rows, market[rows], batch.timestamp[rows]))]
     taken = batch.take(rows)
+    identity = identity or _identity(listing, markets, taken, market[rows], books or {})
     return Tape(listing.symbol, listing, tuple(markets), taken.timestamp, taken.received_at, market[rows], taken.price,
                 taken.quantity, taken.side, (taken.flags & UNMATCHED) == 0, end_ns, books or {}, archive, identity)
+
+
+def _identity(listing: Listing, markets: Sequence[Market], trades: TradeBatch, market: NDArray[np.int32],
+              books: dict[int, list[Book]]) -> str:
+    digest = hashlib.sha256(repr((listing, tuple(markets), books)).encode())
+    for column in (trades.timestamp, trades.received_at, market, trades.price, trades.quantity, trades.side, trades.flags):
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()
