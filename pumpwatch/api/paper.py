@@ -46,7 +46,7 @@ class PaperRuns(msgspec.Struct):
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """A run of a strategy that ships with PumpWatch, on one archive.
+    """A run of a strategy that is built in or a plugin's, on one archive.
 
     archive: the name of its folder, as /api/listings has it. size: of an entry, in the quote.
     """
@@ -54,7 +54,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     archive: Annotated[str, Meta(min_length=1, max_length=100, pattern="^[A-Z0-9][A-Za-z0-9_-]*$",
                                  examples=["SOMI_20261121T100000Z"], description="the name of an archive's folder")]
     strategy: Annotated[str, Meta(max_length=40, pattern="^[a-z][a-z0-9_]*$", examples=["buy_first"],
-                                  description="the name of a strategy that ships with PumpWatch")] = "buy_first"
+                                  description="the name of a strategy that is built in or a plugin's")] = "buy_first"
     delays_ms: Annotated[list[Annotated[int, Meta(ge=0, le=600_000)]], Meta(
         min_length=1, max_length=20, description="1 to 20 whole numbers from 0 to 600000")] = msgspec.field(
             default_factory=lambda: [300])
@@ -97,6 +97,8 @@ def start_paper_run(call: Call) -> PaperStart:
     archive = Path(call.desk.config.listing.archive_dir) / wanted.archive
     if call.desk.offload(read_manifest, archive) is None:
         raise UsageError("this archive is not there: /api/listings names those that are")
+    if wanted.strategy not in call.desk.plugins.strategies:
+        raise UsageError(f"no strategy has the name {wanted.strategy}: `pumpwatch plugins list` shows them")
     starts = call.desk.paper_starts
     if starts is None:
         raise ServiceUnavailable("paper runs cannot be started here")
