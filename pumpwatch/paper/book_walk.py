@@ -1,7 +1,8 @@
 """What an order takes from a recorded order book.
 
 A book is used for BOOK_NS after it stood so. Trades since then move all its levels by the ratio of the last trades, to the worse
-side alone: a market that runs away takes its book along. What this account has taken from a book is not there a second time.
+side alone: a market that runs away takes its book along, and its best level is never better than the last trade. What this account
+has taken from a book is not there a second time.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class BookWalk:
         levels = book.asks if order.sign == BUY else book.bids
         if at_ns - book.at > BOOK_NS or not levels:
             return None
-        shift = _shift(order.sign, trades.last_price(book.at), trades.last_price(at_ns))
+        shift = _shift(order.sign, levels[0][0], trades.last_price(book.at), trades.last_price(at_ns))
         key = (order.number, place, order.sign)
         skip, left, found = self._taken.get(key, Decimal(0)), order.remaining, []
         for raw_price, raw_quantity in levels:
@@ -57,8 +58,9 @@ class BookWalk:
         self._taken[key] = self._taken.get(key, Decimal(0)) + quantity
 
 
-def _shift(sign: int, then: float | None, now: float | None) -> float:
+def _shift(sign: int, best: float, then: float | None, now: float | None) -> float:
     """Return by how much the levels have moved since the book, 1 where they moved to the better side or nothing is known."""
-    if then is None or now is None:
+    if now is None:
         return 1.0
-    return max(1.0, now / then) if sign == BUY else min(1.0, now / then)
+    ratios = (1.0, now / best, 1.0 if then is None else now / then)
+    return max(ratios) if sign == BUY else min(ratios)
