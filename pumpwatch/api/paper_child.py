@@ -24,8 +24,9 @@ def lower(most_bytes: int) -> None:
         os.nice(NICE)
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with suppress(OSError):
-        AUTOGROUP.write_text(str(NICE))
+    if os.getsid(0) == os.getpid():  # else the share of whoever else is in the session would shrink with it
+        with suppress(OSError):
+            AUTOGROUP.write_text(str(NICE))
     resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
