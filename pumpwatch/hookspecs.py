@@ -16,7 +16,6 @@ import pluggy
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import BadFrame
-from pumpwatch.hook_marker import hookimpl as hookimpl
 from pumpwatch.model import Listing, Notice, TradeBatch
 from pumpwatch.strategy import StrategyPlugin
 from pumpwatch.venue import Venue

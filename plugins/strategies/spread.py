@@ -30,7 +30,7 @@ class Spread(Strategy):
 
     def apart(self, cheap: str, dear: str) -> float:
         """Return by which part the dear market is above the cheap one."""
-        return self.prices[dear] / self.prices[cheap] - 1
+        return float(self.prices[dear] / self.prices[cheap] - 1)
 
     def look(self, market: str, broker: Broker) -> None:
         """Open the pair of this market and another one, where they are far apart."""

@@ -27,6 +27,6 @@ from pumpwatch.accounts.refusals import (
     WrongState,
 )
 
-__all__ = ["FILE_NAME", "Account", "AccountLedger", "ConflictError", "DuplicateId", "Event", "Fill", "HeldPosition", "InvalidValue",
-           "LedgerRefusal", "NewOrder", "Order", "OrderFill", "Overdraft", "Position", "Transfer", "UnknownId", "WrongState",
-           "open_account_ledger"]
+__all__ = ["FILE_NAME", "Account", "AccountLedger", "ConflictError", "DuplicateId", "Event", "Fill", "HeldPosition",
+           "InvalidValue", "LedgerRefusal", "NewOrder", "Order", "OrderFill", "Overdraft", "Position", "Transfer",
+           "UnknownId", "WrongState", "open_account_ledger"]

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pumpwatch.accounts import tables
-from pumpwatch.accounts.amounts import ZERO
+from pumpwatch.accounts.amounts import ZERO, total
 from pumpwatch.accounts.database import Database
 from pumpwatch.accounts.records import ACCOUNT
 from pumpwatch.accounts.refusals import DamagedLedgerError
@@ -103,7 +103,8 @@ def _compare(database: Database, replay: Replay, faults: _Faults, seen: dict[str
         expected = {row[:keys]: row for row in (_exact(table, row) for row in wanted)}
         for key in dict.fromkeys((*expected, *stored)):
             if expected.get(key) != stored.get(key):
-                faults.add("projections", f"{table}: {' '.join(map(str, key))} {_difference(table, expected.get(key), stored.get(key))}")
+                difference = _difference(table, expected.get(key), stored.get(key))
+                faults.add("projections", f"{table}: {' '.join(map(str, key))} {difference}")
         if table == "balances":
             balances = stored
         elif table == "entries":
@@ -115,11 +116,11 @@ def _balanced(account: str, balances: Iterable[Sequence[Any]], entries: Iterable
     summed: dict[str, Decimal] = {}
     for _, _, _, book, asset, moved in entries:
         if book == ACCOUNT:
-            summed[asset] = summed.get(asset, ZERO) + moved
+            summed[asset] = total(summed.get(asset, ZERO), moved)
     for _, asset, balance, available, locked in balances:
         if balance != summed.pop(asset, ZERO):
             faults.add("balances", f"{account}: {balance:f} {asset} is not the sum of its entries")
-        if balance != available + locked or available < 0 or locked < 0:
+        if balance != total(available, locked) or available < 0 or locked < 0:
             faults.add("balances", f"{account}: {available:f} available and {locked:f} locked of {balance:f} {asset}")
     for asset, moved in summed.items():
         if moved:
@@ -163,7 +164,8 @@ def _rows_of_events(database: Database) -> Iterable[tuple[int, dict[str, list[Se
     users, accounts = [], []
     for replay in replays(database):
         if replay.broken or any(name == "versions" for name, _ in replay.faults):
-            raise DamagedLedgerError(f"the account ledger cannot be made again: {replay.faults[0][1]}", "restore it from a backup")
+            raise DamagedLedgerError(f"the account ledger cannot be made again: {replay.faults[0][1]}",
+                                     "restore it from a backup")
         if replay.user is not None:
             users.append((replay.events, {"users": [replay.user]}))
         else:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from pumpwatch.accounts import positions
-from pumpwatch.accounts.amounts import ZERO, amount, divided, positive, share, times, total
+from pumpwatch.accounts.amounts import ZERO, amount, divided, less, negative, positive, share, times, total
 from pumpwatch.accounts.intake import checked_fill, checked_money, checked_order, time_ns, word
 from pumpwatch.accounts.records import (
     ACCOUNT,
@@ -49,7 +49,8 @@ def create_user(unit: Unit, user_id: str, name: str, at_ns: int) -> str:
     if found := unit.user_of(name):
         return found
     _refuse_known(unit, "events", user_id)
-    unit.add_user(Event(aggregate_id=user_id, version=1, kind="user_created", at_ns=time_ns(at_ns), payload=Payload(user_name=name)))
+    unit.add_user(Event(aggregate_id=user_id, version=1, kind="user_created", at_ns=time_ns(at_ns),
+                        payload=Payload(user_name=name)))
     return user_id
 
 
@@ -72,7 +73,7 @@ def transfer(unit: Unit, account_id: str, money: Decimal, reason: str, at_ns: in
     moved = Transferred(transfer_id=name, asset=word(asset, "asset", empty=True) or state.asset, amount=money,
                         reason=word(reason, "reason", empty=True))
     unit.record(state, "transferred", time_ns(at_ns), Payload(
-        transferred=moved, entries=_entries((ACCOUNT, moved.asset, money), (WORLD, moved.asset, -money))))
+        transferred=moved, entries=_entries((ACCOUNT, moved.asset, money), (WORLD, moved.asset, negative(money)))))
     return name
 
 
@@ -143,7 +144,7 @@ def fill_order(unit: Unit, order_id: str, fill: OrderFill) -> Order:
     _refuse_known(unit, "fills", fill.fill_id)
     held = state.positions.get((placed.venue, placed.symbol)) or Position(venue=placed.venue, symbol=placed.symbol)
     position, realised = positions.filled(held, placed, fill)
-    value, left = times(fill.price, fill.quantity), total(remaining, -fill.quantity)
+    value, left = times(fill.price, fill.quantity), less(remaining, fill.quantity)
     progress = _next(order, fill.at_ns, state=PARTLY_FILLED if left else FILLED, filled=total(before.filled, fill.quantity),
                      value=total(before.value, value), fees=total(before.fees, fill.fee),
                      locked=share(before.locked, left, remaining) if left else ZERO)
@@ -157,12 +158,12 @@ def fill_order(unit: Unit, order_id: str, fill: OrderFill) -> Order:
 def _of_fill(asset: str, order: NewOrder, fill: OrderFill, value: Decimal, realised: Decimal) -> tuple[Entry, ...]:
     fee = fill.fee
     if is_futures(order.venue):
-        return _entries((ACCOUNT, asset, total(realised, -fee)), (REALISED, asset, -realised), (FEES, asset, fee))
+        return _entries((ACCOUNT, asset, less(realised, fee)), (REALISED, asset, negative(realised)), (FEES, asset, fee))
     base, paid, got = order.base or order.symbol, value, fill.quantity
     if order.side != BUY:
-        paid, got = -paid, -got
-    return _entries((ACCOUNT, asset, total(-paid, -fee)), (COUNTERPARTY, asset, paid), (FEES, asset, fee),
-                    (ACCOUNT, base, got), (COUNTERPARTY, base, -got))
+        paid, got = negative(paid), negative(got)
+    return _entries((ACCOUNT, asset, negative(total(paid, fee))), (COUNTERPARTY, asset, paid), (FEES, asset, fee),
+                    (ACCOUNT, base, got), (COUNTERPARTY, base, negative(got)))
 
 
 def _entries(*parts: tuple[str, str, Decimal]) -> tuple[Entry, ...]:
@@ -176,7 +177,7 @@ def _with_liquidation(unit: Unit, state: AccountState, payload: Payload, positio
     available = ZERO
     if position.margin_type == CROSS:
         balance, locked = unit.after(state, payload).get(state.asset, state.held(state.asset))
-        available = total(balance, -locked)
+        available = less(balance, locked)
     return replace(payload, position=positions.liquidated_at(position, available))
 
 
@@ -195,7 +196,8 @@ def mark_position(unit: Unit, account_id: str, venue: str, symbol: str, mark_pri
     return state.positions[venue, symbol]
 
 
-def liquidate_position(unit: Unit, account_id: str, venue: str, symbol: str, price: Decimal, fee: Decimal, at_ns: int) -> Position:
+def liquidate_position(unit: Unit, account_id: str, venue: str, symbol: str, price: Decimal, fee: Decimal,
+                       at_ns: int) -> Position:
     """Close a position at a price; the counterparty bears what its margin does not cover."""
     price, fee, state = positive(price, "price"), amount(fee, "fee"), unit.account(account_id)
     held = _held(state, venue, symbol)
@@ -205,11 +207,11 @@ def liquidate_position(unit: Unit, account_id: str, venue: str, symbol: str, pri
     cover, asset = held.margin, state.asset
     if held.margin_type == CROSS:
         balance, locked = state.held(asset)
-        cover = total(cover, balance, -locked)
-    result = total(realised, -fee)
-    kept = max(result, -cover)
-    entries = _entries((ACCOUNT, asset, kept), (REALISED, asset, -realised), (FEES, asset, fee),
-                       (COUNTERPARTY, asset, total(result, -kept)))
+        cover = total(cover, less(balance, locked))
+    result = less(realised, fee)
+    kept = max(result, negative(cover))
+    entries = _entries((ACCOUNT, asset, kept), (REALISED, asset, negative(realised)), (FEES, asset, fee),
+                       (COUNTERPARTY, asset, less(result, kept)))
     unit.record(state, "position_liquidated", at_ns, Payload(position=position, entries=entries))
     return position
 
@@ -223,5 +225,5 @@ def sums(entries: Iterable[Entry]) -> dict[str, Decimal]:
     """Return the sum of entries in each asset: zero, if money neither appears nor vanishes."""
     found: dict[str, Decimal] = {}
     for entry in entries:
-        found[entry.asset] = found.get(entry.asset, ZERO) + entry.amount
+        found[entry.asset] = total(found.get(entry.asset, ZERO), entry.amount)
     return found

@@ -37,8 +37,8 @@ def word(value: object, name: str, *, empty: bool = False) -> str:
         raise InvalidValue(f"{name} is empty")
     if len(value) > LONGEST:
         raise InvalidValue(f"{name}: longer than {LONGEST} characters")
-    if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in value):
-        raise InvalidValue(f"{name}: {value!r} has a control character")
+    if not value.isprintable():
+        raise InvalidValue(f"{name}: {value!r} is not printable")
     return value
 
 
@@ -89,7 +89,8 @@ def checked_fill(fill: OrderFill) -> OrderFill:
     word(fill.fill_id, "fill_id")
     one_of(fill.liquidity, LIQUIDITIES, "liquidity")
     time_ns(fill.at_ns)
-    return replace(fill, price=positive(fill.price, "price"), quantity=positive(fill.quantity, "quantity"), fee=amount(fill.fee, "fee"))
+    return replace(fill, price=positive(fill.price, "price"), quantity=positive(fill.quantity, "quantity"),
+                   fee=amount(fill.fee, "fee"))
 
 
 def checked_money(value: object) -> Decimal:

@@ -74,9 +74,10 @@ def open_account_ledger(place: str | Path, *, read_only: bool = False) -> Accoun
 class AccountLedger:
     """One connection to a ledger; use it from one thread. Several processes may write to one ledger.
 
-    A command checks everything first: one that is refused (LedgerRefusal) changes nothing, also inside a transaction. Its event and
-    what the event changes are committed together. Inside `transaction` commands are committed together, and a query writes them
-    into the open transaction first, so that it sees them.
+    A command checks everything first: one that is refused (LedgerRefusal) changes nothing, also inside a transaction. Its event
+    and what the event changes are committed together. Inside `transaction` commands are committed together, and a query writes
+    them into the open transaction first, so that it sees them. The id of an order, fill or transfer that is stored already is
+    found then: inside a transaction it refuses all of it.
     """
 
     def __init__(self, database: Database) -> None:
@@ -154,7 +155,8 @@ class AccountLedger:
         at = time.time_ns() if at_ns is None else at_ns
         return self._do(lambda unit: decisions.open_account(unit, account_id or uuid.uuid4().hex, user_id, asset, name, at))
 
-    def transfer(self, account_id: str, amount: Decimal, reason: str, at_ns: int, *, asset: str = "", transfer_id: str = "") -> str:
+    def transfer(self, account_id: str, amount: Decimal, reason: str, at_ns: int, *, asset: str = "",
+                 transfer_id: str = "") -> str:
         """Move money from the world (above zero) or to it (below), and return the transfer's id. Raises Overdraft.
 
         asset: the account's by default. transfer_id: by default made of the account's id and version.
@@ -165,8 +167,8 @@ class AccountLedger:
         """Place an order and lock what it may cost. A stop limit order waits until `trigger_order`.
 
         Locked are, in the account's asset: price times quantity of a purchase on a spot market; that by the leverage of a
-        futures order, as far as it opens a position; and `fee_reserve`. A sale on a spot market locks the quantity itself. A market
-        order without a price locks only its reserve. Raises Overdraft, InvalidValue, DuplicateId, WrongState.
+        futures order, as far as it opens a position; and `fee_reserve`. A sale on a spot market locks the quantity itself. A
+        market order without a price locks only its reserve. Raises Overdraft, InvalidValue, DuplicateId, WrongState.
         """
         return self._do(lambda unit: decisions.place_order(unit, account_id, order))
 
@@ -194,12 +196,12 @@ class AccountLedger:
         return self._do(lambda unit: decisions.end_order(unit, order_id, EXPIRED, reason, at_ns))
 
     def mark_position(self, account_id: str, venue: str, symbol: str, mark_price: Decimal, at_ns: int) -> Position:
-        """Value a position at a price: its unrealised PnL, and the liquidation price of a cross position. Raises WrongState."""
+        """Value a position at a price: unrealised PnL, and the liquidation price of a cross position. Raises WrongState."""
         return self._do(lambda unit: decisions.mark_position(unit, account_id, venue, symbol, mark_price, at_ns))
 
     def liquidate_position(self, account_id: str, venue: str, symbol: str, price: Decimal, at_ns: int, *,
                            fee: Decimal = ZERO) -> Position:
-        """Close a whole futures position at a price. The account loses at most its margin, a cross position all that is available.
+        """Close a whole futures position at a price. The account loses at most its margin, a cross one what is available too.
 
         The counterparty bears the rest of a loss. Raises WrongState.
         """

@@ -1,7 +1,7 @@
 """The arithmetic of a position: what a fill makes of it, what it is worth, and at which price it is liquidated.
 
-Contracts are linear: quantities in base units, cost, margin and PnL in the account's asset. One position a symbol: an order against it
-reduces it, and what is left of a futures order opens the other side.
+Contracts are linear: quantities in base units, cost, margin and PnL in the account's asset. One position a symbol: an order
+against it reduces it, and what is left of a futures order opens the other side.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from pumpwatch.accounts.amounts import ONE, ZERO, divided, share, times, total
+from pumpwatch.accounts.amounts import ONE, ZERO, divided, less, share, times, total
 from pumpwatch.accounts.records import BUY, CROSS, FLAT, LONG, SHORT, NewOrder, OrderFill, Position, is_futures
 from pumpwatch.accounts.refusals import InvalidValue, WrongState
 
@@ -19,7 +19,7 @@ def opening(position: Position | None, side: str, quantity: Decimal) -> Decimal:
     """Return the part of an order's quantity that would open or increase a position, rather than reduce one."""
     if position is None or not against(position, side):
         return quantity
-    return max(ZERO, quantity - position.quantity)
+    return max(ZERO, less(quantity, position.quantity))
 
 
 def against(position: Position, side: str) -> bool:
@@ -37,7 +37,7 @@ def filled(position: Position, order: NewOrder, fill: OrderFill) -> tuple[Positi
     if against(position, order.side):
         part = min(quantity, position.quantity)
         position, realised = _reduced(position, part, fill.price)
-        quantity -= part
+        quantity = less(quantity, part)
     if quantity and order.reduce_only:
         raise WrongState(f"order {order.order_id}: reduce only, and the fill is {quantity} larger than the position")
     if quantity and (futures or order.side == BUY):
@@ -58,13 +58,13 @@ def _increased(position: Position, order: NewOrder, quantity: Decimal, price: De
 
 def _reduced(position: Position, part: Decimal, price: Decimal) -> tuple[Position, Decimal]:
     cost, margin = share(position.cost, part, position.quantity), share(position.margin, part, position.quantity)
-    left = position.quantity - part
-    return replace(position, quantity=left, side=position.side if left else FLAT, cost=total(position.cost, -cost),
-                   margin=total(position.margin, -margin)), _profit(position.side, times(part, price), cost)
+    left = less(position.quantity, part)
+    return replace(position, quantity=left, side=position.side if left else FLAT, cost=less(position.cost, cost),
+                   margin=less(position.margin, margin)), _profit(position.side, times(part, price), cost)
 
 
 def _profit(side: str, value: Decimal, cost: Decimal) -> Decimal:
-    return total(value, -cost) if side == LONG else total(cost, -value) if side == SHORT else ZERO
+    return less(value, cost) if side == LONG else less(cost, value) if side == SHORT else ZERO
 
 
 def marked(position: Position, price: Decimal, at_ns: int) -> Position:
@@ -78,7 +78,8 @@ def marked(position: Position, price: Decimal, at_ns: int) -> Position:
 def closed(position: Position, price: Decimal, fee: Decimal, at_ns: int) -> tuple[Position, Decimal]:
     """Return the position closed at a price, and the profit or loss without the fee."""
     flat, realised = _reduced(position, position.quantity, price)
-    return marked(replace(flat, realised_pnl=total(flat.realised_pnl, realised), fees=total(flat.fees, fee)), price, at_ns), realised
+    flat = replace(flat, realised_pnl=total(flat.realised_pnl, realised), fees=total(flat.fees, fee))
+    return marked(flat, price, at_ns), realised
 
 
 def liquidated_at(position: Position, available: Decimal) -> Position:
@@ -90,9 +91,9 @@ def liquidated_at(position: Position, available: Decimal) -> Position:
         return position
     cover = total(position.margin, available) if position.margin_type == CROSS else position.margin
     if position.side == LONG:
-        over, rate = total(position.cost, -cover), ONE - position.maintenance_rate
+        over, rate = less(position.cost, cover), less(ONE, position.maintenance_rate)
     else:
-        over, rate = total(position.cost, cover), ONE + position.maintenance_rate
+        over, rate = total(position.cost, cover), total(ONE, position.maintenance_rate)
     try:
         price = divided(over, times(position.quantity, rate))
     except (InvalidValue, ZeroDivisionError):  # of a quantity near nothing: beyond every price

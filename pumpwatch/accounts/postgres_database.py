@@ -6,7 +6,7 @@ Nothing is prepared on the server, so that a pooler in transaction mode may stan
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,8 @@ def translated(statement: str) -> bytes:
 class PostgresDatabase:
     """One connection to a database. dsn: `postgresql://USER@HOST:PORT/DATABASE`."""
 
-    types = {"amount": "NUMERIC(36, 18)", "number": "BIGINT", "counter": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-             "json": "JSON"}
+    types: Mapping[str, str] = {"amount": "NUMERIC(36, 18)", "number": "BIGINT", "json": "JSON",
+                                "counter": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"}
 
     def __init__(self, dsn: str, *, read_only: bool = False) -> None:
         try:

@@ -17,7 +17,8 @@ def _where(**wanted: Any) -> tuple[str, list[Any]]:
     return f"WHERE {' AND '.join(f'{name} = ?' for name in chosen)}" if chosen else "", list(chosen.values())
 
 
-def _last(database: Database, table: str, wanted: tuple[str, Sequence[Any]], order: Sequence[str], limit: int | None) -> list[Row]:
+def _last(database: Database, table: str, wanted: tuple[str, Sequence[Any]], order: Sequence[str],
+          limit: int | None) -> list[Row]:
     """Return rows in order; with a limit the last ones."""
     where, values = wanted
     if limit is None:

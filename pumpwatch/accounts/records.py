@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.accounts.amounts import ONE, ZERO
+from pumpwatch.accounts.amounts import ONE, ZERO, less
 
 BUY, SELL = "buy", "sell"
 SIDES = (BUY, SELL)
@@ -104,7 +104,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def remaining(self) -> Decimal:
         """The quantity that is not filled."""
-        return self.placed.quantity - self.progress.filled
+        return less(self.placed.quantity, self.progress.filled)
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

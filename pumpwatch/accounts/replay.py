@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pumpwatch.accounts import tables
-from pumpwatch.accounts.amounts import PLACES
 from pumpwatch.accounts.database import Database
 from pumpwatch.accounts.decisions import sums
 from pumpwatch.accounts.records import EVENT_SCHEMA, Event
@@ -54,7 +53,7 @@ class Replay:
         payload = event.payload
         for asset, left in sums(payload.entries).items():
             if left:
-                self.faults.append(("entries", f"{self.aggregate_id}, version {event.version}: {left:.{PLACES}f} {asset} left over"))
+                self.faults.append(("entries", f"{self.aggregate_id}, version {event.version}: {left:f} {asset} left over"))
         if payload.user_name is not None:
             self.user = (event.aggregate_id, payload.user_name, event.at_ns)
             return

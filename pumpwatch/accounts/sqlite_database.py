@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ DAMAGED_HINT = "restore it from a backup, or move it away and run again: a run m
 class SqliteDatabase:
     """One connection to a file, which is made where it is missing; `read_only` only opens one that exists."""
 
-    types = {"amount": "TEXT", "number": "INTEGER", "counter": "INTEGER PRIMARY KEY AUTOINCREMENT", "json": "TEXT"}
+    types: Mapping[str, str] = {"amount": "TEXT", "number": "INTEGER", "json": "TEXT",
+                                "counter": "INTEGER PRIMARY KEY AUTOINCREMENT"}
 
     def __init__(self, path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> None:
         self.path, self.name, self.read_only = path, str(path), read_only

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from pumpwatch.accounts.amounts import ZERO, total
+from pumpwatch.accounts.amounts import ZERO, less, total
 from pumpwatch.accounts.records import ACCOUNT, Event, Opened, Order, Payload, Position
 
 Held = tuple[Decimal, Decimal]  # (balance, locked) of an asset
@@ -41,32 +41,31 @@ class AccountState:
 
     def after(self, payload: Payload) -> dict[str, Held]:
         """Return (balance, locked) of each asset that an event would change. Raises InvalidValue beyond the range of amounts."""
-        money: dict[str, list[Decimal]] = {}
-        locks: dict[str, list[Decimal]] = {}
+        found: dict[str, Held] = {}
         for entry in payload.entries:
             if entry.book == ACCOUNT:
-                money.setdefault(entry.asset, []).append(entry.amount)
-        if payload.progress is not None:
-            locks.setdefault(payload.progress.locked_asset, []).append(payload.progress.locked)
-            if payload.placed is None:
-                before = self.orders[payload.order_id].progress
-                locks.setdefault(before.locked_asset, []).append(-before.locked)
-        if payload.position is not None:
-            held = self.positions.get((payload.position.venue, payload.position.symbol))
-            locks.setdefault(self.asset, []).extend((payload.position.margin, -held.margin if held else ZERO))
-        found = {}
-        for asset in dict.fromkeys((*money, *locks)):
-            balance, locked = self.held(asset)
-            found[asset] = (total(balance, *money.get(asset, ())), total(locked, *locks.get(asset, ())))
+                balance, locked = found.get(entry.asset) or self.held(entry.asset)
+                found[entry.asset] = (total(balance, entry.amount), locked)
+        progress, position = payload.progress, payload.position
+        if progress is not None:
+            self._lock(found, progress.locked_asset, progress.locked,
+                       ZERO if payload.placed is not None else self.orders[payload.order_id].progress.locked)
+        if position is not None:
+            held = self.positions.get((position.venue, position.symbol))
+            self._lock(found, self.asset, position.margin, held.margin if held else ZERO)
         return found
+
+    def _lock(self, found: dict[str, Held], asset: str, now: Decimal, before: Decimal) -> None:
+        if now != before:
+            balance, locked = found.get(asset) or self.held(asset)
+            found[asset] = (balance, total(locked, less(now, before)))
 
     def apply(self, event: Event, after: dict[str, Held]) -> None:
         """Change the account as an event says; `after` is what `after` returned for it."""
         payload = event.payload
         for asset, held in after.items():
-            if asset:
-                self.balances[asset] = held
-                self.touched_balances[asset] = None
+            self.balances[asset] = held
+            self.touched_balances[asset] = None
         if payload.progress is not None:
             self._order_changed(payload)
         if payload.position is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from pumpwatch.accounts.amounts import plain
+from pumpwatch.accounts.amounts import less, plain
 from pumpwatch.accounts.database import Row, placeholders
 from pumpwatch.accounts.records import (
     Entry,
@@ -26,11 +27,12 @@ from pumpwatch.accounts.records import (
 from pumpwatch.accounts.refusals import DamagedLedgerError
 from pumpwatch.accounts.state import AccountState
 
+CHECK_HINT = "`pumpwatch paper check` says where"
 ORDER_FACTS = ("venue", "symbol", "base", "side", "kind", "quantity", "price", "stop_price", "time_in_force", "reduce_only",
                "leverage", "margin_type", "fee_reserve", "maintenance_rate", "at_ns")
 ORDER_PROGRESS = ("state", "filled", "value", "fees", "locked_asset", "locked", "reason", "version", "changed_at_ns")
-POSITION_FACTS = ("side", "quantity", "cost", "entry_price", "mark_price", "liquidation_price", "margin", "margin_type", "leverage",
-                  "maintenance_rate", "realised_pnl", "unrealised_pnl", "fees", "version", "changed_at_ns")
+POSITION_FACTS = ("side", "quantity", "cost", "entry_price", "mark_price", "liquidation_price", "margin", "margin_type",
+                  "leverage", "maintenance_rate", "realised_pnl", "unrealised_pnl", "fees", "version", "changed_at_ns")
 COLUMNS = {
     "users": ("user_id", "name", "created_at_ns"),
     "accounts": ("account_id", "user_id", "name", "asset", "opened_at_ns", "version"),
@@ -45,9 +47,9 @@ COLUMNS = {
 }
 # what tells a row of an account from its others
 KEYS = {"accounts": 1, "balances": 2, "orders": 1, "positions": 3, "fills": 1, "transfers": 1, "entries": 3}
-AMOUNTS = {"balance", "available", "locked", "quantity", "price", "stop_price", "leverage", "fee_reserve", "maintenance_rate", "filled",
-           "value", "fees", "cost", "entry_price", "mark_price", "liquidation_price", "margin", "realised_pnl", "unrealised_pnl", "fee",
-           "amount"}
+AMOUNTS = {"balance", "available", "locked", "quantity", "price", "stop_price", "leverage", "fee_reserve", "maintenance_rate",
+           "filled", "value", "fees", "cost", "entry_price", "mark_price", "liquidation_price", "margin", "realised_pnl",
+           "unrealised_pnl", "fee", "amount"}
 
 
 def insert(table: str) -> str:
@@ -68,11 +70,9 @@ def select(table: str, rest: str = "") -> str:
     return f"SELECT {', '.join(COLUMNS[table])} FROM {table} {rest}"
 
 
-def text_of(value: Any) -> Any:
-    """Return a value as it is stored: an amount as text without an exponent, the truth as 0 or 1."""
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    return int(value) if isinstance(value, bool) else value
+def text_of(amount: Decimal) -> str:
+    """Return an amount as it is stored: as text without an exponent."""
+    return format(amount, "f")
 
 
 def exact(value: Any) -> Decimal:
@@ -83,7 +83,7 @@ def exact(value: Any) -> Decimal:
             return plain(found)
     except (InvalidOperation, TypeError, ValueError):
         pass
-    raise DamagedLedgerError(f"the account ledger is damaged: {value!r} is stored as an amount", "`pumpwatch paper check` says where")
+    raise DamagedLedgerError(f"the account ledger is damaged: {value!r} is stored as an amount", CHECK_HINT)
 
 
 def read(table: str, row: Row) -> dict[str, Any]:
@@ -92,13 +92,20 @@ def read(table: str, row: Row) -> dict[str, Any]:
             for column, value in zip(COLUMNS[table], row, strict=True)}
 
 
-def _values(record: msgspec.Struct, names: Iterable[str]) -> list[Any]:
-    return [text_of(getattr(record, name)) for name in names]
+_order_facts, _order_progress = attrgetter(*ORDER_FACTS), attrgetter(*ORDER_PROGRESS)
+_position_facts = attrgetter(*POSITION_FACTS)
+
+
+def _stored(values: Iterable[Any]) -> list[Any]:
+    """Return values as they are stored: the truth as 0 or 1, which is all that both databases take for a number."""
+    return [format(value, "f") if value.__class__ is Decimal else int(value) if value.__class__ is bool else value
+            for value in values]
 
 
 def order_row(order: Order) -> Sequence[Any]:
     """Return the row of an order."""
-    return (order.placed.order_id, order.account_id, *_values(order.placed, ORDER_FACTS), *_values(order.progress, ORDER_PROGRESS))
+    return (order.placed.order_id, order.account_id, *_stored(_order_facts(order.placed)),
+            *_stored(_order_progress(order.progress)))
 
 
 PROGRESS_UPDATE = f"UPDATE orders SET {', '.join(f'{name} = ?' for name in ORDER_PROGRESS)} WHERE order_id = ?"
@@ -106,20 +113,21 @@ PROGRESS_UPDATE = f"UPDATE orders SET {', '.join(f'{name} = ?' for name in ORDER
 
 def progress_row(order: Order) -> Sequence[Any]:
     """Return the values of PROGRESS_UPDATE."""
-    return (*_values(order.progress, ORDER_PROGRESS), order.placed.order_id)
+    return (*_stored(_order_progress(order.progress)), order.placed.order_id)
 
 
 def order_of(row: Row) -> Order:
     """Return the order of a row."""
     found = read("orders", row)
     found["reduce_only"] = bool(found["reduce_only"])
-    return Order(account_id=found["account_id"], placed=NewOrder(order_id=found["order_id"], **{n: found[n] for n in ORDER_FACTS}),
+    return Order(account_id=found["account_id"],
+                 placed=NewOrder(order_id=found["order_id"], **{name: found[name] for name in ORDER_FACTS}),
                  progress=Progress(**{name: found[name] for name in ORDER_PROGRESS}))
 
 
 def position_row(account_id: str, position: Position) -> Sequence[Any]:
     """Return the row of a position."""
-    return (account_id, position.venue, position.symbol, *_values(position, POSITION_FACTS))
+    return (account_id, position.venue, position.symbol, *_stored(_position_facts(position)))
 
 
 def position_of(row: Row) -> Position:
@@ -137,7 +145,7 @@ def account_row(state: AccountState) -> Sequence[Any]:
 def balance_row(state: AccountState, asset: str) -> Sequence[Any]:
     """Return the row of an asset of an account."""
     balance, locked = state.held(asset)
-    return (state.account_id, asset, text_of(balance), text_of(balance - locked), text_of(locked))
+    return (state.account_id, asset, text_of(balance), text_of(less(balance, locked)), text_of(locked))
 
 
 def fill_row(account_id: str, order: NewOrder, filled: Filled) -> Sequence[Any]:
@@ -171,18 +179,18 @@ def event_row(event: Event) -> Sequence[Any]:
     return (event.aggregate_id, event.version, event.kind, event.at_ns, event.schema, _ENCODE(event.payload).decode())
 
 
-EVENT_COLUMNS = "position, aggregate_id, version, kind, at_ns, schema, payload"
+EVENT_COLUMNS = "position, aggregate_id, version, kind, at_ns, schema, CAST(payload AS TEXT)"
 
 
 def event_of(row: Row) -> Event:
     """Return the event of a row of EVENT_COLUMNS. Raises DamagedLedgerError where its payload cannot be read."""
     position, aggregate_id, version, kind, at_ns, schema, payload = row
     try:
-        found = _DECODE(payload) if isinstance(payload, (str, bytes)) else msgspec.convert(payload, Payload)
-    except (msgspec.MsgspecError, InvalidOperation, UnicodeError) as error:
-        raise DamagedLedgerError(f"the account ledger is damaged: event {position}: {error}",
-                                 "`pumpwatch paper check` says where") from error
-    return Event(position=position, aggregate_id=aggregate_id, version=version, kind=kind, at_ns=at_ns, schema=schema, payload=found)
+        found = _DECODE(payload)
+    except (msgspec.MsgspecError, TypeError, UnicodeError) as error:
+        raise DamagedLedgerError(f"the account ledger is damaged: event {position}: {error}", CHECK_HINT) from error
+    return Event(position=position, aggregate_id=aggregate_id, version=version, kind=kind, at_ns=at_ns, schema=schema,
+                 payload=found)
 
 
 def rows_of_event(account_id: str, event: Event, order: NewOrder | None) -> dict[str, list[Sequence[Any]]]:
@@ -194,5 +202,6 @@ def rows_of_event(account_id: str, event: Event, order: NewOrder | None) -> dict
         found["fills"] = [fill_row(account_id, order, payload.filled)]
     if payload.transferred is not None:
         moved = payload.transferred
-        found["transfers"] = [(moved.transfer_id, account_id, moved.asset, text_of(moved.amount), moved.reason, event.at_ns)]
+        found["transfers"] = [
+            (moved.transfer_id, account_id, moved.asset, text_of(moved.amount), moved.reason, event.at_ns)]
     return found

@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from pumpwatch.accounts import tables
-from pumpwatch.accounts.amounts import total
+from pumpwatch.accounts.amounts import less
 from pumpwatch.accounts.database import Database, conflict
 from pumpwatch.accounts.records import OPEN_STATES, Event, Opened, Order, Payload
-from pumpwatch.accounts.refusals import Overdraft, UnknownId
+from pumpwatch.accounts.refusals import ConflictError, DuplicateId, Overdraft, UnknownId
 from pumpwatch.accounts.state import AccountState, Held
 
 ACCOUNT_UPDATE = "UPDATE accounts SET version = ? WHERE account_id = ? AND version = ?"
 OPEN_ORDERS = f"WHERE account_id = ? AND state IN ({', '.join(repr(state) for state in OPEN_STATES)})"
 # in this order: a user before its accounts
 ADDED = ("users", "accounts", "orders", "fills", "transfers", "entries", "events")
-KEY_OF = {"users": "user_id", "accounts": "account_id", "orders": "order_id", "fills": "fill_id", "transfers": "transfer_id",
-          "events": "aggregate_id"}
+KEY_OF = {"users": "user_id", "accounts": "account_id", "events": "aggregate_id"}
+OF_CALLERS = ("orders", "fills", "transfers")  # tables with ids that callers make
 
 
 class Unit:
@@ -87,9 +87,12 @@ class Unit:
         return self._users.get(name) or (str(rows[0][0]) if rows else None)
 
     def has(self, table: str, id_: str) -> bool:
-        """Return whether a row of this id exists, or is added by this transaction."""
-        return (table, id_) in self._ids or bool(
-            self.database.rows(f"SELECT 1 FROM {table} WHERE {KEY_OF[table]} = ?", [id_]))
+        """Return whether this transaction adds a row of this id, or the database has one.
+
+        Of tables OF_CALLERS the database is not asked: writing finds an id that is stored already, and refuses the transaction.
+        """
+        return (table, id_) in self._ids or (table not in OF_CALLERS and bool(
+            self.database.rows(f"SELECT 1 FROM {table} WHERE {KEY_OF[table]} = ?", [id_])))
 
     # what decisions do
 
@@ -108,13 +111,13 @@ class Unit:
         self.record(self._accounts[account_id], "account_opened", at_ns, Payload(opened=opened))
 
     def after(self, state: AccountState, payload: Payload) -> dict[str, Held]:
-        """Return the balances that an event would leave. Raises Overdraft where one would be below zero, or below what is locked."""
+        """Return the balances that an event would leave. Raises Overdraft where one would be below what is locked."""
         found = state.after(payload)
         for asset, (balance, locked) in found.items():
             if balance < locked or locked < 0 or balance < 0:
                 before = state.held(asset)
-                raise Overdraft(f"account {state.account_id}: {total(before[0], -before[1])} {asset} available,"
-                                f" {total(locked, -balance)} too few")
+                raise Overdraft(f"account {state.account_id}: {less(*before)} {asset} available,"
+                                f" {less(locked, balance)} too few")
         return found
 
     def record(self, state: AccountState, kind: str, at_ns: int, payload: Payload) -> None:
@@ -173,7 +176,7 @@ class Unit:
         self._new["orders"] = [tables.order_row(state.orders[name]) for state in changed for name in state.new_orders]
         for table in ADDED:
             if self._new[table]:
-                many(tables.insert(table), self._new[table])
+                self._insert(table)
         for statement, rows in (
             (tables.PROGRESS_UPDATE, [tables.progress_row(s.orders[name]) for s in changed for name in s.touched_orders]),
             (tables.replace_by("positions", 3), [tables.position_row(s.account_id, s.positions[key])
@@ -182,6 +185,14 @@ class Unit:
         ):
             if rows:
                 many(statement, rows)
+
+    def _insert(self, table: str) -> None:
+        try:
+            self.database.many(tables.insert(table), self._new[table])
+        except ConflictError as error:
+            if table in OF_CALLERS:  # another try would add the same id
+                raise DuplicateId(f"{table}: an id exists already: {error.message}") from error
+            raise
 
     def commit(self) -> None:
         """Write and commit."""

@@ -22,13 +22,15 @@ SHOWN = 40  # rows of orders and events unless --limit says otherwise
 F = TypeVar("F", bound=Callable[..., Any])
 
 ACCOUNTS = (Column("account", wraps=True), Column("name", rank=1, optional=True), Column("balance", right=True),
-            Column("available", right=True), Column("locked", right=True), Column("asset"), Column("other assets", optional=True, wraps=True))
-ORDERS = (Column("order", wraps=True), Column("state"), Column("venue", rank=1), Column("symbol"), Column("side"), Column("kind", rank=2),
-          Column("quantity", right=True), Column("price", right=True), Column("filled", right=True))
+            Column("available", right=True), Column("locked", right=True), Column("asset"),
+            Column("other assets", optional=True, wraps=True))
+ORDERS = (Column("order", wraps=True), Column("state"), Column("venue", rank=1), Column("symbol"), Column("side"),
+          Column("kind", rank=2), Column("quantity", right=True), Column("price", right=True), Column("filled", right=True))
 POSITIONS = (Column("account", rank=2), Column("venue", rank=1), Column("symbol"), Column("side"), Column("quantity", right=True),
              Column("entry", right=True), Column("mark", right=True), Column("liquidation", right=True, optional=True),
              Column("unrealised", right=True), Column("realised", right=True))
-EVENTS = (Column("position", right=True), Column("time"), Column("of", wraps=True), Column("version", right=True), Column("event"))
+EVENTS = (Column("position", right=True), Column("time"), Column("of", wraps=True), Column("version", right=True),
+          Column("event"))
 
 
 def _account_option(command: F) -> F:
@@ -98,8 +100,8 @@ def _account_row(account: Account) -> list[str]:
 
 @click.command()
 @_account_option
-@click.option("--state", metavar="STATE", help="Only orders of this state: waiting, open, partly_filled, filled, cancelled, rejected "
-                                               "or expired.")
+@click.option("--state", metavar="STATE", help="Only orders of this state: waiting, open, partly_filled, filled, "
+                                               "cancelled, rejected or expired.")
 @_limit_option
 @json_option
 @config_option
@@ -155,8 +157,9 @@ def positions(account: str | None, closed: bool, as_json: bool, config: Config) 
 
 def _position_row(held: HeldPosition) -> list[str]:
     position = held.position
-    return [held.account_id, position.venue, position.symbol, position.side, _figure(position.quantity), _figure(position.entry_price),
-            _figure(position.mark_price), _figure(position.liquidation_price), _figure(position.unrealised_pnl),
+    return [held.account_id, position.venue, position.symbol, position.side, _figure(position.quantity),
+            _figure(position.entry_price), _figure(position.mark_price),
+            _figure(position.liquidation_price), _figure(position.unrealised_pnl),
             _figure(position.realised_pnl)]
 
 

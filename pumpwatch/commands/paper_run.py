@@ -76,7 +76,8 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of everything that is drawn.")
 @click.option("--limit-s", type=click.FloatRange(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
               help="End a strategy that takes longer for one replay.")
-@click.option("--keep/--no-keep", default=True, show_default=True, help="Record the run in the account ledger and write its files.")
+@click.option("--keep/--no-keep", default=True, show_default=True,
+              help="Record the run in the account ledger, and write its files.")
 @json_option
 @config_option
 def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: bool, wanted: str, delays: tuple[int, ...],
@@ -85,9 +86,9 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
         config: Config) -> int:
     """Play a strategy on recorded trades: had I bought then, what would I have got?
 
-    Give a COIN with --at, an --archive, or --all. Orders are filled against the recorded books and trades, behind a latency, with
-    fees; no order leaves this machine. The strategy runs in a process of its own, without a network. The same tape and seed give
-    the same result. Exit code 1 if the strategy fails: the message names its line.
+    Give a COIN with --at, an --archive, or --all. Orders are filled against the recorded books and trades, behind a latency,
+    with fees; no order leaves this machine. The strategy runs in a process of its own, without a network. The same trades and
+    seed give the same result. Exit code 1 if the strategy fails: the message names its line.
 
     \b
     Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --delay-ms 100,300,1000 --hold-s 10
@@ -141,7 +142,8 @@ def _plain(result: Any) -> dict[str, Any]:
 
 @click.command("new")
 @click.argument("name")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Write it into this folder.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
+              help="Write it into this folder.")
 def new(name: str, folder: Path) -> int:
     """Write a strategy to begin with.
 

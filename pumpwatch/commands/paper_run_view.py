@@ -19,7 +19,8 @@ REASONS = 5  # for rejections that are named
 
 def run_rows(result: RunResult) -> list[tuple[str, ...]]:
     """Return the rows of the table."""
-    return [(archive.coin, str(outcome.delay_ms), *_cells(outcome)) for archive in result.archives for outcome in archive.outcomes]
+    return [(archive.coin, str(outcome.delay_ms), *_cells(outcome))
+            for archive in result.archives for outcome in archive.outcomes]
 
 
 def _cells(outcome: Outcome) -> Iterator[str]:

@@ -50,7 +50,8 @@ class _Raw(msgspec.Struct):
 def read_tape(archive: Path, venues: Collection[str] = ()) -> Tape:
     """Return the tape of an archive. venues: only these (`binance.spot`); empty: all.
 
-    Raises UsageError for a missing folder, StorageError where the archive is damaged, holds trades twice, or is of a newer version.
+    Raises UsageError for a missing folder, StorageError where the archive is damaged, has trades twice, or is of a newer
+    version.
     """
     if archive.is_dir():
         _refuse_newer(archive)

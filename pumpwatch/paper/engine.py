@@ -2,7 +2,7 @@
 
 Two clocks run here. The venues' clock is the trades' timestamps: orders are matched by it. The strategy's clock is behind: it
 sees a trade, or a fill, only once that could have reached it (`received_at`, and `latency`). An order reaches the venue later
-than it was sent, and meets only trades after that. So nothing that a strategy knows is newer than the market that its orders meet.
+than it was sent, and meets only trades after that. So a strategy knows nothing newer than the market that its orders meet.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ NEVER = 2**63 - 1
 class _Watched:
     """A position: when its first fill was learned of, its direction, its mean entry price, and the best price since.
 
-    floor, ceiling: a price between these changes nothing.
+    target, stop: the prices at which it is closed. A price between floor and ceiling changes nothing.
     """
 
     since: int
@@ -29,18 +29,19 @@ class _Watched:
     quantity: float
     best: float
     closing: bool = False
+    target: float = 0.0
+    stop: float = 0.0
     floor: float = float("inf")
     ceiling: float = float("-inf")
 
-    def steady(self, rules: Rules) -> None:
-        """Set floor and ceiling."""
-        back = float("inf") if rules.trailing_stop_percent is None else rules.trailing_stop_percent / 100
-        gain = float("inf") if rules.target_percent is None else rules.target_percent / 100
-        stop, target = self.best * (1 - self.sign * back), self.entry * (1 + self.sign * gain)
-        if self.sign > 0:
-            self.floor, self.ceiling = stop, min(self.best, target) if back < float("inf") else target
-        else:
-            self.floor, self.ceiling = max(self.best, target) if back < float("inf") else target, stop
+    def aim(self, rules: Rules) -> None:
+        """Set the prices that follow from the entry and the best price."""
+        back, gain = rules.trailing_stop_percent, rules.target_percent
+        never = float("inf") * self.sign
+        self.target = never if gain is None else self.entry * (1 + self.sign * gain / 100)
+        self.stop = -never if back is None else self.best * (1 - self.sign * back / 100)
+        nearer = self.target if back is None else min(self.best * self.sign, self.target * self.sign) * self.sign
+        self.floor, self.ceiling = (self.stop, nearer) if self.sign > 0 else (nearer, self.stop)
 
 
 class Exits:
@@ -71,22 +72,20 @@ class Exits:
             added = float(fill.quantity)
             found.entry = (found.entry * found.quantity + price * added) / (found.quantity + added)
             found.quantity += added
-        self.watched[fill.market].steady(self._rules)
+        self.watched[fill.market].aim(self._rules)
 
     def see(self, market: str, price: float) -> None:
         """Take notice of a trade of a watched market, and close its position where a rule says so."""
-        found, rules = self.watched[market], self._rules
+        found = self.watched[market]
         if found.closing or found.floor < price < found.ceiling:
             return
         if (price - found.best) * found.sign > 0:
             found.best = price
-        gain = (price / found.entry - 1) * 100 * found.sign
-        back = (1 - price / found.best) * 100 * found.sign
-        if rules.target_percent is not None and gain >= rules.target_percent:
+            found.aim(self._rules)
+        if (price - found.target) * found.sign >= 0:
             self._close(market, found, "target")
-        elif rules.trailing_stop_percent is not None and back >= rules.trailing_stop_percent:
+        elif (price - found.stop) * found.sign <= 0:
             self._close(market, found, "trailing_stop")
-        found.steady(rules)
 
     def expire(self, now_ns: int) -> None:
         """Close the positions that have been held long enough."""

@@ -31,4 +31,4 @@ class Settings:
         return self.size * CASH
 
 
-CASH = 2  # so that fees, and a price that runs away before the order is there, are paid for
+CASH = 3  # so that two entries at once, fees, and a price that runs away before the order is there are paid for

@@ -66,8 +66,8 @@ def test_the_golden_run_comes_to_what_a_hand_comes_to() -> None:
     assert (outcome.exit_at, outcome.exit_price, outcome.exit_reason) == (ms(5500), D("1.4"), "time")
     assert (outcome.fees, outcome.pnl, outcome.pnl_percent) == (D("1.234"), D("164.766"), D("32.9532"))
     assert outcome.worst_drawdown == D("100.7")
-    assert outcome.equity[0] == (ms(350), D("999.796"))
-    assert outcome.equity[-1] == (ms(6000), D("1164.766"))
+    assert outcome.equity[0] == (ms(350), D("1499.796"))
+    assert outcome.equity[-1] == (ms(6000), D("1664.766"))
 
 
 def test_a_strategy_sees_a_trade_when_it_was_received_and_its_latency_later() -> None:
@@ -135,7 +135,7 @@ def test_an_order_that_is_none_is_rejected_with_its_reason() -> None:
         "an amount in USDT, and no trade was seen that says what it buys", "the leverage is not a whole number from 1 on: -1",
         "sells 5.00000000, and the account has 0", "leverage 3 is above the limit of 1 of binance.spot",
         "leverage 100 is above the limit of 20 of binance.futures", "reduce-only, and there is no position to reduce",
-        "not enough balance: at 1.02 it pays for 979.41274411"]
+        "not enough balance: at 1.02 it pays for 1469.11911616"]
     assert {row.at for row in outcome.rejected[:14]} == {ms(300)}
     assert {row.at for row in outcome.rejected[14:]} == {ms(340)}
 
