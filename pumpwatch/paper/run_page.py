@@ -117,8 +117,11 @@ def _chart(archive: ArchiveResult, lines: Sequence[PriceLine]) -> dict[str, Any]
     """Return what the page's script draws of one listing."""
     moments = [at for outcome in archive.outcomes for at, _ in outcome.equity] + [
         fill.at for outcome in archive.outcomes for fill in outcome.fills]
-    start = archive.triggered_at - BEFORE_NS
-    end = max([archive.triggered_at, *moments]) + AFTER_NS
+    start, end = archive.triggered_at - BEFORE_NS, max([archive.triggered_at, *moments]) + AFTER_NS
+    shown = np.concatenate([line.timestamps[(line.timestamps >= start) & (line.timestamps < end)] for line in lines]
+                           or [np.empty(0, np.int64)]).tolist()
+    start = min([archive.triggered_at, *moments, *shown])
+    end = max([archive.triggered_at, *moments, *shown]) + 1  # a step without a value at either end would be out of sight
     grid = Grid(archive.triggered_at, start, end)
     venues: list[dict[str, Any]] = []
     place: dict[tuple[str, str], tuple[int, int]] = {}
