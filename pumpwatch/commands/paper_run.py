@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -10,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumpwatch.commands.options import config_option, json_option, moment
-from pumpwatch.commands.output import hushed, print_json, print_lines, print_table, put, say, terminal_width
+from pumpwatch.commands.output import hushed, print_json, put, say
 from pumpwatch.commands.paper_ledger import ledger_place
-from pumpwatch.commands.paper_run_view import RUN, left_out_lines, rejected_lines, run_rows
+from pumpwatch.commands.paper_views import print_outcomes, print_summary
 from pumpwatch.errors import UsageError
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
     from pumpwatch.paper.choice import Chosen
+    from pumpwatch.paper.results import RunResult
 
 LONGEST_DELAY_MS = 24 * 3600 * 1000
 MOST_DELAYS = 100
+REASONS = 5  # for rejections that are named
 
 
 def _delays(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -70,7 +73,7 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str) -> 
               help="Close it when the price is so far back from its best.")
 @click.option("--target", type=click.FloatRange(0, min_open=True), metavar="%", help="Close it at this gain.")
 @click.option("--leverage", type=click.IntRange(1, 1000), default=1, show_default=True, help="Of futures orders.")
-@click.option("--venue", "venues", multiple=True, metavar="NAME", help="Only this venue, as in binance.spot. Repeatable.")
+@click.option("--venue", "venues", multiple=True, metavar="NAME", help="Only this venue, such as EXCHANGE.spot. Repeatable.")
 @click.option("--share", type=click.FloatRange(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
               help="Take at most so much of a recorded trade's volume.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of everything that is drawn.")
@@ -95,10 +98,12 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
              pumpwatch paper run --archive data/SOMI_20261121T100000Z --strategy ./mine.py
              pumpwatch paper run --all --strategy momentum --trailing-stop 3
     """
+    from pumpwatch.paper.kept import PAGE
     from pumpwatch.paper.results import Rules
     from pumpwatch.paper.run import Plan, keep_run, make_run
     from pumpwatch.paper.settings import FIXED, MEASURED, Settings
     from pumpwatch.paper.sources import find_source
+    from pumpwatch.paper.summary import summarise
     from pumpwatch.plugins import load_plugins
 
     listings = _listings(config, coin, at_ns, archive, everything, venues)
@@ -113,12 +118,22 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     if as_json:
         print_json([_plain(made.result)])
         return 0
-    if rows := run_rows(made.result):
-        print_table(RUN, rows)
-    print_lines([*rejected_lines(made.result, terminal_width()), *left_out_lines(made.result, terminal_width())])
+    result = made.result
+    if any(archive.outcomes for archive in result.archives):
+        print_outcomes(result)
+    if len(result.archives) > 1 or result.archives[0].left_out:
+        print_summary(summarise(result))
+    say(*_rejected(result))
     if path is not None:
-        put(path)
+        put(path.with_name(PAGE))
     return 0
+
+
+def _rejected(result: RunResult) -> list[str]:
+    """Return the reasons for which orders were rejected, the most frequent first."""
+    reasons = Counter(row.reason for archive in result.archives for outcome in archive.outcomes for row in outcome.rejected)
+    more = [f"rejected for {len(reasons) - REASONS} more reasons: --json has all"] if len(reasons) > REASONS else []
+    return [f"rejected {count:,}: {reason}" for reason, count in reasons.most_common(REASONS)] + more
 
 
 def _listings(config: Config, coin: str | None, at_ns: int | None, archive: Path | None, everything: bool,

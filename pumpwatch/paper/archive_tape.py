@@ -24,6 +24,7 @@ NEWER = "a newer version wrote it: update PumpWatch"
 
 class _Symbol(msgspec.Struct):
     symbol: str
+    multiplier: int = 1
 
 
 class _Trades(msgspec.Struct):
@@ -70,7 +71,7 @@ def read_tape(archive: Path, venues: Collection[str] = ()) -> Tape:
         if venues and f"{raw.exchange}.{raw.market_type}" not in venues:
             continue
         first = len(markets)
-        markets += [market_of(raw.exchange, raw.market_type, row.symbol) for row in raw.symbols]
+        markets += [market_of(raw.exchange, raw.market_type, row.symbol, row.multiplier) for row in raw.symbols]
         parts.append(_batch(raw, path, first))
     listing = first_listing(archive)
     return make_tape(listing, markets, range(len(markets)), TradeBatch.concat(parts), max(ends, default=listing.detected_at_ns),
@@ -86,10 +87,10 @@ def first_listing(archive: Path) -> Listing:
         raise StorageError(f"{archive}: the archive names no listing: {error}", AGAIN) from error
 
 
-def market_of(exchange: str, market_type: str, symbol: str) -> Market:
+def market_of(exchange: str, market_type: str, symbol: str, multiplier: int) -> Market:
     """Return a market with its fees."""
     fees = fees_of(exchange, market_type)
-    return Market(f"{exchange}.{market_type}", symbol, market_type, fees.maker, fees.taker, fees.most_leverage)
+    return Market(f"{exchange}.{market_type}", symbol, market_type, fees.maker, fees.taker, fees.most_leverage, multiplier)
 
 
 def tape_books(books: Sequence[VenueBooks], markets: Sequence[Market]) -> dict[int, list[Book]]:

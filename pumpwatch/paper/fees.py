@@ -1,4 +1,4 @@
-"""The fees and the limits of leverage of each venue, from the table `fees.tsv` beside this module: each row has a date and a source.
+"""The fees and the limits of leverage of each venue, from the table `fees.tsv`: each row has a date and a source.
 
 Fees are those of the standard tier, without discounts. Funding is ignored: a listing's window is minutes long.
 """

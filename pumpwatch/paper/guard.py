@@ -39,7 +39,7 @@ def install() -> None:
 
 
 def _check_open(folders: tuple[str, ...], path: Any, mode: Any, flags: Any) -> None:
-    if isinstance(flags, int) and flags & WRITES or isinstance(mode, str) and set(mode) & set("wax+"):
+    if (isinstance(flags, int) and flags & WRITES) or (isinstance(mode, str) and set(mode) & set("wax+")):
         raise PermissionError(f"a strategy writes no files: {path!r:.200}")
     if isinstance(path, int):
         return

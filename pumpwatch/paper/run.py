@@ -20,6 +20,7 @@ from pumpwatch.paper.run_page import PriceLine
 from pumpwatch.paper.sandbox import play_apart
 from pumpwatch.paper.settings import CASH, MEASURED, Settings
 from pumpwatch.paper.sources import checksum
+from pumpwatch.paper.tape import Tape
 
 ID_CHARACTERS = 16
 
@@ -54,6 +55,8 @@ def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None]
             told(f"{chosen.coin}: {len(chosen.tape):,} trades of {len(chosen.tape.markets)} markets")
             rows = play_apart(Job(tape=chosen.tape, source=plan.source, settings=plan.settings, delays_ms=plan.delays_ms,
                                   limit_s=plan.limit_s))
+            if not chosen.archive:
+                prices[number] = _prices(chosen.tape)
         archives.append(ArchiveResult(chosen.archive, chosen.coin, chosen.triggered_at, tuple(row.outcome for row in rows),
                                       chosen.left_out))
         played.append(rows)
@@ -67,6 +70,13 @@ def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None]
     inputs = [msgspec.structs.replace(result, archives=()), plan.delays_ms, identities]
     run_id = hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:ID_CHARACTERS]
     return MadeRun(msgspec.structs.replace(result, run_id=run_id), tuple(played), prices)
+
+
+def _prices(tape: Tape) -> list[PriceLine]:
+    """Return the prices of a tape that no archive has, for the page."""
+    trades = [tape.of(number) for number in range(len(tape.markets))]
+    return [PriceLine(market.venue, market.symbol, found.timestamp, found.price, market.multiplier)
+            for market, found in zip(tape.markets, trades, strict=True)]
 
 
 def keep_run(made: MadeRun, data: Path, ledger_place: Path | str) -> Path:

@@ -22,9 +22,11 @@ def store_tape(config: Config, coin: str, at_ns: int, venues: Collection[str] = 
     """
     window = stored_window(config, coin, at_ns, clock=clock)
     catalogue, intervals = window.catalogue, window.span.intervals
-    ids = [number for number in catalogue.matching(window.span.coin) if not venues or ".".join(catalogue.venues[number]) in venues]
+    ids = [number for number in catalogue.matching(window.span.coin)
+           if not venues or ".".join(catalogue.venues[number]) in venues]
     ids.sort(key=lambda number: (catalogue.venues[number], catalogue.instruments[number].symbol))
-    markets = [market_of(*catalogue.venues[number], catalogue.instruments[number].symbol) for number in ids]
+    found = [(catalogue.venues[number], catalogue.instruments[number]) for number in ids]
+    markets = [market_of(*venue, instrument.symbol, instrument.multiplier) for venue, instrument in found]
     listing = min(window.span.listings, key=lambda found: found.announced_at_ns)
     if listing.source == "replay":  # its trigger is the time of this command, and must not change the result
         listing = replace(listing, triggered_at_ns=listing.detected_at_ns)
@@ -32,6 +34,6 @@ def store_tape(config: Config, coin: str, at_ns: int, venues: Collection[str] = 
     inside = np.zeros(len(times), bool)
     for start, end in intervals:
         inside |= (times >= start) & (times < end)
-    written = window.path.is_dir()
-    return make_tape(listing, markets, ids, window.batch.take(inside), intervals[-1][1],
-                     books=tape_books(read_books(window.path), markets) if written else {}, archive=str(window.path) if written else "")
+    archive = str(window.path) if window.path.is_dir() else ""
+    books = tape_books(read_books(window.path), markets) if archive else {}
+    return make_tape(listing, markets, ids, window.batch.take(inside), intervals[-1][1], books=books, archive=archive)

@@ -26,6 +26,7 @@ class Market:
     maker: Decimal
     taker: Decimal
     most_leverage: int = 1
+    multiplier: int = 1  # 1000 for 1000PEPE
 
     @property
     def name(self) -> str:
@@ -104,7 +105,8 @@ def make_tape(listing: Listing, markets: Sequence[Market], places: Iterable[int]
               books: dict[int, list[Book]] | None = None, archive: str = "", identity: str = "") -> Tape:
     """Return the tape of a batch. places: for each of `markets`, its instrument in the batch; other rows are left out.
 
-    identity: by default a checksum of everything. Rows whose price or quantity is not positive and finite are left out, as are those after end_ns.
+    identity: by default a checksum of everything. Rows whose price or quantity is not positive and finite are left out, and those
+    after end_ns.
     """
     ids = list(places)
     place = np.full(max([*ids, int(batch.instrument.max(initial=0))]) + 1, -1, np.int32)

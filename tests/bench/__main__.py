@@ -8,7 +8,7 @@ messages cost a window), parse (frame to columns, each venue), start (import and
 past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
 (stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored),
 candles (100,000 stored, and the last 1,000 of a series read), candle-building (candles from trades, beside pandas, and a pass
-over a journal with its memory).
+over a journal with its memory), paper (1,000,000 recorded trades replayed through a strategy).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -75,7 +75,7 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api", "backup", "candles", "candle-building")
+             "api", "backup", "candles", "candle-building", "paper")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +123,7 @@ class Bench:
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
             "api": self.api, "backup": self.backup, "candles": self.candles,
-            "candle-building": self.candle_building}
+            "candle-building": self.candle_building, "paper": self.paper}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -228,6 +228,14 @@ class Bench:
         folder = self._folder / "candle-building"
         folder.mkdir()
         figures = candle_building(folder, (3, 10)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
+
+    def paper(self) -> dict[str, Any]:
+        """Replay 1,000,000 recorded trades through a strategy that looks at each."""
+        from tests.bench.paper import paper
+
+        figures = paper((1, 5)[self._size])
         print(json.dumps(figures, indent=1), file=sys.stderr)
         return figures
 

@@ -126,6 +126,7 @@ WANTED = (
     Wanted("candles from trades: CPU a trade", 0.3, None, "{:.3f} µs", single("candle-building", "builder_us")),
     Wanted("a pass over 750,000 trades of 5,712 instruments: growth of memory", 60, None, "{:.0f} MB",
            single("candle-building", "pass_mb")),
+    Wanted("1,000,000 recorded trades replayed through a strategy: CPU", 5, None, "{:.2f} s", single("paper", "cpu_s")),
     Wanted("import pumpwatch", 0.3, None, "{:.3f} s", single("start", "import_s")),
     Wanted("pumpwatch --help", 0.3, None, "{:.3f} s", single("start", "help_s")),
 )

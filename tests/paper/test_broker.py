@@ -48,16 +48,17 @@ def test_it_knows_what_it_has_learned() -> None:
     desk.broker.buy(SPOT.name, 5)
     desk.sent[0].done = True
     desk.broker.learn(Fill(1, SPOT.name, "buy", D(2), D(5), D("0.1"), "taker", "o1"), desk.sent[0])
-    assert (desk.broker.position(SPOT.name), desk.broker.cash, desk.broker.open_orders()) == (5, D("289.9"), ())
+    assert (desk.broker.position(SPOT.name), desk.broker.cash, desk.broker.open_orders()) == (D(5), D("289.9"), ())
     assert desk.broker.close(SPOT.name) == "o2"
-    assert (desk.sent[1].side, desk.sent[1].quantity, desk.sent[1].reduce_only) == ("sell", 5, True)
+    assert (desk.sent[1].side, desk.sent[1].quantity, desk.sent[1].reduce_only) == ("sell", D(5), True)
 
 
 def test_markets_are_known_by_their_names() -> None:
     broker = Desk().broker
     assert broker.markets == (SPOT.name, FUTURES.name)
     assert [broker.market_type(name) for name in (*broker.markets, "nowhere")] == ["spot", "futures", ""]
-    assert (broker.last("nowhere"), broker.volume("nowhere"), broker.last(SPOT.name), broker.volume(SPOT.name)) == (None, 0, 2, 10)
+    assert (broker.last("nowhere"), broker.volume("nowhere")) == (None, 0)
+    assert (broker.last(SPOT.name), broker.volume(SPOT.name)) == (2, 10)
     assert (broker.size, broker.leverage, broker.now) == (100, 3, 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, ROWS, Cursor
 from tests.paper.tapes import BUYS, Row, ms, tape
 
-MANY: list[Row] = [(at, 1.0, 1, BUYS) for at in range(2 * ROWS)] + [(2 * ROWS + 5, 0.5, 3, BUYS), (2 * ROWS + 6, 2.0, 4, BUYS)]
+MANY: list[Row] = [*((at, 1.0, 1, BUYS) for at in range(2 * ROWS)), (2 * ROWS + 5, 0.5, 3, BUYS), (2 * ROWS + 6, 2.0, 4, BUYS)]
 
 
 def test_trades_between_the_edges_are_passed_over() -> None:

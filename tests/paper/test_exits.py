@@ -46,7 +46,7 @@ def test_a_short_position_is_closed_by_a_purchase(rules: Rules, prices: tuple[fl
         desk.exits.see(FUTURES.name, price)
     assert desk.sent == []
     desk.exits.see(FUTURES.name, prices[-1])
-    assert [(order.side, order.quantity, order.tag, order.reduce_only) for order in desk.sent] == [("buy", 5, tag, True)]
+    assert [(order.side, order.quantity, order.tag, order.reduce_only) for order in desk.sent] == [("buy", Decimal(5), tag, True)]
     desk.exits.see(FUTURES.name, 100.0)
     assert len(desk.sent) == 1
     desk.exits.failed(FUTURES.name)

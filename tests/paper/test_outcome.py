@@ -14,7 +14,8 @@ D = Decimal
 SETTINGS = Settings(size=D(100))
 
 
-def filled(side: str, at: float, price: str, quantity: int, order_id: str, market_type: str = "spot", kind: str = "filled") -> Action:
+def filled(side: str, at: float, price: str, quantity: int, order_id: str, market_type: str = "spot",
+           kind: str = "filled") -> Action:
     return Action(kind=kind, at=ms(at), order_id=order_id, venue=f"binance.{market_type}", symbol="KITEUSDT",
                   market_type=market_type, side=side, quantity=D(quantity), price=D(price), fee=D("0.1"), liquidity="taker")
 
@@ -37,7 +38,7 @@ def test_without_a_fill_there_is_nothing_but_the_rejections_by_time() -> None:
     late, early = (RejectedRow(at, "v", "s", "buy", "1", "no", f"o{at}") for at in (9, 3))
     found = outcome_of(tape([]), SETTINGS, 7, [Action(kind="rejected", at=5, order_id="o5", reason="why")], [late, early], {})
     assert [row.at for row in found.rejected] == [3, 5, 9]
-    assert (found.exit_reason, found.entry_at, found.pnl, found.delay_ms) == ("none", None, 0, 7)
+    assert (found.exit_reason, found.entry_at, found.pnl, found.delay_ms) == ("none", None, D(0), 7)
 
 
 def test_a_liquidation_is_the_reason_and_a_strategy_s_own_order_is_one() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from pumpwatch.accounts import FILE_NAME, open_account_ledger
@@ -34,9 +35,10 @@ def test_a_run_is_the_same_bytes_each_time_and_is_recorded_once(tmp_path: Path) 
     result = read_result(path)
     assert [row.left_out for row in result.archives] == [None, left_out.left_out]
     assert [(row.delay_ms, row.exit_reason, row.entry_price) for row in result.archives[0].outcomes] == [
-        (100, "time", result.archives[0].outcomes[0].entry_price), (400, "time", result.archives[0].outcomes[1].entry_price)]
+        (100, "time", Decimal(1)), (400, "time", Decimal("1.1"))]
     with open_account_ledger(tmp_path / FILE_NAME) as ledger:
-        assert sorted(account.account_id for account in ledger.accounts()) == [f"{result.run_id}-0-{delay}" for delay in (100, 400)]
+        names = sorted(account.account_id for account in ledger.accounts())
+    assert names == [f"{result.run_id}-0-{delay}" for delay in (100, 400)]
     assert {found.name for found in path.parent.iterdir()} == {"result.json", "run.html", "heading.json"}
 
 

@@ -15,9 +15,9 @@ def batch(*rows: tuple[int, int, float, float, int]) -> TradeBatch:
     """Return trades of (ns, instrument, price, quantity, flags)."""
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     count = len(rows)
-    return TradeBatch(columns[0].astype(np.int64), columns[1].astype(np.int32), columns[2].astype(float), columns[3].astype(float),
-                      np.zeros(count, np.uint8), np.arange(count), np.zeros(count, np.int64), columns[0].astype(np.int64),
-                      columns[4].astype(np.uint8))
+    return TradeBatch(columns[0].astype(np.int64), columns[1].astype(np.int32), columns[2].astype(float),
+                      columns[3].astype(float), np.zeros(count, np.uint8), np.arange(count), np.zeros(count, np.int64),
+                      columns[0].astype(np.int64), columns[4].astype(np.uint8))
 
 
 def test_rows_are_ordered_and_those_that_are_no_trades_left_out() -> None:
@@ -31,7 +31,8 @@ def test_rows_are_ordered_and_those_that_are_no_trades_left_out() -> None:
 
 def test_orders_meet_no_trade_that_was_made_outside_of_the_book() -> None:
     found = make_tape(LISTING, (SPOT,), (0,), batch((T0 + 1, 0, 1.0, 1.0, 0), (T0 + 2, 0, 2.0, 1.0, Flag.BLOCK),
-                                                     (T0 + 3, 0, 3.0, 1.0, Flag.ADL), (T0 + 4, 0, 4.0, 1.0, Flag.BACKFILLED)), T0 + 5)
+                                                     (T0 + 3, 0, 3.0, 1.0, Flag.ADL),
+                                                     (T0 + 4, 0, 4.0, 1.0, Flag.BACKFILLED)), T0 + 5)
     assert found.of(0).price.tolist() == [1.0, 4.0]
     assert len(found) == 4
 
