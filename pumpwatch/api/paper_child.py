@@ -15,17 +15,17 @@ from pathlib import Path
 from pumpwatch.notify.sender import bound_to
 
 NICE = 19
+NICE_SESSION = 10  # a tenth of the weight of another session
 AUTOGROUP = Path("/proc/self/autogroup")  # a session of its own has a share of its own, which nice does not lower
 
 
 def lower(most_bytes: int) -> None:
-    """Let this process have what others leave of the cores, and so many bytes of memory of its own."""
+    """Let this process have a small share of the cores while others want them, and so many bytes of memory of its own."""
     with suppress(OSError):
         os.nice(NICE)
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with suppress(OSError):
-        AUTOGROUP.write_text(str(NICE))
+    if os.getsid(0) == os.getpid():  # else the share of whoever else is in the session would shrink with it
+        with suppress(OSError):
+            AUTOGROUP.write_text(str(NICE_SESSION))
     resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -78,6 +78,6 @@ class PaperStarts:
         if ended.code == EXIT_OK and found:
             start.run_id, start.state = found[-1], "done"
             return
-        said = printable(text[-SHOWN:]) or f"it ended with {ended.code}"
+        said = printable(" ".join(text.split())[-SHOWN:]) or f"it ended with {ended.code}"
         start.problem = f"it took more than {self._within_s:,.0f} s and was ended" if ended.code is None else said
         start.state = "failed"

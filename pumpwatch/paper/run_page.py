@@ -117,8 +117,11 @@ def _chart(archive: ArchiveResult, lines: Sequence[PriceLine]) -> dict[str, Any]
     """Return what the page's script draws of one listing."""
     moments = [at for outcome in archive.outcomes for at, _ in outcome.equity] + [
         fill.at for outcome in archive.outcomes for fill in outcome.fills]
-    start = archive.triggered_at - BEFORE_NS
-    end = max([archive.triggered_at, *moments]) + AFTER_NS
+    start, end = archive.triggered_at - BEFORE_NS, max([archive.triggered_at, *moments]) + AFTER_NS
+    for line in lines:  # a step without a value at either end would be out of sight
+        inside = line.timestamps[(line.timestamps >= start) & (line.timestamps < end)]
+        moments += [int(at) for at in (*inside[:1], *inside[-1:])]
+    start, end = min([archive.triggered_at, *moments]), max([archive.triggered_at, *moments]) + 1
     grid = Grid(archive.triggered_at, start, end)
     venues: list[dict[str, Any]] = []
     place: dict[tuple[str, str], tuple[int, int]] = {}
