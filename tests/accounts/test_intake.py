@@ -23,7 +23,8 @@ D = Decimal
     ({"quantity": D("NaN")}, "quantity: NaN"), ({"quantity": D(-1)}, "quantity: -1"), ({"quantity": D(10) ** 30}, "quantity: "),
     ({"quantity": 1.0}, "not a Decimal"), ({"price": None}, "a limit order needs one"), ({"price": D("1e-19")}, "price: "),
     ({"stop_price": D(1)}, "a limit order has none"), ({"kind": "stop_limit"}, "a stop_limit order needs one"),
-    ({"kind": "stop_limit", "stop_price": D(1), "time_in_force": "ioc"}, "is gtc"), ({"at_ns": -1}, "at_ns"), ({"at_ns": 2**63}, "at_ns"),
+    ({"kind": "stop_limit", "stop_price": D(1), "time_in_force": "ioc"}, "is gtc"), ({"at_ns": -1}, "at_ns"),
+    ({"at_ns": 2**63}, "at_ns"),
     ({"leverage": D(2)}, "a spot market has neither leverage"), ({"reduce_only": True}, "a spot market has neither"),
     ({"venue": FUTURES, "leverage": D("0.5")}, "leverage: 0.5"), ({"venue": FUTURES, "leverage": D(1001)}, "leverage: 1001"),
     ({"maintenance_rate": D(1)}, "maintenance_rate"), ({"fee_reserve": D(-1)}, "fee_reserve"), ({"base": "\n"}, "base: "),
@@ -38,8 +39,8 @@ def test_an_order_keeps_its_facts_and_its_amounts_get_one_spelling() -> None:
     assert found == order(quantity="10.5", price="2", fee_reserve=D("0.1")) and str(found.quantity) == "10.5"
 
 
-@pytest.mark.parametrize("facts", [{"fill_id": ""}, {"liquidity": "both"}, {"price": D(0)}, {"quantity": D(-1)}, {"fee": D("NaN")},
-                                   {"at_ns": True}])
+@pytest.mark.parametrize("facts", [{"fill_id": ""}, {"liquidity": "both"}, {"price": D(0)}, {"quantity": D(-1)},
+                                   {"fee": D("NaN")}, {"at_ns": True}])
 def test_a_fill_that_cannot_be_is_refused(facts: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue):
         checked_fill(replace(fill(), **facts))

@@ -20,10 +20,9 @@ def test_a_server_that_does_not_answer_is_told_without_the_password() -> None:
     assert "secret" not in str(found.value)
 
 
-@pytest.mark.parametrize("dsn", ["postgresql://127.0.0.1:port/x", "postgresql://127.0.0.1/x?colour=red"])
-def test_an_address_that_is_none_is_a_matter_of_the_config(dsn: str) -> None:
-    with pytest.raises(ConfigError):
-        open_account_ledger(dsn)
+def test_an_address_that_is_none_is_a_matter_of_the_config() -> None:
+    with pytest.raises(ConfigError, match="colour"):
+        open_account_ledger("postgresql://127.0.0.1/x?colour=red")
 
 
 def test_a_connection_that_ends_leaves_a_whole_ledger(postgres: Database) -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from pumpwatch.accounts import AccountLedger, open_account_ledger
 from pumpwatch.accounts.refusals import DamagedLedgerError
-from tests.accounts.ledgers import ACCOUNT, fund, tampered, traded
+from tests.accounts.ledgers import ACCOUNT, everything, fund, tampered, traded
 
 
 def test_a_new_ledger_is_empty(tmp_path: Path) -> None:
     with open_account_ledger(tmp_path / "ledger.sqlite3") as ledger:
-        assert [ledger.accounts(), ledger.orders(), ledger.positions(), ledger.fills(), ledger.transfers(), ledger.events()] == [[]] * 6
+        assert everything(ledger) == [[]] * 6
         assert all(finding.state == "ok" for finding in ledger.check()) and ledger.rebuild() == 0
 
 

@@ -53,7 +53,7 @@ def test_a_damaged_file_is_told(path: Path, damage: str) -> None:
         with open_account_ledger(path) as ledger:
             ledger.transfer(ACCOUNT, Decimal(1), "", 3)
 
-    with pytest.raises(DamagedLedgerError, match="ledger.sqlite3") as found:
+    with pytest.raises(DamagedLedgerError, match=r"ledger\.sqlite3") as found:
         use()
     assert found.value.exit_code == EXIT_DISK and found.value.hint
 

@@ -16,10 +16,12 @@ D = Decimal
 
 
 def test_an_order_and_a_position_come_back() -> None:
-    placed = Order(account_id="acc", placed=order(venue=FUTURES, reduce_only=True, leverage=D(3), kind="stop_limit", stop_price=D("1e-7")),
+    wanted = order(venue=FUTURES, reduce_only=True, leverage=D(3), kind="stop_limit", stop_price=D("1e-7"))
+    placed = Order(account_id="acc", placed=wanted,
                    progress=Progress(state="open", filled=D("0.000000000000000001"), locked_asset="USDT", reason="none"))
     row = tables.order_row(placed)
-    assert tables.order_of(tuple(row)) == placed and "0.0000001" in row and True not in [value for value in row if isinstance(value, bool)]
+    assert tables.order_of(tuple(row)) == placed and "0.0000001" in row
+    assert not any(isinstance(value, bool) for value in row), "PostgreSQL takes no truth for a number"
     position = Position(venue=FUTURES, symbol="X", quantity=D(3), liquidation_price=None)
     assert tables.position_of(tuple(tables.position_row("acc", position))) == position
 
