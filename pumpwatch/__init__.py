@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pumpwatch.errors import ServiceUnavailable as ServiceUnavailable  # so that it can be a base
-    from pumpwatch.hookspecs import hookimpl as hookimpl  # so that a decorated hook keeps its types
+    from pumpwatch.hook_marker import hookimpl as hookimpl  # so that a decorated hook keeps its types
     from pumpwatch.listing.board_lists import pair_markets as pair_markets  # the same for what functions return
     from pumpwatch.listing.board_lists import rows_of as rows_of
+    from pumpwatch.strategy import Strategy as Strategy  # so that it can be a base
     from pumpwatch.venue import ascending_candles as ascending_candles
     from pumpwatch.venue import tickers_at as tickers_at
 
@@ -38,8 +39,10 @@ _HOMES = {
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
         "Keeping", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket", "NoticeBody", "Pace", "PushLink",
-        "PushSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl",
+        "PushSource", "Sink", "SinkPlugin", "Verdict", "WriteResult",
     ),
+    "pumpwatch.hook_marker": ("hookimpl",),
+    "pumpwatch.strategy": ("Broker", "Fill", "SeenTrade", "Strategy", "StrategyPlugin"),
     "pumpwatch.plugin_kit.contract": ("check_venue",),
     "pumpwatch.plugin_kit.results": ("Check",),
     "pumpwatch.plugin_kit.recorder": ("read_recording",),

@@ -24,6 +24,7 @@ from pumpwatch.commands import (
     listings,
     market,
     notify,
+    paper,
     replay,
     retention,
     rollouts,
@@ -67,7 +68,7 @@ def pumpwatch() -> None:
 for command in (
     running.collect, running.renew, running.demo, running.simulate, replay.replay, data.trades, data.decode, data.titles,
     data.init_symbols, market.candles, market.ticker, market.orderbook, market.stats, market.store, listings.listing,
-    notify.notify, health.status, health.check, health.doctor, health.plugins,
+    notify.notify, paper.paper, health.status, health.check, health.doctor, health.plugins,
     databases.db, rollouts.rollout, rollouts.bench_sink,
     journal.gaps, verify.verify, backups.backup, backups.restore, retention.retention, host.install,
     host.uninstall,

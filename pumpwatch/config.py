@@ -28,6 +28,7 @@ from pumpwatch.config_errors import ConfigSource, convert, kind_of
 from pumpwatch.config_listing import ChannelConfig, ListingConfig, SourceConfig, WindowConfig
 from pumpwatch.config_log import LogConfig, check_log
 from pumpwatch.config_market import MarketConfig
+from pumpwatch.config_paper import PaperConfig, check_paper
 from pumpwatch.config_rollout import RolloutConfig, check_rollout
 from pumpwatch.config_section import Count, Folder, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
@@ -138,6 +139,7 @@ class Keys(Section):
     alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
     api: ApiConfig = msgspec.field(default_factory=ApiConfig)
     market: MarketConfig = msgspec.field(default_factory=MarketConfig)
+    paper: PaperConfig = msgspec.field(default_factory=PaperConfig)
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     backup: BackupConfig = msgspec.field(default_factory=BackupConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
@@ -241,6 +243,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     check_log(found.log, source)
     check_backup(found.backup, source)
     check_rollout(found.rollout, found.sinks, source)
+    check_paper(found.paper, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":

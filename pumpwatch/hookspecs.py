@@ -17,6 +17,7 @@ import pluggy
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Listing, Notice, TradeBatch
+from pumpwatch.strategy import StrategyPlugin
 from pumpwatch.venue import Venue
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pumpwatch.sim.dialect import Dialect
 
 hookspec = pluggy.HookspecMarker("pumpwatch")
-hookimpl = pluggy.HookimplMarker("pumpwatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,3 +314,7 @@ class HookSpecs:
     @hookspec
     def simulator_dialects(self) -> list[Dialect | BoardDialect]:  # type: ignore[empty-body]
         """Return the dialects with which the simulator plays exchanges or notice boards."""
+
+    @hookspec
+    def paper_strategies(self) -> list[StrategyPlugin]:  # type: ignore[empty-body]
+        """Return the strategies of this plugin for `pumpwatch paper run --strategy NAME`."""

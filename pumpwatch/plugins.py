@@ -28,6 +28,7 @@ from pumpwatch.hookspecs import AnySource, HookSpecs, ListingSource, MarketSourc
 from pumpwatch.model import FUTURES, SPOT
 from pumpwatch.net.texts import one_line
 from pumpwatch.plugin_folder import GROUP, files_in, import_file, points_of, put_on_path, why_not, why_unsafe
+from pumpwatch.strategy import StrategyPlugin
 from pumpwatch.venue import Venue
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Plugins:
         self.sinks: dict[str, SinkPlugin] = {}
         self.sources: dict[str, AnySource] = {}
         self.dialects: list[Any] = []  # pumpwatch.sim.dialect.Dialect, not imported here: a collector never needs it
+        self.strategies: dict[str, StrategyPlugin] = {}
         self.problems: list[tuple[str, str]] = []
         self.faults: list[str] = []
         self.candidates: list[Candidate] = []
@@ -89,6 +91,12 @@ class Plugins:
         if name in self.sources:
             return self.sources[name]
         raise PluginError(f"no plugin offers the listing source `{name}`", _known(name, self.sources))
+
+    def strategy(self, name: str) -> StrategyPlugin:
+        """Return the paper-trading strategy of this name. Raises PluginError with the known names if there is none."""
+        if name in self.strategies:
+            return self.strategies[name]
+        raise PluginError(f"no plugin offers the strategy `{name}`", _known(name, self.strategies))
 
     def fit(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
         """Return the venues to collect, each with its part of the config.
@@ -266,6 +274,7 @@ def _checked(hook: str, values: Any) -> list[Any]:
     """Return a hook's values as a list. Raises PluginError if one is not of the hook's type."""
     wanted: tuple[type[Any], ...] = {
         "exchange_venues": (Venue,), "sinks": (SinkPlugin,), "listing_sources": (ListingSource, MarketSource, PushSource),
+        "paper_strategies": (StrategyPlugin,),
     }.get(hook, ())
     if not isinstance(values, (list, tuple)):
         raise PluginError(f"{hook} must return a list, not {type(values).__name__}")
@@ -337,5 +346,6 @@ _KINDS: dict[str, tuple[str, Callable[[Plugins, str, Any], None]]] = {
     "exchange_venues": ("venue", lambda plugins, name, value: plugins.venues.append(value)),
     "sinks": ("sink", lambda plugins, name, value: plugins.sinks.update({name: value})),
     "listing_sources": ("source", lambda plugins, name, value: plugins.sources.update({name: value})),
+    "paper_strategies": ("strategy", lambda plugins, name, value: plugins.strategies.update({name: value})),
     "simulator_dialects": ("simulator", lambda plugins, name, value: plugins.dialects.append(value)),
 }

@@ -23,7 +23,9 @@ TOGETHER = (
      "tests/demo/test_run.py"),
     # one PostgreSQL for all of them
     tuple(f"tests/sinks/postgres/test_{name}.py" for name in ("sink", "server", "schema", "upkeep", "reading", "sql", "waiting",
-                                                               "advice", "outage")),
+                                                               "advice", "outage", "facts")),
+    ("tests/accounts/test_ledger.py", "tests/accounts/test_random_commands.py", "tests/accounts/test_kill.py",
+     "tests/accounts/test_database.py", "tests/accounts/test_schema.py", "tests/accounts/test_postgres_database.py"),
     # one .venv and one zipapp
     ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py",
      "tests/test_packaging_install.py"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pluggy
 import pytest
 
-from pumpwatch.hookspecs import HookSpecs, Keeping, Verdict, WriteResult, hookimpl
+from pumpwatch.hook_marker import hookimpl
+from pumpwatch.hookspecs import HookSpecs, Keeping, Verdict, WriteResult
 
 
 class Plugin:
@@ -30,7 +31,7 @@ def manager_with(plugin: object) -> pluggy.PluginManager:
 def test_a_marked_function_answers_its_hook() -> None:
     assert manager_with(Plugin()).hook.sinks() == [["mine"]]
     assert {name for name in vars(HookSpecs) if not name.startswith("_")} == {
-        "exchange_venues", "sinks", "listing_sources", "simulator_dialects"}
+        "exchange_venues", "sinks", "listing_sources", "simulator_dialects", "paper_strategies"}
 
 
 def test_a_misspelt_hook_is_found() -> None:

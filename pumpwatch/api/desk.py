@@ -11,6 +11,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.broadcast import Broadcast
 from pumpwatch.api.listing_rows import ListingRows
+from pumpwatch.api.paper_starts import PaperStarts
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
@@ -35,6 +36,7 @@ class Desk:
     for each connection of a venue such as binance.spot, None where it is not collected. broadcast: the events of the page.
     samples: the metrics as of now. roll_out: takes a step of a sink's roll-out, and returns its state.
     queries: counts what is read. market: answers about tickers and order books, by asking venues; None where it cannot.
+    paper_starts: starts paper runs in processes of their own; None where it cannot.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class Desk:
     samples: Callable[[], Iterable[Sample]] = tuple
     roll_out: Callable[[str, str], dict[str, Any]] = lambda action, reason: {}
     market: MarketService | None = None
+    paper_starts: PaperStarts | None = None
     queries: QueryFigures = field(default_factory=partial(QueryFigures, 0.0))
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

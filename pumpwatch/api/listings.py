@@ -143,7 +143,7 @@ def archive_file(call: Call) -> Answer:
     content, size = call.desk.offload(_open, archives, name)
     kind = next((kind for suffix, kind in TYPES.items() if name.endswith(suffix)), "application/octet-stream")
     headers = CHART if kind.startswith("text/html") else {}
-    return Answer(_pieces(call.desk, content), kind, {"Content-Length": str(size), **headers})
+    return Answer(file_pieces(call.desk, content), kind, {"Content-Length": str(size), **headers})
 
 
 def _open(archives: Sequence[Path], name: str) -> tuple[IO[bytes], int]:
@@ -161,7 +161,8 @@ def _open(archives: Sequence[Path], name: str) -> tuple[IO[bytes], int]:
     raise Problem(404, "the archive does not have this file: the listing names its files")
 
 
-def _pieces(desk: Desk, content: IO[bytes]) -> Iterator[bytes]:
+def file_pieces(desk: Desk, content: IO[bytes]) -> Iterator[bytes]:
+    """Yield an open file in pieces, each read in a thread, and close it."""
     with content:
         while piece := desk.offload(content.read, PIECE):
             yield piece

@@ -15,7 +15,8 @@ OF_ALL = (400, 401, 403, 408, 413, 414, 421, 429, 431, 500, 501, 503)  # that th
 SEGMENT = "^[0-9A-Za-z][0-9A-Za-z:._-]*$"  # of a path; a name of an archive's file has slashes as well
 REFS = "#/components/schemas/{name}"
 PATH = "/api/openapi.json"
-ABOUT = """The HTTP API of a PumpWatch collector. It reads; the drill is the only call that does something, and needs the token.
+ABOUT = """The HTTP API of a PumpWatch collector. It reads; calls that do something, such as the drill,
+need the token.
 Errors are problem details (RFC 9457). Times whose names end in `_ns` are nanoseconds since 1970, UTC."""
 
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from pumpwatch.api import gaps, listings, market, openapi, prometheus, recent_trades, rollout, stream, system, trades, venues
+from pumpwatch.api import (
+    gaps,
+    listings,
+    market,
+    openapi,
+    paper,
+    prometheus,
+    recent_trades,
+    rollout,
+    stream,
+    system,
+    trades,
+    venues,
+)
 from pumpwatch.api.route import Route
 
 _DESCRIBED: tuple[Route, ...] = (
     *system.ROUTES, *venues.ROUTES, *recent_trades.ROUTES, *trades.ROUTES, *listings.ROUTES, *gaps.ROUTES, *market.ROUTES,
-    *prometheus.ROUTES, *rollout.ROUTES, *stream.ROUTES)
+    *paper.ROUTES, *prometheus.ROUTES, *rollout.ROUTES, *stream.ROUTES)
 
 ROUTES: tuple[Route, ...] = (*_DESCRIBED, openapi.route_of(_DESCRIBED))

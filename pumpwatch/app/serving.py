@@ -11,6 +11,7 @@ from pumpwatch.api.access import access_of
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.market import HeldTrades, days
+from pumpwatch.api.paper_starts import PaperStarts
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
@@ -47,7 +48,8 @@ class Serving:
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
                     listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
                     samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries,
-                    broadcast=self._page.broadcast, roll_out=collector.roll_out, market=self._market())
+                    broadcast=self._page.broadcast, roll_out=collector.roll_out, market=self._market(),
+                    paper_starts=PaperStarts(collector.config))
 
     def _market(self) -> MarketService:
         """Return the service that asks venues for tickers and order books, within the collector's own budgets."""

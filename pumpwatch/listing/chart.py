@@ -46,12 +46,12 @@ def chart_pieces(coin: str, analysis: Mapping[str, Any], trades: TradeBatch, ids
     """
     grid = Grid.of(analysis)
     data = chart_data(analysis, trades, ids, catalogue, notices, sights, grid)
-    text = _text("chart.html").substitute(
+    text = Template(page_file("chart.html")).substitute(
         coin=html.escape(f"{coin}, drill" if analysis.get("drill") else coin),
-        announced=html.escape(analysis["announced_at"]), style=_source("chart.css"),
+        announced=html.escape(analysis["announced_at"]), style=page_file("chart.css"),
         notices="\n".join(f"<p>{_notice(notice)}</p>" for notice in notices), summary=html.escape(_summary(analysis)),
-        step=f"{grid.step_ms / 1000:g} s", table=_table(analysis), data=script_json(data), library=_source(LIBRARY),
-        script=_source(SCRIPT), hashes=f"{_hash(LIBRARY)} {_hash(SCRIPT)}")
+        step=f"{grid.step_ms / 1000:g} s", table=_table(analysis), data=script_json(data), library=page_file(LIBRARY),
+        script=page_file(SCRIPT), hashes=f"{script_hash(page_file(LIBRARY))} {script_hash(page_file(SCRIPT))}")
     page = text.encode("utf-8", "replace")
     for start in range(0, len(page), PIECE):
         yield page[start:start + PIECE]
@@ -174,15 +174,12 @@ def _cells(row: Mapping[str, Any], place: Mapping[str, Any] | None) -> list[str]
 
 
 @cache
-def _source(name: str) -> str:
-    """Return a file of the folder `page`."""
-    return (files("pumpwatch.listing") / "page" / name).read_text("utf-8")
-
-
-def _text(name: str) -> Template:
-    return Template(_source(name))
+def page_file(name: str, package: str = "pumpwatch.listing") -> str:
+    """Return a file of a package's folder `page`."""
+    return (files(package) / "page" / name).read_text("utf-8")
 
 
 @cache
-def _hash(name: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(_source(name).encode()).digest()).decode()}'"
+def script_hash(script: str) -> str:
+    """Return a script's hash, as a content security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,33 @@ from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.notice_file import seen_of
 from pumpwatch.listing.open_window import LOOKS_S, intervals_of, joined
 from pumpwatch.listing.validation import time_problem
-from pumpwatch.model import Instrument, Listing
+from pumpwatch.model import Gap, Instrument, Listing, TradeBatch
 from pumpwatch.store.ledger import Ledger, is_missing
+from pumpwatch.store.query import QueryPart
 from pumpwatch.store.sights import Sight
 
 NEAR_S = 60.0  # a remembered listing of the coin within this of the given time is replayed with its own times
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWindow:
+    """A window as the store has it. path: of its archive, which may not be there. batch: with the time before the window."""
+
+    span: Span
+    batch: TradeBatch
+    catalogue: Catalogue
+    parts: Sequence[QueryPart]
+    gaps: Sequence[Gap]
+    path: Path
+
+
+def stored_window(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None) -> StoredWindow:
+    """Return a coin's window around a time from the stored trades; nothing is written. Raises as `replay` does."""
+    ledger = _ledger(config, read_only=True)
+    try:
+        return _stored_window(config, ledger, coin_name(coin), at_ns, (clock or Clock()).now_ns())
+    finally:
+        ledger.close()
 
 
 def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None) -> dict[str, Any]:
@@ -50,36 +73,16 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     place), window, listings, parts and venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is
     stored of the coin, StorageError and ServiceUnavailable as the store does.
     """
-    from pumpwatch.plugins import load_plugins
-    from pumpwatch.store.stored import StoredTrades
-
     coin = coin_name(coin)
     now_ns = (clock or Clock()).now_ns()
-    if problem := time_problem(at_ns, now_ns):
-        raise UsageError(f"the time {iso(at_ns)} {problem}",
-                         "give the time at which the coin was announced, as in 2026-11-21T10:00:00Z")
     ledger = _ledger(config)
     try:
-        listings, name = _listings_near(config, ledger, coin, at_ns)
-        known = bool(listings)
-        if not known:
-            listings = [_unknown_listing(coin, at_ns, now_ns)]
-        path = Path(config.listing.archive_dir) / (name or archive_name(coin, min(row.announced_at_ns for row in listings)))
-        intervals = _intervals(config, listings, path, now_ns)
-        start_ns, end_ns = intervals[0][0], intervals[-1][1]
-        stored = StoredTrades(config, load_plugins(config))
-        late = known and all(_is_late(config, listing) for listing in listings)
-        span = Span(coin, listings, intervals, late, name, seen_of(ledger, listings))
-        found, catalogue = stored.of(coin, span.query_from_ns, end_ns), stored.catalogue
-        _add_instruments(catalogue, path)
-        if not known and not catalogue.matching(coin):
-            raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
-                                 "check the coin and the time: `pumpwatch listing show` lists what is known")
-        gaps = ledger.gaps_between(start_ns, end_ns)
+        window = _stored_window(config, ledger, coin, at_ns, now_ns)
+        listings, intervals, catalogue = window.span.listings, window.span.intervals, window.catalogue
         last_ns = intervals_of(listings, reaches_of(config.listing)[-1])[-1][1]
         final = now_ns >= last_ns + int(LOOKS_S[-1] * NS_PER_S)
-        problems = sorted({part.problem for part in found.parts if part.problem})
-        archive = write_archive(Path(config.listing.archive_dir), span, found.batch, catalogue, found.parts, gaps,
+        problems = sorted({part.problem for part in window.parts if part.problem})
+        archive = write_archive(Path(config.listing.archive_dir), window.span, window.batch, catalogue, window.parts, window.gaps,
                                 Pass(now_ns, final, problems))
         for listing in listings:
             ledger.finish_listing(listing.source, listing.notice_id, listing.symbol, str(archive.path), archive.trades)
@@ -90,8 +93,32 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     return {"archive": str(archive.path), "coin": coin, "trades": archive.trades, "books": books, "kept": archive.kept,
             "window": [[iso(start), iso(end)] for start, end in intervals],
             "listings": [f"{listing.source}:{listing.notice_id}" for listing in listings],
-            "parts": [part_row(part) for part in found.parts],
+            "parts": [part_row(part) for part in window.parts],
             "venues": sorted({".".join(catalogue.venues[number]) for number in catalogue.matching(coin)})}
+
+
+def _stored_window(config: Config, ledger: Ledger, coin: str, at_ns: int, now_ns: int) -> StoredWindow:
+    from pumpwatch.plugins import load_plugins
+    from pumpwatch.store.stored import StoredTrades
+
+    if problem := time_problem(at_ns, now_ns):
+        raise UsageError(f"the time {iso(at_ns)} {problem}",
+                         "give the time at which the coin was announced, as in 2026-11-21T10:00:00Z")
+    listings, name = _listings_near(config, ledger, coin, at_ns)
+    known = bool(listings)
+    if not known:
+        listings = [_unknown_listing(coin, at_ns, now_ns)]
+    path = Path(config.listing.archive_dir) / (name or archive_name(coin, min(row.announced_at_ns for row in listings)))
+    intervals = _intervals(config, listings, path, now_ns)
+    stored = StoredTrades(config, load_plugins(config))
+    late = known and all(_is_late(config, listing) for listing in listings)
+    span = Span(coin, listings, intervals, late, name, seen_of(ledger, listings))
+    found, catalogue = stored.of(coin, span.query_from_ns, intervals[-1][1]), stored.catalogue
+    _add_instruments(catalogue, path)
+    if not known and not catalogue.matching(coin):
+        raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
+                             "check the coin and the time: `pumpwatch listing show` lists what is known")
+    return StoredWindow(span, found.batch, catalogue, found.parts, ledger.gaps_between(intervals[0][0], intervals[-1][1]), path)
 
 
 def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:

@@ -22,6 +22,11 @@ checks.positive_data_acceptance.enabled = false  # so it is here
 [[operations]]
 include-path = "/api/listings/drill"
 checks.positive_data_acceptance.enabled = false  # a board that is not read fits the types all the same
+
+[[operations]]
+include-path = "/api/paper/runs"
+include-method = "POST"
+checks.positive_data_acceptance.enabled = false  # an archive that is not there does as well
 """
 
 

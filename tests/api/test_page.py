@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pumpwatch.sim.process import SimProcess
 from tests.forked import Forked
+from tests.paper.made_runs import archive_with_prices, keep, listing, run_of
 
 COIN = "SOMI"
 VENUES = 12
@@ -48,7 +49,7 @@ class Watched:
         config["listing"] |= {"archive_dir": str(folder / "data"), "before_s": WINDOW_S, "after_s": WINDOW_S}
         config |= {"api": {"listen": address}, "symbols_file": "", "rollout": {"sink": "questdb"},
                    "sinks": {"questdb": {"addr": "127.0.0.1:1"}}}  # it is not opened before the roll-out starts
-        self._folder, self._file = folder, folder / "collector.yaml"
+        self._folder, self._file, self.data = folder, folder / "collector.yaml", folder / "data"
         self._file.write_text(yaml.safe_dump(config))
         self._process: Forked | None = None
 
@@ -233,6 +234,33 @@ def test_a_listing_opens_its_chart(watcher: Watcher) -> None:
     expect(page.locator("#names button")).to_have_count(VENUES)
     page.go_back()
     expect(page.locator("#listing-view")).to_be_hidden()
+
+
+def test_paper_runs_are_listed_and_one_opens_its_page_by_keyboard(watcher: Watcher, watched: Watched, tmp_path: Path) -> None:
+    archive = str(archive_with_prices(tmp_path / "SOMI_1"))
+    keep(watched.data, run_of(listing(COIN, [5.0, -3.0, None], archive), listing("KITE", [2.0], archive)))
+    watcher.page.reload()
+    row = watcher.page.locator("#paper-rows a").filter(has_text="buy_first")
+    expect(row).to_contain_text(f"{COIN}, KITE")
+    expect(row.locator(".delays span")).to_have_text([re.compile(text) for text in (
+        r"100 ms median \+3\.50 %, 0 % lost, \+70\.00", r"300 ms median \u22123\.00 %, 100 % lost, \u221230\.00",
+        "1,000 ms no entry")])
+    assert watcher.fits()
+    row.focus()
+    with watcher.page.expect_popup() as opened:
+        watcher.press("Enter")
+    page = opened.value
+    page.set_viewport_size(watcher.page.viewport_size or {"width": 390, "height": 844})
+    page.on("pageerror", lambda error: watcher.complaints.append(str(error)))
+    expect(page.locator("html[data-ready=yes]")).to_have_count(1)
+    expect(page.locator("#names button")).to_have_text(["100 ms", "300 ms", "1,000 ms", "binance.spot SOMIUSDT"])
+    assert page.evaluate(DRAWN)
+    page.locator("#listing").select_option(label="KITE")
+    expect(page.locator("#names button")).to_have_text(["100 ms", "binance.spot SOMIUSDT"])
+    page.locator("#names button").first.press("Enter")
+    expect(page.locator("#names button").first).to_have_attribute("aria-pressed", "false")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
 
 
 def test_dark_and_light_differ_and_labels_are_there(watcher: Watcher) -> None:

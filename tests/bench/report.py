@@ -123,6 +123,8 @@ WANTED = (
     Wanted("the same from a file that is not in memory", 20, None, "{:.1f} ms", single("candles", "small_cold_ms")),
     Wanted("the same, warm, p99, from a large store, as a multiple", 2, None, "{:.2f}", single("candles", "growth")),
     Wanted("a candle on disk", 40, None, "{:.1f} bytes", single("candles", "bytes_a_candle")),
+    Wanted("commands of the account ledger a second of CPU, SQLite", None, 10_000, "{:,.0f}", single("accounts", "sqlite_per_cpu_s")),
+    Wanted("the same a second, PostgreSQL, 8 writers", None, 2_000, "{:,.0f}", single("accounts", "postgres_per_s")),
     Wanted("candles from trades: CPU a trade", 0.3, None, "{:.3f} µs", single("candle-building", "builder_us")),
     Wanted("a pass over 750,000 trades of 5,712 instruments: growth of memory", 60, None, "{:.0f} MB",
            single("candle-building", "pass_mb")),
@@ -135,6 +137,7 @@ WANTED = (
     Wanted("last 1,000 candles of a coin on a venue, warm, p99", 2, None, "{:.2f} ms", single("market", "candles_ms_p99")),
     Wanted("the same with the store opened for it, from a file that is not in memory", 20, None, "{:.1f} ms",
            single("market", "candles_cold_ms")),
+    Wanted("1,000,000 recorded trades replayed through a strategy: CPU", 5, None, "{:.2f} s", single("paper", "cpu_s")),
     Wanted("import pumpwatch", 0.3, None, "{:.3f} s", single("start", "import_s")),
     Wanted("pumpwatch --help", 0.3, None, "{:.3f} s", single("start", "help_s")),
 )

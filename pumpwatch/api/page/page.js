@@ -6,6 +6,7 @@ import { age, clock, duration } from "./format.js";
 import { listingView } from "./listing.js";
 import { listingList, showBoards, showJobs, showLog } from "./lists.js";
 import { setNow } from "./now.js";
+import { showPaperRuns } from "./paper.js";
 import { search } from "./search.js";
 import { showStores, showTiles } from "./stores.js";
 import { listen } from "./stream.js";
@@ -93,4 +94,5 @@ setInterval(() => {  // ages grow between two events
   showJobs(latest.jobs);
 }, 1000);
 
+showPaperRuns();
 follow();

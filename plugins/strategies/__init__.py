@@ -1,0 +1,1 @@
+"""Strategies of paper trading that ship with PumpWatch."""

@@ -1,0 +1,32 @@
+"""The account ledger of paper trading: users, accounts, orders, positions, fills, transfers, and the events that made them.
+
+It moves made-up money alone: nothing here can send an order anywhere.
+"""
+
+from __future__ import annotations
+
+from pumpwatch.accounts.ledger import FILE_NAME, AccountLedger, open_account_ledger
+from pumpwatch.accounts.records import (
+    Account,
+    Event,
+    Fill,
+    HeldPosition,
+    NewOrder,
+    Order,
+    OrderFill,
+    Position,
+    Transfer,
+)
+from pumpwatch.accounts.refusals import (
+    ConflictError,
+    DuplicateId,
+    InvalidValue,
+    LedgerRefusal,
+    Overdraft,
+    UnknownId,
+    WrongState,
+)
+
+__all__ = ["FILE_NAME", "Account", "AccountLedger", "ConflictError", "DuplicateId", "Event", "Fill", "HeldPosition",
+           "InvalidValue", "LedgerRefusal", "NewOrder", "Order", "OrderFill", "Overdraft", "Position", "Transfer",
+           "UnknownId", "WrongState", "open_account_ledger"]

@@ -1,0 +1,66 @@
+"""What an order takes from a recorded order book.
+
+A book is used for BOOK_NS after it stood so. Trades since then move all its levels by the ratio of the last trades, to the worse
+side alone: a market that runs away takes its book along, and its best level is never better than the last trade. What this account
+has taken from a book is not there a second time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from decimal import Decimal
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.paper.amounts import exact, quantity_down, significant
+from pumpwatch.paper.orders import BUY, Order
+from pumpwatch.paper.tape import Book, MarketTrades
+
+BOOK_NS = 2 * NS_PER_S  # the time between two snapshots
+
+
+class BookWalk:
+    """The books of one replay, and what was taken from each."""
+
+    def __init__(self, books: dict[int, list[Book]]) -> None:
+        self._books = books
+        self._times = {number: [book.at for book in found] for number, found in books.items()}
+        self._taken: dict[tuple[int, int, int], Decimal] = {}
+
+    def take(self, order: Order, at_ns: int, trades: MarketTrades) -> list[tuple[Decimal, Decimal]] | None:
+        """Return what an order takes at a time, as (price, quantity), best first; None where there is no book to walk."""
+        place = bisect_right(self._times.get(order.number, []), at_ns) - 1
+        if place < 0:
+            return None
+        book = self._books[order.number][place]
+        levels = book.asks if order.sign == BUY else book.bids
+        if at_ns - book.at > BOOK_NS or not levels:
+            return None
+        shift = _shift(order.sign, levels[0][0], trades.last_price(book.at), trades.last_price(at_ns))
+        key = (order.number, place, order.sign)
+        skip, left, found = self._taken.get(key, Decimal(0)), order.remaining, []
+        for raw_price, raw_quantity in levels:
+            price = exact(raw_price) if shift == 1 else significant(raw_price * shift)
+            if order.beyond(float(price)) or left <= 0:
+                break
+            there = quantity_down(raw_quantity)
+            passed = min(skip, there)
+            skip -= passed
+            part = min(there - passed, left)
+            if part > 0:
+                found.append((price, part))
+                left -= part
+        return found
+
+    def took(self, order: Order, at_ns: int, quantity: Decimal) -> None:
+        """Remember that so much of the book of a time is gone."""
+        place = bisect_right(self._times[order.number], at_ns) - 1
+        key = (order.number, place, order.sign)
+        self._taken[key] = self._taken.get(key, Decimal(0)) + quantity
+
+
+def _shift(sign: int, best: float, then: float | None, now: float | None) -> float:
+    """Return by how much the levels have moved since the book, 1 where they moved to the better side or nothing is known."""
+    if now is None:
+        return 1.0
+    ratios = (1.0, now / best, 1.0 if then is None else now / then)
+    return max(ratios) if sign == BUY else min(ratios)

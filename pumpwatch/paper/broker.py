@@ -1,0 +1,154 @@
+"""The broker that a strategy is given: it checks orders, and knows of fills what the strategy has learned by now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from random import Random
+
+from pumpwatch.errors import PumpWatchError
+from pumpwatch.paper.amounts import exact, problem_of, product, quantity_down
+from pumpwatch.paper.orders import BUY, NAMES, SELL, Order
+from pumpwatch.paper.results import RejectedRow
+from pumpwatch.paper.seen import SeenMarket
+from pumpwatch.paper.settings import Settings
+from pumpwatch.paper.tape import Market
+from pumpwatch.strategy import Amount, Fill
+
+MOST_ORDERS = 20_000  # of one replay
+MOST_REJECTED = 1_000  # that are kept
+
+Send = Callable[[Order], None]
+
+
+class PaperBroker:
+    """See `strategy.Broker`. The engine sets `now` and tells it of fills; a strategy has no way from here to what comes later."""
+
+    def __init__(self, markets: Sequence[Market], seen: Sequence[SeenMarket], settings: Settings, numbers: Random,
+                 send: Send, send_cancel: Callable[[str, int], None]) -> None:
+        self._numbers = {market.name: number for number, market in enumerate(markets)}
+        self._markets, self._seen, self._settings = markets, seen, settings
+        self._send, self._send_cancel = send, send_cancel
+        self._now = 0
+        self._sent = 0
+        self._random = numbers
+        self._cash = settings.cash
+        self._positions: dict[str, Decimal] = {}
+        self._open: dict[str, Order] = {}
+        self.rejected: list[RejectedRow] = []
+
+    now = property(lambda self: self._now)
+    size = property(lambda self: self._settings.size)
+    leverage = property(lambda self: self._settings.leverage)
+    random = property(lambda self: self._random)
+    cash = property(lambda self: self._cash)
+
+    @property
+    def markets(self) -> Sequence[str]:
+        return tuple(self._numbers)
+
+    def market_type(self, market: str) -> str:
+        number = self._number(market)
+        return "" if number is None else self._markets[number].market_type
+
+    def last(self, market: str) -> float | None:
+        number = self._number(market)
+        return None if number is None else self._seen[number].last(self._now)
+
+    def volume(self, market: str) -> float:
+        number = self._number(market)
+        return 0.0 if number is None else self._seen[number].volume(self._now)
+
+    def position(self, market: str) -> Decimal:
+        return self._positions.get(market, Decimal(0))
+
+    def open_orders(self) -> Sequence[str]:
+        return tuple(self._open)
+
+    def buy(self, market: str, quantity: Amount | None = None, *, quote: Amount | None = None, limit: Amount | None = None,
+            immediate: bool = False, reduce_only: bool = False, leverage: int | None = None) -> str:
+        return self._order(market, BUY, quantity, quote, limit, immediate, reduce_only, leverage)
+
+    def sell(self, market: str, quantity: Amount | None = None, *, quote: Amount | None = None, limit: Amount | None = None,
+             immediate: bool = False, reduce_only: bool = False, leverage: int | None = None) -> str:
+        return self._order(market, SELL, quantity, quote, limit, immediate, reduce_only, leverage)
+
+    def close(self, market: str) -> str | None:
+        return self.close_by("", market)
+
+    def cancel(self, order_id: str) -> None:
+        if order_id in self._open:
+            self._send_cancel(order_id, self._open[order_id].number)
+
+    def cancel_all(self, market: str) -> None:
+        """Cancel every open order of a market."""
+        for order_id, order in list(self._open.items()):
+            if order.number == self._numbers[market]:
+                self.cancel(order_id)
+
+    def close_by(self, tag: str, market: str) -> str | None:
+        """Do as `close`, for an exit rule."""
+        held = self.position(market)
+        if not held:
+            return None
+        sign = SELL if held > 0 else BUY
+        return self._order(market, sign, abs(held), None, None, False, True, None, tag)
+
+    def learn(self, fill: Fill | None, order: Order) -> None:
+        """Take notice of a fill, or of the end of an order."""
+        if fill is not None:
+            sign, number = (1 if fill.side == "buy" else -1), self._numbers[fill.market]
+            before = self.position(fill.market)
+            self._positions[fill.market] = before + sign * fill.quantity
+            amount = product(fill.price, fill.quantity)
+            self._cash -= fill.fee + (Decimal(0) if self._markets[number].is_futures else sign * amount)
+        if order.done:
+            self._open.pop(order.order_id, None)
+
+    def _number(self, market: str) -> int | None:
+        return self._numbers.get(market) if isinstance(market, str) else None
+
+    def _order(self, market: str, sign: int, quantity: Amount | None, quote: Amount | None, limit: Amount | None,
+               immediate: bool, reduce_only: bool, leverage: int | None, tag: str = "") -> str:
+        self._sent += 1
+        if self._sent > MOST_ORDERS:
+            raise PumpWatchError(f"more than {MOST_ORDERS:,} orders in one replay")
+        order_id = f"o{self._sent}"
+        number = self._number(market)
+        reason = self._problem(number, market, quantity, quote, limit, leverage)
+        base = Decimal(0)
+        if number is not None and not reason:
+            price = self._seen[number].last(self._now)
+            if quantity is None and price is None:
+                reason = "an amount in USDT, and no trade was seen that says what it buys"
+            else:
+                base = quantity_down(exact(quantity) if quantity is not None else exact(quote or 0) / exact(price or 1))
+                reason = "" if base > 0 else "the quantity is below 0.00000001"
+        if number is None or reason:
+            self._reject(order_id, market, sign, quote if quantity is None else quantity, reason)
+            return order_id
+        found = self._markets[number]
+        leverage = (self._settings.leverage if leverage is None else leverage) if found.is_futures else (leverage or 1)
+        order = Order(order_id, number, sign, base, None if limit is None else exact(limit), bool(immediate),
+                      bool(reduce_only), leverage, self._now, tag)
+        self._open[order_id] = order
+        self._send(order)
+        return order_id
+
+    def _problem(self, number: int | None, market: str, quantity: Amount | None, quote: Amount | None, limit: Amount | None,
+                 leverage: int | None) -> str:
+        """Return why an order cannot be sent; empty where it can."""
+        if number is None:
+            return f"unknown symbol: {market!r:.80}"
+        if (quantity is None) == (quote is None):
+            return "give either a quantity or a quote amount"
+        if leverage is not None and (isinstance(leverage, bool) or not isinstance(leverage, int) or leverage < 1):
+            return f"the leverage is not a whole number from 1 on: {leverage!r:.40}"
+        given = [(value, name) for value, name in ((quantity, "quantity"), (quote, "quote amount"), (limit, "limit"))
+                 if value is not None]
+        return next((reason for value, name in given if (reason := problem_of(value, name))), "")
+
+    def _reject(self, order_id: str, market: str, sign: int, quantity: object, reason: str) -> None:
+        if len(self.rejected) < MOST_REJECTED:
+            venue, _, symbol = str(market)[:80].partition(":")
+            self.rejected.append(RejectedRow(self._now, venue, symbol, NAMES[sign], f"{quantity!s:.40}", reason, order_id))

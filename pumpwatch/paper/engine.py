@@ -1,0 +1,168 @@
+"""Play a tape through a strategy: every call and every order at its own time.
+
+Two clocks run here. The venues' clock is the trades' timestamps: orders are matched by it. The strategy's clock is behind: it
+sees a trade, or a fill, only once that could have reached it (`received_at`, and `latency`). An order reaches the venue later
+than it was sent, and meets only trades after that. So a strategy knows nothing newer than the market that its orders meet.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.model import Int64
+from pumpwatch.paper.account import Account
+from pumpwatch.paper.broker import PaperBroker
+from pumpwatch.paper.cursor import NEVER
+from pumpwatch.paper.exits import Exits
+from pumpwatch.paper.latency import LatencyModel
+from pumpwatch.paper.matching import Matching
+from pumpwatch.paper.orders import Action, Order
+from pumpwatch.paper.outcome import outcome_of
+from pumpwatch.paper.results import Outcome
+from pumpwatch.paper.seen import SeenMarket
+from pumpwatch.paper.settings import Settings
+from pumpwatch.paper.tape import Tape
+from pumpwatch.strategy import Fill, SeenTrade, Strategy
+
+ROWS = 20_000  # of the tape that are Python objects at once
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a replay came to, and all that happened to orders and positions, by time."""
+
+    outcome: Outcome
+    actions: tuple[Action, ...]
+
+
+def play(tape: Tape, strategy: Strategy, settings: Settings, delay_ms: int) -> Played:
+    """Play a tape through a strategy whose first call comes delay_ms after the trigger. Raises what the strategy raises."""
+    engine = _Engine(tape, strategy, settings, delay_ms)
+    engine.run()
+    return Played(outcome_of(tape, settings, delay_ms, engine.matching.log, engine.broker.rejected, engine.orders),
+                  tuple(engine.matching.log))
+
+
+class _Engine:
+    def __init__(self, tape: Tape, strategy: Strategy, settings: Settings, delay_ms: int) -> None:
+        self._tape, self._strategy, self._start = tape, strategy, tape.triggered_at_ns + delay_ms * NS_PER_MS
+        where = f"{settings.seed}/{tape.identity}/{delay_ms}"
+        self._latency = LatencyModel(tape, settings, Random(f"latency/{where}"))
+        self._seen_at: Int64 = np.maximum(tape.received_at, tape.timestamp) + self._latency.view_ns
+        self._by_sight = np.argsort(self._seen_at, kind="stable")
+        self.matching = Matching(tape, Account(settings.cash, tape.markets), settings.share, self._happened)
+        self.broker = PaperBroker(tape.markets, [self._seen(number) for number in range(len(tape.markets))], settings,
+                                  Random(f"strategy/{where}"), self._send, self._send_cancel)
+        self.orders: dict[str, Order] = {}
+        self._exits = Exits(settings.rules, self.broker)
+        self._needs_prices = settings.rules.trailing_stop_percent is not None or settings.rules.target_percent is not None
+        self._notices: list[tuple[int, int, Fill | None, Order]] = []
+        self._count = 0
+        self._changed = False  # whether something may be due at another time
+        self._tick_ns = round(strategy.tick_s * NS_PER_S)
+        self._tick_at = self._start + self._tick_ns if self._tick_ns > 0 else NEVER
+
+    def run(self) -> None:
+        """Play from the start to the end of the tape."""
+        if self._start <= self._tape.end_ns:
+            self.broker._now = self._start
+            self._strategy.on_listing(self._tape.listing, self.broker)
+            self._show_trades()
+            self._until(self._tape.end_ns)
+            self.matching.finish(self._tape.end_ns)
+
+    def _seen(self, number: int) -> SeenMarket:
+        tape, rows = self._tape, self._by_sight
+        rows = rows[tape.market[rows] == number]
+        return SeenMarket(self._seen_at[rows], tape.price[rows], tape.quantity[rows])
+
+    def _wanted(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """Return the rows that are shown one by one, in the order in which they are seen."""
+        tape, rows = self._tape, self._by_sight
+        seen_at = self._seen_at[rows]
+        rows = rows[np.searchsorted(seen_at, self._start, "right"):np.searchsorted(seen_at, tape.end_ns, "right")]
+        if self._needs_prices:
+            return rows
+        if type(self._strategy).on_trade is Strategy.on_trade:
+            return rows[:0]
+        return rows[np.array(self._watching(), bool)[tape.market[rows]]] if tape.markets else rows
+
+    def _watching(self) -> list[bool]:
+        """Return for each market whether the strategy wants its trades."""
+        watches = set(self._strategy.watches)
+        shows = type(self._strategy).on_trade is not Strategy.on_trade
+        return [shows and (not watches or market.name in watches or market.venue in watches) for market in self._tape.markets]
+
+    def _show_trades(self) -> None:
+        tape, broker, exits, on_trade = self._tape, self.broker, self._exits, self._strategy.on_trade
+        names, watching = [market.name for market in tape.markets], self._watching()
+        sides, watched, new, rows = ("buy", "sell"), exits.watched, tuple.__new__, self._wanted()
+        due = self._due()
+        self._changed = False
+        for start in range(0, len(rows), ROWS):
+            piece = rows[start:start + ROWS]
+            columns = [column[piece].tolist() for column in (self._seen_at, tape.market, tape.price, tape.quantity, tape.side,
+                                                             tape.timestamp, tape.received_at)]
+            for at, number, price, quantity, side, timestamp, received_at in zip(*columns, strict=True):
+                if at >= due:
+                    self._until(at)
+                broker._now = at
+                if watched and (found := watched.get(names[number])) and not found.floor < price < found.ceiling:
+                    exits.see(names[number], price)
+                if watching[number]:
+                    on_trade(new(SeenTrade, (names[number], price, quantity, sides[side], timestamp, received_at)), broker)
+                if self._changed:
+                    due, self._changed = self._due(), False
+
+    def _due(self) -> int:
+        """Return when something else than a trade is next."""
+        return min(self.matching.next_at, self._notices[0][0] if self._notices else NEVER, self._tick_at, self._exits.due_at)
+
+    def _until(self, end_ns: int) -> None:
+        """Do everything that is due up to a time, in its order."""
+        self._changed = True
+        while True:
+            notice_at = self._notices[0][0] if self._notices else NEVER
+            others = min(notice_at, self._tick_at, self._exits.due_at)
+            if self.matching.next_at <= min(others, end_ns):
+                self.matching.advance(min(others, end_ns))
+                continue
+            if others > end_ns:
+                return
+            self.broker._now = others
+            if notice_at == others:
+                self._learn(*heapq.heappop(self._notices)[2:])
+            elif self._exits.due_at <= others:
+                self._exits.expire(others)
+            else:
+                self._tick_at += self._tick_ns
+                self._strategy.on_tick(self.broker)
+
+    def _send(self, order: Order) -> None:
+        self._changed = True
+        self.orders[order.order_id] = order
+        self.matching.send(order, order.sent_at + self._latency.order_ns(order.number))
+
+    def _send_cancel(self, order_id: str, number: int) -> None:
+        self._changed = True
+        self.matching.send_cancel(order_id, self.broker.now + self._latency.order_ns(number))
+
+    def _happened(self, fill: Fill | None, order: Order, at_ns: int) -> None:
+        """Have the strategy learn of something on a venue, after as long as a trade takes."""
+        if fill is not None and order.order_id not in self.orders:
+            self.orders[order.order_id] = order
+        self._count += 1
+        heapq.heappush(self._notices, (at_ns + self._latency.order_ns(order.number), self._count, fill, order))
+
+    def _learn(self, fill: Fill | None, order: Order) -> None:
+        self.broker.learn(fill, order)
+        if fill is not None:
+            self._exits.learn(fill, self.broker.position(fill.market), self.broker.now)
+            self._strategy.on_fill(fill, self.broker)
+        elif order.tag and order.remaining:
+            self._exits.failed(self._tape.markets[order.number].name)

@@ -1,0 +1,40 @@
+"""The fees and the limits of leverage of each venue, from the table `fees.tsv`: each row has a date and a source.
+
+Fees are those of the standard tier, without discounts. Funding is ignored: a listing's window is minutes long.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.resources import files
+
+PERCENT = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """One row. maker, taker: parts of the amount, 0.001 for 0.1 %."""
+
+    maker: Decimal
+    taker: Decimal
+    most_leverage: int
+    date: str
+    source: str
+
+
+def fees_of(exchange: str, market_type: str) -> Fees:
+    """Return the fees of a venue; one that the table does not name has those of its row `*`."""
+    table = _table()
+    return table.get((exchange, market_type)) or table["*", market_type]
+
+
+@functools.cache
+def _table() -> dict[tuple[str, str], Fees]:
+    rows = {}
+    for line in files("pumpwatch.paper").joinpath("fees.tsv").read_text("utf-8").splitlines():
+        if line and not line.startswith(("#", "exchange\t")):
+            exchange, market_type, maker, taker, leverage, date, source = line.split("\t")
+            rows[exchange, market_type] = Fees(Decimal(maker) / PERCENT, Decimal(taker) / PERCENT, int(leverage), date, source)
+    return rows

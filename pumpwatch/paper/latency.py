@@ -1,0 +1,50 @@
+"""How long things take: until a strategy sees a trade that was received, and until its order is at the venue.
+
+Fixed: both take the same time, which the run names. Measured: each order takes a delay that is drawn from those of the tape, from
+the venue's time of a trade to its arrival here; trades are seen when they were received, because that way is in this already.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.model import Int64
+from pumpwatch.paper.settings import MEASURED, Settings
+from pumpwatch.paper.tape import Tape
+
+QUANTILES = 1000  # that the measured delays of a market are kept as
+LONGEST_NS = 10 * NS_PER_S  # a trade that came later was fetched from the venue's history
+
+
+class LatencyModel:
+    """Draws the delays of one replay. view_ns: from the arrival of a trade to the strategy."""
+
+    def __init__(self, tape: Tape, settings: Settings, numbers: random.Random) -> None:
+        self._numbers = numbers
+        self._fixed_ns = round(settings.latency_ms * NS_PER_MS)
+        self._delays: dict[int, Int64] = {}
+        self._tape = tape
+        self._measured = settings.latency == MEASURED
+        self.view_ns = 0 if self._measured else self._fixed_ns
+
+    def order_ns(self, number: int) -> int:
+        """Return how long an order takes to a market."""
+        if not self._measured:
+            return self._fixed_ns
+        delays = self._of(number)
+        return int(delays[int(self._numbers.random() * len(delays))]) if len(delays) else self._fixed_ns
+
+    def _of(self, number: int) -> Int64:
+        """Return the delays of a market in ascending order; those of all markets where it has none."""
+        if number not in self._delays:
+            tape = self._tape
+            delays = tape.received_at - tape.timestamp
+            usable = (delays > 0) & (delays < LONGEST_NS)
+            own = usable & (tape.market == number)
+            found = delays[own] if own.any() else delays[usable]
+            places = np.linspace(0, len(found) - 1, min(QUANTILES, len(found))).astype(np.int64)
+            self._delays[number] = np.sort(found)[places]
+        return self._delays[number]

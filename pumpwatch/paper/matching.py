@@ -1,0 +1,263 @@
+"""The venues of a replay: orders arrive, and are filled against what was recorded. Nothing here knows the future.
+
+- A market order walks the recorded book (`book_walk`). Without one, or for the rest, it takes the following trades whose taker
+  was on its own side, at their prices, and of each at most the share of its volume.
+- A limit order that crosses the last trade takes in the same way, up to its limit, until a trade beyond it; then it rests.
+- A resting limit order is at the end of the queue. It fills at its limit, and only when the market trades through it: below a
+  limit to buy, above a limit to sell. Of each such trade it gets at most the share. It pays the maker's fee.
+- Trades count that are later than the order's arrival, never those of the same nanosecond. Several orders divide the share.
+- A fill never costs more than the free balance: the rest of such an order is cancelled.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from decimal import Decimal
+
+from pumpwatch.clock import NS_PER_MS
+from pumpwatch.paper.account import Account
+from pumpwatch.paper.amounts import exact, product, quantity_down
+from pumpwatch.paper.book_walk import BookWalk
+from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, Cursor
+from pumpwatch.paper.orders import BUY, SELL, Action, Order
+from pumpwatch.paper.tape import MarketTrades, Tape
+from pumpwatch.strategy import Fill
+
+IMMEDIATE_NS = 100 * NS_PER_MS  # how long an immediate order may take
+ZERO = Decimal(0)
+
+ARRIVAL, CANCEL, EXPIRY = 0, 1, 2
+
+
+class Matching:
+    """Moves the venues through time. learned: is called with each fill, its order, and whether the order is done.
+
+    next_at: when something may happen next, ns. log: everything that happened, in its order.
+    """
+
+    def __init__(self, tape: Tape, account: Account, share: float, learned: Callable[[Fill | None, Order, int], None]) -> None:
+        self.tape, self.account = tape, account
+        self.next_at = NEVER
+        self.log: list[Action] = []
+        self._share, self._learned = share, learned
+        self._events: list[tuple[int, int, int, Order | str]] = []
+        self._count = 0
+        self._fills = 0
+        self._live: dict[int, list[Order]] = {}
+        self._by_id: dict[str, Order] = {}
+        self._cursors: dict[int, Cursor] = {}
+        self._active: dict[int, Cursor] = {}
+        self._books = BookWalk(tape.books)
+
+    def trades_of(self, number: int) -> MarketTrades:
+        """Return the trades of a market that orders are matched with."""
+        return self._cursor(number).trades
+
+    def send(self, order: Order, arrives_at: int) -> None:
+        """Have an order arrive at a time."""
+        order.reference = self.trades_of(order.number).last_price(order.sent_at)
+        order.remaining = order.quantity
+        self._by_id[order.order_id] = order
+        self._push(arrives_at, ARRIVAL, order)
+
+    def send_cancel(self, order_id: str, arrives_at: int) -> None:
+        """Have a cancellation arrive at a time."""
+        self._push(arrives_at, CANCEL, order_id)
+
+    def advance(self, to_ns: int) -> None:
+        """Move on to a time, or to the first moment at which there is a fill or the end of an order."""
+        done = len(self.log)
+        while len(self.log) == done:
+            cursor = min(self._active.values(), key=lambda found: found.next_at) if self._active else None
+            trade_at = cursor.next_at if cursor else NEVER
+            event_at = self._events[0][0] if self._events else NEVER
+            if min(trade_at, event_at) > to_ns:
+                break
+            if cursor is not None and trade_at <= event_at:
+                self._trade(cursor)
+            else:
+                self._event()
+        self._set_next()
+
+    def finish(self, end_ns: int) -> None:
+        """Cancel what is open at the end, and note the last price of each position."""
+        for orders in list(self._live.values()):
+            for order in list(orders):
+                self._end(order, end_ns, "the recording ends")
+        for number, position in enumerate(self.account.positions):
+            price = self.trades_of(number).last_price(end_ns) if position.quantity else None
+            if price is not None:
+                market = self.tape.markets[number]
+                self.log.append(Action(kind="marked", at=end_ns, venue=market.venue, symbol=market.symbol,
+                                       market_type=market.market_type, quantity=position.quantity, price=exact(price)))
+
+    def _push(self, at_ns: int, kind: int, what: Order | str) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (at_ns, self._count, kind, what))
+        self.next_at = min(self.next_at, at_ns)
+
+    def _set_next(self) -> None:
+        self.next_at = min([self._events[0][0] if self._events else NEVER, *(found.next_at for found in self._active.values())])
+
+    def _cursor(self, number: int) -> Cursor:
+        if number not in self._cursors:
+            self._cursors[number] = Cursor(number, self.tape.of(number))
+        return self._cursors[number]
+
+    def _event(self) -> None:
+        at_ns, _, kind, what = heapq.heappop(self._events)
+        order = self._by_id.get(what) if isinstance(what, str) else what
+        if order is None or order.done:  # a cancellation may be quicker than its order
+            return
+        if kind == ARRIVAL:
+            self._arrive(order, at_ns)
+        else:
+            self._end(order, at_ns, "cancelled by the strategy" if kind == CANCEL else "immediate: not filled in time")
+        if self._is_idle(order.number):
+            self._active.pop(order.number, None)
+        else:
+            self._active[order.number] = self._cursor(order.number)
+            self._active[order.number].seek(at_ns, *self._edges(order.number))
+
+    def _arrive(self, order: Order, at_ns: int) -> None:
+        number = order.number
+        last = self.trades_of(number).last_price(at_ns)
+        self._log("placed", at_ns, order, quantity=order.quantity, price=order.limit, reduce_only=order.reduce_only,
+                  immediate=order.immediate, leverage=order.leverage)
+        if reason := self._problem(order, last):
+            order.done = True
+            self._log("rejected", at_ns, order, quantity=order.quantity, reason=reason)
+            self._learned(None, order, at_ns)
+            return
+        self._live.setdefault(number, []).append(order)
+        order.taking = order.limit is None or (last is not None and not order.beyond(last))
+        if (levels := self._books.take(order, at_ns, self.trades_of(number))) is not None:
+            order.taking = True
+            for price, quantity in levels:
+                self._books.took(order, at_ns, self._fill(order, at_ns, price, quantity, taker=True))
+                if order.done:
+                    break
+            order.taking = order.limit is None
+        if order.immediate and not order.done:
+            self._push(at_ns + IMMEDIATE_NS, EXPIRY, order)
+
+    def _problem(self, order: Order, last: float | None) -> str:
+        """Return why a venue rejects an order; empty where it takes it."""
+        market, position = self.tape.markets[order.number], self.account.positions[order.number]
+        held, sign = position.quantity, order.sign
+        if order.leverage > market.most_leverage:
+            return f"leverage {order.leverage} is above the limit of {market.most_leverage} of {market.venue}"
+        if market.is_futures and held and held * sign > 0 and order.leverage != position.leverage:
+            return f"leverage {order.leverage}: the open position has {position.leverage}"
+        if order.reduce_only and held * sign >= 0:
+            return "reduce-only, and there is no position to reduce"
+        if not market.is_futures and sign == SELL:
+            free = held - sum((other.remaining for other in self._live.get(order.number, ()) if other.sign == SELL), ZERO)
+            return f"sells {order.quantity}, and the account has {max(free, ZERO)}" if order.quantity > free else ""
+        price = order.limit if order.limit is not None else None if last is None else exact(last)
+        if price is None or order.reduce_only:
+            return ""
+        most = self.account.affordable(order.number, sign, price, order.leverage, self._free())
+        return "" if order.quantity <= most else f"not enough balance: at {price} it pays for {most}"
+
+    def _free(self) -> Decimal:
+        """Return the balance that no open order will need."""
+        needed = ZERO
+        for number, orders in self._live.items():
+            market = self.tape.markets[number]
+            for order in orders:
+                if order.limit is not None and not order.reduce_only and (market.is_futures or order.sign == BUY):
+                    needed += product(order.limit, order.remaining) / order.leverage
+        return self.account.cash - needed
+
+    def _trade(self, cursor: Cursor) -> None:
+        number, (at_ns, price, quantity, side) = cursor.number, cursor.row()
+        position = self.account.positions[number]
+        if position.quantity and not position.low < price < position.high:
+            self._liquidate(number, at_ns)
+        left = quantity * self._share
+        for order in list(self._live.get(number, ())):
+            passed = (float(order.limit) - price) * order.sign if order.limit is not None else 0.0
+            own_side = (side == 0) == (order.sign == BUY)
+            if order.taking and own_side and passed < 0:
+                order.taking = False
+            if left <= 0 or order.done or not ((own_side and passed >= 0) if order.taking else passed > 0):
+                continue
+            wanted = min(order.remaining, quantity_down(left))
+            if wanted > 0:
+                at = exact(price) if order.taking or order.limit is None else order.limit
+                left -= float(self._fill(order, at_ns, at, wanted, taker=order.taking))
+        if self._is_idle(number):
+            del self._active[number]
+        else:
+            cursor.forward(*self._edges(number))
+
+    def _fill(self, order: Order, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
+        """Fill a part of an order as far as the account can, and return how much that is."""
+        account, number = self.account, order.number
+        held = account.positions[number].quantity
+        most = abs(held) if held * order.sign < 0 else ZERO
+        if not order.reduce_only:
+            most = account.affordable(number, order.sign, price, order.leverage, account.cash, taker)
+        part = min(quantity, most)
+        if part > 0:
+            fee = account.fill(number, order.sign, price, part, order.leverage, taker)
+            order.remaining -= part
+            self._fills += 1
+            liquidity = "taker" if taker else "maker"
+            self._log("filled", at_ns, order, quantity=part, price=price, fee=fee, liquidity=liquidity, fill_id=f"f{self._fills}")
+            fill = Fill(at_ns, self.tape.markets[number].name, order.side, price, part, fee, liquidity, order.order_id)
+            if not order.remaining:
+                self._drop(order)
+            self._learned(fill, order, at_ns)
+        if part < quantity:
+            self._end(order, at_ns, "nothing is left to reduce" if order.reduce_only else "the balance pays for no more")
+        return part
+
+    def _end(self, order: Order, at_ns: int, reason: str) -> None:
+        """Cancel what is left of an order."""
+        if order.done:
+            return
+        known = order in self._live.get(order.number, ())
+        self._drop(order)
+        if known:
+            self._log("cancelled", at_ns, order, quantity=order.remaining, reason=reason)
+        self._learned(None, order, at_ns)
+
+    def _drop(self, order: Order) -> None:
+        order.done = True
+        if order in self._live.get(order.number, ()):
+            self._live[order.number].remove(order)
+
+    def _liquidate(self, number: int, at_ns: int) -> None:
+        market, leverage = self.tape.markets[number], self.account.positions[number].leverage
+        for order in list(self._live.get(number, ())):
+            self._end(order, at_ns, "the position was liquidated")
+        quantity, price = self.account.liquidate(number)
+        side, order_id = "sell" if quantity > 0 else "buy", f"liquidation{len(self.log)}"
+        self.log.append(Action(kind="liquidated", at=at_ns, order_id=order_id, venue=market.venue, symbol=market.symbol,
+                               market_type=market.market_type, side=side, quantity=abs(quantity), price=price,
+                               leverage=leverage, liquidity="taker"))
+        order = Order(order_id, number, SELL if quantity > 0 else BUY, abs(quantity), None, False, True, leverage, at_ns,
+                      "liquidated", done=True)
+        self._learned(Fill(at_ns, market.name, side, price, abs(quantity), ZERO, "taker", order_id), order, at_ns)
+
+    def _is_idle(self, number: int) -> bool:
+        """Return whether a market has neither orders nor a position that may be liquidated."""
+        position = self.account.positions[number]
+        return not self._live.get(number) and (not position.quantity or not self.tape.markets[number].is_futures)
+
+    def _edges(self, number: int) -> tuple[float, float]:
+        """Return the prices from which on, downwards and upwards, a trade matters."""
+        position, orders = self.account.positions[number], self._live.get(number, ())
+        if any(order.taking for order in orders):
+            return ANYWHERE, NOWHERE
+        limits = [(order.sign, float(order.limit or 0)) for order in orders]
+        return (max([position.low, *(limit for sign, limit in limits if sign == BUY)]),
+                min([position.high, *(limit for sign, limit in limits if sign == SELL)]))
+
+    def _log(self, kind: str, at_ns: int, order: Order, **facts: object) -> None:
+        market = self.tape.markets[order.number]
+        self.log.append(Action(kind=kind, at=at_ns, order_id=order.order_id, venue=market.venue, symbol=market.symbol,
+                               market_type=market.market_type, side=order.side, **facts))  # type: ignore[arg-type]

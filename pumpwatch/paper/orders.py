@@ -1,0 +1,68 @@
+"""An order on its way, and the log of what became of all orders of a replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
+
+BUY, SELL = 1, -1
+NAMES = {BUY: "buy", SELL: "sell"}
+
+
+@dataclass(slots=True)
+class Order:
+    """An order to one market. sign: BUY or SELL. limit: None for a market order. immediate: it does not rest.
+
+    tag: the exit rule that sent it, empty for the strategy's own. reference: the last trade before it was sent, None without one.
+    taking: it crosses the market, so it takes; else it rests until the market trades through it.
+    """
+
+    order_id: str
+    number: int
+    sign: int
+    quantity: Decimal
+    limit: Decimal | None
+    immediate: bool
+    reduce_only: bool
+    leverage: int
+    sent_at: int
+    tag: str = ""
+    reference: float | None = None
+    remaining: Decimal = Decimal(0)
+    taking: bool = True
+    done: bool = False
+
+    @property
+    def side(self) -> str:
+        """Return `buy` or `sell`."""
+        return NAMES[self.sign]
+
+    def beyond(self, price: float) -> bool:
+        """Return whether a price is worse than the limit."""
+        return self.limit is not None and (price - float(self.limit)) * self.sign > 0
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to an order or a position, for the account ledger; in the order of `at`.
+
+    kind: placed, filled, cancelled, rejected, liquidated, marked. Amounts are in the quote, quantities in base units.
+    """
+
+    kind: str
+    at: int
+    order_id: str = ""
+    venue: str = ""
+    symbol: str = ""
+    market_type: str = ""
+    side: str = ""
+    quantity: Decimal = Decimal(0)
+    price: Decimal | None = None
+    fee: Decimal = Decimal(0)
+    liquidity: str = ""
+    fill_id: str = ""
+    reduce_only: bool = False
+    immediate: bool = False
+    leverage: int = 1
+    reason: str = ""

@@ -1,0 +1,57 @@
+"""Record a replay in the account ledger: an account of its own, with every order, fill, cancellation and liquidation.
+
+All of a replay is committed together, under ids that follow from the run. So a replay is in the ledger whole or not at all, and a
+run that is made again is there once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from decimal import Decimal
+
+from pumpwatch.accounts import AccountLedger, LedgerRefusal, NewOrder, OrderFill
+from pumpwatch.paper.account import MAINTENANCE
+from pumpwatch.paper.orders import Action
+
+USER = "paper"
+
+
+def record(ledger: AccountLedger, account_id: str, name: str, cash: Decimal, coin: str, opened_at: int,
+           actions: Sequence[Action]) -> bool:
+    """Record a replay, and return whether it was not there before. Raises as the ledger does; then nothing of it is there."""
+
+    def work() -> bool:
+        if ledger.accounts(account_id):
+            return False
+        user = ledger.create_user(USER, user_id=USER, at_ns=opened_at)
+        ledger.open_account(user, name=name, account_id=account_id, at_ns=opened_at)
+        ledger.transfer(account_id, cash, "start of the replay", opened_at)
+        for action in actions:
+            _apply(ledger, account_id, coin, action)
+        return True
+
+    return ledger.retried(work)
+
+
+def _apply(ledger: AccountLedger, account_id: str, coin: str, action: Action) -> None:
+    order_id, at = f"{account_id}/{action.order_id}", action.at
+    if action.kind == "placed":
+        with suppress(LedgerRefusal):  # an order that the account cannot pay: the venue rejects it as the next thing
+            ledger.place_order(account_id, NewOrder(
+                order_id=order_id, venue=action.venue, symbol=action.symbol, side=action.side,
+                kind="market" if action.price is None else "limit", quantity=action.quantity, price=action.price, at_ns=at,
+                time_in_force="ioc" if action.immediate else "gtc", reduce_only=action.reduce_only,
+                leverage=Decimal(action.leverage), base=coin, maintenance_rate=MAINTENANCE))
+    elif action.kind == "filled":
+        ledger.fill_order(order_id, OrderFill(fill_id=f"{account_id}/{action.fill_id}", price=action.price or Decimal(0),
+                                              quantity=action.quantity, fee=action.fee, liquidity=action.liquidity, at_ns=at))
+    elif action.kind == "rejected":
+        with suppress(LedgerRefusal):  # see above
+            ledger.reject_order(order_id, action.reason, at)
+    elif action.kind == "cancelled":
+        ledger.cancel_order(order_id, action.reason, at)
+    elif action.kind == "liquidated":
+        ledger.liquidate_position(account_id, action.venue, action.symbol, action.price or Decimal(0), at)
+    else:
+        ledger.mark_position(account_id, action.venue, action.symbol, action.price or Decimal(0), at)

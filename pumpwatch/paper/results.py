@@ -1,0 +1,173 @@
+"""The result of a run, `<data>/paper/<run_id>/result.json`: a strategy, played on each archive with each delay.
+
+Nothing in it comes from the clock: the same inputs give the same bytes. Times are int ns since 1970, UTC. Amounts are Decimals in
+the quote (USDT), written as text; prices are in the quote, quantities in base units.
+"""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from pumpwatch.errors import StorageError
+
+SCHEMA = 1
+FILE = "result.json"
+FOLDER = "paper"  # of the data folder
+EQUITY_POINTS = 2000  # of an outcome, at most
+
+# why a position ended: an exit rule, the strategy's own order, the venue, the end of what was recorded; none: there was no entry
+EXIT_REASONS = ("time", "trailing_stop", "target", "strategy", "liquidated", "end_of_tape", "none")
+
+
+class FillRow(msgspec.Struct, frozen=True):
+    """A fill: a part of an order, at one price. venue: `binance.spot`. liquidity: `maker` or `taker`."""
+
+    at: int
+    venue: str
+    symbol: str
+    side: str
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    liquidity: str
+    order_id: str
+
+
+class RejectedRow(msgspec.Struct, frozen=True):
+    """An order that was rejected, and why. quantity is text: it may be no number at all."""
+
+    at: int
+    venue: str
+    symbol: str
+    side: str
+    quantity: str
+    reason: str
+    order_id: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one replay of an archive came to.
+
+    entry_*: of the market that was traded first; the price is the mean of its opening fills. slippage_bp: how much worse that is
+    than the last trade before the order was sent, in hundredths of a percent. exit_price: the mean of the closing fills; where
+    the position was still open at the end, the last trade, and pnl values it so. fees, pnl and worst_drawdown are in the quote,
+    over all markets; pnl has the fees in it, pnl_percent is of `size`. worst_drawdown is the largest fall of the account's value
+    from an earlier peak. equity: (ns, value of the account).
+    """
+
+    delay_ms: int
+    entry_at: int | None
+    entry_price: Decimal | None
+    slippage_bp: Decimal | None
+    exit_at: int | None
+    exit_price: Decimal | None
+    exit_reason: str
+    fees: Decimal
+    pnl: Decimal
+    pnl_percent: Decimal
+    worst_drawdown: Decimal
+    rejected: tuple[RejectedRow, ...] = ()
+    fills: tuple[FillRow, ...] = ()
+    equity: tuple[tuple[int, Decimal], ...] = ()
+
+
+class ArchiveResult(msgspec.Struct, frozen=True):
+    """The outcomes of one archive, by delay. left_out: why it was not played, else None.
+
+    archive: the folder; empty where the tape was made from the store and there is none. triggered_at: from when delays count.
+    """
+
+    archive: str
+    coin: str
+    triggered_at: int
+    outcomes: tuple[Outcome, ...] = ()
+    left_out: str | None = None
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """The latency of a run. kind: `fixed`, or `measured` (drawn for each order from the tape's own delays; ms is then 0)."""
+
+    kind: str
+    ms: float
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """When a position is closed whatever the strategy does; None: not by this rule."""
+
+    hold_s: float | None = None
+    trailing_stop_percent: float | None = None
+    target_percent: float | None = None
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run. size: the quote amount of an entry. share: of a recorded trade's volume that an order may take, at most."""
+
+    schema: int = SCHEMA
+    run_id: str
+    strategy: str
+    strategy_sha256: str
+    seed: int
+    size: Decimal
+    latency: Latency
+    made_with: str
+    leverage: int = 1
+    share: float = 0.1
+    rules: Rules = Rules()
+    venues: tuple[str, ...] = ()
+    archives: tuple[ArchiveResult, ...] = ()
+
+
+def encode(result: RunResult) -> bytes:
+    """Return a result as the content of its file."""
+    return msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n"
+
+
+def decode(content: bytes, where: str = FILE) -> RunResult:
+    """Return the result in a file's content. Raises StorageError where it is none, or of a newer version."""
+    try:
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema != SCHEMA:
+            raise StorageError(f"{where}: its schema is {schema}, and this version reads {SCHEMA}",
+                               "a newer version wrote it: update PumpWatch")
+        return msgspec.json.decode(content, type=RunResult)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"{where}: it cannot be read: {error}", "make it again: pumpwatch paper run") from error
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+def result_path(data: Path, run_id: str) -> Path:
+    """Return the file of a run in a data folder."""
+    return data / FOLDER / run_id / FILE
+
+
+def read_result(path: Path) -> RunResult:
+    """Return the result in a file. Raises StorageError where it cannot be read."""
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise StorageError(f"{path}: it cannot be read: {error.strerror or error}") from error
+
+
+def write_result(data: Path, result: RunResult) -> Path:
+    """Write a run's file, whole or not at all, and return its path. Raises OSError."""
+    path = result_path(data, result.run_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{FILE}.{os.getpid()}")
+    with partial.open("wb") as out:
+        out.write(encode(result))
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(path)
+    return path
+
+
+def run_ids(data: Path) -> list[str]:
+    """Return the runs of a data folder, by name."""
+    return sorted(path.parent.name for path in (data / FOLDER).glob(f"*/{FILE}"))

@@ -1,0 +1,98 @@
+"""Make a run: play a strategy on each chosen tape, with each delay; and keep it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pumpwatch import __version__
+from pumpwatch.accounts import open_account_ledger
+from pumpwatch.paper.choice import Chosen
+from pumpwatch.paper.job import Job, PlayedRow, Source
+from pumpwatch.paper.kept import write_views
+from pumpwatch.paper.record import record
+from pumpwatch.paper.results import ArchiveResult, Latency, RunResult, write_result
+from pumpwatch.paper.run_page import PriceLine
+from pumpwatch.paper.sandbox import play_apart
+from pumpwatch.paper.settings import CASH, MEASURED, Settings
+from pumpwatch.paper.sources import checksum
+from pumpwatch.paper.tape import Tape
+
+ID_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run plays. limit_s: how long a strategy may take for one replay."""
+
+    source: Source
+    settings: Settings
+    delays_ms: tuple[int, ...]
+    venues: tuple[str, ...] = ()
+    limit_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRun:
+    """A run, and for each of its archives the replays with all that happened in them."""
+
+    result: RunResult
+    played: tuple[tuple[PlayedRow, ...], ...]
+    prices: dict[int, list[PriceLine]]
+
+
+def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None] = lambda text: None) -> MadeRun:
+    """Play the strategy on each listing. told: gets a line before each. Raises StrategyError, and what `listings` raises."""
+    archives, played, identities = [], [], []
+    prices: dict[int, list[PriceLine]] = {}
+    for number, chosen in enumerate(listings):
+        rows: tuple[PlayedRow, ...] = ()
+        if chosen.tape is not None:
+            told(f"{chosen.coin}: {len(chosen.tape):,} trades of {len(chosen.tape.markets)} markets")
+            rows = play_apart(Job(tape=chosen.tape, source=plan.source, settings=plan.settings, delays_ms=plan.delays_ms,
+                                  limit_s=plan.limit_s))
+            if not chosen.archive:
+                prices[number] = _prices(chosen.tape)
+        archives.append(ArchiveResult(chosen.archive, chosen.coin, chosen.triggered_at, tuple(row.outcome for row in rows),
+                                      chosen.left_out))
+        played.append(rows)
+        identities.append(chosen.identity)
+    settings, code = plan.settings, checksum(plan.source)
+    latency = Latency(settings.latency, 0.0 if settings.latency == MEASURED else float(settings.latency_ms))
+    result = RunResult(
+        run_id="", strategy=plan.source.name, strategy_sha256=code, seed=settings.seed, size=settings.size, latency=latency,
+        made_with=__version__, leverage=settings.leverage, share=settings.share, rules=settings.rules, venues=plan.venues,
+        archives=tuple(archives))
+    inputs = [msgspec.structs.replace(result, archives=()), plan.delays_ms, identities]
+    run_id = hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:ID_CHARACTERS]
+    return MadeRun(msgspec.structs.replace(result, run_id=run_id), tuple(played), prices)
+
+
+def _prices(tape: Tape) -> list[PriceLine]:
+    """Return the prices of a tape that no archive has, for the page."""
+    trades = [tape.of(number) for number in range(len(tape.markets))]
+    return [PriceLine(market.venue, market.symbol, found.timestamp, found.price, market.multiplier)
+            for market, found in zip(tape.markets, trades, strict=True)]
+
+
+def keep_run(made: MadeRun, data: Path, ledger_place: Path | str) -> Path:
+    """Record a run in the account ledger, write its files, and return the path of its result.
+
+    Killed at any moment, it leaves each replay in the ledger whole or not at all, and the files as they were before; the same run
+    made again completes them. Raises OSError, and as the ledger does.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    result = made.result
+    with open_account_ledger(ledger_place) as ledger:
+        for number, (archive, rows) in enumerate(zip(result.archives, made.played, strict=True)):
+            for row in rows:
+                delay_ms = row.outcome.delay_ms
+                record(ledger, f"{result.run_id}-{number}-{delay_ms}", f"{archive.coin} {result.strategy} {delay_ms} ms",
+                       result.size * CASH, archive.coin, archive.triggered_at, row.actions)
+    path = write_result(data, result)
+    write_views(path.parent, result, made.prices or None)
+    return path
