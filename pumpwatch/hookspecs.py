@@ -64,8 +64,8 @@ class Sink(Protocol):
     """A store beyond the journal.
 
     `open`, `write` and `close` run in a worker thread of their own and may block. The other methods run in a greenlet and must
-    use cooperative I/O only (requests), or a thread of the sink's own where its library knows none. A sink may have the methods of
-    `KeepingSink` and `CountingSink` too.
+    use cooperative I/O only (requests), or a thread of the sink's own where its library knows none. A sink may have the methods
+    of `KeepingSink` and `CountingSink` too.
     """
 
     def open(self) -> None:
