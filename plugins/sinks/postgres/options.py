@@ -33,8 +33,8 @@ class PostgresOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
         for key in ("dsn", "read_dsn"):
             if getattr(self, key):
                 address_of(getattr(self, key), key)
-        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,30}", self.schema):
-            raise ValueError("schema may hold small letters, digits and _ only, 31 at most, and begins with no digit")
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", self.schema):
+            raise ValueError("schema may hold small letters, digits and _ only, 63 at most, and begins with no digit")
         if self.retention_days < 0 or self.statement_timeout_ms <= 0 or self.read_lag_s < 0:
             raise ValueError("retention_days and read_lag_s must be >= 0, and statement_timeout_ms > 0")
 

@@ -57,6 +57,7 @@ LATE_SYNC_S = 10.0  # the same with synchronous_commit off: three times wal_writ
 ERROR_CHARS = 200
 MINUTE_NS = 60 * 10**9
 CAREFUL_S = 60.0  # what is sent again comes in a row, after an outage
+SCHEMA_CHARS = 30  # of the schema in the name of a trial: PostgreSQL takes 63 in all
 TRIAL = "_trial_"  # in the schema of a trial
 
 
@@ -252,7 +253,7 @@ class PostgresSink:
 
     def trial(self, name: str) -> PostgresSink:
         """Return a sink on the same database with a schema of its own: `SCHEMA_trial_NAME`."""
-        return PostgresSink(msgspec.structs.replace(self._options, schema=f"{self._schema}{TRIAL}{name}"))
+        return PostgresSink(msgspec.structs.replace(self._options, schema=f"{self._schema[:SCHEMA_CHARS]}{TRIAL}{name}"))
 
     def trial_place(self) -> str:
         """Return the server and the schema."""

@@ -87,8 +87,10 @@ def test_a_statement_that_is_stopped_or_whose_connection_is_ended_is_sent_again(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
-def test_a_full_disk_is_named_and_the_trades_fit_once_there_is_room(postgres_server: PostgresServer) -> None:
+def test_a_full_disk_is_named_and_the_trades_fit_once_there_is_room(
+        postgres_server: PostgresServer, request: pytest.FixtureRequest) -> None:
     folder = new_folder("small")
+    request.addfinalizer(lambda: shutil.rmtree(folder))
     with small_disk(folder, 24) as problem:
         if problem:
             pytest.skip(problem)
@@ -113,7 +115,6 @@ def test_a_full_disk_is_named_and_the_trades_fit_once_there_is_room(postgres_ser
         sink.close()
         postgres_server.sql("DROP DATABASE small WITH (FORCE)")
         postgres_server.sql("DROP TABLESPACE small")
-    shutil.rmtree(folder)
 
 
 def test_a_server_that_is_not_there_or_hangs_is_unavailable_in_time(private_postgres: PostgresServer) -> None:

@@ -173,6 +173,8 @@ def test_it_says_what_a_power_cut_may_cost_and_when_it_is_another_one(sink: Post
 
 
 def test_a_trial_has_a_schema_of_its_own_and_leaves_nothing_behind(sink: PostgresSink, postgres: Database) -> None:
+    name = f"{2**31}_{2**22}"  # as bench-sink names it
+    assert sink.trial(name).trial_place().endswith(f"schema pumpwatch_trial_{name}")
     trial = sink.trial("1")
     trial.open()
     trial.write(batch_of(50), CATALOGUE)
