@@ -1,8 +1,8 @@
 """What an order takes from a recorded order book.
 
 A book is used for BOOK_NS after it stood so. Trades since then move all its levels by the ratio of the last trades, to the worse
-side alone: a market that runs away takes its book along, and its best level is never better than the last trade. What this account
-has taken from a book is not there a second time.
+side alone: a market that runs away takes its book along, and its best level is never better than the last trade. What this
+account has taken from a book is not there a second time.
 """
 
 from __future__ import annotations
