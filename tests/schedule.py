@@ -21,6 +21,9 @@ TOGETHER = (
      "tests/sinks/questdb/test_http.py", "tests/sinks/questdb/test_verify.py", "tests/store/test_stored.py",
      "tests/app/test_sink_rollout.py",
      "tests/demo/test_run.py"),
+    # one PostgreSQL for all of them
+    ("tests/accounts/test_ledger.py", "tests/accounts/test_random_commands.py", "tests/accounts/test_kill.py",
+     "tests/accounts/test_database.py", "tests/accounts/test_schema.py", "tests/accounts/test_postgres_database.py"),
     # one .venv and one zipapp
     ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py",
      "tests/test_packaging_install.py"),

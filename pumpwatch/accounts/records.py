@@ -243,6 +243,14 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def builtins(row: msgspec.Struct) -> dict[str, Any]:
-    """Return a row for JSON: amounts as text, times as integers."""
-    found: dict[str, Any] = msgspec.to_builtins(row)
+    """Return a row for JSON: amounts as text without an exponent, times as integers."""
+    found: dict[str, Any] = _spelt(msgspec.to_builtins(row, builtin_types=[Decimal]))
     return found
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, dict):
+        return {key: _spelt(inner) for key, inner in value.items()}
+    return [_spelt(inner) for inner in value] if isinstance(value, (list, tuple)) else value

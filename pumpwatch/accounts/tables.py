@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.accounts.amounts import less, plain
+from pumpwatch.accounts.amounts import DIGITS, less, plain
 from pumpwatch.accounts.database import Row, placeholders
 from pumpwatch.accounts.records import (
     Entry,
@@ -79,7 +79,7 @@ def exact(value: Any) -> Decimal:
     """Return a stored amount. Raises DamagedLedgerError where it is none."""
     try:
         found = Decimal(value)
-        if found.is_finite():
+        if found.is_finite() and abs(found.adjusted()) < 2 * DIGITS:
             return plain(found)
     except (InvalidOperation, TypeError, ValueError):
         pass

@@ -17,7 +17,6 @@ class Refused(Exception):
 class ModelOrder:
     """An order: what is left of it, and what it still locks."""
 
-    order_id: str
     venue: str
     side: int  # 1 buys, -1 sells
     left: Fraction

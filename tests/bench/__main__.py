@@ -7,6 +7,7 @@ of 20 minutes), query (±20 s of a coin from each store), archive (a listing's a
 messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
 past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
 (stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored),
+accounts (commands of the account ledger in a file, and by 8 writers in PostgreSQL),
 candles (100,000 stored, and the last 1,000 of a series read), candle-building (candles from trades, beside pandas, and a pass
 over a journal with its memory), paper (1,000,000 recorded trades replayed through a strategy).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
@@ -75,7 +76,7 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api", "backup", "candles", "candle-building", "paper")
+             "api", "backup", "accounts", "candles", "candle-building", "paper")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,7 +123,7 @@ class Bench:
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
-            "api": self.api, "backup": self.backup, "candles": self.candles,
+            "api": self.api, "backup": self.backup, "candles": self.candles, "accounts": self.accounts,
             "candle-building": self.candle_building, "paper": self.paper}
 
     def load(self, name: str) -> dict[str, Any]:
@@ -210,6 +211,16 @@ class Bench:
         from tests.bench.backups import backups
 
         return backups(self._folder / "backup", self._options.trades or (2_000_000, 50_000_000)[self._size])
+
+    def accounts(self) -> dict[str, Any]:
+        """Write commands of the account ledger, 120,000 on each database (short: 24,000)."""
+        from tests.bench.accounts import accounts
+
+        folder = self._folder / "accounts"
+        folder.mkdir()
+        figures = accounts(folder, (24_000, 120_000)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
 
     def candles(self) -> dict[str, Any]:
         """Store and read candles, beside a store of 8 million of them (short: 800,000)."""

@@ -123,6 +123,8 @@ WANTED = (
     Wanted("the same from a file that is not in memory", 20, None, "{:.1f} ms", single("candles", "small_cold_ms")),
     Wanted("the same, warm, p99, from a large store, as a multiple", 2, None, "{:.2f}", single("candles", "growth")),
     Wanted("a candle on disk", 40, None, "{:.1f} bytes", single("candles", "bytes_a_candle")),
+    Wanted("commands of the account ledger a second of CPU, SQLite", None, 10_000, "{:,.0f}", single("accounts", "sqlite_per_cpu_s")),
+    Wanted("the same a second, PostgreSQL, 8 writers", None, 2_000, "{:,.0f}", single("accounts", "postgres_per_s")),
     Wanted("candles from trades: CPU a trade", 0.3, None, "{:.3f} µs", single("candle-building", "builder_us")),
     Wanted("a pass over 750,000 trades of 5,712 instruments: growth of memory", 60, None, "{:.0f} MB",
            single("candle-building", "pass_mb")),
