@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pumpwatch.paper.summary import Summary
 
 RUNS = (Column("run"), Column("made", "made, UTC", rank=4), Column("strategy"), Column("coins", wraps=True),
-        Column("delay", right=True), Column("listings", right=True, rank=2), Column("lost", right=True, rank=3), Column("median", right=True),
-        Column("PnL", right=True, rank=1))
+        Column("delay", right=True), Column("listings", right=True, rank=2), Column("lost", right=True, rank=3),
+        Column("median", right=True), Column("PnL", right=True, rank=1))
 OUTCOMES = (Column("coin"), Column("delay", right=True), Column("entry", right=True), Column("slippage", right=True, rank=1),
             Column("exit", right=True), Column("by"), Column("entry after", right=True, rank=4),
             Column("exit after", right=True, rank=4), Column("fees", right=True, rank=2), Column("PnL", right=True),
@@ -108,8 +108,8 @@ def summary(run: str, seed: int | None, as_json: bool, config: Config) -> int:
     """Sum a paper run up over all of its archives.
 
     For each delay it shows the listings with an entry, the share that lost, the median and the quartiles in percent of the size,
-    and a 95 % interval of the median (a bootstrap from the seed; from ten listings on). Listings that are in no figure are counted
-    and named. RUN is the id of a run or the beginning of it; without it the newest is taken.
+    and a 95 % interval of the median (a bootstrap from the seed; from ten listings on). Listings that are in no figure are
+    counted and named. RUN is the id of a run or the beginning of it; without it the newest is taken.
 
     \b
     Example: pumpwatch paper run --all --strategy buy_first && pumpwatch paper summary

@@ -119,8 +119,8 @@ def _chart(archive: ArchiveResult, lines: Sequence[PriceLine]) -> dict[str, Any]
         fill.at for outcome in archive.outcomes for fill in outcome.fills]
     start, end = archive.triggered_at - BEFORE_NS, max([archive.triggered_at, *moments]) + AFTER_NS
     for line in lines:  # a step without a value at either end would be out of sight
-        inside = line.timestamps[(line.timestamps >= start) & (line.timestamps < end)]
-        moments += [int(at) for at in (*inside[:1], *inside[-1:])]
+        near = line.timestamps[(line.timestamps >= start) & (line.timestamps < end)]
+        moments += [int(at) for at in (*near[:1], *near[-1:])]
     start, end = min([archive.triggered_at, *moments]), max([archive.triggered_at, *moments]) + 1
     grid = Grid(archive.triggered_at, start, end)
     venues: list[dict[str, Any]] = []
