@@ -9,9 +9,9 @@ from pumpwatch.commands import paper_ledger
 
 @click.group()
 def paper() -> None:
-    """Trade on paper, on recorded trades, and look at the account ledger.
+    """Trade on paper, on recorded trades.
 
-    No order leaves this machine: nothing here could send one.
+    The account ledger keeps what was done with made-up money; the commands below show it, and prove it. No order leaves this machine: nothing here could send one.
 
     \b
     Example: pumpwatch paper accounts
