@@ -11,7 +11,8 @@ from pumpwatch.commands import paper_ledger
 def paper() -> None:
     """Trade on paper, on recorded trades.
 
-    The account ledger keeps what was done with made-up money; the commands below show it, and prove it. No order leaves this machine: nothing here could send one.
+    The account ledger keeps what was done with made-up money; the commands below show it, and prove it. No order leaves
+    this machine: nothing here could send one.
 
     \b
     Example: pumpwatch paper accounts
