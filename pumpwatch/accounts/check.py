@@ -64,7 +64,7 @@ def check(database: Database) -> list[Finding]:
             _prove(database, faults, counts)
         except DamagedLedgerError as error:
             faults.add("database", error.message)
-    return faults.findings(f"{counts['events']:,} events of {counts['accounts']:,} accounts")
+    return faults.findings(f"{counts['events']:,} events, {counts['accounts']:,} accounts")
 
 
 def _prove(database: Database, faults: _Faults, counts: dict[str, int]) -> None:

@@ -9,9 +9,10 @@ from pumpwatch.commands import paper_ledger, paper_run, paper_views
 
 @click.group()
 def paper() -> None:
-    """Trade on paper, on recorded trades, and look at the account ledger.
+    """Trade on paper, on recorded trades.
 
-    No order leaves this machine: nothing here could send one.
+    The account ledger keeps what was done with made-up money; the commands below show it, and prove it. No order leaves
+    this machine: nothing here could send one.
 
     \b
     Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --hold-s 10

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +65,17 @@ def test_a_pooler_may_stand_before_it(pgbouncer: PgBouncer, postgres: Database) 
         fund(ledger)
         traded(ledger, "o1", "buy", "10", "2")
         whole(ledger)
+
+
+def test_the_command_of_a_real_process_reads_it(postgres: Database, tmp_path: Path) -> None:
+    """Its standard library is patched by gevent, which psycopg must get along with."""
+    with open_account_ledger(postgres.dsn) as ledger:
+        fund(ledger)
+    done = subprocess.run([sys.executable, "-m", "pumpwatch", "paper", "check", "--json"], cwd=tmp_path, capture_output=True,
+                          text=True, check=False, timeout=120,
+                          env=os.environ | {"PUMPWATCH_PAPER__LEDGER_DSN": postgres.dsn, "PYTHONPATH": str(Path.cwd())})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"detail":"3 events, 1 accounts: every event can be applied"' in done.stdout
 
 
 def test_placeholders_are_translated() -> None:

@@ -1,7 +1,7 @@
 """The account ledger: commands in one process on SQLite, and by several writers with conflicts on PostgreSQL.
 
-A command is a placed order, a fill or a cancellation. A transaction has BATCH of them. On PostgreSQL the writers share ACCOUNTS
-accounts, fewer than there are writers, so that their versions conflict; a transaction that does is done again.
+A command is a placed order, a fill or a cancellation. A transaction has BATCH of them. On PostgreSQL each writer takes
+one of ACCOUNTS accounts at random for each transaction, so that some of them conflict; those are done again.
 CPU is user + system time, of the writers and, on PostgreSQL, of the server's processes.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import resource
 import time
 from decimal import Decimal
@@ -19,7 +20,7 @@ from pumpwatch.accounts import AccountLedger, NewOrder, OrderFill, open_account_
 from tests.postgres_server import PostgresServer
 
 BATCH, COMMANDS = 500, 6  # of a transaction at most, and of a round
-WRITERS, ACCOUNTS, SMALL_BATCH = 8, 6, 50
+WRITERS, ACCOUNTS, SMALL_BATCH = 8, 16, 100
 
 
 def rounds(ledger: AccountLedger, account: str, name: str, count: int) -> None:
@@ -53,7 +54,7 @@ def sqlite(folder: Path, commands: int) -> dict[str, Any]:
         assert all(finding.state == "ok" for finding in ledger.check())
         proof = time.process_time() - proof
     size = (folder / "ledger.sqlite3").stat().st_size
-    return {"commands": done, "sqlite_per_cpu_s": done / spent, "sqlite_per_s": done / took,
+    return {"commands": done, "sqlite_cpu_us": spent / done * 1e6, "sqlite_us": took / done * 1e6,
             "check_us_a_command": proof / done * 1e6, "bytes_a_command": size / done}
 
 
@@ -67,12 +68,15 @@ def prepared(ledger: AccountLedger, accounts: int) -> None:
 
 def _writer(dsn: str, number: int, batches: int, start: Any, results: Any) -> None:
     with open_account_ledger(dsn) as ledger:
+        draw = random.Random(number)
         start.wait()
+        before = resource.getrusage(resource.RUSAGE_SELF)
         for batch in range(batches):
-            ledger.retried(lambda batch=batch: rounds(  # type: ignore[misc]
-                ledger, f"account-{(number + batch) % ACCOUNTS}", f"{number}-{batch}", SMALL_BATCH // COMMANDS), tries=1000)
+            account = f"account-{draw.randrange(ACCOUNTS)}"
+            ledger.retried(lambda batch=batch, account=account: rounds(  # type: ignore[misc]
+                ledger, account, f"{number}-{batch}", SMALL_BATCH // COMMANDS), tries=1000)
         used = resource.getrusage(resource.RUSAGE_SELF)
-        results.put((ledger.conflicts, used.ru_utime + used.ru_stime))
+        results.put((ledger.conflicts, used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime))
 
 
 def postgres(commands: int) -> dict[str, Any]:
@@ -93,13 +97,14 @@ def postgres(commands: int) -> dict[str, Any]:
         start.wait()
         began, server_cpu = time.perf_counter(), _tree_cpu(server)
         told = [results.get() for _ in writers]
-        took, server_cpu = time.perf_counter() - began, _tree_cpu(server) - server_cpu
+        took = time.perf_counter() - began
         for writer in writers:
             writer.join()
+        server_cpu = _tree_cpu(server) - server_cpu
         done = batches * WRITERS * per_batch * COMMANDS
         with open_account_ledger(server.dsn()) as ledger:
             assert all(finding.state == "ok" for finding in ledger.check())
-        return {"postgres_commands": done, "postgres_per_s": done / took, "conflicts": sum(conflicts for conflicts, _ in told),
+        return {"postgres_commands": done, "postgres_us": took / done * 1e6, "conflicts": sum(conflicts for conflicts, _ in told),
                 "transactions": batches * WRITERS, "writers_cpu_us": sum(cpu for _, cpu in told) / done * 1e6,
                 "server_cpu_us": server_cpu / done * 1e6}
     finally:
@@ -107,12 +112,13 @@ def postgres(commands: int) -> dict[str, Any]:
 
 
 def _tree_cpu(server: PostgresServer) -> float:
-    """Return the CPU seconds of the server's processes that run, those of its writers among them."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    total = 0.0
-    for pid in server._children():
+    """Return the CPU seconds of the server and its processes, those that have ended too."""
+    ticks, total = os.sysconf("SC_CLK_TCK"), 0.0
+    main = (server.data / "postmaster.pid").read_text("ascii").split()[0]
+    children = Path(f"/proc/{main}/task/{main}/children").read_text("ascii").split()
+    for pid, last in [(main, 15), *((pid, 13) for pid in children)]:
         fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / ticks
+        total += sum(map(int, fields[11:last])) / ticks
     return total
 
 
