@@ -74,6 +74,10 @@ class HeldTrades:
         """Return the time since which memory has every trade."""
         return self._from_ns
 
+    def whole_from_ns(self) -> int:
+        """Return the same."""
+        return self._from_ns
+
     def state(self) -> object:
         """Return the same value always: these trades do not change."""
         return 0
