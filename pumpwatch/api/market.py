@@ -99,7 +99,8 @@ def candles(call: Call) -> Answer:
             raise Problem(400, f"up to {wanted:,} candles in this time, more than {MOST:,}: ask for less, or a longer interval")
         coins, exchange, market = _chosen(query)
         try:
-            found = service.get_candles(coins, query.interval, from_ns, to_ns, exchange=exchange, market=market, limit=query.limit)
+            found = service.get_candles(coins, query.interval, from_ns, to_ns, exchange=exchange, market=market,
+                                        limit=query.limit)
         except UsageError as error:  # the coins are known: too long a time
             raise Problem(400, str(error)) from error
         return msgspec.json.encode({"candles": found.records(), "problems": found.problems, "not_covered": [
