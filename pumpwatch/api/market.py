@@ -74,6 +74,10 @@ class HeldTrades:
         """Return the time since which memory has every trade."""
         return self._from_ns
 
+    def whole_from_ns(self) -> int:
+        """Return the same."""
+        return self._from_ns
+
     def state(self) -> object:
         """Return the same value always: these trades do not change."""
         return 0
@@ -94,7 +98,11 @@ def candles(call: Call) -> Answer:
         if wanted > MOST:
             raise Problem(400, f"up to {wanted:,} candles in this time, more than {MOST:,}: ask for less, or a longer interval")
         coins, exchange, market = _chosen(query)
-        found = service.get_candles(coins, query.interval, from_ns, to_ns, exchange=exchange, market=market, limit=query.limit)
+        try:
+            found = service.get_candles(coins, query.interval, from_ns, to_ns, exchange=exchange, market=market,
+                                        limit=query.limit)
+        except UsageError as error:  # the coins are known: too long a time
+            raise Problem(400, str(error)) from error
         return msgspec.json.encode({"candles": found.records(), "problems": found.problems, "not_covered": [
             {"exchange": exchange, "market_type": market_type, "symbol": symbol, "from_ns": begin, "to_ns": end}
             for (exchange, market_type, symbol), begin, end in found.not_covered]})
@@ -178,10 +186,18 @@ def _read(trades: HeldTrades, folder: Path, clock: Clock, read: Callable[[Market
 def _rows(found: Sequence[Found[Any]]) -> bytes:
     return msgspec.json.encode([
         {"exchange": one.exchange, "market_type": one.market_type, "symbol": one.symbol,
-         "value": None if one.value is None else asdict(one.value), "source": one.source, "age_s": round(one.age_s, 3),
+         "value": None if one.value is None else _figures(one.value), "source": one.source, "age_s": round(one.age_s, 3),
          "problem": one.problem,
          **({"day_source": one.day_source, "day_age_s": round(one.day_age_s, 3)} if one.day_source else {})}
         for one in found])
+
+
+def _figures(value: Any) -> dict[str, Any]:
+    """Return the figures of a value; those that are not known are None, or nan, which JSON has as null."""
+    found = asdict(value)
+    if found.get("trades") == -1:
+        found["trades"] = None
+    return found | {"change": value.change} if hasattr(value, "change") else found
 
 
 ROUTES = (

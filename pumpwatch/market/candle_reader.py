@@ -6,7 +6,7 @@ Without a store, or while nothing fills it, all candles come from the trades tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,14 @@ from pumpwatch.model import TradeBatch
 MOST_CANDLES = 1_000_000  # of one answer, by its time and its number of series
 CHUNK_NS = 900 * NS_PER_S  # trades are read so much time at once, so that memory stays small
 MOST_BUILT_NS = 2 * 86_400 * NS_PER_S  # so much time of a question is made from trades, its end
+
+
+@dataclass(slots=True)
+class _Told:
+    """The problems of an answer. unread: the store could not be read, so that minutes that it has are not known."""
+
+    problems: list[str]
+    unread: bool = False
 
 
 class CandleReader:
@@ -59,11 +67,13 @@ class CandleReader:
         from_ns = from_ns // step * step
         parts, gone, names = [], list[tuple[Series, int, int]](), self.trades.catalogue.names(ids)
         for place, (number, name) in enumerate(zip(ids, names, strict=True)):
-            rows = self._of(number, name, interval, from_ns, to_ns, problems, ask=ask)
+            told = _Told(problems)
+            rows = self._of(number, name, interval, from_ns, to_ns, told, ask=ask)
             if limit is not None:
                 rows = rows.take(slice(max(0, len(rows) - limit), None))
             since_ns = int(rows.timestamp[0]) if len(rows) == limit else from_ns
-            unknown = self.known.unknown(name, since_ns, to_ns, self.trades.begins_ns(), problems) if self.known.judges else []
+            unknown = self.known.unknown(name, since_ns, to_ns, self._built_from_ns(to_ns), problems,
+                                         unread=told.unread) if self.known.judges else []
             if interval != MINUTE:
                 rows = _without_complete(rows, unknown, step)
             gone += [(name, *span) for span in outside(unknown, rows, step)]
@@ -74,26 +84,32 @@ class CandleReader:
     def minutes(self, number: int, from_ns: int, to_ns: int, problems: list[str], *, ask: bool = False) -> CandleColumns:
         """Return an instrument's minutes in [from_ns, to_ns), which are whole: stored ones, and then those of trades."""
         name = self.trades.catalogue.names([number])[0]
-        return self._minutes(number, name, from_ns, to_ns, problems, ask=ask)
+        return self._minutes(number, name, from_ns, to_ns, _Told(problems), ask=ask)
 
-    def _of(self, number: int, name: Series, interval: str, from_ns: int, to_ns: int, problems: list[str], *,
+    def _of(self, number: int, name: Series, interval: str, from_ns: int, to_ns: int, told: _Told, *,
             ask: bool) -> CandleColumns:
         if interval == MINUTE:
-            return self._minutes(number, name, from_ns, to_ns, problems, ask=ask)
+            return self._minutes(number, name, from_ns, to_ns, told, ask=ask)
         step, now_ns = interval_ns(interval), self._clock.now_ns()
-        stored = self._stored(name, interval, from_ns, to_ns, problems)
+        stored = self._stored(name, interval, from_ns, to_ns, told)
         start_ns = int(stored.timestamp[-1]) if len(stored) else from_ns  # the last stored one may still run
         end_ns = -(-to_ns // step) * step
-        made = longer(self._minutes(number, name, start_ns, end_ns, problems, ask=ask and not len(stored)), step, now_ns)
+        made = longer(self._minutes(number, name, start_ns, end_ns, told, ask=ask and not len(stored)), step, now_ns)
         kept = stored.take(stored.timestamp < made.timestamp[0]) if len(made) else stored
         return CandleColumns.concat([kept, made])
 
-    def _minutes(self, number: int, name: Series, from_ns: int, to_ns: int, problems: list[str], *, ask: bool) -> CandleColumns:
-        stored = self._stored(name, MINUTE, from_ns, to_ns, problems)
-        rest_ns = max(int(stored.timestamp[-1]) + MINUTE_NS if len(stored) else from_ns, self.known.made_until_ns())
+    def _minutes(self, number: int, name: Series, from_ns: int, to_ns: int, told: _Told, *, ask: bool) -> CandleColumns:
+        stored = self._stored(name, MINUTE, from_ns, to_ns, told)
+        made_until_ns = 0 if told.unread else self.known.made_until_ns()
+        rest_ns = max(from_ns, made_until_ns or (int(stored.timestamp[-1]) + MINUTE_NS if len(stored) else from_ns))
         made = CandleColumns.concat([_numbered(candles_of(batch), 0) for batch in self._chunks(number, rest_ns, to_ns)])
-        parts = [stored, self.known.judged(name, made, self.trades.begins_ns(), problems)]
-        known = CandleColumns.concat([part for part in parts if len(part)])
+        made = made.take(~np.isin(made.timestamp, stored.timestamp))  # the store may have a venue's minutes of a later time
+        unread = self.trades.problems()
+        told.problems += unread
+        if not unread:
+            made = self.known.judged(name, made, self.trades.whole_from_ns(), told.problems)
+        known = CandleColumns.concat([part for part in (stored, made) if len(part)])
+        known = known.take(np.argsort(known.timestamp, kind="stable"))
         first_ns = int(known.timestamp[0]) if len(known) else to_ns
         if not ask or self._asker is None or first_ns <= from_ns:
             return known
@@ -101,18 +117,24 @@ class CandleReader:
             exchange, market_type, _ = name
             older = self._asker.minutes(f"{exchange}.{market_type}", self.trades.catalogue.instruments[number], from_ns, first_ns)
         except PumpWatchError as error:
-            problems.append(error.message)
+            told.problems.append(error.message)
             return known
         return CandleColumns.concat([older, known])
 
-    def _stored(self, name: Series, interval: str, from_ns: int, to_ns: int, problems: list[str]) -> CandleColumns:
+    def _stored(self, name: Series, interval: str, from_ns: int, to_ns: int, told: _Told) -> CandleColumns:
         if self.store is None:
             return CandleColumns.empty()
         try:
             return self.store.read(name, interval, from_ns, to_ns)
         except PumpWatchError as error:
-            problems.append(error.message)
+            told.problems.append(error.message)
+            told.unread = True
             return CandleColumns.empty()
+
+    def _built_from_ns(self, to_ns: int) -> int:
+        """Return the time since which minutes until `to_ns` are made from every recorded trade."""
+        to_ns = min(-(-to_ns // MINUTE_NS) * MINUTE_NS, self._clock.now_ns() + MINUTE_NS)
+        return max(self.trades.whole_from_ns(), to_ns - MOST_BUILT_NS)
 
     def _chunks(self, number: int, from_ns: int, to_ns: int) -> Iterator[TradeBatch]:
         """Yield the trades of whole minutes, a part of the time after the other."""

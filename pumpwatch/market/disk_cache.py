@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pumpwatch.ticker import Ticker
 FOLDER = "market_cache"  # of a data folder
 TICKER_S, BOOK_S = 300.0, 30.0  # how long each kind of answer is kept
 WITHIN_S = 1.0  # a disk that takes longer is not waited for
+LEFT_S = 10.0
 MEASURE_S = 10.0
 COUNTS = ("hits", "misses", "entries", "bytes", "evictions", "hit_age_s", "failures")
 ERRORS = (OSError, sqlite3.Error, diskcache.Timeout)
@@ -130,13 +132,14 @@ class DiskCache:
 class CacheInThread:
     """A cache on the disk whose work is done in a native thread, which opens it at the first question: the hub never waits.
 
-    A question that takes longer than WITHIN_S counts as not answered, so whoever asks goes on without the disk.
+    A question that takes longer than WITHIN_S counts as not answered, so whoever asks goes on without the disk. For LEFT_S after
+    that, no question is asked: an answer about hundreds of symbols would wait for each.
     """
 
     def __init__(self, make: Callable[[], DiskCache], thread: ThreadPool) -> None:
         self._make, self._thread = make, thread
         self._cache: DiskCache | None = None
-        self._late = 0
+        self._late, self._left_until_s = 0, -math.inf
 
     def _opened(self) -> DiskCache:
         if self._cache is None:
@@ -144,11 +147,15 @@ class CacheInThread:
         return self._cache
 
     def _do(self, work: Callable[[DiskCache], Any]) -> Any:
+        if time.monotonic() < self._left_until_s:
+            self._late += 1
+            return None
         try:
             with gevent.Timeout(WITHIN_S, StorageError(f"the disk has not answered within {WITHIN_S:.0f} s")):
                 return self._thread.apply(lambda: work(self._opened()))
         except StorageError:
             self._late += 1
+            self._left_until_s = time.monotonic() + LEFT_S
             return None
 
     def get(self, key: str) -> tuple[Any, int] | None:

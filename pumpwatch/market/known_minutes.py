@@ -66,22 +66,24 @@ class KnownMinutes:
         at = Position.of(marks[1])
         return (int(marks[0]) * MINUTE_NS if marks[0].isdigit() else 0, at.minute * MINUTE_NS) if at else (0, 0)
 
-    def unknown(self, name: Series, from_ns: int, to_ns: int, trades_from_ns: int, problems: list[str]) -> list[tuple[int, int]]:
+    def unknown(self, name: Series, from_ns: int, to_ns: int, trades_from_ns: int, problems: list[str], *,
+                unread: bool = False) -> list[tuple[int, int]]:
         """Return the parts of [from_ns, to_ns), in ns and oldest first, whose trades may not be known.
 
-        trades_from_ns: the trades that are kept begin there. Minutes that the venue was asked for are known.
+        trades_from_ns: every recorded trade since then was looked at. Minutes that the venue was asked for are known. unread: the
+        store's candles could not be read.
         """
         first, end = from_ns // MINUTE_NS, min(-(-to_ns // MINUTE_NS), self._clock.now_ns() // MINUTE_NS)
         if self._records is None or first >= end:
             return []
-        made_from, made_to = (at // MINUTE_NS for at in self._made())
+        made_from, made_to = (at // MINUTE_NS for at in ((0, 0) if unread else self._made()))
         held = [(made_from, made_to), (-(-trades_from_ns // MINUTE_NS), max(end, first))]
         gone = without([(first, end)], [span for span in held if span[0] < span[1]])
         start = max(first, end - MOST_MINUTES)
         records = self._of(start * MINUTE_NS, end * MINUTE_NS, problems)
         if records is not None:
             gone += missing_spans(records.timeline(name[:2], [name[2]], start, end)).get(name[2], [])
-        spans: list[Span] = without(merged_spans(gone), self._asked(name))
+        spans: list[Span] = without(merged_spans(gone), [] if unread else self._asked(name))
         return [(max(begin * MINUTE_NS, from_ns), min(until * MINUTE_NS, to_ns)) for begin, until in spans]
 
     def _asked(self, name: Series) -> list[Span]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pumpwatch.errors import ConfigError
+from pumpwatch.errors import ConfigError, StorageError
 from pumpwatch.market.market_migrations import market_migrations
 from pumpwatch.store.segment import companions
 from pumpwatch.store.sqlite import (
@@ -51,7 +51,10 @@ class Asked:
 
 
 class MarketFile:
-    """One connection to the file. A damaged one is set aside at the start, and an empty one begins; readers report it."""
+    """One connection to the file. A damaged one is set aside at the start, and an empty one begins; readers report it.
+
+    A reader whose file was set aside meanwhile says so in place of answers from the old one.
+    """
 
     def __init__(self, path: Path, read_only: bool = False, busy_ms: int | None = None) -> None:
         self.path, self.read_only = path, read_only
@@ -59,6 +62,8 @@ class MarketFile:
         self.set_aside: Path | None = None  # the damaged file that was here
         self._busy_ms = BUSY_MS if busy_ms is None and not read_only else busy_ms
         self.connection = self._open()
+        with self.errors("open"):
+            self._number = self.path.stat().st_ino
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -180,6 +185,8 @@ class MarketFile:
         """Have every query inside see the same state. Raises StorageError."""
         with self.errors(doing):
             inside = self.connection.in_transaction  # another one, whose state they see
+            if self.read_only and not inside and self.path.stat().st_ino != self._number:
+                raise StorageError(f"{self.path}: another file has taken its place", "open the market data again")
             if not inside:
                 self.connection.execute("BEGIN")
             try:

@@ -215,8 +215,10 @@ class MarketService:
                 break
         batch = batch.take(slice(max(0, len(batch) - limit), None))
         columns = TradeColumns(batch.timestamp, batch.price, batch.quantity, batch.side == BUY, batch.id_texts())
-        self._trades.put(key, (state, columns, limit), now_ns)
-        return Found(*name, columns, "store", 0.0, "; ".join(self.trades.problems()))
+        problems = self.trades.problems()
+        if not problems:  # a kept answer does not say what it lacks
+            self._trades.put(key, (state, columns, limit), now_ns)
+        return Found(*name, columns, "store", 0.0, "; ".join(problems))
 
 
 def _tiers(ttl_s: float, clock: Clock, disk: Cache | None) -> dict[str, Cache]:

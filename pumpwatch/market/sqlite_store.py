@@ -40,9 +40,13 @@ _ROWS_OF_MANY = (f"SELECT {_COLUMNS}, series FROM candles WHERE {_OF_MANY} AND i
 _BLOCKS_OF_MANY = f"SELECT series, start, data FROM blocks WHERE {_OF_MANY} AND interval = ? AND start > ? AND start < ?"
 _LAST_BLOCK = f"{_BLOCKS} ORDER BY start DESC LIMIT 1"
 _LAST_START = "SELECT max(start) FROM blocks WHERE interval = ?"
+_SERIES = "SELECT id, exchange, market_type, symbol FROM series"
+_MARK = "SELECT value FROM marks WHERE name = ?"
 _BLOCK = "SELECT data FROM blocks WHERE series = ? AND interval = ? AND start = ?"
 _INSERT = f"INSERT OR REPLACE INTO candles (series, interval, {_COLUMNS}) VALUES ({', '.join('?' * 13)})"
 _DELETE_ROWS = "DELETE FROM candles WHERE series = ? AND interval = ? AND timestamp >= ? AND timestamp < ?"
+READS = ((_LAST_ROWS, 5), (_BLOCKS, 4), (_LAST_BLOCK, 4), (_ROWS_OF_MANY, 4), (_BLOCKS_OF_MANY, 4),
+         (_LAST_START, 1), (_SERIES, 0), (_MARK, 1))  # what readers ask, which note nothing; and the number of values
 
 Block = tuple[int, int]  # id of the series, start in ns
 
@@ -97,7 +101,7 @@ class SqliteCandleStore(CandleStore):
 
     def _read_ids(self) -> None:
         self._ids = {(exchange, market_type, symbol): number for number, exchange, market_type, symbol
-                     in self.file.rows("SELECT id, exchange, market_type, symbol FROM series")}
+                     in self.file.rows(_SERIES)}
 
     def _id(self, series: Series) -> int | None:
         if series not in self._ids:
@@ -231,7 +235,7 @@ class SqliteCandleStore(CandleStore):
     def mark(self, name: str) -> str:
         """Return a remembered mark, an empty text without one."""
         with self.file.errors("read"):
-            return next((str(value) for value, in self.file.rows("SELECT value FROM marks WHERE name = ?", (name,))), "")
+            return next((str(value) for value, in self.file.rows(_MARK, (name,))), "")
 
     def coverage(self, interval: str) -> dict[Series, Coverage]:
         """Return the part of each series that is stored."""

@@ -19,11 +19,13 @@ def stats_of(reader: CandleReader, number: int, from_ns: int, to_ns: int, proble
     problems: receives what could not be read.
     """
     first_whole, last_whole = -(-from_ns // MINUTE_NS) * MINUTE_NS, to_ns // MINUTE_NS * MINUTE_NS
-    covered = reader.trades.begins_ns() <= from_ns or first_whole == from_ns
+    covered = reader.trades.whole_from_ns() <= from_ns or first_whole == from_ns
+    told = len(problems)
     head = (candles_of(reader.trades.between([number], from_ns, min(first_whole, to_ns))) if covered else
             reader.minutes(number, first_whole - MINUTE_NS, first_whole, problems))
     tail = candles_of(reader.trades.between([number], max(last_whole, first_whole), to_ns))
     whole = reader.minutes(number, first_whole, last_whole, problems, ask=ask)
+    problems += reader.trades.problems()
     rows = CandleColumns.concat([part for part in (head, whole, tail) if len(part)])
     if not len(rows):
         return None
@@ -32,7 +34,8 @@ def stats_of(reader: CandleReader, number: int, from_ns: int, to_ns: int, proble
         high=float(rows.high.max()), low=float(rows.low.min()), close=float(rows.close[-1]), volume=float(rows.volume.sum()),
         quote_volume=float(rows.quote_volume.sum()), taker_buy_volume=float(rows.taker_buy_volume.sum()),
         trades=-1 if (rows.trades < 0).any() else int(rows.trades.sum()), exact=covered,
-        complete=_complete(reader, number, (from_ns, to_ns), whole, problems) and (covered or reader.known.judges))
+        complete=_complete(reader, number, (from_ns, to_ns), whole, problems) and (
+            covered or reader.known.judges) and len(problems) == told)
 
 
 def _complete(reader: CandleReader, number: int, span: tuple[int, int], whole: CandleColumns, problems: list[str]) -> bool:
@@ -41,6 +44,6 @@ def _complete(reader: CandleReader, number: int, span: tuple[int, int], whole: C
     if not whole.complete[settled].all():
         return False
     name, failed = reader.trades.catalogue.names([number])[0], list[str]()
-    unknown = reader.known.unknown(name, *span, reader.trades.begins_ns(), failed)
+    unknown = reader.known.unknown(name, *span, reader.trades.whole_from_ns(), failed)
     problems += failed
     return not failed and not outside(unknown, whole.take(whole.complete), MINUTE_NS)

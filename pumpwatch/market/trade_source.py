@@ -11,8 +11,11 @@ from typing import Protocol
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import UsageError
+from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
+
+MOST_PROBLEMS = 1000  # lines that are kept
 
 
 class TradeSource(Protocol):
@@ -25,6 +28,9 @@ class TradeSource(Protocol):
 
     def begins_ns(self) -> int:
         """Return a time before which it has no trade."""
+
+    def whole_from_ns(self) -> int:
+        """Return the time since which it has every trade that was recorded; of an earlier time it may have some."""
 
     def state(self) -> object:
         """Return a value that changes when newer trades come."""
@@ -43,14 +49,27 @@ class JournalTrades:
         self._journal.load_instruments()
         self._written: list[Path] = []  # the files that the collector writes to,
         self._looked_ns = -1  # as of this change of their folder
+        self._problems: dict[str, None] = {}
 
     def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
         """Return the trades of these instruments in [from_ns, to_ns), by time."""
-        return self._journal.query(self.catalogue.names(ids), from_ns, to_ns)
+        found = self._journal.query(self.catalogue.names(ids), from_ns, to_ns)
+        self._note_problems()
+        return found
 
     def begins_ns(self) -> int:
         """Return a time before which it has no trade; 2**62 where it has none at all."""
         return min((segment.first_timestamp for segment in self._journal.segments()), default=2**62)
+
+    def whole_from_ns(self) -> int:
+        """Return the time since which no file has expired; 2**62 without a file.
+
+        Late and backfilled trades of an earlier time may be in the files that are left.
+        """
+        segments = self._journal.segments()
+        if not segments or segments[0].first_id <= 1:
+            return self.begins_ns()
+        return (segments[0].created_ns // MINUTE_NS + 1) * MINUTE_NS
 
     def state(self) -> object:
         """Return the times and sizes of the files that the collector writes to."""
@@ -72,9 +91,14 @@ class JournalTrades:
 
     def problems(self) -> list[str]:
         """Return the files that could not be read since the last call, a line each."""
-        found = list(dict.fromkeys(self._journal.unreadable))
-        self._journal.unreadable.clear()
+        self._note_problems()
+        found, self._problems = list(self._problems), {}
         return found
+
+    def _note_problems(self) -> None:
+        """Keep each line once, however often a file is read before somebody asks."""
+        self._problems |= dict.fromkeys(self._journal.unreadable[:MOST_PROBLEMS - len(self._problems)])
+        self._journal.unreadable.clear()
 
 
 def ids_of(catalogue: Catalogue, coins: str | Sequence[str], exchange: str | None, market: str | None) -> list[int]:

@@ -14,13 +14,14 @@ from typing import Any
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.market.intervals import INTERVALS_NS
-from pumpwatch.market.sqlite_store import SqliteCandleStore
+from pumpwatch.market.sqlite_store import READS, SqliteCandleStore
 
 VACUUM_SHARE, VACUUM_PAGES, VACUUM_EVERY_S = 0.15, 1000, 7 * 86_400
 VACUUM_HOURS = range(2, 4)  # local time
 STEP_S = 0.025  # an incremental vacuum aims at steps of this length
 FIRST_PAGES, MOST_PAGES = 16, 512  # of a step
 ANALYZE_GROWTH = 0.25
+QUERIES_S = 30 * 86_400  # a query that was not asked for so long is forgotten
 HOT_S = 86_400  # a series with a candle within this time is hot
 _INDEX = re.compile(r"USING (?:COVERING )?INDEX (\w+)|USING (PRIMARY KEY)")
 _SCANNED = re.compile(r"SCAN (candles|blocks|c|b)(?! USING)\b")
@@ -61,7 +62,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class IndexUse:
-    """The indexes that the asked queries use, those that none uses, and queries that read a whole table for lack of one."""
+    """The indexes that the noted queries and those of readers use, those that none uses, and queries that read a whole table for
+    lack of one.
+    """
 
     used: tuple[str, ...]
     unused: tuple[str, ...]
@@ -173,6 +176,7 @@ class CandleUpkeep:
         asked, self._file.asked = self._file.asked, {}
         plans = {query: self.plan(query, noted.values) for query, noted in asked.items() if query.startswith("SELECT")}
         with self._file.writing("write") as connection:
+            connection.execute("DELETE FROM queries WHERE last_at < ?", (int(self._now_s()) - QUERIES_S,))
             connection.executemany(
                 "INSERT INTO queries VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET times = times + excluded.times,"
                 " slow = slow + excluded.slow, worst_ms = max(worst_ms, excluded.worst_ms), last_at = excluded.last_at,"
@@ -196,15 +200,19 @@ class CandleUpkeep:
                 "SELECT query, times, slow, worst_ms, query_plan FROM queries ORDER BY worst_ms DESC")]
 
     def index_use(self) -> IndexUse:
-        """Return which indexes the noted queries use."""
-        plans = {asked.query: asked.plan for asked in self.queries()}
+        """Return which indexes queries use: those noted by the process that writes, and those that readers ask.
+
+        Readers write nothing into the file, so their plans are made now.
+        """
+        plans = {query: self.plan(query, (None,) * values) for query, values in READS}
+        plans |= {asked.query: asked.plan for asked in self.queries()}
         used = {name for plan in plans.values() for name in _INDEX.findall(plan)}
         names = {index or key for index, key in used}
         with self._file.errors("read"):
             known = {name for (name,) in self._file.connection.execute(
                 "SELECT name FROM sqlite_schema WHERE type = 'index' AND name LIKE 'blocks%'")}
         missing = [query for query, plan in plans.items() if _SCANNED.search(plan) and " WHERE " in query]
-        return IndexUse(tuple(sorted(names)), tuple(sorted(known - names)) if plans else (), tuple(sorted(missing)))
+        return IndexUse(tuple(sorted(names)), tuple(sorted(known - names)), tuple(sorted(missing)))
 
     def report(self) -> dict[str, Any]:
         """Return all of it as plain data: size, fragmentation, patterns, upkeep, indexes, queries, migrations. Times are in s."""

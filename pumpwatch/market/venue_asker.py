@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from pumpwatch.market.candle_columns import CandleColumns, Origin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import Instrument
 from pumpwatch.net.texts import one_line
+from pumpwatch.ops.candle_check import why_wrong
 from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
 from pumpwatch.venue import Candle, HttpRequest, Venue
@@ -107,6 +108,7 @@ class VenueAsker:
             request = candles.request(instrument.symbol, start_ns, min(start_ns + step, to_ns))
             page = _read(venue_name, "list of candles", lambda request=request: candles.parse(  # type: ignore[misc]
                 access.ask(request), instrument))
+            _refuse_wrong(venue_name, page, now_ns)
             found += [candle for candle in page if start_ns <= candle.start_ns < min(start_ns + step, to_ns)]
         return _columns(found)
 
@@ -142,6 +144,16 @@ def _read(venue_name: str, what: str, body: Callable[[], T]) -> T:
         return body()
     except REFUSALS as error:
         raise ServiceUnavailable(f"{venue_name}: not {_a(what)}: {one_line(str(error), 150)}") from error
+
+
+def _refuse_wrong(venue_name: str, candles: Sequence[Candle], now_ns: int) -> None:
+    """Raise ServiceUnavailable for candles out of order, of the future, or whose prices contradict each other."""
+    before_ns = -1
+    for candle in candles:
+        wrong = why_wrong(candle, before_ns, now_ns)
+        if wrong:
+            raise ServiceUnavailable(f"{venue_name}: {wrong}")
+        before_ns = candle.start_ns
 
 
 def _columns(candles: list[Candle]) -> CandleColumns:

@@ -13,6 +13,7 @@ from pumpwatch.sink_abilities import DescribedSink, ServerFacts
 
 LEDGERS = ("ledger.sqlite", "coverage.sqlite")
 CANDLES = "market_data.sqlite3"
+DAMAGED = "damaged: the collector builds it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ def describe(folder: Path, sinks: Mapping[str, Sink], status: Mapping[str, Any] 
     state = "up" if not journal.get("dropped_trades") else "the disk did not take every trade: see `pumpwatch gaps`"
     yield StoreRow("journal", state, ServerFacts("SQLite", _size(segments), sum(path.suffix == ".sqlite" for path in segments)))
     for name in (*LEDGERS, CANDLES):
-        files = list(folder.glob(f"{name}*"))
+        files = [folder / f"{name}{part}" for part in ("", "-wal", "-shm")]
         if (folder / name).exists():
-            yield StoreRow(name, "up", ServerFacts("SQLite", _size(files)))
+            damaged = (folder / f"{name}.damaged").exists()
+            yield StoreRow(name, DAMAGED if damaged else "up", ServerFacts("SQLite", _size(files)))
     running = {sink["name"]: sink for sink in (status or {}).get("sinks", ())}
     for name, sink in sinks.items():
         yield _sink_row(name, sink, running.get(name))

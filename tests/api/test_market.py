@@ -41,6 +41,7 @@ def test_tickers_and_books_say_their_source(desk: Desk) -> None:
     assert [row["source"] for row in tickers.simulate_get("/api/ticker", query_string="coin=C0").json] == ["venue"] * 2
     row, = tickers.simulate_get("/api/ticker", query_string="coin=C0&market=spot").json
     assert (row["source"], row["value"]["price"], row["value"]["high"]) == ("cache", 2.0, None)
+    assert (row["value"]["trades"], row["value"]["change"]) == (None, None), "not known"
     books = asking(desk, {"lastUpdateId": 1, "bids": [["1", "1"]], "asks": [["2", "1"]]})
     row, = books.simulate_get("/api/orderbook", query_string="coin=C0&market=spot&depth=5").json
     assert row["value"]["bids"] == [[1.0, 1.0]]
@@ -48,7 +49,8 @@ def test_tickers_and_books_say_their_source(desk: Desk) -> None:
 
 @pytest.mark.parametrize(("path", "query", "status"), [
     ("candles", "coin=NOPE", 404), ("candles", "coin=C0&interval=7m", 400), ("candles", "coin=C0&from=now&to=-5m", 400),
-    ("candles", "coin=C0&from=2016-01-01", 400), ("orderbook", "coin=C0&depth=1000000000", 400), ("ticker", "coin=C0", 503),
+    ("candles", "coin=C0&from=2016-01-01", 400), ("candles", "coin=C0&from=2016-01-01&limit=1", 400),
+    ("orderbook", "coin=C0&depth=1000000000", 400), ("ticker", "coin=C0", 503),
     ("stats", "coin=" + ",".join(["C0"] * 21), 400), ("candles", "", 400)])
 def test_wrong_questions_are_refused(client: falcon.testing.TestClient, path: str, query: str, status: int) -> None:
     assert client.simulate_get(f"/api/{path}", query_string=query).status_code == status

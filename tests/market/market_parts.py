@@ -31,6 +31,7 @@ class KeptTrades:
         self.batch, self.asked = batch, list[tuple[int, int]]()
         self.unreadable: list[str] = []
         self.changes = 0
+        self.whole_ns = 0  # 0: since its first trade
 
     def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
         self.asked.append((from_ns, to_ns))
@@ -39,6 +40,9 @@ class KeptTrades:
 
     def begins_ns(self) -> int:
         return int(self.batch.timestamp[0]) if len(self.batch) else 2**62
+
+    def whole_from_ns(self) -> int:
+        return self.whole_ns or self.begins_ns()
 
     def state(self) -> object:
         return self.changes

@@ -7,14 +7,21 @@ import pytest
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.market.candle_columns import CandleColumns
-from pumpwatch.market.candle_reader import MOST_CANDLES, CandleReader
+from pumpwatch.market.candle_reader import MOST_BUILT_NS, MOST_CANDLES, CandleReader
 from pumpwatch.market.intervals import MINUTE_NS
+from pumpwatch.market.journal_follower import BEGINS, MARK
+from pumpwatch.market.minute_verdicts import Evidence
+from pumpwatch.store.coverage import Watched
 from tests.market.market_parts import C0, KeptTrades, asker, minute, refused, trades_at
 from tests.market.memory_store import MemoryStore
 
 CLOCK = FakeClock()
 NOW = CLOCK.now_ns()
 M0 = NOW // MINUTE_NS * MINUTE_NS - 10 * MINUTE_NS
+
+
+def watched(start_ns: int, end_ns: int) -> Evidence:
+    return Evidence({}, {}, {C0[:2]: [Watched(*C0[:2], 0, frozenset({C0[2]}))]})
 
 
 class BrokenStore(MemoryStore):
@@ -87,3 +94,37 @@ def test_minutes_before_the_first_known_one_are_asked_for_where_that_is_wanted()
     assert len(reader.read([0], "1m", M0, NOW).rows) == 1
     refusing = CandleReader(trades, None, CLOCK, asker(refused, CLOCK)).read([0], "1m", M0, NOW, ask=True)
     assert len(refusing.rows) == 1 and "HTTP 503" in refusing.problems[0]
+
+
+def test_a_later_minute_of_a_venue_does_not_hide_trades_that_the_store_lacks() -> None:
+    store = store_of(minute(M0, 10.0), minute(M0 + 5 * MINUTE_NS, 20.0))  # the second one was fetched for a gap
+    store.write("1m", [C0], CandleColumns.empty(), {BEGINS: "0", MARK: f"7 {M0 // MINUTE_NS + 1}"})  # candles are behind
+    trades = KeptTrades(trades_at(*((M0 + at * MINUTE_NS, 9.0, 1.0) for at in range(7))))
+    found = CandleReader(trades, store, CLOCK).read([0], "1m", M0, NOW).rows
+    assert ((found.timestamp - M0) // MINUTE_NS).tolist() == list(range(7))
+    assert found.close.tolist() == [10.5, 9.0, 9.0, 9.0, 9.0, 20.5, 9.0]
+
+
+def test_minutes_of_a_store_that_cannot_be_read_come_from_trades_and_are_not_known_without() -> None:
+    store = BrokenStore()
+    store.write("1m", [C0], CandleColumns.empty(), {BEGINS: "0", MARK: f"7 {NOW // MINUTE_NS}"})
+    trades = KeptTrades(trades_at((M0 + MINUTE_NS, 9.0, 1.0)))
+    found = CandleReader(trades, store, CLOCK, records=watched).read([0], "1m", M0, NOW)
+    assert found.rows.close.tolist() == [9.0] and found.not_covered == [(C0, M0, M0 + MINUTE_NS)]
+
+
+def test_a_candle_is_not_complete_where_a_file_of_trades_could_not_be_read() -> None:
+    trades = KeptTrades(trades_at((M0, 9.0, 1.0)))
+    reader = CandleReader(trades, None, CLOCK, records=watched)
+    assert reader.read([0], "1m", M0, NOW).rows.complete.tolist() == [True]
+    trades.unreadable = ["segment 3: locked"]
+    found = reader.read([0], "1m", M0, NOW)
+    assert (found.rows.complete.tolist(), found.problems) == ([False], ["segment 3: locked"])
+
+
+def test_minutes_that_are_not_made_because_they_are_too_many_are_named() -> None:
+    old = NOW // MINUTE_NS * MINUTE_NS - MOST_BUILT_NS - 60 * MINUTE_NS
+    trades = KeptTrades(trades_at((old, 9.0, 1.0), (M0, 9.0, 1.0)))
+    found = CandleReader(trades, None, CLOCK, records=watched).read([0], "1m", old, NOW)
+    assert len(found.rows) == 1
+    assert [(first, end - old) for _, first, end in found.not_covered] == [(old, 61 * MINUTE_NS)]

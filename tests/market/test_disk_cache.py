@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import pickle
 import sqlite3
+import threading
 from pathlib import Path
+from typing import cast
 
 import diskcache
+import pytest
+from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import FakeClock
-from pumpwatch.market.disk_cache import DiskCache
+from pumpwatch.market import disk_cache
+from pumpwatch.market.disk_cache import CacheInThread, DiskCache
 from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
 
@@ -102,3 +107,27 @@ def test_its_size_is_limited(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "cache.db") as file:
         assert file.execute("SELECT count(*) FROM Cache").fetchone()[0] < 2000
     cache.close()
+
+
+class HungCache:
+    """A cache whose disk does not answer until the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate, self.asked = threading.Event(), 0
+
+    def get(self, key: str) -> None:
+        self.asked += 1
+        self.gate.wait(30)
+
+
+def test_a_disk_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_cache, "WITHIN_S", 0.05)
+    hung, pool = HungCache(), ThreadPool(1)
+    cache = CacheInThread(lambda: cast(DiskCache, hung), pool)
+    assert [cache.get(f"binance.spot.C{number}") for number in range(100)] == [None] * 100
+    assert hung.asked == 1 and cache._late == 100
+    hung.gate.set()
+    monkeypatch.setattr(cache, "_left_until_s", 0.0)
+    cache.get("binance.spot.C0")
+    assert hung.asked == 2 and cache._late == 100
+    pool.kill()

@@ -132,3 +132,17 @@ def test_a_full_disk_is_an_error_and_nothing_is_half_written(tmp_path: Path) -> 
         store.write("1m", [A], candles([1]), {"journal": "2"})
         assert store.check() == []
         store.close()
+
+
+def test_a_reader_says_that_its_file_was_replaced(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    reader = SqliteCandleStore(path, read_only=True)
+    assert len(reader.read(A, "1m", *ALL)) == 1000
+    path.rename(tmp_path / "set aside")
+    with pytest.raises(StorageError):
+        reader.read(A, "1m", *ALL)
+    SqliteCandleStore(path).close()
+    with pytest.raises(StorageError, match="another file has taken its place") as replaced:
+        reader.read(A, "1m", *ALL)
+    assert replaced.value.hint == "open the market data again"
+    reader.close()

@@ -96,6 +96,14 @@ def test_the_last_trades_are_kept_until_newer_ones_come() -> None:
     assert market.service.get_trades("C0", 2, market="spot")[0].source == "store"
 
 
+def test_trades_of_which_some_could_not_be_read_are_not_kept() -> None:
+    trades = KeptTrades(trades_at((FakeClock().now_ns(), 1.0, 1.0)))
+    market = Market(trades)
+    trades.unreadable = ["segment 3: locked"]
+    found = [market.service.get_trades("C0", market="spot")[0] for _ in range(3)]
+    assert [(one.source, one.problem) for one in found] == [("store", "segment 3: locked"), ("store", ""), ("cache", "")]
+
+
 def told(market: Market, **named: Any) -> list[tuple[Any, ...]]:
     return [(one.source, one.age_s, one.day_source, one.day_age_s, one.value and one.value.price)
             for one in market.service.get_ticker("C0", **named)]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pumpwatch.clock import FakeClock
+from pumpwatch.errors import StorageError
+from pumpwatch.market.candle_columns import CandleColumns
 from pumpwatch.market.candle_reader import CandleReader
 from pumpwatch.market.intervals import MINUTE_NS
+from pumpwatch.market.journal_follower import BEGINS, MARK
+from pumpwatch.market.minute_verdicts import Evidence
 from pumpwatch.market.statistics import DAY_NS, stats_of
+from pumpwatch.store.coverage import Watched
 from tests.market.market_parts import C0, KeptTrades, minute, trades_at
 from tests.market.memory_store import MemoryStore
 
@@ -35,3 +40,32 @@ def test_whole_minutes_come_from_the_store() -> None:
 
 def test_nothing_known_is_told_as_such() -> None:
     assert stats_of(CandleReader(KeptTrades(), None, CLOCK), 0, FROM, NOW, []) is None
+
+
+class BrokenStore(MemoryStore):
+    def read(self, *_: object, **__: object) -> CandleColumns:
+        raise StorageError("a block of candles is damaged")
+
+
+def watched(start_ns: int, end_ns: int) -> Evidence:
+    return Evidence({}, {}, {C0[:2]: [Watched(*C0[:2], 0, frozenset({C0[2]}))]})
+
+
+def test_figures_are_not_complete_where_the_store_or_a_file_of_trades_cannot_be_read() -> None:
+    marks = {BEGINS: "0", MARK: f"7 {NOW // MINUTE_NS}"}
+    for store, unreadable, complete in (
+            (MemoryStore(), [], True), (BrokenStore(), [], False), (MemoryStore(), ["locked"], False)):
+        store.write("1m", [C0], CandleColumns.empty(), marks)
+        trades = KeptTrades(trades_at((FROM, 10.0, 2.0), (NOW - 1, 11.0, 1.0)))
+        trades.unreadable = unreadable
+        found = stats_of(CandleReader(trades, store, CLOCK, records=watched), 0, FROM, NOW, [])
+        assert found is not None and found.complete == complete
+
+
+def test_figures_are_not_complete_where_a_late_trade_is_all_that_is_left_of_the_first_hours() -> None:
+    trades = KeptTrades(trades_at((FROM, 10.0, 2.0), (NOW - 1, 11.0, 1.0)))
+    trades.whole_ns = FROM - MINUTE_NS
+    reader = CandleReader(trades, None, CLOCK, records=watched)
+    assert [stats.complete for stats in [stats_of(reader, 0, FROM, NOW, [])] if stats] == [True]
+    trades.whole_ns = NOW - DAY_NS // 2  # the files of before have expired
+    assert [(stats.complete, stats.exact) for stats in [stats_of(reader, 0, FROM, NOW, [])] if stats] == [(False, False)]

@@ -8,7 +8,9 @@ import pytest
 
 from pumpwatch.errors import UsageError
 from pumpwatch.market.trade_source import JournalTrades, ids_of
+from pumpwatch.store.segment import unlink
 from tests.commands.stored import START_NS, stored
+from tests.market.live_journal import START_NS as LIVE_NS
 from tests.market.live_journal import LiveJournal
 from tests.trades import catalogue_of
 
@@ -32,6 +34,30 @@ def test_its_state_is_another_one_after_each_commit_and_with_each_new_file(tmp_p
         live.clock.advance(3600)  # the next commit begins a file
     assert len({*states, source.state()}) == 4
     live.journal.close()
+
+
+def test_its_trades_are_whole_since_the_oldest_file_that_has_not_expired(tmp_path: Path) -> None:
+    live = LiveJournal(tmp_path)
+    live.commit(live.trades(5, 1, LIVE_NS, 1000))
+    assert JournalTrades(tmp_path).whole_from_ns() == LIVE_NS
+    live.clock.advance(7200)
+    live.commit(live.trades(5, 11, LIVE_NS + 60 * 10**9, 1000))  # late ones, in a file of their own
+    live.journal.close()
+    unlink(min((tmp_path / "journal").glob("*.sqlite")))
+    source = JournalTrades(tmp_path)
+    assert source.begins_ns() == LIVE_NS + 60 * 10**9
+    assert source.whole_from_ns() == LIVE_NS + 7200 * 10**9 + 60 * 10**9
+
+
+def test_a_file_that_cannot_be_read_is_told_once_however_often_it_is_asked(tmp_path: Path) -> None:
+    live = LiveJournal(tmp_path)
+    live.commit(live.trades(5, 1, LIVE_NS, 1000))
+    live.journal.close()
+    source = JournalTrades(tmp_path)
+    (tmp_path / "journal" / "9.sqlite").write_bytes(b"not a database, and longer than a header" * 20)
+    for _ in range(3):
+        source.between([0], LIVE_NS, LIVE_NS + 10**9)
+    assert source._journal.unreadable == [] and len(source.problems()) == 1
 
 
 def test_a_folder_without_a_journal_has_no_trade(tmp_path: Path) -> None:

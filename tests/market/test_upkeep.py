@@ -11,8 +11,8 @@ import pytest
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.market.market_file import FILE_NAME, SLOW_MS
 from pumpwatch.market.market_migrations import market_migrations
-from pumpwatch.market.sqlite_store import SqliteCandleStore
-from pumpwatch.market.upkeep import VACUUM_PAGES, CandleUpkeep, InsertPattern
+from pumpwatch.market.sqlite_store import READS, SqliteCandleStore
+from pumpwatch.market.upkeep import QUERIES_S, VACUUM_PAGES, CandleUpkeep, IndexUse, InsertPattern
 from pumpwatch.store.sqlite_library import Database
 from tests.market.store_contract import ALL, START, A, B, candles
 
@@ -151,7 +151,36 @@ def test_a_query_that_reads_a_whole_table_is_named(store: SqliteCandleStore, upk
     store.file.rows(query)
     upkeep.note_queries()
     assert upkeep.index_use().missing == (query,)
-    assert "blocks_key" in upkeep.index_use().unused
+    store.file.connection.execute("CREATE INDEX blocks_last ON blocks (last, candles)")
+    assert upkeep.index_use().unused == ("blocks_last",)
+
+
+def test_a_query_that_is_no_longer_asked_is_forgotten(store: SqliteCandleStore, upkeep: CandleUpkeep, clock: Hands) -> None:
+    store.file.rows("SELECT count(*) FROM blocks WHERE last = 5")
+    upkeep.note_queries()
+    clock.now_s = NIGHT + QUERIES_S + 1
+    upkeep.note_queries()
+    assert upkeep.queries() == [] and upkeep.index_use().missing == ()
+
+
+def test_a_check_that_must_read_whole_tables_does_not_lack_an_index(store: SqliteCandleStore, upkeep: CandleUpkeep) -> None:
+    store.write("1m", [A], candles(list(range(1000))))
+    assert store.check() == []
+    upkeep.note_queries()
+    assert upkeep.index_use().missing == ()
+
+
+def test_the_queries_of_readers_count_for_the_use_of_indexes(store: SqliteCandleStore, upkeep: CandleUpkeep) -> None:
+    assert upkeep.index_use() == IndexUse(("PRIMARY KEY", "blocks_key", "blocks_time"), (), ())
+    store.write("1m", [A], candles(list(range(1000))))
+    reader = SqliteCandleStore(store.file.path, read_only=True)
+    reader.read(A, "1m", *ALL)
+    reader.read(A, "1m", *ALL, limit=1000)
+    reader.read_many([A, B], "1m", *ALL)
+    reader.mark("journal")
+    asked = {query: len(noted.values) for query, noted in reader.file.asked.items()}
+    reader.close()
+    assert asked == dict(READS)
 
 
 def test_the_report_of_a_reader_is_plain_data(store: SqliteCandleStore, upkeep: CandleUpkeep) -> None:

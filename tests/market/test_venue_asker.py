@@ -74,6 +74,15 @@ def test_minutes_are_those_asked_for_that_are_over() -> None:
     assert asked[0].params["limit"] == 3
 
 
+@pytest.mark.parametrize(("rows", "says"), [
+    ([(0, "1", "2", "0", "1.5")], "contradict each other"), ([(90, "1", "2", "0.5", "1.5")], "in the future")])
+def test_minutes_that_cannot_be_right_are_refused(rows: list[Any], says: str) -> None:
+    start_ns = CLOCK.now_ns() // MINUTE_NS * MINUTE_NS - 3 * MINUTE_NS
+    body = [[(start_ns + at * MINUTE_NS) // 10**6, *prices, "3", 0, "4.5", 7] for at, *prices in rows]
+    with pytest.raises(ServiceUnavailable, match=says):
+        asker(answering(body), CLOCK).minutes("binance.spot", COIN, start_ns, CLOCK.now_ns())
+
+
 def test_a_symbol_is_asked_for_with_the_scale_of_the_venues_list() -> None:
     listing = {"symbols": [{"symbol": "C0USDT", "baseAsset": "C0", "quoteAsset": "USDT", "status": "TRADING"}]}
     paths: list[str] = []

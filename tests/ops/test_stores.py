@@ -41,6 +41,16 @@ def test_files_have_their_size_with_what_lies_beside_them(tmp_path: Path) -> Non
     assert all(row.works for row in found.values())
 
 
+def test_a_store_that_was_found_damaged_is_not_up_and_one_set_aside_does_not_count(tmp_path: Path) -> None:
+    for name in ("market_data.sqlite3", "market_data.sqlite3-wal", "market_data.sqlite3.damaged-20261128T000000Z"):
+        (tmp_path / name).write_bytes(bytes(5))
+    row = rows(tmp_path, Described())["market_data.sqlite3"]
+    assert (row.state, row.works, row.facts.size_bytes) == ("up", True, 10)
+    (tmp_path / "market_data.sqlite3.damaged").touch()
+    row = rows(tmp_path, Described())["market_data.sqlite3"]
+    assert (row.state, row.works) == ("damaged: the collector builds it again", False)
+
+
 def test_a_sink_has_the_collectors_state_and_times_and_its_servers_figures(tmp_path: Path) -> None:
     status = {"journal": {}, "sinks": [{"name": "server", "state": "refilling 10 trades", "calls": [CALL]}]}
     row = rows(tmp_path, Described(), status)["server"]
