@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -41,6 +41,14 @@ STATS = (Column("venue"), Column("symbol", rank=4), Column("price", right=True),
          Column("note", optional=True, rank=2))
 
 
+def told_apart(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the columns for rows: where a venue has several symbols, theirs is not left out of a narrow table."""
+    headings = [column.heading for column in columns]
+    venue, symbol = headings.index("venue"), headings.index("symbol")
+    several = len({(row[venue], row[symbol]) for row in rows}) > len({row[venue] for row in rows})
+    return [replace(column, rank=0) if several and index == symbol else column for index, column in enumerate(columns)]
+
+
 def _short(number: float) -> str:
     """Return a number for a table; empty where it is not known."""
     return "" if math.isnan(number) else plain(number, 6)
@@ -57,7 +65,9 @@ def _amount(number: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return "" if math.isnan(share) else f"{100 * share:+.2f} %"
+    """Return a change in percent with its sign, 0.00 % without one; empty where it is not known."""
+    text = f"{100 * share:+z.2f} %"
+    return "" if math.isnan(share) else "0.00 %" if text == "+0.00 %" else text
 
 
 def _count(number: int) -> str:
@@ -92,15 +102,19 @@ def not_covered_lines(answer: CandleAnswer) -> list[str]:
 
 
 def candle_plot(answer: CandleAnswer, width: int) -> list[str]:
-    """Return a plot of the closing prices of each series, the seconds before the last candle below it."""
+    """Return a plot of the closing prices of each series, with the times of its first and last candle below."""
     lines: list[str] = []
     for place, (exchange, market_type, symbol) in enumerate(answer.series):
         rows = answer.rows.take(answer.rows.series == place)
         if len(rows):
             seconds = (rows.timestamp - rows.timestamp[-1]) / NS_PER_S
-            lines += [f"{exchange}.{market_type} {symbol}, {len(rows):,} candles of {answer.interval}",
-                      *price_plot(seconds, rows.close, width)]
+            lines += [f"{exchange}.{market_type} {symbol}, {len(rows):,} {'candle' if len(rows) == 1 else 'candles'} of {answer.interval}",
+                      *price_plot(seconds, rows.close, width, ends=(_moment(rows.timestamp[0]), _moment(rows.timestamp[-1])))]
     return lines
+
+
+def _moment(at_ns: int) -> str:
+    return time_cell(int(at_ns), with_day=True, digits=0).full
 
 
 def write_csv(answer: CandleAnswer, out: BinaryIO) -> None:
