@@ -32,7 +32,8 @@ from pumpwatch.store.recent import Held, extract
 
 MOST = 20_000  # candles of an answer, about 6 MB
 AHEAD_NS = 60 * NS_PER_S  # a venue's clock may be ahead of ours
-Coins = Annotated[str, Meta(min_length=1, max_length=400, pattern="^[0-9A-Za-z]+(,[0-9A-Za-z]+){0,19}$")]
+Coins = Annotated[str, Meta(min_length=1, max_length=400, pattern="^[0-9A-Za-z]+(,[0-9A-Za-z]+){0,19}$", examples=["SOMI,PEPE"],
+                             description="one coin, or up to 20 with commas between them, in one parameter")]
 Name = Annotated[str, Meta(max_length=40)]
 T = TypeVar("T")
 
@@ -175,10 +176,15 @@ def _read(trades: HeldTrades, folder: Path, clock: Clock, read: Callable[[Market
             store.close()
 
 
+def _known(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return figures with None for numbers of trades and of a book that are not known; a nan becomes null by itself."""
+    return {name: None if value == -1 and name in ("trades", "sequence") else value for name, value in figures.items()}
+
+
 def _rows(found: Sequence[Found[Any]]) -> bytes:
     return msgspec.json.encode([
         {"exchange": one.exchange, "market_type": one.market_type, "symbol": one.symbol,
-         "value": None if one.value is None else asdict(one.value), "source": one.source, "age_s": round(one.age_s, 3),
+         "value": None if one.value is None else _known(asdict(one.value)), "source": one.source, "age_s": round(one.age_s, 3),
          "problem": one.problem,
          **({"day_source": one.day_source, "day_age_s": round(one.day_age_s, 3)} if one.day_source else {})}
         for one in found])

@@ -40,7 +40,7 @@ def test_tickers_and_books_say_their_source(desk: Desk) -> None:
     tickers = asking(desk, {"lastPrice": "2", "closeTime": 0})
     assert [row["source"] for row in tickers.simulate_get("/api/ticker", query_string="coin=C0").json] == ["venue"] * 2
     row, = tickers.simulate_get("/api/ticker", query_string="coin=C0&market=spot").json
-    assert (row["source"], row["value"]["price"], row["value"]["high"]) == ("cache", 2.0, None)
+    assert (row["source"], row["value"]["price"], row["value"]["high"], row["value"]["trades"]) == ("cache", 2.0, None, None)
     books = asking(desk, {"lastUpdateId": 1, "bids": [["1", "1"]], "asks": [["2", "1"]]})
     row, = books.simulate_get("/api/orderbook", query_string="coin=C0&market=spot&depth=5").json
     assert row["value"]["bids"] == [[1.0, 1.0]]
