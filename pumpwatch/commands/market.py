@@ -83,9 +83,9 @@ def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exc
 
 
 def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
-    from pumpwatch.commands.market_tables import not_covered_lines
+    from pumpwatch.commands.market_tables import counted, not_covered_lines
 
-    say(*answer.problems, *not_covered_lines(answer), f"{len(answer.rows):,} {'candle' if len(answer.rows) == 1 else 'candles'} of {_of(coins)}")
+    say(*answer.problems, *not_covered_lines(answer), f"{counted(answer.rows)} of {_of(coins)}")
     return EXIT_UNAVAILABLE if answer.problems else EXIT_OK
 
 
