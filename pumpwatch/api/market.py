@@ -32,7 +32,8 @@ from pumpwatch.store.recent import Held, extract
 
 MOST = 20_000  # candles of an answer, about 6 MB
 AHEAD_NS = 60 * NS_PER_S  # a venue's clock may be ahead of ours
-Coins = Annotated[str, Meta(min_length=1, max_length=400, pattern="^[0-9A-Za-z]+(,[0-9A-Za-z]+){0,19}$")]
+Coins = Annotated[str, Meta(min_length=1, max_length=400, pattern="^[0-9A-Za-z]+(,[0-9A-Za-z]+){0,19}$", examples=["SOMI,PEPE"],
+                             description="one coin, or up to 20 with commas between them, in one parameter")]
 Name = Annotated[str, Meta(max_length=40)]
 T = TypeVar("T")
 

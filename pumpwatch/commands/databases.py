@@ -26,7 +26,10 @@ CALLS = (Column("store"), Column("operation"), Column("calls", right=True), Colu
 
 @click.group()
 def db() -> None:
-    """Look at the stores: the journal, the files beside it, and the sinks."""
+    """Look at every store.
+
+    The journal, the files beside it, and the sinks.
+    """
 
 
 @db.command()

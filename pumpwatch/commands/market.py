@@ -62,7 +62,7 @@ def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exc
     Example: pumpwatch candles SOMI --interval 5m --from -2h
              pumpwatch candles SOMI --exchange binance --csv
     """
-    from pumpwatch.commands.market_tables import CANDLES, candle_plot, candle_rows, write_csv
+    from pumpwatch.commands.market_tables import CANDLES, candle_plot, candle_rows, told_apart, write_csv
     from pumpwatch.market.opened import OpenMarket
 
     if as_csv + as_json + plot > 1:
@@ -77,14 +77,15 @@ def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exc
         print_lines(candle_plot(answer, terminal_width()))
     elif len(answer.rows):
         rows = candle_rows(answer)
-        print_table(CANDLES, rows if limit else rows[-SHOWN:], f"candles of {interval}, {_of(coins)}, times in UTC")
+        shown = rows if limit else rows[-SHOWN:]
+        print_table(told_apart(CANDLES, shown), shown, f"candles of {interval}, {_of(coins)}, times in UTC")
     return _end(answer, coins)
 
 
 def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
-    from pumpwatch.commands.market_tables import not_covered_lines
+    from pumpwatch.commands.market_tables import counted, not_covered_lines
 
-    say(*answer.problems, *not_covered_lines(answer), f"{len(answer.rows):,} candles of {_of(coins)}")
+    say(*answer.problems, *not_covered_lines(answer), f"{counted(answer.rows)} of {_of(coins)}")
     return EXIT_UNAVAILABLE if answer.problems else EXIT_OK
 
 
@@ -98,8 +99,8 @@ def ticker(coins: Sequence[str], exchange: str | None, market: str | None, ask: 
     """Show the last price of coins, and their last 24 hours.
 
     The price is that of the last recorded trade where one is at most 5 minutes old, else the venue's. The 24 hours are those of
-    complete candles, else the venue's, which are kept for 5 minutes; `24 h` says which, and `age` how old the price is. Exit
-    code 69 if a venue gave none.
+    complete candles, else the venue's, which are kept for 5 minutes. `from` and `age` are those of the price. A wide table says
+    in `24 h` where the 24 hours are from, and --json in `day_source`. Exit code 69 if a venue gave none.
 
     \b
     Example: pumpwatch ticker SOMI
@@ -167,12 +168,14 @@ def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: b
 def _show(found: Sequence[Found[Any]], as_json: bool, record: Callable[[Found[Any]], dict[str, Any]], columns: Sequence[Any],
           row: Callable[[Found[Any]], Any], title: str) -> int:
     """Print what was found, and the reasons for what was not."""
+    from pumpwatch.commands.market_tables import told_apart
     from pumpwatch.market.service import NOT_TRADED
 
     if as_json:
         print_json(record(one) for one in found)
     elif any(one.value is not None for one in found):
-        print_table(columns, [row(one) for one in found if one.value is not None], title)
+        rows = [row(one) for one in found if one.value is not None]
+        print_table(told_apart(columns, rows), rows, title)
     problems = [one for one in found if one.problem]
     say(*(f"{one.exchange}.{one.market_type} {one.symbol}: {one.problem}" for one in problems))
     return EXIT_UNAVAILABLE if any(one.problem != NOT_TRADED for one in problems) else EXIT_OK

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,7 +17,7 @@ from pumpwatch.commands.output import terminal_width
 from pumpwatch.commands.price_plot import price_plot
 from pumpwatch.commands.table import Cell, Column, Row, plain, wrapped
 from pumpwatch.market.answers import CandleAnswer, Found, Stats
-from pumpwatch.market.candle_columns import Origin
+from pumpwatch.market.candle_columns import CandleColumns, Origin
 from pumpwatch.market.interfaces import Flaw
 from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
@@ -28,17 +28,25 @@ KEYS = ("exchange", "market_type", "symbol", "interval", "timestamp", "open", "h
 CANDLES = (Column("time"), Column("venue"), Column("symbol", rank=3, wraps=True), Column("open", right=True),
            Column("high", right=True), Column("low", right=True), Column("close", right=True), Column("volume", right=True),
            Column("trades", right=True, rank=2), Column("origin", rank=4), Column("note", optional=True, rank=5))
-TICKERS = (Column("venue"), Column("symbol", rank=2), Column("price", right=True), Column("change", right=True),
-           Column("high", right=True), Column("low", right=True), Column("volume", right=True),
-           Column("quote volume", right=True, rank=5), Column("trades", right=True, rank=4), Column("from"),
-           Column("age", right=True, rank=1), Column("24 h", rank=3))
+TICKERS = (Column("venue"), Column("symbol", rank=4), Column("price", right=True), Column("change", right=True),
+           Column("high", right=True), Column("low", right=True), Column("volume", right=True, rank=1),
+           Column("quote volume", right=True, rank=7), Column("trades", right=True, rank=6), Column("from", rank=2),
+           Column("age", right=True, rank=3), Column("24 h", rank=5))
 BOOKS = (Column("venue"), Column("symbol", rank=3), Column("bid", right=True), Column("ask", right=True),
          Column("spread", right=True), Column("bids, USDT", "bids", right=True, rank=1),
          Column("asks, USDT", "asks", right=True, rank=1), Column("from"), Column("age", right=True, rank=2))
-STATS = (Column("venue"), Column("symbol", rank=4), Column("price", right=True), Column("change", right=True),
-         Column("high", right=True), Column("low", right=True), Column("volume", right=True),
-         Column("quote volume", right=True, rank=3), Column("trades", right=True), Column("since", rank=1),
-         Column("note", optional=True, rank=2))
+STATS = (Column("venue"), Column("symbol", rank=6), Column("price", right=True), Column("change", right=True),
+         Column("high", right=True), Column("low", right=True), Column("volume", right=True, rank=1),
+         Column("quote volume", right=True, rank=5), Column("trades", right=True, rank=2), Column("since", rank=3),
+         Column("note", optional=True, rank=4))
+
+
+def told_apart(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the columns for rows: where a venue has several symbols, theirs is not left out of a narrow table."""
+    headings = [column.heading for column in columns]
+    venue, symbol = headings.index("venue"), headings.index("symbol")
+    several = len({(row[venue], row[symbol]) for row in rows}) > len({row[venue] for row in rows})
+    return [replace(column, rank=0) if several and index == symbol else column for index, column in enumerate(columns)]
 
 
 def _short(number: float) -> str:
@@ -57,7 +65,9 @@ def _amount(number: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return "" if math.isnan(share) else f"{100 * share:+.2f} %"
+    """Return a change in percent with its sign, 0.00 % without one; empty where it is not known."""
+    text = f"{100 * share:+z.2f} %"
+    return "" if math.isnan(share) else "0.00 %" if text == "+0.00 %" else text
 
 
 def _count(number: int) -> str:
@@ -91,16 +101,25 @@ def not_covered_lines(answer: CandleAnswer) -> list[str]:
     return [*lines, f"not covered: {left:,} earlier times"] if left > 0 else lines
 
 
+def counted(rows: CandleColumns) -> str:
+    """Return the number of candles with its noun."""
+    return f"{len(rows):,} candle{'' if len(rows) == 1 else 's'}"
+
+
 def candle_plot(answer: CandleAnswer, width: int) -> list[str]:
-    """Return a plot of the closing prices of each series, the seconds before the last candle below it."""
+    """Return a plot of the closing prices of each series, with the times of its first and last candle below."""
     lines: list[str] = []
     for place, (exchange, market_type, symbol) in enumerate(answer.series):
         rows = answer.rows.take(answer.rows.series == place)
         if len(rows):
             seconds = (rows.timestamp - rows.timestamp[-1]) / NS_PER_S
-            lines += [f"{exchange}.{market_type} {symbol}, {len(rows):,} candles of {answer.interval}",
-                      *price_plot(seconds, rows.close, width)]
+            lines += [f"{exchange}.{market_type} {symbol}, {counted(rows)} of {answer.interval}",
+                      *price_plot(seconds, rows.close, width, ends=(_moment(rows.timestamp[0]), _moment(rows.timestamp[-1])))]
     return lines
+
+
+def _moment(at_ns: int) -> str:
+    return time_cell(int(at_ns), with_day=True, digits=0).full
 
 
 def write_csv(answer: CandleAnswer, out: BinaryIO) -> None:

@@ -94,8 +94,8 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     seed give the same result. Exit code 1 if the strategy fails: the message names its line.
 
     \b
-    Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --delay-ms 100,300,1000 --hold-s 10
-             pumpwatch paper run --archive data/SOMI_20261121T100000Z --strategy ./mine.py
+    Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --hold-s 10
+             pumpwatch paper run --archive data/SOMI_X --strategy ./mine.py
              pumpwatch paper run --all --strategy momentum --trailing-stop 3
     """
     from pumpwatch.paper.kept import PAGE

@@ -13,10 +13,12 @@ LINES = 14
 LEAST_WIDTH = 40
 
 
-def price_plot(seconds: Float64, price: Float64, width: int, lines: int = LINES) -> list[str]:
+def price_plot(seconds: Float64, price: Float64, width: int, lines: int = LINES,
+               ends: tuple[str, str] | None = None) -> list[str]:
     """Return a plot of at most `width` columns: a dot for each trade, the publication as a line, and both axes.
 
-    seconds: after the publication. Without a trade it says so.
+    seconds: after the publication. ends: the words below the first and the last price, where 0 is not a publication: such a
+    plot has a line for none. Without a trade it says so.
     """
     if not len(price):
         return ["no trade in the window"]
@@ -33,13 +35,16 @@ def price_plot(seconds: Float64, price: Float64, width: int, lines: int = LINES)
     np.bitwise_or.at(cells, (down // DOWN, across // ACROSS), DOTS[down % DOWN, across % ACROSS])
     shown = {0: labels[0], lines // 2: labels[1], lines - 1: labels[2]}
     rows = [f"{shown.get(number, ''):>{margin}} ┤" + "".join(
-        chr(BLANK + dots) if dots else "│" if place == zero else " " for place, dots in enumerate(row))
+        chr(BLANK + dots) if dots else "│" if place == zero and ends is None else " " for place, dots in enumerate(row))
         for number, row in enumerate(cells.tolist())]
-    return [row.rstrip() for row in rows] + [_axis(first, last, zero, columns, margin)]
+    return [row.rstrip() for row in rows] + [_axis(first, last, zero, columns, margin, ends)]
 
 
-def _axis(first: float, last: float, zero: int, columns: int, margin: int) -> str:
-    """Return the seconds at both ends, and `published` under its line where there is room."""
+def _axis(first: float, last: float, zero: int, columns: int, margin: int, ends: tuple[str, str] | None) -> str:
+    """Return the words of both ends, else the seconds and `published` under its line where there is room."""
+    if ends is not None:
+        first_end, last_end = ends
+        return " " * (margin + 2) + (f"{first_end}{last_end:>{columns - len(first_end)}}" if first_end != last_end else first_end)
     left, right, middle = f"{first:+.1f} s", f"{last:+.1f} s", "published"
     start = min(max(zero - len(middle) // 2, 0), columns - len(middle))
     axis = list(" " * columns)

@@ -16,6 +16,7 @@ from pumpwatch.commands.output import print_json, say
 if TYPE_CHECKING:
     from pumpwatch.playback.replay import Played, Replay
 
+DATA = "replay-data"  # the folder of what a collector on the printed config writes
 PROGRESS_S = 5.0
 MAX = "max"
 
@@ -88,7 +89,7 @@ def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s
         if as_json:
             print_json([addresses])
         else:
-            print(config_yaml(addresses), flush=True)
+            print(config_yaml(addresses, DATA), flush=True)
         say(*_about(addresses, replay))
 
     progress = Progress(say)
@@ -104,8 +105,9 @@ def _about(addresses: dict[str, Any], replay: Replay) -> list[str]:
     """Return what a user needs to connect: the addresses, and hints for clients."""
     archived, ca_file = replay.archived, addresses["ca_file"]
     lines = [f"{archived.path.name}: {archived.trades:,} trades of {archived.coin} on {len(replay.venues)} venues", ""]
-    lines += [f"  {name:16} {urls['ws_url']}   {urls['rest_url']}" for name, urls in sorted(addresses["venues"].items())]
-    lines += [f"  {name:16} {board['url']}" for name, board in addresses["boards"].items()]
+    wide = max(map(len, [*addresses["venues"], *addresses["boards"]]))
+    lines += [f"  {name:{wide}}  {urls['ws_url']}  {urls['rest_url']}" for name, urls in sorted(addresses["venues"].items())]
+    lines += [f"  {name:{wide}}  {board['url']}" for name, board in addresses["boards"].items()]
     lines += ["", f"  certificate authority: {ca_file}",
               "  PumpWatch:  save what stdout got as replay.yaml, then: pumpwatch collect -c replay.yaml",
               f"  ccxt:       {{'cafile': '{ca_file}'}}, and these addresses in exchange.urls['api']",

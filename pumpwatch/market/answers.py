@@ -39,7 +39,7 @@ class Found(Generic[T]):
     day_age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CandleAnswer:
     """Candles of several series by series and time: `rows.series` are places in `series`. problems: what could not be read.
 
@@ -52,6 +52,11 @@ class CandleAnswer:
     rows: CandleColumns
     problems: list[str] = field(default_factory=list)
     not_covered: list[tuple[Series, int, int]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Return its size: the columns would fill a screen."""
+        return (f"<{len(self.rows)} candles of {self.interval}, {len(self.series)} symbols, {len(self.problems)} problems, "
+                f"{len(self.not_covered)} times not covered>")
 
     def records(self) -> list[dict[str, Any]]:
         """Return a row for each candle, with stable keys; figures that are not known are None."""
@@ -76,7 +81,7 @@ class CandleAnswer:
         return frame.assign(timestamp=pd.to_datetime(frame["timestamp"], utc=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TradeColumns:
     """The last trades of one symbol by time, as columns of equal length."""
 
@@ -88,6 +93,10 @@ class TradeColumns:
 
     def __len__(self) -> int:
         return len(self.timestamp)
+
+    def __repr__(self) -> str:
+        """Return the number of trades: the columns would fill a screen."""
+        return f"<{len(self)} trades>"
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame with these columns, times as UTC timestamps. Raises ImportError without pandas."""

@@ -308,10 +308,10 @@ def serve() -> None:
     root.setLevel(logging.INFO)
     try:
         store = SqliteCandleStore(Path(config.store.dir))
+        jobs = MarketJobs(config, store, print_line)
     except PumpWatchError as error:
         print_line({"failed": error.message, "for_good": isinstance(error, ConfigError)})
         sys.exit(error.exit_code)
-    jobs = MarketJobs(config, store, print_line)
     jobs.start()
     jobs.run()
     print_line({"failed": f"{store.file.path}: the store of candles is damaged, it is built again"})

@@ -46,7 +46,7 @@ def test_json_and_csv_have_the_same_keys(command: CommandLine, config: Path) -> 
 def test_a_plot_is_drawn_for_each_symbol(command: CommandLine, config: Path) -> None:
     done = command("candles", "C1", *TIME, "--plot", "-c", config)
     check_lines(done.stdout.splitlines(), 80)
-    assert "binance.spot C1USDT, 1 candles of 1m" in done.stdout and "binance.futures C1USDT" in done.stdout
+    assert "binance.spot C1USDT, 1 candle of 1m" in done.stdout and "binance.futures C1USDT" in done.stdout
 
 
 @pytest.mark.parametrize(("words", "says"), [

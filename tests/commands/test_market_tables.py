@@ -15,6 +15,7 @@ from pumpwatch.commands.market_tables import (
     stats_row,
     ticker_record,
     ticker_row,
+    told_apart,
 )
 from pumpwatch.commands.table import render
 from pumpwatch.market.answers import Found, Stats
@@ -60,3 +61,17 @@ def test_statistics_say_since_when_and_whether_trades_may_be_missing() -> None:
     assert "may lack trades" in lines[1] and "+50.00 %" in lines[1]
     record = stats_record(Found(*NAME, stats, "store"))
     assert (record["trades"], record["quote_volume"], record["close"], record["exact"]) == (None, None, 1.5, False)
+
+
+def test_symbols_of_one_venue_are_told_apart_in_a_narrow_table() -> None:
+    ticker = Ticker(price=0.0000081062, open_24h=0.000008, high=0.0000081066, low=0.0000080998, volume=66.9e9)
+    other = ("binance", "futures", "1000PEPEUSDT")
+    rows = [ticker_row(Found(*name, ticker, "memory", 12.0)) for name in (NAME, other)]
+    lines = render(told_apart(TICKERS, rows), rows, 80)
+    assert len(lines) == 3 and "SOMIUSDT" in lines[1] and "1000PEPEUSDT" in lines[2] and all(len(line) <= 80 for line in lines)
+    assert told_apart(TICKERS, rows[:1]) == list(TICKERS)
+
+
+def test_a_price_that_did_not_move_has_no_sign() -> None:
+    for price, change in ((0.999999, "0.00 %"), (1.000001, "0.00 %"), (0.999, "-0.10 %"), (1.1, "+10.00 %"), (2.1, "+110.00 %")):
+        assert ticker_row(Found(*NAME, Ticker(price=price, open_24h=1.0), "venue"))[3] == change

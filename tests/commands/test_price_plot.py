@@ -33,3 +33,10 @@ def test_the_highest_price_is_at_the_top_and_the_earliest_trade_at_the_left() ->
 def test_a_single_price_and_no_price_are_drawn_too() -> None:
     assert dots(price_plot(np.array([-3.0]), np.array([5.0]), 60)) == 1
     assert price_plot(np.empty(0), np.empty(0), 60) == ["no trade in the window"]
+
+
+def test_a_plot_without_a_publication_has_the_words_of_its_ends() -> None:
+    lines = price_plot(np.array([-120.0, -60.0, 0.0]), np.array([1.0, 2.0, 1.5]), 60, ends=("09:41:00", "09:43:00"))
+    check_lines(lines, 60)
+    assert lines[-1].split() == ["09:41:00", "09:43:00"] and "│" not in "".join(lines)
+    assert price_plot(np.array([0.0]), np.array([1.0]), 60, ends=("09:41:00", "09:41:00"))[-1].split() == ["09:41:00"]

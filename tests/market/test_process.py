@@ -48,6 +48,19 @@ def test_it_tells_its_state_and_ends_with_its_input(tmp_path: Path) -> None:
     child.stdout.close()
 
 
+def test_an_authority_that_is_gone_is_one_line_and_not_a_traceback(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    lost = config.changed(net=msgspec.structs.replace(config.net, ca_file=str(tmp_path / "gone.pem")))
+    with subprocess.Popen([sys.executable, "-P", "-c", "from pumpwatch.market.process import serve; serve()"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+        child.stdin.write(msgspec.json.encode(lost) + b"\n")
+        child.stdin.flush()
+        said, complaint = json.loads(child.stdout.read()), child.stderr.read()
+        assert child.wait(60) == 78 and not complaint
+    assert "gone.pem" in said["failed"] and said["for_good"]
+
+
 def test_a_store_that_refuses_is_told_once_and_is_good_again_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     live, told = LiveJournal(tmp_path), []
     store = SqliteCandleStore(tmp_path / FILE_NAME)
