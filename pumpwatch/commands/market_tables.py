@@ -221,6 +221,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     rows += [("candles" if number == 0 else "", f"{one['interval']:<4}" + ", ".join(
         f"{name.replace('_', ' ')} {value:,}" for name, value in one.items() if name != "interval"))
         for number, one in enumerate(report["intervals"])]
+    rows += [] if report["intervals"] else [("candles", "none yet")]
     rows += [(task, f"{time_cell(note['at'] * NS_PER_S, with_day=True, digits=0).full}  {note['result']}")
              for task, note in report["upkeep"].items()]
     rows += [("last vacuum", "never")] if "vacuum" not in report["upkeep"] else []

@@ -80,6 +80,7 @@ def test_statistics_of_a_day_without_trades_say_so(command: CommandLine, config:
 def test_a_store_is_shown_and_checked(command: CommandLine, config: Path) -> None:
     assert command("store", "-c", config).returncode == 69
     made = SqliteCandleStore(config.parent / FILE_NAME)
+    assert "candles          none yet" in command("store", "-c", config).stdout
     made.write("1m", [C0], minute(5 * MINUTE_NS, 10.0))
     made.close()
     done = command("store", "--check", "-c", config)
