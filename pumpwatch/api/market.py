@@ -196,8 +196,9 @@ def _rows(found: Sequence[Found[Any]]) -> bytes:
 def _figures(value: Any) -> dict[str, Any]:
     """Return the figures of a value; those that are not known are None, or nan, which JSON has as null."""
     found = asdict(value)
-    if found.get("trades") == -1:
-        found["trades"] = None
+    for name in ("trades", "sequence"):
+        if found.get(name) == -1:
+            found[name] = None
     return found | {"change": value.change} if hasattr(value, "change") else found
 
 

@@ -112,8 +112,8 @@ def summary(run: str, seed: int | None, as_json: bool, config: Config) -> int:
     counted and named. RUN is the id of a run or the beginning of it; without it the newest is taken.
 
     \b
-    Example: pumpwatch paper run --all --strategy buy_first
-             pumpwatch paper summary
+    Example: pumpwatch paper summary
+             pumpwatch paper summary --json
     """
     from pumpwatch.paper.kept import kept_run
     from pumpwatch.paper.summary import summarise
