@@ -72,7 +72,7 @@ def opened_store(folder: Path) -> tuple[CandleStore | None, str]:
     try:
         return SqliteCandleStore(folder / STORE_FILE, read_only=True), ""
     except StorageError as error:
-        return None, f"{error.message}: {error.hint}"
+        return None, ": ".join(filter(None, (error.message, error.hint)))
 
 
 def _records(folder: Path, clock: Clock, start_ns: int, end_ns: int) -> Evidence:
