@@ -79,6 +79,9 @@ class HeldTrades:
         """Return the same."""
         return self._from_ns
 
+    def look_again(self) -> None:
+        """Do nothing: the catalogue is the collector's own."""
+
     def state(self) -> object:
         """Return the same value always: these trades do not change."""
         return 0

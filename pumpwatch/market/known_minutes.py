@@ -50,7 +50,8 @@ class KnownMinutes:
         if records is None:
             return rows
         complete = verdicts(records, [name], replace(rows, series=np.zeros(len(rows), np.int32)))
-        complete &= (rows.timestamp >= whole_from_ns) & (rows.timestamp + MINUTE_NS <= self.judged_until_ns())
+        until_ns = min(self.judged_until_ns(), records.until_ns)
+        complete &= (rows.timestamp >= whole_from_ns) & (rows.timestamp + MINUTE_NS <= until_ns)
         return replace(rows, complete=complete)
 
     def made_until_ns(self) -> int:
@@ -83,6 +84,7 @@ class KnownMinutes:
         records = self._of(start * MINUTE_NS, end * MINUTE_NS, problems)
         if records is not None:
             gone += missing_spans(records.timeline(name[:2], [name[2]], start, end)).get(name[2], [])
+            gone += [(max(first, records.until_ns // MINUTE_NS), end)]  # merged_spans leaves it out where it is empty
         spans: list[Span] = without(merged_spans(gone), [] if unread else self._asked(name))
         return [(max(begin * MINUTE_NS, from_ns), min(until * MINUTE_NS, to_ns)) for begin, until in spans]
 

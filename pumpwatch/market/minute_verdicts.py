@@ -33,11 +33,12 @@ Span = tuple[int, int]  # minutes since 1970, [first, end)
 
 @dataclass(slots=True)
 class Evidence:
-    """The records of a collector that speak of [start_ns, end_ns), by venue."""
+    """The records of a collector that speak of [start_ns, end_ns), by venue. until_ns: nothing was recorded later."""
 
     gaps: dict[Venue, list[Gap]] = field(default_factory=dict)
     fills: dict[Venue, list[GapFill]] = field(default_factory=dict)
     watched: dict[Venue, list[Watched]] = field(default_factory=dict)
+    until_ns: int = 2**62
 
     def timeline(self, venue: Venue, symbols: Sequence[str], first: int, end: int) -> Timeline:
         """Return the states of a venue's symbols in the minutes [first, end), as if none of them had traded."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.market.disk_cache import DiskCache, disk_caches
 from pumpwatch.market.interfaces import CandleStore
-from pumpwatch.market.minute_verdicts import evidence
+from pumpwatch.market.minute_verdicts import Evidence, evidence
 from pumpwatch.market.service import DiskTiers, MarketService
 from pumpwatch.market.trade_source import JournalTrades
 from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
 from pumpwatch.model import Instrument
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
+from pumpwatch.ops import health
+from pumpwatch.ops.completeness import SETTLE_S
+from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.venue import HttpRequest, Venue
 
@@ -40,7 +44,7 @@ class OpenMarket(MarketService):
         self._disk = ([DiskCache(path, most_bytes, ttl_s, clock, kind) for path, ttl_s, kind in disk_caches(folder)]
                       if folder.is_dir() and most_bytes else [])
         super().__init__(trades, self._store, _asker(config, plugins, clock, listed), clock, DiskTiers(*self._disk),
-                         records=partial(evidence, folder), store_problem=problem)
+                         records=partial(_records, folder, clock), store_problem=problem)
 
     def __enter__(self) -> OpenMarket:
         return self
@@ -68,7 +72,28 @@ def opened_store(folder: Path) -> tuple[CandleStore | None, str]:
     try:
         return SqliteCandleStore(folder / STORE_FILE, read_only=True), ""
     except StorageError as error:
-        return None, f"{error.message}: {error.hint}"
+        return None, ": ".join(filter(None, (error.message, error.hint)))
+
+
+def _records(folder: Path, clock: Clock, start_ns: int, end_ns: int) -> Evidence:
+    """Return the records of a data folder; after the end of its collector nothing was recorded. Raises StorageError."""
+    return replace(evidence(folder, start_ns, end_ns), until_ns=recorded_until_ns(folder, clock))
+
+
+def recorded_until_ns(folder: Path, clock: Clock) -> int:
+    """Return the time since which no collector records, by the figures of the last one; 2**62 where one runs, or none told any.
+
+    One that was killed may not have noticed that a connection was dead, so its last minutes do not count.
+    """
+    try:
+        health.read(folder, clock)
+        return 2**62
+    except PumpWatchError:
+        try:
+            status = read_figures(folder)
+        except Unreadable:
+            return 2**62
+    return int(status.get("written_at_ns", 0)) - (int(SETTLE_S * NS_PER_S) if status.get("pid") else 0)
 
 
 def _listed(config: Config, plugins: Plugins) -> dict[str, dict[str, Instrument]]:

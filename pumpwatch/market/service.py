@@ -138,7 +138,11 @@ class MarketService:
 
     def ids(self, coins: Coins, exchange: str | None = None, market: str | None = None) -> list[int]:
         """Return the ids of the instruments. Raises UsageError for an unknown coin, or where nothing is left of it."""
-        found = ids_of(self.trades.catalogue, coins, exchange, market)
+        try:
+            found = ids_of(self.trades.catalogue, coins, exchange, market)
+        except UsageError:  # it may have been listed since
+            self.trades.look_again()
+            found = ids_of(self.trades.catalogue, coins, exchange, market)
         if not found:
             known = sorted({f"{name}.{kind}" for name, kind in self.trades.catalogue.venues})
             raise UsageError(f"not listed on {exchange or 'any exchange'}{f' {market}' if market else ''}",

@@ -32,6 +32,9 @@ class TradeSource(Protocol):
     def whole_from_ns(self) -> int:
         """Return the time since which it has every trade that was recorded; of an earlier time it may have some."""
 
+    def look_again(self) -> None:
+        """Add instruments to the catalogue that have come since it was made."""
+
     def state(self) -> object:
         """Return a value that changes when newer trades come."""
 
@@ -70,6 +73,10 @@ class JournalTrades:
         if not segments or segments[0].first_id <= 1:
             return self.begins_ns()
         return (segments[0].created_ns // MINUTE_NS + 1) * MINUTE_NS
+
+    def look_again(self) -> None:
+        """Add the instruments that files name which were written since."""
+        self._journal.load_instruments()
 
     def state(self) -> object:
         """Return the times and sizes of the files that the collector writes to."""

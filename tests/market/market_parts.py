@@ -30,7 +30,7 @@ class KeptTrades:
         self.catalogue = catalogue or catalogue_of()
         self.batch, self.asked = batch, list[tuple[int, int]]()
         self.unreadable: list[str] = []
-        self.changes = 0
+        self.changes = self.looks = 0
         self.whole_ns = 0  # 0: since its first trade
 
     def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
@@ -43,6 +43,9 @@ class KeptTrades:
 
     def whole_from_ns(self) -> int:
         return self.whole_ns or self.begins_ns()
+
+    def look_again(self) -> None:
+        self.looks += 1
 
     def state(self) -> object:
         return self.changes

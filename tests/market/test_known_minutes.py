@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import StorageError
@@ -74,6 +75,17 @@ def test_records_that_cannot_be_read_are_a_problem_and_nothing_is_complete() -> 
 
     found = CandleReader(each_minute(-9), None, CLOCK, records=refuse).read([0], MINUTE, at(-9), NOW)
     assert found.problems == ["the ledger is locked"] and not found.rows.complete.any()
+
+
+def test_after_the_end_of_the_collector_nothing_is_known() -> None:
+    def ended(start_ns: int, end_ns: int) -> Evidence:
+        return replace(records()(start_ns, end_ns), until_ns=at(-5) + 7)
+
+    found = CandleReader(each_minute(-9), None, CLOCK, records=ended).read([0], MINUTE, at(-9), NOW)
+    assert found.rows.complete.tolist() == [True] * 4 + [False] * 6
+    quiet = KeptTrades(trades_at((at(-9), 1.0, 1.0)))
+    found = CandleReader(quiet, None, CLOCK, records=ended).read([0], MINUTE, at(-9), NOW)
+    assert found.not_covered == [(C0, at(-5), at(0))]
 
 
 def test_parts_outside_of_candles() -> None:

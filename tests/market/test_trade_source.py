@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pumpwatch.errors import UsageError
+from pumpwatch.market.service import MarketService
 from pumpwatch.market.trade_source import JournalTrades, ids_of
+from pumpwatch.model import Instrument
 from pumpwatch.store.segment import unlink
 from tests.commands.stored import START_NS, stored
 from tests.market.live_journal import START_NS as LIVE_NS
@@ -47,6 +51,20 @@ def test_its_trades_are_whole_since_the_oldest_file_that_has_not_expired(tmp_pat
     source = JournalTrades(tmp_path)
     assert source.begins_ns() == LIVE_NS + 60 * 10**9
     assert source.whole_from_ns() == LIVE_NS + 7200 * 10**9 + 60 * 10**9
+
+
+def test_a_coin_that_was_listed_since_is_found(tmp_path: Path) -> None:
+    live = LiveJournal(tmp_path)
+    live.commit(live.trades(4, 1, LIVE_NS, 1000))
+    source = JournalTrades(tmp_path)
+    service = MarketService(source, None, None, live.clock)
+    live.catalogue.add(("binance", "spot"), Instrument(symbol="NEWUSDT", base="NEW", quote="USDT"))
+    with pytest.raises(UsageError, match="no coin 'NEW' is known"):
+        service.ids("NEW")
+    batch = live.trades(1, 11, LIVE_NS, 1000)
+    live.commit(replace(batch, instrument=np.full(1, len(live.catalogue) - 1, np.int32)))
+    assert source.catalogue.names(service.ids("NEW")) == [("binance", "spot", "NEWUSDT")]
+    live.journal.close()
 
 
 def test_a_file_that_cannot_be_read_is_told_once_however_often_it_is_asked(tmp_path: Path) -> None:
