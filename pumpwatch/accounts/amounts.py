@@ -54,12 +54,12 @@ def not_negative(value: object, name: str) -> Decimal:
 
 
 def times(first: Decimal, second: Decimal) -> Decimal:
-    """Return a product. Raises InvalidValue where it is no amount."""
+    """Return a product. Raises InvalidValue where it is not an amount."""
     return _rounded(_EXACT.multiply(first, second))
 
 
 def divided(first: Decimal, second: Decimal) -> Decimal:
-    """Return a quotient; the divisor is not zero. Raises InvalidValue where it is no amount."""
+    """Return a quotient; the divisor is not zero. Raises InvalidValue where it is not an amount."""
     return _rounded(_EXACT.divide(first, second))
 
 
@@ -71,7 +71,7 @@ def share(whole: Decimal, part: Decimal, of: Decimal) -> Decimal:
 
 
 def total(first: Decimal, *others: Decimal) -> Decimal:
-    """Return an exact sum. Raises InvalidValue where it is no amount."""
+    """Return an exact sum. Raises InvalidValue where it is not an amount."""
     found = first
     for value in others:
         found = _add(found, value)
@@ -81,7 +81,7 @@ def total(first: Decimal, *others: Decimal) -> Decimal:
 
 
 def less(first: Decimal, second: Decimal) -> Decimal:
-    """Return an exact difference. Raises InvalidValue where it is no amount."""
+    """Return an exact difference. Raises InvalidValue where it is not an amount."""
     return total(first, second.copy_negate())
 
 

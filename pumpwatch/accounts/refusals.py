@@ -10,7 +10,7 @@ class LedgerRefusal(UsageError):
 
 
 class InvalidValue(LedgerRefusal):
-    """Refuse a value: an amount that is no amount, an empty id, a word that is not known."""
+    """Refuse a value: a number that is not an amount, an empty id, a word that is not known."""
 
 
 class UnknownId(LedgerRefusal):

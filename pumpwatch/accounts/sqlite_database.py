@@ -19,7 +19,7 @@ _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
          sqlite3.SQLITE_IOERR_SHMSIZE}
-DAMAGED_HINT = "restore it from a backup, or move it away and run again: a run makes its accounts anew"
+DAMAGED_HINT = "restore it from a backup, or move it away and run again: a run makes its accounts again"
 
 
 class SqliteDatabase:
