@@ -117,7 +117,7 @@ def test_disks_and_memory_are_said_in_words() -> None:
 
 
 def test_candles_are_named_only_while_they_are_not_made() -> None:
-    text = check_lines(status_lines(figures() | {"market": {"problem": "it ended", "problems": {"candle upkeep": "the disk is full"}}},
-                                   NOW_NS, 120), 120)
+    broken = {"market": {"problem": "it ended", "problems": {"candle upkeep": "the disk is full"}}}
+    text = check_lines(status_lines(figures() | broken, NOW_NS, 120), 120)
     assert "not made: it ended" in text and "candle upkeep: the disk is full" in text
     assert "candles" not in "".join(status_lines(figures() | {"market": {"problem": ""}}, NOW_NS, 120))
