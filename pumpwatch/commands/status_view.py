@@ -134,6 +134,10 @@ def _stores(status: Status) -> list[list[str]]:
         rows.append(["gaps", _gaps(status["backfill"])])
     rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
              for sink in status.get("sinks", ())]
+    market = status.get("market") or {}
+    if market.get("problem"):
+        rows.append(["candles", f"not made: {market['problem']}"])
+    rows += [["candles", f"{job}: {why}"] for job, why in (market.get("problems") or {}).items()]
     if status.get("rollout"):
         rolled = status["rollout"]
         rows.append([f"roll-out {rolled.get('sink')}", f"{rolled.get('status')}, {rolled.get('percent')} % of the instruments"])

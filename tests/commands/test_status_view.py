@@ -114,3 +114,10 @@ def test_disks_and_memory_are_said_in_words() -> None:
     text = check_lines(status_lines(figures() | {"disk": {"disks": disks}, "memory": memory}, NOW_NS, 120), 120)
     assert "86% used, 7.0 GB free, full in 2.5 days, emergency" in text and "10% used, 9.0 GB free" in text
     assert "300.0 MB of 900.0 MB, shrunk" in text and "disk questdb" not in text
+
+
+def test_candles_are_named_only_while_they_are_not_made() -> None:
+    broken = {"market": {"problem": "it ended", "problems": {"candle upkeep": "the disk is full"}}}
+    text = check_lines(status_lines(figures() | broken, NOW_NS, 120), 120)
+    assert "not made: it ended" in text and "candle upkeep: the disk is full" in text
+    assert "candles" not in "".join(status_lines(figures() | {"market": {"problem": ""}}, NOW_NS, 120))
