@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.market_answers import BookRow, CandlesAnswer, StatsRow, TickerRow
 from pumpwatch.api.route import JSON, Answer, Call, Problem, Route
 from pumpwatch.api.trades import Time, asked_range
 from pumpwatch.catalogue import Catalogue
@@ -206,10 +207,9 @@ def _figures(value: Any) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("/api/candles", candles, f"Candles of coins, at most {MOST:,} at once", None, CandlesQuery, media=(JSON,),
+    Route("/api/candles", candles, f"Candles of coins, at most {MOST:,} at once", CandlesAnswer, CandlesQuery, errors=(404, 503)),
+    Route("/api/ticker", ticker, "Tickers of coins, by own trades or the venues", list[TickerRow], CoinsQuery,
           errors=(404, 503)),
-    Route("/api/ticker", ticker, "Tickers of coins, by own trades or the venues", None, CoinsQuery, media=(JSON,),
-          errors=(404, 503)),
-    Route("/api/orderbook", orderbook, "The order books of coins", None, BookQuery, media=(JSON,), errors=(404, 503)),
-    Route("/api/stats", stats, "The figures of coins in the last 24 hours", None, CoinsQuery, media=(JSON,), errors=(404, 503)),
+    Route("/api/orderbook", orderbook, "The order books of coins", list[BookRow], BookQuery, errors=(404, 503)),
+    Route("/api/stats", stats, "The figures of coins in the last 24 hours", list[StatsRow], CoinsQuery, errors=(404, 503)),
 )

@@ -53,8 +53,9 @@ class Route:
     """One method of one path.
 
     path: with `{name}` for a value of one segment, and `{name:path}` for the rest of the path. answer: the struct that a JSON
-    answer is, None where the handler returns an `Answer`, whose kinds `media` names. body: the struct of a JSON body. errors: the
-    status codes besides those that every route has. token: the caller needs the token, wherever it calls from.
+    answer is, or the shape of what a handler encodes itself; None where it returns an `Answer` whose kinds `media` names. body:
+    the struct of a JSON body. errors: the status codes besides those that every route has. token: the caller needs the token,
+    wherever it calls from.
     """
 
     path: str

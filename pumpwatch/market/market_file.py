@@ -32,8 +32,8 @@ BUSY_MS = 2000  # a writer waits so long for another one's lock
 SLOW_MS = 50.0
 WRITER_CACHE_KB = 16_000  # the pages of 100,000 candles; with fewer they are written twice
 DAMAGED_HINT = "the next start of a collector sets it aside and builds it again from the journal and the venues"
-READER_HINT = ("a collector finds that when it starts, or while it runs within a week; it sets the file aside and builds it"
-               " again. To have that now, start the collector again; if that does not help, move the file away first")
+READER_HINT = ("a collector finds that when it starts, and while it runs within a minute to a week; it sets the file aside and"
+               " builds it again. To have that now, start the collector again; if that does not help, move the file away first")
 
 
 class NewerError(ConfigError):

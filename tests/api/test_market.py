@@ -7,9 +7,11 @@ import json
 from typing import Any
 
 import falcon.testing
+import msgspec
 import pytest
 
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.market_answers import BookRow, TickerRow
 from pumpwatch.market.service import MarketService
 from tests.api.desk import client_of
 from tests.market.market_parts import KeptTrades, asker
@@ -42,9 +44,11 @@ def test_tickers_and_books_say_their_source(desk: Desk) -> None:
     row, = tickers.simulate_get("/api/ticker", query_string="coin=C0&market=spot").json
     assert (row["source"], row["value"]["price"], row["value"]["high"]) == ("cache", 2.0, None)
     assert (row["value"]["trades"], row["value"]["change"]) == (None, None), "not known"
+    assert msgspec.convert([row], list[TickerRow])[0].value is not None
     books = asking(desk, {"lastUpdateId": 1, "bids": [["1", "1"]], "asks": [["2", "1"]]})
     row, = books.simulate_get("/api/orderbook", query_string="coin=C0&market=spot&depth=5").json
     assert row["value"]["bids"] == [[1.0, 1.0]]
+    assert msgspec.convert([row], list[BookRow])[0].value is not None
 
 
 @pytest.mark.parametrize(("path", "query", "status"), [
