@@ -89,7 +89,7 @@ class Broker(Protocol):
         """Send an order to buy, and return its id.
 
         quantity: base units; or quote: an amount in USDT, at the last price seen. limit: the highest price; None makes a market
-        order. immediate: the part of a limit order that is not filled within 100 ms is cancelled. reduce_only: never beyond zero.
+        order. immediate: it takes, and what is not filled within 100 ms is cancelled. reduce_only: never beyond zero.
         """
 
     def sell(self, market: str, quantity: Amount | None = None, *, quote: Amount | None = None, limit: Amount | None = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
@@ -14,7 +16,7 @@ from pumpwatch.commands.options import config_option, json_option, moment
 from pumpwatch.commands.output import hushed, print_json, put, say
 from pumpwatch.commands.paper_ledger import ledger_place
 from pumpwatch.commands.paper_views import print_outcomes, print_summary
-from pumpwatch.errors import UsageError
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -26,9 +28,17 @@ MOST_DELAYS = 100
 REASONS = 5  # for rejections that are named
 
 
+class _Finite(click.FloatRange):
+    """A range of numbers to which neither `nan` nor `inf` belongs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
 def _delays(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     words = [word.strip() for word in value.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) <= LONGEST_DELAY_MS for word in words) or len(words) > MOST_DELAYS:
+    if not all(re.fullmatch("[0-9]{1,9}", word) and int(word) <= LONGEST_DELAY_MS for word in words) or len(words) > MOST_DELAYS:
         raise click.BadParameter(f"{value!r} is not a list of ms such as 100,300,1000")
     return tuple(dict.fromkeys(map(int, words)))
 
@@ -68,16 +78,16 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--size", default="1000", show_default=True, callback=_size, metavar="USDT", help="The amount of an entry.")
 @click.option("--latency-ms", "latency", default="50", show_default=True, callback=_latency, metavar="MS|measured",
               help="How long a trade takes to the strategy, and an order to the venue; or drawn from the tape.")
-@click.option("--hold-s", type=click.FloatRange(0, min_open=True), metavar="S", help="Close a position after so long.")
-@click.option("--trailing-stop", type=click.FloatRange(0, 100, min_open=True), metavar="%",
+@click.option("--hold-s", type=_Finite(0, min_open=True), metavar="S", help="Close a position after so long.")
+@click.option("--trailing-stop", type=_Finite(0, 100, min_open=True), metavar="%",
               help="Close it when the price is so far back from its best.")
-@click.option("--target", type=click.FloatRange(0, min_open=True), metavar="%", help="Close it at this gain.")
+@click.option("--target", type=_Finite(0, min_open=True), metavar="%", help="Close it at this gain.")
 @click.option("--leverage", type=click.IntRange(1, 1000), default=1, show_default=True, help="Of futures orders.")
 @click.option("--venue", "venues", multiple=True, metavar="NAME", help="Only this venue, such as EXCHANGE.spot. Repeatable.")
-@click.option("--share", type=click.FloatRange(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
+@click.option("--share", type=_Finite(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
               help="Take at most so much of a recorded trade's volume.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of everything that is drawn.")
-@click.option("--limit-s", type=click.FloatRange(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
+@click.option("--limit-s", type=_Finite(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
               help="End a strategy that takes longer for one replay.")
 @click.option("--keep/--no-keep", default=True, show_default=True,
               help="Record the run in the account ledger, and write its files.")
@@ -91,7 +101,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
 
     Give a COIN with --at, an --archive, or --all. Orders are filled against the recorded books and trades, behind a latency,
     with fees; no order leaves this machine. The strategy runs in a process of its own, without a network. The same trades and
-    seed give the same result. Exit code 1 if the strategy fails: the message names its line.
+    seed give the same result. Exit code 1 if the strategy fails: the message names its line; with --all the others are played.
 
     \b
     Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --hold-s 10
@@ -117,7 +127,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     path = keep_run(made, Path(config.store.dir), ledger_place(config)) if keep else None
     if as_json:
         print_json([_plain(made.result)])
-        return 0
+        return EXIT_FOUND if made.failed else EXIT_OK
     result = made.result
     if any(archive.outcomes for archive in result.archives):
         print_outcomes(result)
@@ -126,7 +136,9 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     say(*_rejected(result))
     if path is not None:
         put(path.with_name(PAGE))
-    return 0
+    if made.failed:
+        say(f"the strategy failed on {made.failed:,} of {len(result.archives):,} listings, which are in no figure")
+    return EXIT_FOUND if made.failed else EXIT_OK
 
 
 def _rejected(result: RunResult) -> list[str]:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, InvalidOperation
-from typing import Any
+from collections.abc import Callable
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, InvalidOperation, localcontext
+from typing import Any, ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 CONTEXT = Context(prec=60)
-MOST = Decimal(10) ** 18  # of a quantity, an amount, or a price
+MOST = Decimal(10) ** 18  # quantities, amounts and prices are below it
 QUANTITY_STEP = Decimal("0.00000001")
 FEE_STEP = Decimal("0.00000001")
 STEP = Decimal("0.000000000000000001")  # what the account ledger keeps
+
+
+def exactly(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Return a function whose sums are exact, whatever precision a strategy has set for its own."""
+    @functools.wraps(function)
+    def inside(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        with localcontext(CONTEXT):
+            return function(*args, **kwargs)
+
+    return inside
 
 
 def problem_of(value: Any, name: str) -> str:
@@ -26,12 +41,18 @@ def problem_of(value: Any, name: str) -> str:
         return f"the {name} is not a finite number: {value!r:.40}"
     if exact <= 0:
         return f"the {name} is not above 0: {value!r:.40}"
-    return f"the {name} is above 10^18: {value!r:.40}" if exact > MOST else ""
+    return f"the {name} is not below 10^18: {value!r:.40}" if exact >= MOST else ""
 
 
 def exact(value: Decimal | float | int) -> Decimal:
     """Return a number as it is printed: 0.1 is 0.1."""
     return Decimal(value) if isinstance(value, (int, Decimal)) else Decimal(repr(float(value)))
+
+
+def price_of(value: Decimal | float, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    """Return a price with at most 18 digits behind the point, which is what the account ledger keeps."""
+    found = exact(value)
+    return found if found == (kept := found.quantize(STEP, rounding, CONTEXT)) else kept
 
 
 def quantity_down(value: Decimal | float) -> Decimal:
@@ -65,7 +86,7 @@ def shown(value: Decimal | float, digits: int = 8) -> Decimal:
 
 
 def significant(value: float, digits: int = 12) -> Decimal:
-    """Return a computed price with so many digits."""
+    """Return a computed price with so many digits, and at most 18 behind the point."""
     if not math.isfinite(value) or value <= 0:
         raise ValueError(f"not a price: {value!r}")
-    return Decimal(f"{value:.{digits}g}")
+    return max(price_of(Decimal(f"{value:.{digits}g}")), STEP)

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.paper.amounts import exact, quantity_down, significant
+from pumpwatch.paper.amounts import price_of, quantity_down, significant
 from pumpwatch.paper.orders import BUY, Order
 from pumpwatch.paper.tape import Book, MarketTrades
 
@@ -39,7 +39,7 @@ class BookWalk:
         key = (order.number, place, order.sign)
         skip, left, found = self._taken.get(key, Decimal(0)), order.remaining, []
         for raw_price, raw_quantity in levels:
-            price = exact(raw_price) if shift == 1 else significant(raw_price * shift)
+            price = price_of(raw_price) if shift == 1 else significant(raw_price * shift)
             if order.beyond(float(price)) or left <= 0:
                 break
             there = quantity_down(raw_quantity)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from random import Random
 
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.paper.amounts import exact, problem_of, product, quantity_down
-from pumpwatch.paper.orders import BUY, NAMES, SELL, Order
+from pumpwatch.paper.account import Account
+from pumpwatch.paper.amounts import MOST, exact, exactly, price_of, problem_of, product, quantity_down, ratio
+from pumpwatch.paper.orders import BUY, LIQUIDATED, NAMES, SELL, Order
 from pumpwatch.paper.results import RejectedRow
 from pumpwatch.paper.seen import SeenMarket
 from pumpwatch.paper.settings import Settings
@@ -32,8 +33,7 @@ class PaperBroker:
         self._now = 0
         self._sent = 0
         self._random = numbers
-        self._cash = settings.cash
-        self._positions: dict[str, Decimal] = {}
+        self._known = Account(settings.cash, tuple(markets))  # after the fills that were learned of
         self._open: dict[str, Order] = {}
         self.rejected: list[RejectedRow] = []
 
@@ -41,7 +41,7 @@ class PaperBroker:
     size = property(lambda self: self._settings.size)
     leverage = property(lambda self: self._settings.leverage)
     random = property(lambda self: self._random)
-    cash = property(lambda self: self._cash)
+    cash = property(lambda self: self._known.cash)
 
     @property
     def markets(self) -> Sequence[str]:
@@ -60,7 +60,8 @@ class PaperBroker:
         return 0.0 if number is None else self._seen[number].volume(self._now)
 
     def position(self, market: str) -> Decimal:
-        return self._positions.get(market, Decimal(0))
+        number = self._number(market)
+        return Decimal(0) if number is None else self._known.positions[number].quantity
 
     def open_orders(self) -> Sequence[str]:
         return tuple(self._open)
@@ -86,6 +87,7 @@ class PaperBroker:
             if order.number == self._numbers[market]:
                 self.cancel(order_id)
 
+    @exactly
     def close_by(self, tag: str, market: str) -> str | None:
         """Do as `close`, for an exit rule."""
         held = self.position(market)
@@ -94,20 +96,21 @@ class PaperBroker:
         sign = SELL if held > 0 else BUY
         return self._order(market, sign, abs(held), None, None, False, True, None, tag)
 
-    def learn(self, fill: Fill | None, order: Order) -> None:
-        """Take notice of a fill, or of the end of an order."""
-        if fill is not None:
-            sign, number = (1 if fill.side == "buy" else -1), self._numbers[fill.market]
-            before = self.position(fill.market)
-            self._positions[fill.market] = before + sign * fill.quantity
-            amount = product(fill.price, fill.quantity)
-            self._cash -= fill.fee + (Decimal(0) if self._markets[number].is_futures else sign * amount)
-        if order.done:
+    @exactly
+    def learn(self, fill: Fill | None, order: Order, done: bool) -> None:
+        """Take notice of a fill, or of the end of an order. done: whether it was done then; it may be by now."""
+        if fill is not None and order.tag == LIQUIDATED:
+            self._known.liquidate(order.number)
+        elif fill is not None:
+            sign = BUY if fill.side == NAMES[BUY] else SELL
+            self._known.fill(order.number, sign, fill.price, fill.quantity, order.leverage, fill.liquidity == "taker")
+        if done:
             self._open.pop(order.order_id, None)
 
     def _number(self, market: str) -> int | None:
         return self._numbers.get(market) if isinstance(market, str) else None
 
+    @exactly
     def _order(self, market: str, sign: int, quantity: Amount | None, quote: Amount | None, limit: Amount | None,
                immediate: bool, reduce_only: bool, leverage: int | None, tag: str = "") -> str:
         self._sent += 1
@@ -122,14 +125,17 @@ class PaperBroker:
             if quantity is None and price is None:
                 reason = "an amount in USDT, and no trade was seen that says what it buys"
             else:
-                base = quantity_down(exact(quantity) if quantity is not None else exact(quote or 0) / exact(price or 1))
-                reason = "" if base > 0 else "the quantity is below 0.00000001"
+                base = quantity_down(exact(quantity) if quantity is not None else ratio(exact(quote or 0), exact(price or 1)))
+                most = max(base, product(exact(limit or 1), base))
+                reason = "the quantity is below 0.00000001" if base <= 0 else ""
+                reason = "the amount is not below 10^18" if most >= MOST else reason
         if number is None or reason:
             self._reject(order_id, market, sign, quote if quantity is None else quantity, reason)
             return order_id
         found = self._markets[number]
         leverage = (self._settings.leverage if leverage is None else leverage) if found.is_futures else (leverage or 1)
-        order = Order(order_id, number, sign, base, None if limit is None else exact(limit), bool(immediate),
+        worst = None if limit is None else price_of(limit, ROUND_DOWN if sign == BUY else ROUND_UP)
+        order = Order(order_id, number, sign, base, worst, bool(immediate),
                       bool(reduce_only), leverage, self._now, tag)
         self._open[order_id] = order
         self._send(order)
@@ -146,7 +152,9 @@ class PaperBroker:
             return f"the leverage is not a whole number from 1 on: {leverage!r:.40}"
         given = [(value, name) for value, name in ((quantity, "quantity"), (quote, "quote amount"), (limit, "limit"))
                  if value is not None]
-        return next((reason for value, name in given if (reason := problem_of(value, name))), "")
+        if reason := next((reason for value, name in given if (reason := problem_of(value, name))), ""):
+            return reason
+        return "" if limit is None or price_of(limit, ROUND_DOWN) else f"the limit is below 10^-18: {limit!r:.40}"
 
     def _reject(self, order_id: str, market: str, sign: int, quantity: object, reason: str) -> None:
         if len(self.rejected) < MOST_REJECTED:

@@ -7,6 +7,7 @@ return in time is ended by `faulthandler`, which writes the lines that it was at
 from __future__ import annotations
 
 import contextlib
+import decimal
 import faulthandler
 import os
 import pickle
@@ -52,6 +53,7 @@ def _answer(job: Job, traces: int) -> Answer:
         faulthandler.dump_traceback_later(job.limit_s, exit=True, file=traces)
         try:
             random.seed(job.settings.seed)
+            decimal.setcontext(decimal.Context())
             np.random.seed(job.settings.seed % 2**32)
             played = play(job.tape, load(job.source)(), job.settings, delay_ms)
         except BaseException as error:  # other people's code: also SystemExit

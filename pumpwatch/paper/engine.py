@@ -16,6 +16,7 @@ import numpy as np
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import Int64
 from pumpwatch.paper.account import Account
+from pumpwatch.paper.amounts import exactly
 from pumpwatch.paper.broker import PaperBroker
 from pumpwatch.paper.cursor import NEVER
 from pumpwatch.paper.exits import Exits
@@ -49,6 +50,7 @@ def play(tape: Tape, strategy: Strategy, settings: Settings, delay_ms: int) -> P
 
 
 class _Engine:
+    @exactly
     def __init__(self, tape: Tape, strategy: Strategy, settings: Settings, delay_ms: int) -> None:
         self._tape, self._strategy, self._start = tape, strategy, tape.triggered_at_ns + delay_ms * NS_PER_MS
         where = f"{settings.seed}/{tape.identity}/{delay_ms}"
@@ -61,7 +63,8 @@ class _Engine:
         self.orders: dict[str, Order] = {}
         self._exits = Exits(settings.rules, self.broker)
         self._needs_prices = settings.rules.trailing_stop_percent is not None or settings.rules.target_percent is not None
-        self._notices: list[tuple[int, int, Fill | None, Order]] = []
+        self._notices: list[tuple[int, int, Fill | None, Order, bool]] = []
+        self._told_at: dict[int, int] = {}  # of the last notice of a market: a venue tells in order
         self._count = 0
         self._changed = False  # whether something may be due at another time
         self._tick_ns = round(strategy.tick_s * NS_PER_S)
@@ -94,7 +97,8 @@ class _Engine:
 
     def _watching(self) -> list[bool]:
         """Return for each market whether the strategy wants its trades."""
-        watches = set(self._strategy.watches)
+        named = self._strategy.watches
+        watches = {named} if isinstance(named, str) else set(named)
         shows = type(self._strategy).on_trade is not Strategy.on_trade
         return [shows and (not watches or market.name in watches or market.venue in watches) for market in self._tape.markets]
 
@@ -128,7 +132,8 @@ class _Engine:
         self._changed = True
         while True:
             notice_at = self._notices[0][0] if self._notices else NEVER
-            others = min(notice_at, self._tick_at, self._exits.due_at)
+            exit_at = max(self._exits.due_at, self.broker.now)  # one that is due again is due now, never before
+            others = min(notice_at, self._tick_at, exit_at)
             if self.matching.next_at <= min(others, end_ns):
                 self.matching.advance(min(others, end_ns))
                 continue
@@ -137,7 +142,7 @@ class _Engine:
             self.broker._now = others
             if notice_at == others:
                 self._learn(*heapq.heappop(self._notices)[2:])
-            elif self._exits.due_at <= others:
+            elif exit_at == others:
                 self._exits.expire(others)
             else:
                 self._tick_at += self._tick_ns
@@ -157,12 +162,15 @@ class _Engine:
         if fill is not None and order.order_id not in self.orders:
             self.orders[order.order_id] = order
         self._count += 1
-        heapq.heappush(self._notices, (at_ns + self._latency.order_ns(order.number), self._count, fill, order))
+        told_at = max(at_ns + self._latency.order_ns(order.number), self._told_at.get(order.number, 0))
+        self._told_at[order.number] = told_at
+        heapq.heappush(self._notices, (told_at, self._count, fill, order, order.done))
 
-    def _learn(self, fill: Fill | None, order: Order) -> None:
-        self.broker.learn(fill, order)
+    def _learn(self, fill: Fill | None, order: Order, done: bool) -> None:
+        self.broker.learn(fill, order, done)
         if fill is not None:
             self._exits.learn(fill, self.broker.position(fill.market), self.broker.now)
+        if order.tag and done:
+            self._exits.ended(self._tape.markets[order.number].name)
+        if fill is not None:
             self._strategy.on_fill(fill, self.broker)
-        elif order.tag and order.remaining:
-            self._exits.failed(self._tape.markets[order.number].name)

@@ -71,7 +71,7 @@ class Exits:
         elif (fill.side == "buy") == (sign > 0):
             added = float(fill.quantity)
             found.entry = (found.entry * found.quantity + price * added) / (found.quantity + added)
-            found.quantity += added
+        self.watched[fill.market].quantity = abs(float(held))
         self.watched[fill.market].aim(self._rules)
 
     def see(self, market: str, price: float) -> None:
@@ -93,8 +93,8 @@ class Exits:
             if not found.closing and found.since + self._hold_ns <= now_ns:
                 self._close(market, found, "time")
 
-    def failed(self, market: str) -> None:
-        """Take notice that a closing order has ended: the rules may send another one."""
+    def ended(self, market: str) -> None:
+        """Take notice that a closing order has ended: where a position is left, the rules send another one."""
         if market in self.watched:
             self.watched[market].closing = False
 

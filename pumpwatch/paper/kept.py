@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -55,7 +56,7 @@ def write_views(folder: Path, result: RunResult, prices: Mapping[int, Sequence[P
     """
     page = run_page(result, summarise(result), prices)
     for name, content in ((PAGE, page), (HEADING, msgspec.json.encode(heading_of(result)) + b"\n")):
-        partial = folder / f".{name}.partial"
+        partial = folder / f".{name}.{os.getpid()}"
         partial.write_bytes(content)
         partial.replace(folder / name)
     return folder / PAGE

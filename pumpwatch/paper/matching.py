@@ -2,7 +2,8 @@
 
 - A market order walks the recorded book (`book_walk`). Without one, or for the rest, it takes the following trades whose taker
   was on its own side, at their prices, and of each at most the share of its volume.
-- A limit order that crosses the last trade takes in the same way, up to its limit, until a trade beyond it; then it rests.
+- A limit order that crosses the last trade takes in the same way, up to its limit, until a trade beyond it; then it rests, or
+  ends where it is immediate: such an order never makes.
 - A resting limit order is at the end of the queue. It fills at its limit, and only when the market trades through it: below a
   limit to buy, above a limit to sell. Of each such trade it gets at most the share. It pays the maker's fee.
 - Trades count that are later than the order's arrival, never those of the same nanosecond. Several orders divide the share.
@@ -17,14 +18,15 @@ from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_MS
 from pumpwatch.paper.account import Account
-from pumpwatch.paper.amounts import exact, product, quantity_down
+from pumpwatch.paper.amounts import exact, exactly, price_of, product, quantity_down
 from pumpwatch.paper.book_walk import BookWalk
 from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, Cursor
-from pumpwatch.paper.orders import BUY, SELL, Action, Order
+from pumpwatch.paper.orders import BUY, LIQUIDATED, SELL, Action, Order
 from pumpwatch.paper.tape import MarketTrades, Tape
 from pumpwatch.strategy import Fill
 
 IMMEDIATE_NS = 100 * NS_PER_MS  # how long an immediate order may take
+IMMEDIATE = "immediate: not filled in time"
 ZERO = Decimal(0)
 
 ARRIVAL, CANCEL, EXPIRY = 0, 1, 2
@@ -65,6 +67,7 @@ class Matching:
         """Have a cancellation arrive at a time."""
         self._push(arrives_at, CANCEL, order_id)
 
+    @exactly
     def advance(self, to_ns: int) -> None:
         """Move on to a time, or to the first moment at which there is a fill or the end of an order."""
         done = len(self.log)
@@ -80,6 +83,7 @@ class Matching:
                 self._event()
         self._set_next()
 
+    @exactly
     def finish(self, end_ns: int) -> None:
         """Cancel what is open at the end, and note the last price of each position."""
         for orders in list(self._live.values()):
@@ -90,7 +94,7 @@ class Matching:
             if price is not None:
                 market = self.tape.markets[number]
                 self.log.append(Action(kind="marked", at=end_ns, venue=market.venue, symbol=market.symbol,
-                                       market_type=market.market_type, quantity=position.quantity, price=exact(price)))
+                                       market_type=market.market_type, quantity=position.quantity, price=price_of(price)))
 
     def _push(self, at_ns: int, kind: int, what: Order | str) -> None:
         self._count += 1
@@ -113,7 +117,7 @@ class Matching:
         if kind == ARRIVAL:
             self._arrive(order, at_ns)
         else:
-            self._end(order, at_ns, "cancelled by the strategy" if kind == CANCEL else "immediate: not filled in time")
+            self._end(order, at_ns, "cancelled by the strategy" if kind == CANCEL else IMMEDIATE)
         if self._is_idle(order.number):
             self._active.pop(order.number, None)
         else:
@@ -139,14 +143,16 @@ class Matching:
                 if order.done:
                     break
             order.taking = order.limit is None
-        if order.immediate and not order.done:
+        if order.immediate and not order.taking:
+            self._end(order, at_ns, IMMEDIATE)
+        elif order.immediate and not order.done:
             self._push(at_ns + IMMEDIATE_NS, EXPIRY, order)
 
     def _problem(self, order: Order, last: float | None) -> str:
         """Return why a venue rejects an order; empty where it takes it."""
         market, position = self.tape.markets[order.number], self.account.positions[order.number]
         held, sign = position.quantity, order.sign
-        if order.leverage > market.most_leverage:
+        if order.leverage > market.most_leverage and not order.reduce_only:
             return f"leverage {order.leverage} is above the limit of {market.most_leverage} of {market.venue}"
         if market.is_futures and held and held * sign > 0 and order.leverage != position.leverage:
             return f"leverage {order.leverage}: the open position has {position.leverage}"
@@ -161,13 +167,14 @@ class Matching:
         most = self.account.affordable(order.number, sign, price, order.leverage, self._free())
         return "" if order.quantity <= most else f"not enough balance: at {price} it pays for {most}"
 
-    def _free(self) -> Decimal:
-        """Return the balance that no open order will need."""
+    def _free(self, besides: Order | None = None) -> Decimal:
+        """Return the balance that no open order will need, besides one."""
         needed = ZERO
         for number, orders in self._live.items():
             market = self.tape.markets[number]
             for order in orders:
-                if order.limit is not None and not order.reduce_only and (market.is_futures or order.sign == BUY):
+                if order is not besides and order.limit is not None and not order.reduce_only and (
+                        market.is_futures or order.sign == BUY):
                     needed += product(order.limit, order.remaining) / order.leverage
         return self.account.cash - needed
 
@@ -182,11 +189,13 @@ class Matching:
             own_side = (side == 0) == (order.sign == BUY)
             if order.taking and own_side and passed < 0:
                 order.taking = False
+                if order.immediate:
+                    self._end(order, at_ns, IMMEDIATE)
             if left <= 0 or order.done or not ((own_side and passed >= 0) if order.taking else passed > 0):
                 continue
             wanted = min(order.remaining, quantity_down(left))
             if wanted > 0:
-                at = exact(price) if order.taking or order.limit is None else order.limit
+                at = price_of(price) if order.taking or order.limit is None else order.limit
                 left -= float(self._fill(order, at_ns, at, wanted, taker=order.taking))
         if self._is_idle(number):
             del self._active[number]
@@ -199,7 +208,7 @@ class Matching:
         held = account.positions[number].quantity
         most = abs(held) if held * order.sign < 0 else ZERO
         if not order.reduce_only:
-            most = account.affordable(number, order.sign, price, order.leverage, account.cash, taker)
+            most = account.affordable(number, order.sign, price, order.leverage, self._free(order), taker)
         part = min(quantity, most)
         if part > 0:
             fee = account.fill(number, order.sign, price, part, order.leverage, taker)
@@ -240,7 +249,7 @@ class Matching:
                                market_type=market.market_type, side=side, quantity=abs(quantity), price=price,
                                leverage=leverage, liquidity="taker"))
         order = Order(order_id, number, SELL if quantity > 0 else BUY, abs(quantity), None, False, True, leverage, at_ns,
-                      "liquidated", done=True)
+                      LIQUIDATED, done=True)
         self._learned(Fill(at_ns, market.name, side, price, abs(quantity), ZERO, "taker", order_id), order, at_ns)
 
     def _is_idle(self, number: int) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 BUY, SELL = 1, -1
 NAMES = {BUY: "buy", SELL: "sell"}
+LIQUIDATED = "liquidated"  # the tag of an order that a venue made to end a position
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 
 from pumpwatch.model import Float64, Int64
-from pumpwatch.paper.amounts import exact, product, ratio, shown
+from pumpwatch.paper.amounts import exact, exactly, product, ratio, shown
 from pumpwatch.paper.orders import Action, Order
 from pumpwatch.paper.results import EQUITY_POINTS, FillRow, Outcome, RejectedRow
 from pumpwatch.paper.settings import Settings
@@ -18,6 +18,7 @@ ZERO = Decimal(0)
 FILLS = ("filled", "liquidated")
 
 
+@exactly
 def outcome_of(tape: Tape, settings: Settings, delay_ms: int, log: Sequence[Action], rejected: Sequence[RejectedRow],
                orders: Mapping[str, Order]) -> Outcome:
     """Return what a log comes to. rejected: orders that were never sent; those that a venue rejected are in the log."""
@@ -58,6 +59,13 @@ def _mean(fills: Sequence[Action]) -> Decimal:
     return ratio(amount, sum((fill.quantity for fill in fills), ZERO))
 
 
+def _expected(fills: Sequence[Action], orders: Mapping[str, Order]) -> Decimal | None:
+    """Return the mean price of fills, had each been at the last trade before its order was sent; None where one had none."""
+    prices = [orders[fill.order_id].reference for fill in fills]
+    amount = sum((exact(price) * fill.quantity for price, fill in zip(prices, fills, strict=True) if price is not None), ZERO)
+    return None if None in prices else amount / sum((fill.quantity for fill in fills), ZERO)
+
+
 def _ends(tape: Tape, fills: Sequence[Action], orders: Mapping[str, Order]) -> tuple[
         Decimal, Decimal | None, int | None, Decimal | None, str]:
     """Return entry price, slippage, time and price of the exit, and its reason, of the market that was traded first."""
@@ -65,8 +73,8 @@ def _ends(tape: Tape, fills: Sequence[Action], orders: Mapping[str, Order]) -> t
     own = [fill for fill in fills if (fill.venue, fill.symbol) == (first.venue, first.symbol)]
     opening = [fill for fill in own if fill.side == first.side]
     closing = [fill for fill in own if fill.side != first.side]
-    entry, reference = _mean(opening), orders[first.order_id].reference
-    slippage = None if reference is None else shown((entry / exact(reference) - 1) * 10_000 * _sign(first), 2)
+    entry, expected = _mean(opening), _expected(opening, orders)
+    slippage = None if expected is None else shown((entry / expected - 1) * 10_000 * _sign(first), 2)
     held = sum((_sign(fill) * fill.quantity for fill in own), ZERO)
     if held == 0 and closing:
         last = closing[-1]

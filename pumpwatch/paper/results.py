@@ -53,7 +53,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What one replay of an archive came to.
 
     entry_*: of the market that was traded first; the price is the mean of its opening fills. slippage_bp: how much worse that is
-    than the last trade before the order was sent, in hundredths of a percent. exit_price: the mean of the closing fills; where
+    than the last trade before each order was sent, in hundredths of a percent. exit_price: the mean of the closing fills; where
     the position was still open at the end, the last trade, and pnl values it so. fees, pnl and worst_drawdown are in the quote,
     over all markets; pnl has the fees in it, pnl_percent is of `size`. worst_drawdown is the largest fall of the account's value
     from an earlier peak. equity: (ns, value of the account).

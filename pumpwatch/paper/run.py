@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from pumpwatch.paper.kept import write_views
 from pumpwatch.paper.record import record
 from pumpwatch.paper.results import ArchiveResult, Latency, RunResult, write_result
 from pumpwatch.paper.run_page import PriceLine
-from pumpwatch.paper.sandbox import play_apart
+from pumpwatch.paper.sandbox import StrategyError, play_apart
 from pumpwatch.paper.settings import CASH, MEASURED, Settings
 from pumpwatch.paper.sources import checksum
 from pumpwatch.paper.tape import Tape
@@ -38,29 +38,41 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class MadeRun:
-    """A run, and for each of its archives the replays with all that happened in them."""
+    """A run, and for each of its archives the replays with all that happened in them. failed: on how many the strategy failed."""
 
     result: RunResult
     played: tuple[tuple[PlayedRow, ...], ...]
     prices: dict[int, list[PriceLine]]
+    failed: int = 0
 
 
 def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None] = lambda text: None) -> MadeRun:
-    """Play the strategy on each listing. told: gets a line before each. Raises StrategyError, and what `listings` raises."""
+    """Play the strategy on each listing. told: gets a line before each.
+
+    A listing on which the strategy fails is left out, with the reason. Raises StrategyError where it fails on every one, and what
+    `listings` raises.
+    """
     archives, played, identities = [], [], []
+    failures: list[StrategyError] = []
     prices: dict[int, list[PriceLine]] = {}
     for number, chosen in enumerate(listings):
         rows: tuple[PlayedRow, ...] = ()
-        if chosen.tape is not None:
-            told(f"{chosen.coin}: {len(chosen.tape):,} trades of {len(chosen.tape.markets)} markets")
-            rows = play_apart(Job(tape=chosen.tape, source=plan.source, settings=plan.settings, delays_ms=plan.delays_ms,
-                                  limit_s=plan.limit_s))
+        if (tape := chosen.tape) is not None:
+            told(f"{chosen.coin}: {len(tape):,} trades of {len(tape.markets)} markets")
+            try:
+                rows = play_apart(Job(tape=tape, source=plan.source, settings=plan.settings, delays_ms=plan.delays_ms,
+                                      limit_s=plan.limit_s))
+            except StrategyError as error:
+                failures.append(error)
+                chosen = replace(chosen, left_out=f"the strategy failed: {error.message}")
             if not chosen.archive:
-                prices[number] = _prices(chosen.tape)
+                prices[number] = _prices(tape)
         archives.append(ArchiveResult(chosen.archive, chosen.coin, chosen.triggered_at, tuple(row.outcome for row in rows),
                                       chosen.left_out))
         played.append(rows)
         identities.append(chosen.identity)
+    if failures and not any(played):
+        raise failures[0]
     settings, code = plan.settings, checksum(plan.source)
     latency = Latency(settings.latency, 0.0 if settings.latency == MEASURED else float(settings.latency_ms))
     result = RunResult(
@@ -69,7 +81,7 @@ def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None]
         archives=tuple(archives))
     inputs = [msgspec.structs.replace(result, archives=()), plan.delays_ms, identities]
     run_id = hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:ID_CHARACTERS]
-    return MadeRun(msgspec.structs.replace(result, run_id=run_id), tuple(played), prices)
+    return MadeRun(msgspec.structs.replace(result, run_id=run_id), tuple(played), prices, len(failures))
 
 
 def _prices(tape: Tape) -> list[PriceLine]:

@@ -46,9 +46,8 @@ def test_it_knows_what_it_has_learned() -> None:
     desk = Desk()
     assert desk.broker.close(SPOT.name) is None
     desk.broker.buy(SPOT.name, 5)
-    desk.sent[0].done = True
-    desk.broker.learn(Fill(1, SPOT.name, "buy", D(2), D(5), D("0.1"), "taker", "o1"), desk.sent[0])
-    assert (desk.broker.position(SPOT.name), desk.broker.cash, desk.broker.open_orders()) == (D(5), D("289.9"), ())
+    desk.broker.learn(Fill(1, SPOT.name, "buy", D(2), D(5), D("0.01"), "taker", "o1"), desk.sent[0], True)
+    assert (desk.broker.position(SPOT.name), desk.broker.cash, desk.broker.open_orders()) == (D(5), D("289.99"), ())
     assert desk.broker.close(SPOT.name) == "o2"
     assert (desk.sent[1].side, desk.sent[1].quantity, desk.sent[1].reduce_only) == ("sell", D(5), True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, getcontext, localcontext
 from typing import Any
 
 import pytest
@@ -129,7 +129,7 @@ def test_an_order_that_is_none_is_rejected_with_its_reason() -> None:
     assert outcome.fills == () and outcome.exit_reason == "none" and outcome.pnl == 0
     assert [row.reason for row in outcome.rejected] == [
         "the quantity is not a finite number: nan", "the quantity is not above 0: -1",
-        "the quantity is above 10^18: 1000000000000000000000000000000", "the quantity is not a finite number: inf",
+        "the quantity is not below 10^18: 1000000000000000000000000000000", "the quantity is not a finite number: inf",
         "the quantity is not above 0: 0", "the quantity is not a number: '5'", "the quantity is not a number: True",
         "the quantity is below 0.00000001", "unknown symbol: 'binance.spot:NOUSDT'", "unknown symbol: None",
         "give either a quantity or a quote amount", "the limit is not a finite number: nan",
@@ -161,7 +161,8 @@ def test_the_same_tape_and_seed_are_the_same_outcome_also_with_a_measured_latenc
 
 def test_a_strategy_gets_the_trades_that_it_watches() -> None:
     both: list[Row] = [(500, 2.0, 1, BUYS)]
-    for watches, seen in (((), [2.0, 1.0]), (("binance.futures",), [2.0]), ((SPOT.name,), [1.0]), (("okx.spot",), [])):
+    for watches, seen in (((), [2.0, 1.0]), (("binance.futures",), [2.0]), ((SPOT.name,), [1.0]), (("okx.spot",), []),
+                          (SPOT.name, [1.0])):
         strategy = Scripted()
         strategy.watches = watches
         played(strategy, [(600, 1.0, 1, BUYS)], both)
@@ -170,3 +171,52 @@ def test_a_strategy_gets_the_trades_that_it_watches() -> None:
 
 def test_a_delay_beyond_the_recording_plays_nothing() -> None:
     assert played(Scripted(), delay_ms=60_000).outcome.exit_reason == "none"
+
+
+def test_a_strategy_s_own_precision_changes_none_of_the_sums() -> None:
+    def roughly(broker: Broker) -> None:
+        getcontext().prec = 3
+        broker.buy(SPOT.name, D("123.456789"))
+
+    with localcontext():
+        rough = played(Scripted(roughly)).outcome
+    assert rough == played(Scripted(lambda broker: broker.buy(SPOT.name, D("123.456789")))).outcome
+
+
+def test_an_order_is_open_until_the_strategy_can_know_of_its_end() -> None:
+    known = []
+    strategy = Scripted(lambda broker: broker.buy(SPOT.name, 500), lambda broker: known.append(broker.open_orders()))
+    played(strategy, [*GOLDEN[:3], (380, 1.1, 4000, BUYS)])  # the end at 380, before the first fill is known at 390
+    assert known == [("o1",), ()]
+
+
+def test_what_was_filled_while_a_position_was_closed_is_closed_as_well() -> None:
+    rows: list[Row] = [(-100, 1.0, 500, BUYS), (350, 1.0, 1000, BUYS), (445, 1.0, 1000, BUYS), (2000, 1.0, 1e5, SELLS),
+                       (4000, 1.0, 1e5, SELLS)]
+    outcome = played(Scripted(lambda broker: broker.buy(SPOT.name, 500)), rows, rules=Rules(hold_s=0.05)).outcome
+    assert [(fill.at, fill.quantity) for fill in outcome.fills] == [
+        (ms(350), D(100)), (ms(445), D(100)), (ms(2000), D(100)), (ms(4000), D(100))]
+    assert outcome.exit_reason == "time"
+
+
+def test_the_known_balance_is_without_the_margin_and_closing_needs_no_leverage() -> None:
+    rows: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.0, 1e6, BUYS), (5000, 1.1, 1e6, SELLS)]
+    known = []
+    strategy = Scripted(lambda broker: broker.buy(FUTURES.name, 100, leverage=5), lambda broker: known.append(broker.cash))
+    outcome = played(strategy, [], rows, leverage=50, rules=Rules(hold_s=1)).outcome  # the venue's most is 20
+    assert known == [1500 - 20 - D("0.05"), 1500 + 10 - D("0.105")]
+    assert (outcome.exit_reason, outcome.rejected) == ("time", ())
+
+
+def test_slippage_is_measured_for_each_order_from_its_own_moment() -> None:
+    rows: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.0, 1e6, BUYS), (5000, 2.0, 1e6, BUYS), (7000, 2.0, 1e6, BUYS)]
+
+    class Twice(BuyAtOnce):
+        quantity, tick_s = D(10), 6.0
+
+        def on_tick(self, broker: Broker) -> None:
+            if broker.position(self.market) == 10:
+                broker.buy(self.market, self.quantity)
+
+    outcome = played(Twice(), rows).outcome
+    assert (outcome.entry_price, outcome.slippage_bp) == (D("1.5"), D(0))

@@ -27,7 +27,7 @@ class Desk:
 
     def fill(self, side: str, price: str, quantity: int, at: int = 0) -> None:
         fill = Fill(at, FUTURES.name, side, Decimal(price), Decimal(quantity), Decimal(0), "taker", "o1")
-        self.broker.learn(fill, Order("o1", 1, 1, Decimal(quantity), None, False, False, 1, 0))
+        self.broker.learn(fill, Order("o1", 1, 1, Decimal(quantity), None, False, False, 1, 0), False)
         self.exits.learn(fill, self.broker.position(FUTURES.name), at)
 
 
@@ -49,7 +49,7 @@ def test_a_short_position_is_closed_by_a_purchase(rules: Rules, prices: tuple[fl
     assert [(order.side, order.quantity, order.tag, order.reduce_only) for order in desk.sent] == [("buy", Decimal(5), tag, True)]
     desk.exits.see(FUTURES.name, 100.0)
     assert len(desk.sent) == 1
-    desk.exits.failed(FUTURES.name)
+    desk.exits.ended(FUTURES.name)
     desk.exits.see(FUTURES.name, 100.0 if tag == "trailing_stop" else 1.0)
     assert len(desk.sent) == 2
 

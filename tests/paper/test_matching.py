@@ -70,6 +70,12 @@ def test_an_immediate_order_has_a_tenth_of_a_second() -> None:
         ("taker", 30, "1.1", 6), ("cancelled", 110, "immediate: not filled in time")]
 
 
+@pytest.mark.parametrize("limit", ["0.99", "1.05"])
+def test_an_immediate_order_never_rests(limit: str) -> None:
+    found = said(matched(tape(ROWS), (10, order(limit=limit, quantity="12", immediate=True))))
+    assert found == [("cancelled", 10 if limit == "0.99" else 30, "immediate: not filled in time")]
+
+
 def test_two_orders_divide_the_share_of_a_trade() -> None:
     found = matched(tape(ROWS, end_ms=45), (10, order(quantity="4", name="o1")), (10, order(quantity="4", name="o2")))
     assert said(found) == [("taker", 30, "1.1", 4), ("taker", 30, "1.1", 2), ("cancelled", 45, "the recording ends")]

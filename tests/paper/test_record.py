@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch import Broker, Listing, SeenTrade, Strategy
+from pumpwatch import Broker, Fill, Listing, SeenTrade, Strategy
 from pumpwatch.accounts import LedgerRefusal, open_account_ledger
 from pumpwatch.paper.engine import Played, play
 from pumpwatch.paper.orders import Action
 from pumpwatch.paper.record import record
 from pumpwatch.paper.results import Rules
 from pumpwatch.paper.settings import Settings
-from tests.paper.tapes import BUYS, FUTURES, SELLS, SPOT, T0, Row, tape
+from pumpwatch.paper.tape import Book
+from tests.paper.tapes import BUYS, FUTURES, SELLS, SPOT, T0, Row, ms, tape
 
 ROWS: list[Row] = [(-100, 1.0, 500, BUYS), (350, 1.02, 2003, BUYS), (400, 1.1037, 4001.7, BUYS), (900, 1.5, 50_000, SELLS),
                    (6000, 1.0, 10_000, SELLS), (7000, 1.0, 10_000, SELLS)]
@@ -78,3 +79,42 @@ def test_a_replay_that_the_ledger_refuses_is_not_there_at_all(tmp_path: Path) ->
         with pytest.raises(LedgerRefusal):
             record(ledger, "a1", "KITE", Decimal(3000), "KITE", T0, actions)
         assert ledger.events() == []
+
+
+class Odd(Strategy):
+    """Orders whose prices have more digits than a ledger keeps, that need what others have locked, or are enormous."""
+
+    def __init__(self, case: str) -> None:
+        self.case = case
+
+    def on_listing(self, listing: Listing, broker: Broker) -> None:
+        if self.case == "limit":
+            broker.buy(SPOT.name, 100, limit=(broker.last(SPOT.name) or 0) * 1.1)
+        elif self.case == "book":
+            broker.buy(SPOT.name, 100)
+        elif self.case == "locked":
+            broker.buy(SPOT.name, 1500, limit=0.99)
+            broker.buy(SPOT.name, 1400)
+        else:
+            broker.sell(FUTURES.name, 10)
+
+    def on_fill(self, fill: Fill, broker: Broker) -> None:
+        if self.case == "enormous":
+            broker.buy(FUTURES.name, 10**18 - 1, limit=2, reduce_only=True)
+
+
+LOW: list[Row] = [(0, 4.2345678901e-8, 1e6, BUYS), (301, 4.3e-8, 1e6, BUYS), (400, 4.4e-8, 1e6, BUYS)]
+RUNS_AWAY: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.3, 1e6, BUYS)]
+BOTH_SIDES: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.0, 1e6, SELLS), (600, 1.0, 1e6, BUYS)]
+
+
+@pytest.mark.parametrize(("case", "rows", "fills"), [
+    ("limit", LOW, 1), ("book", LOW, 1), ("locked", RUNS_AWAY, 1), ("enormous", BOTH_SIDES, 1)])
+def test_whatever_the_venues_of_a_replay_take_the_ledger_takes_as_well(case: str, rows: list[Row], fills: int,
+                                                                       tmp_path: Path) -> None:
+    books = {0: [Book(ms(5), (), ((4.2345678901e-8, 1e9),))]} if case == "book" else {}
+    found = play(tape(rows, rows, books=books), Odd(case), Settings(latency_ms=10.0), 300)
+    with open_account_ledger(tmp_path / "ledger.sqlite3") as ledger:
+        record(ledger, "a1", "KITE", Decimal(3000), "KITE", T0, found.actions)
+        assert len(ledger.fills()) == fills
+        assert [finding for finding in ledger.check() if finding.state != "ok"] == []

@@ -7,15 +7,19 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from pumpwatch.accounts import FILE_NAME, open_account_ledger
 from pumpwatch.config import Config
 from pumpwatch.paper.choice import Chosen, one_archive
+from pumpwatch.paper.job import Source
 from pumpwatch.paper.results import Rules, read_result
 from pumpwatch.paper.run import Plan, keep_run, make_run
+from pumpwatch.paper.sandbox import StrategyError
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.sources import find_source
 from pumpwatch.plugins import load_plugins
-from tests.paper.made_archives import write
+from tests.paper.made_archives import RISE, write
 
 PLAN = Plan(source=find_source("buy_first", load_plugins(Config())), settings=Settings(rules=Rules(hold_s=5)),
             delays_ms=(100, 400))
@@ -52,3 +56,21 @@ def test_other_inputs_are_another_run_and_another_place_is_not(tmp_path: Path) -
     assert len({make_run(plan, nothing).result.run_id for plan in plans}) == len(plans)
     here, there = (make_run(replace(PLAN, delays_ms=(100,)), one_archive(path)).result for path in (archive, other))
     assert here.run_id == there.run_id
+
+
+CODE = """from pumpwatch import Strategy
+class Picky(Strategy):
+    def on_listing(self, listing, broker):
+        1 / (broker.last(broker.markets[0]) - 1)
+"""
+
+
+def test_a_listing_on_which_the_strategy_fails_is_left_out_by_name_and_the_others_are_played(tmp_path: Path) -> None:
+    plan = replace(PLAN, source=Source(name="picky", file="picky.py", code=CODE), delays_ms=(100,))
+    bad, good = write(tmp_path / "bad"), write(tmp_path / "good", [(-500, 2.0, 900, 0), *RISE[1:]])
+    made = make_run(plan, [*one_archive(bad), *one_archive(good)])
+    assert [row.left_out for row in made.result.archives] == [
+        "the strategy failed: picky.py:4 (on_listing): ZeroDivisionError: float division by zero", None]
+    assert (made.failed, [len(row.outcomes) for row in made.result.archives]) == (1, [0, 1])
+    with pytest.raises(StrategyError, match="picky"):
+        make_run(plan, one_archive(bad))
