@@ -81,6 +81,8 @@ def free_port() -> int:
 class Daemon:
     """A process that writes its log into a folder of its own."""
 
+    ended_by = signal.SIGQUIT  # ends it at once
+
     def __init__(self, name: str) -> None:
         self.folder, self.port = new_folder(name), free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,7 +113,7 @@ class Daemon:
     def remove(self) -> None:
         """End the process if it runs, and remove its folder."""
         if self.runs():
-            self.stop(signal.SIGQUIT)
+            self.stop(self.ended_by)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -200,6 +202,8 @@ class PostgresServer(Daemon):
 
 class PgBouncer(Daemon):
     """PgBouncer in transaction mode before a server, with a pool of some connections."""
+
+    ended_by = signal.SIGTERM  # a shell that starts tests in the background has the others ignored
 
     def __init__(self, server: PostgresServer, pool: int) -> None:
         super().__init__("pgbouncer")

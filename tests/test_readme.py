@@ -39,7 +39,8 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 COMMANDS = [line for block in blocks("sh") for line in block.strip().splitlines()]
 ASKED = [line for line in COMMANDS if line.startswith("curl ")]
-OF_A_COLLECTOR = [line for line in COMMANDS if line.startswith("pumpwatch ")]
+PAPER = [line for line in COMMANDS if line.startswith("pumpwatch paper ")]
+OF_A_COLLECTOR = [line for line in COMMANDS if line.startswith("pumpwatch ") and line not in PAPER]
 
 
 def run(folder: Path, *words: str | Path, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
@@ -87,6 +88,13 @@ def test_packaging_run_demo_counts_both_sides_and_leaves_an_archive(tmp_path: Pa
     archive = re.search(r"^archive +(\S+)", done.stdout, re.MULTILINE)
     assert archive is not None
     assert (tmp_path / archive.group(1) / "refined" / "pump_analysis.json").is_file()
+    environ = os.environ | {"PUMPWATCH_STORE__DIR": str(tmp_path / "data")}
+    for line in PAPER:
+        words = [archive.group(1) if word.startswith("data/") else word for word in line.split()[1:]]
+        traded = subprocess.run([ROOT / "packaging" / "run", *words], cwd=tmp_path, env=environ, capture_output=True, text=True,
+                                timeout=120, check=False)
+        assert traded.returncode == 0 and "buy_first" in traded.stdout, traded.stderr + traded.stdout
+    assert list((tmp_path / "data" / "paper").glob("*/run.html"))
 
 
 def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zipapp: Zipapp, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pumpwatch.accounts.database import Row, conflict
 from pumpwatch.accounts.refusals import DamagedLedgerError
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 
 BUSY_MS = 5000  # a writer waits so long for another one's commit
@@ -34,7 +35,7 @@ class SqliteDatabase:
             if not read_only:
                 path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
                 with suppress(FileExistsError):
-                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+                    close_now(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
             self.connection = self._connect(busy_ms)
 
     def _connect(self, busy_ms: int) -> sqlite3.Connection:

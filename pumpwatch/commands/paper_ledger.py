@@ -21,15 +21,16 @@ SHOWN = 40  # rows of orders and events unless --limit says otherwise
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ACCOUNTS = (Column("account", wraps=True), Column("name", rank=1, optional=True), Column("balance", right=True),
-            Column("available", right=True), Column("locked", right=True), Column("asset"),
+ACCOUNTS = (Column("account", wraps=True), Column("name", rank=2, optional=True), Column("balance", right=True),
+            Column("available", right=True, rank=1), Column("locked", right=True), Column("asset"),
             Column("other assets", optional=True, wraps=True))
 ORDERS = (Column("order", wraps=True), Column("state"), Column("venue", rank=1), Column("symbol"), Column("side"),
-          Column("kind", rank=2), Column("quantity", right=True), Column("price", right=True), Column("filled", right=True))
+          Column("kind", rank=2), Column("quantity", right=True), Column("price", right=True, optional=True),
+          Column("filled", right=True))
 POSITIONS = (Column("account", rank=2), Column("venue", rank=1), Column("symbol"), Column("side"), Column("quantity", right=True),
              Column("entry", right=True), Column("mark", right=True), Column("liquidation", right=True, optional=True),
              Column("unrealised", right=True), Column("realised", right=True))
-EVENTS = (Column("position", right=True), Column("time"), Column("of", wraps=True), Column("version", right=True),
+EVENTS = (Column("position", right=True), Column("time"), Column("of", wraps=True), Column("version", right=True, rank=1),
           Column("event"))
 
 
@@ -186,6 +187,8 @@ def events(aggregate: str | None, after: int, limit: int, as_json: bool, config:
     elif found:
         print_table(EVENTS, map(_event_row, found))
     say(f"{len(found):,} events")
+    if len(found) == limit:
+        say(f"  those that follow: --after {found[-1].position}")
     return 0
 
 

@@ -100,8 +100,9 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     """Play a strategy on recorded trades: had I bought then, what would I have got?
 
     Give a COIN with --at, an --archive, or --all. Orders are filled against the recorded books and trades, behind a latency,
-    with fees; no order leaves this machine. The strategy runs in a process of its own, without a network. The same trades and
-    seed give the same result. Exit code 1 if the strategy fails: the message names its line; with --all the others are played.
+    with fees; no order leaves this machine. The strategies that ship are buy_first, momentum, fade and spread. One runs in a
+    process of its own, without a network. The same trades and seed give the same result. Exit code 1 if the strategy fails:
+    the message names its line; with --all the others are played.
 
     \b
     Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --hold-s 10

@@ -121,6 +121,10 @@ def _sight_rows(report: Report) -> list[list[str]]:
 
 
 def next_lines(report: Report, program: str, config: str) -> list[str]:
-    """Return three commands that look at what the demo recorded; `config` is its config file as the user would write it."""
+    """Return commands that look at what the demo recorded, and trade it on paper.
+
+    config: its config file as the user would write it.
+    """
+    paper = (f"paper run --archive {shlex.quote(report.archive)} --delay-ms 100,300",) if report.archive else ()
     return ["", "Look at it:", *(f"  {program} {command} -c {shlex.quote(config)}" for command in (
-        f"listing show {report.coin}", f"trades {report.coin}", "verify"))]
+        f"listing show {report.coin}", f"trades {report.coin}", *paper, "verify"))]

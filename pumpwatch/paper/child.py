@@ -37,9 +37,15 @@ def serve(traces: int) -> None:
     job: Job = pickle.load(sys.stdin.buffer)
     _bound_memory()
     guard.install()
-    content = memoryview(msgspec.json.encode(_answer(job, traces)))
-    while content:
-        content = content[os.write(answers, content):]
+    send(answers, msgspec.json.encode(_answer(job, traces)))
+
+
+def send(answers: int, content: bytes) -> None:
+    """Write the answer to a descriptor. If the command was killed, nobody waits for it, and nothing is said."""
+    left = memoryview(content)
+    with contextlib.suppress(BrokenPipeError):
+        while left:
+            left = left[os.write(answers, left):]
 
 
 def _bound_memory() -> None:

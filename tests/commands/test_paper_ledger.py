@@ -37,6 +37,16 @@ def test_tables_show_the_ledger(config: str, capsys: pytest.CaptureFixture[str],
         assert all(word in out for word in shown), out
 
 
+def test_events_that_follow_are_named_and_a_time_is_not_broken(config: str, capsys: pytest.CaptureFixture[str],
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["paper", "events", "--limit", "2", "-c", config]) == EXIT_OK
+    out, told = capsys.readouterr()
+    assert len(out.splitlines()) == 3 and "those that follow: --after 2" in told
+    assert run(["paper", "events", "-c", config]) == EXIT_OK
+    assert "--after" not in capsys.readouterr().err
+
+
 def test_json_has_every_digit(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     def rows(*args: str) -> list[dict]:
         assert run(["paper", *args, "--json", "-c", config]) == EXIT_OK

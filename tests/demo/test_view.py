@@ -48,10 +48,13 @@ def test_a_run_that_lost_a_trade_says_so_first() -> None:
         "archive  none", "data     /d", "chart    none"]
 
 
-def test_three_commands_look_at_what_was_recorded() -> None:
+def test_commands_look_at_what_was_recorded_and_trade_it_on_paper() -> None:
     assert next_lines(REPORT, "bin/pumpwatch", "my demo/pumpwatch.yaml") == [
         "", "Look at it:", "  bin/pumpwatch listing show SOMI -c 'my demo/pumpwatch.yaml'",
-        "  bin/pumpwatch trades SOMI -c 'my demo/pumpwatch.yaml'", "  bin/pumpwatch verify -c 'my demo/pumpwatch.yaml'"]
+        "  bin/pumpwatch trades SOMI -c 'my demo/pumpwatch.yaml'",
+        "  bin/pumpwatch paper run --archive /d/SOMI_20261127T130258Z --delay-ms 100,300 -c 'my demo/pumpwatch.yaml'",
+        "  bin/pumpwatch verify -c 'my demo/pumpwatch.yaml'"]
+    assert not any("paper" in line for line in next_lines(replace(REPORT, archive=""), "pumpwatch", "c.yaml"))
 
 
 def test_progress_is_a_line_at_each_step_and_every_five_seconds() -> None:

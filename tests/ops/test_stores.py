@@ -22,6 +22,9 @@ class Described:
             raise ServiceUnavailable("does not answer")
         return ServerFacts("Server 1", 10, 2, 3.5, 0.99)
 
+    def server(self) -> str:
+        return "Server 1 at a.example"
+
     def trouble(self) -> str:
         return self._trouble
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from pumpwatch.paper.child import failure_of, load
+from pumpwatch.paper.child import failure_of, load, send
 from pumpwatch.paper.job import Failure, Source
 
 HEAD = "from pumpwatch import Strategy\n"
@@ -40,3 +42,14 @@ def test_code_that_cannot_be_loaded_names_its_line(code: str, failure: Failure) 
         if not isinstance(error, (Exception, SystemExit)):
             raise
     assert found == failure
+
+
+def test_an_answer_that_nobody_waits_for_is_dropped_in_silence() -> None:
+    reader, writer = os.pipe()
+    try:
+        send(writer, b"answer")
+        assert os.read(reader, 100) == b"answer"
+        os.close(reader)
+        send(writer, b"answer")
+    finally:
+        os.close(writer)
