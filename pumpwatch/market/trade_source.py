@@ -13,9 +13,12 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import UsageError
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
+from pumpwatch.store.manifest import FILE as MANIFEST
+from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader, stamp_of
+from pumpwatch.store.segment import Segment
 
 MOST_PROBLEMS = 1000  # lines that are kept
+TICK_NS = 20_000_000  # two changes of a file within this time may bear the same time
 
 
 class TradeSource(Protocol):
@@ -53,23 +56,24 @@ class JournalTrades:
         self._written: list[Path] = []  # the files that the collector writes to,
         self._looked_ns = -1  # as of this change of their folder
         self._problems: dict[str, None] = {}
+        self._kept: tuple[object, list[Segment]] | None = None  # the segments, and the state in which they were read
 
     def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
         """Return the trades of these instruments in [from_ns, to_ns), by time."""
-        found = self._journal.query(self.catalogue.names(ids), from_ns, to_ns)
+        found = self._journal.query(self.catalogue.names(ids), from_ns, to_ns, self._segments())
         self._note_problems()
         return found
 
     def begins_ns(self) -> int:
         """Return a time before which it has no trade; 2**62 where it has none at all."""
-        return min((segment.first_timestamp for segment in self._journal.segments()), default=2**62)
+        return min((segment.first_timestamp for segment in self._segments()), default=2**62)
 
     def whole_from_ns(self) -> int:
         """Return the time since which no file has expired; 2**62 without a file.
 
         Late and backfilled trades of an earlier time may be in the files that are left.
         """
-        segments = self._journal.segments()
+        segments = self._segments()
         if not segments or segments[0].first_id <= 1:
             return self.begins_ns()
         return (segments[0].created_ns // MINUTE_NS + 1) * MINUTE_NS
@@ -95,6 +99,19 @@ class JournalTrades:
             self._looked_ns = -1
             return 0
         return changed_ns, *((one.st_mtime_ns, one.st_size) for one in states)
+
+    def _segments(self) -> list[Segment]:
+        """Return the segments; they are read again once a file has changed, and each time while one cannot be read."""
+        state = self.state()
+        key = state, stamp_of(self._folder / MANIFEST)
+        if self._kept is not None and self._kept[0] == key:
+            return self._kept[1]
+        before = len(self._journal.unreadable)
+        found = self._journal.segments()
+        latest_ns = max((part[0] for part in state[1:]), default=0) if isinstance(state, tuple) else 0
+        settled = time.time_ns() - latest_ns > TICK_NS and latest_ns  # it may change again within the same tick of the clock
+        self._kept = (key, found) if settled and len(self._journal.unreadable) == before else None
+        return found
 
     def problems(self) -> list[str]:
         """Return the files that could not be read since the last call, a line each."""

@@ -285,10 +285,10 @@ class JournalReader:
         """Add every instrument that the journal names to the catalogue, so that a coin can be looked up."""
         load_names(self.segments(), self._catalogue, lambda path, why: self.unreadable.append(f"{path.name}: {why}"))
 
-    def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
+    def query(self, names: Sequence[Name], start_ns: int, end_ns: int, segments: Sequence[Segment] | None = None) -> TradeBatch:
+        """Return these instruments' trades in [start_ns, end_ns), by timestamp. segments: those of now, where they are known."""
         found: list[TradeBatch] = []
-        for segment in self.segments():
+        for segment in self.segments() if segments is None else segments:
             if segment.last_timestamp < start_ns or segment.first_timestamp >= end_ns:
                 continue
             reader = self._open(segment)

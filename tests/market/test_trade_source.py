@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pumpwatch.clock import FakeClock
 from pumpwatch.errors import UsageError
 from pumpwatch.market.service import MarketService
 from pumpwatch.market.trade_source import JournalTrades, ids_of
 from pumpwatch.model import Instrument
+from pumpwatch.stats import Stats
+from pumpwatch.store.journal import Journal
 from pumpwatch.store.segment import unlink
 from tests.commands.stored import START_NS, stored
 from tests.market.live_journal import START_NS as LIVE_NS
 from tests.market.live_journal import LiveJournal
-from tests.trades import catalogue_of
+from tests.trades import batch_of, catalogue_of
 
 
 def test_the_trades_of_a_journal_are_those_of_the_time(tmp_path: Path) -> None:
@@ -91,3 +94,18 @@ def test_a_coin_is_narrowed_and_an_unknown_one_names_similar_ones() -> None:
         ids_of(catalogue, "C11", None, None)
     with pytest.raises(UsageError, match="nothing of this name"):
         ids_of(catalogue, "x" * 500, None, None)
+
+
+def test_trades_that_come_later_are_seen_however_soon_they_are_asked_for(tmp_path: Path) -> None:
+    """The segments are kept while their files do not change."""
+    clock, catalogue = FakeClock(10**18), catalogue_of(1)
+    journal = Journal(tmp_path, catalogue, clock, Stats())
+    journal.open()
+    journal.commit(batch_of(10, instruments=1, start_ns=10**18, step_ns=1))
+    trades = JournalTrades(tmp_path)
+    ids = trades.catalogue.matching("C0")[:1]
+    for number in range(2, 30):
+        journal.commit(batch_of(10, first_id=10 * number, instruments=1, start_ns=10**18 + number, step_ns=1))
+        assert len(trades.between(ids, 0, 2**62)) == 10 * number
+        assert len(trades.between(ids, 0, 2**62)) == 10 * number
+    journal.close()
