@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,21 @@ MOST_DELAYS = 100
 REASONS = 5  # for rejections that are named
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers that has neither nan nor an infinity in it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Raises BadParameter."""
+        found: float = super().convert(value, param, ctx)
+        if not isfinite(found):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return found
+
+
 def _delays(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     words = [word.strip() for word in value.split(",")]
     if not all(word.isascii() and word.isdigit() and int(word) <= LONGEST_DELAY_MS for word in words) or len(words) > MOST_DELAYS:
-        raise click.BadParameter(f"{value!r} is not a list of ms such as 100,300,1000")
+        raise click.BadParameter(f"{value!r} is not a list of ms such as 100,300,1000, each at most {LONGEST_DELAY_MS:,}")
     return tuple(dict.fromkeys(map(int, words)))
 
 
@@ -68,16 +80,16 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--size", default="1000", show_default=True, callback=_size, metavar="USDT", help="The amount of an entry.")
 @click.option("--latency-ms", "latency", default="50", show_default=True, callback=_latency, metavar="MS|measured",
               help="How long a trade takes to the strategy, and an order to the venue; or drawn from the tape.")
-@click.option("--hold-s", type=click.FloatRange(0, min_open=True), metavar="S", help="Close a position after so long.")
-@click.option("--trailing-stop", type=click.FloatRange(0, 100, min_open=True), metavar="%",
+@click.option("--hold-s", type=FiniteRange(0, min_open=True), metavar="S", help="Close a position after so long.")
+@click.option("--trailing-stop", type=FiniteRange(0, 100, min_open=True), metavar="%",
               help="Close it when the price is so far back from its best.")
-@click.option("--target", type=click.FloatRange(0, min_open=True), metavar="%", help="Close it at this gain.")
+@click.option("--target", type=FiniteRange(0, min_open=True), metavar="%", help="Close it at this gain.")
 @click.option("--leverage", type=click.IntRange(1, 1000), default=1, show_default=True, help="Of futures orders.")
 @click.option("--venue", "venues", multiple=True, metavar="NAME", help="Only this venue, such as EXCHANGE.spot. Repeatable.")
-@click.option("--share", type=click.FloatRange(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
+@click.option("--share", type=FiniteRange(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
               help="Take at most so much of a recorded trade's volume.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of everything that is drawn.")
-@click.option("--limit-s", type=click.FloatRange(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
+@click.option("--limit-s", type=FiniteRange(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
               help="End a strategy that takes longer for one replay.")
 @click.option("--keep/--no-keep", default=True, show_default=True,
               help="Record the run in the account ledger, and write its files.")

@@ -80,9 +80,9 @@ def _prices(tape: Tape) -> list[PriceLine]:
 
 
 def reach_ledger(place: Path | str) -> None:
-    """Open a ledger on a server and close it, so that a run does not play for hours and cannot be kept then. Raises as the ledger does.
+    """Open a ledger on a server and close it, so that a run does not play for hours and cannot be kept then.
 
-    A ledger that is a file is made when there is something to keep.
+    A ledger that is a file is made when there is something to keep. Raises as the ledger does.
     """
     if isinstance(place, str):
         open_account_ledger(place).close()

@@ -56,7 +56,8 @@ def test_a_strategy_that_fails_is_named_with_its_line_and_leaves_nothing(command
 @pytest.mark.parametrize("words", [
     (), ("KITE",), ("--at", "-5m"), ("KITE", "--at", "-5m", "--all"), ("--all", "--delay-ms", "5,x"), ("--all", "--delay-ms", ""),
     ("--all", "--size", "nan"), ("--all", "--size", "-1"), ("--all", "--latency-ms", "-1"), ("--all", "--latency-ms", "nan"),
-    ("--all", "--share", "0"), ("--all", "--leverage", "0"), ("--all", "--strategy", "none.py")])
+    ("--all", "--share", "0"), ("--all", "--leverage", "0"), ("--all", "--strategy", "none.py"),
+    ("--all", "--hold-s", "nan"), ("--all", "--target", "inf")])
 def test_wrong_usage_is_said_and_nothing_is_played(command: CommandLine, config: Path, words: tuple[str, ...]) -> None:
     made = command("paper", "run", *words, "-c", config)
     assert (made.returncode, made.stdout) == (2, "")
@@ -71,6 +72,7 @@ def test_a_ledger_that_does_not_answer_is_known_before_anything_is_played(comman
 
 
 def test_an_amount_is_the_same_however_it_is_written(command: CommandLine, config: Path) -> None:
-    made = [command("paper", "run", "--all", "--no-keep", "--json", "--size", size, "-c", config) for size in ("1000", "1000.000")]
+    made = [command("paper", "run", "--all", "--no-keep", "--json", "--size", size, "-c", config)
+            for size in ("1000", "1000.000")]
     assert json.loads(made[0].stdout)["size"] == "1000"
     assert made[0].stdout == made[1].stdout
