@@ -39,7 +39,7 @@ class _Finite(click.FloatRange):
 def _delays(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     words = [word.strip() for word in value.split(",")]
     if not all(re.fullmatch("[0-9]{1,9}", word) and int(word) <= LONGEST_DELAY_MS for word in words) or len(words) > MOST_DELAYS:
-        raise click.BadParameter(f"{value!r} is not a list of ms such as 100,300,1000")
+        raise click.BadParameter(f"{value!r} is not a list of ms such as 100,300,1000, each at most {LONGEST_DELAY_MS:,}")
     return tuple(dict.fromkeys(map(int, words)))
 
 
@@ -50,7 +50,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> Dec
         found = Decimal(0)
     if not found.is_finite() or not 0 < found <= Decimal(10) ** 12 or found != round(found, 8):
         raise click.BadParameter(f"{value!r} is not an amount above 0 with at most 8 digits behind the point")
-    return found
+    return Decimal(f"{found.normalize():f}")  # 1000 and 1000.0 are the same run
 
 
 def _latency(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
@@ -111,7 +111,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     """
     from pumpwatch.paper.kept import PAGE
     from pumpwatch.paper.results import Rules
-    from pumpwatch.paper.run import Plan, keep_run, make_run
+    from pumpwatch.paper.run import Plan, keep_run, make_run, reach_ledger
     from pumpwatch.paper.settings import FIXED, MEASURED, Settings
     from pumpwatch.paper.sources import find_source
     from pumpwatch.paper.summary import summarise
@@ -124,6 +124,8 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
                         leverage=leverage, share=share / 100, rules=Rules(hold_s, trailing_stop, target))
     plan = Plan(source=find_source(wanted, plugins), settings=settings, delays_ms=delays, venues=tuple(sorted(set(venues))),
                 limit_s=limit_s)
+    if keep:
+        reach_ledger(ledger_place(config))
     made = make_run(plan, listings, (lambda text: None) if as_json else say)
     path = keep_run(made, Path(config.store.dir), ledger_place(config)) if keep else None
     if as_json:

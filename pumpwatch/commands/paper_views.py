@@ -152,7 +152,7 @@ def print_summary(summary: Summary) -> None:
         if row.without_entry:
             say(f"no entry after {_ms(row.delay_ms)}: {_named(row.without_entry)}")
     for left in summary.left_out:
-        say(f"left out: {left.coin} ({Path(left.archive).name}): {left.reason}")
+        say(f"left out: {left.coin}{f' ({Path(left.archive).name})' if left.archive else ''}: {left.reason}")
     say(*summary.notes)
 
 

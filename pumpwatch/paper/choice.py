@@ -34,12 +34,12 @@ class Chosen:
 
 def one_archive(path: Path, venues: Collection[str] = ()) -> Iterator[Chosen]:
     """Yield an archive. Raises as `read_tape` does."""
-    yield _of(read_tape(path, venues))
+    yield _of(read_tape(path, venues), venues)
 
 
 def one_window(config: Config, coin: str, at_ns: int, venues: Collection[str] = ()) -> Iterator[Chosen]:
     """Yield a coin's window in the store. Raises as `store_tape` does."""
-    yield _of(store_tape(config, coin, at_ns, venues))
+    yield _of(store_tape(config, coin, at_ns, venues), venues)
 
 
 def every_listing(config: Config, venues: Collection[str] = ()) -> Iterator[Chosen]:
@@ -62,7 +62,7 @@ def every_listing(config: Config, venues: Collection[str] = ()) -> Iterator[Chos
         found = Chosen(archive, row["coin"], at_ns, None, reason)
         if not reason:
             try:
-                found = _of(read_tape(Path(archive), venues))
+                found = _of(read_tape(Path(archive), venues), venues)
             except PumpWatchError as error:
                 found = Chosen(archive, row["coin"], at_ns, None, error.message)
         if found.tape is not None and (other := seen.get(found.identity)):
@@ -77,10 +77,10 @@ def _why_not_played(state: str, problem: str) -> str:
     return reasons[state]
 
 
-def _of(tape: Tape) -> Chosen:
+def _of(tape: Tape, venues: Collection[str]) -> Chosen:
     reason = None
     if not tape.markets:
-        reason = "no market: no venue listed the coin"
+        reason = f"no market on {', '.join(sorted(venues))}" if venues else "no market: no venue listed the coin"
     elif not len(tape):
         reason = "no trade: nothing was traded in its window"
     return Chosen(tape.archive, tape.coin, tape.triggered_at_ns, None if reason else tape, reason)

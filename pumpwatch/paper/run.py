@@ -91,6 +91,15 @@ def _prices(tape: Tape) -> list[PriceLine]:
             for market, found in zip(tape.markets, trades, strict=True)]
 
 
+def reach_ledger(place: Path | str) -> None:
+    """Open a ledger on a server and close it, so that a run does not play for hours and cannot be kept then.
+
+    A ledger that is a file is made when there is something to keep. Raises as the ledger does.
+    """
+    if isinstance(place, str):
+        open_account_ledger(place).close()
+
+
 def keep_run(made: MadeRun, data: Path, ledger_place: Path | str) -> Path:
     """Record a run in the account ledger, write its files, and return the path of its result.
 

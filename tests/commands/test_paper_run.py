@@ -58,7 +58,22 @@ def test_a_strategy_that_fails_is_named_with_its_line_and_leaves_nothing(command
     ("--all", "--size", "nan"), ("--all", "--size", "-1"), ("--all", "--latency-ms", "-1"), ("--all", "--latency-ms", "nan"),
     ("--all", "--share", "0"), ("--all", "--leverage", "0"), ("--all", "--strategy", "none.py"),
     ("--all", "--hold-s", "nan"), ("--all", "--target", "inf"), ("--all", "--delay-ms", "1" * 5000)])
+    ("--all", "--hold-s", "nan"), ("--all", "--target", "inf")])
 def test_wrong_usage_is_said_and_nothing_is_played(command: CommandLine, config: Path, words: tuple[str, ...]) -> None:
     made = command("paper", "run", *words, "-c", config)
     assert (made.returncode, made.stdout) == (2, "")
     assert made.stderr
+
+
+def test_a_ledger_that_does_not_answer_is_known_before_anything_is_played(command: CommandLine, config: Path) -> None:
+    config.write_text(config.read_text() + "paper: {ledger_dsn: 'postgresql://me@127.0.0.1:1/paper'}\n")
+    made = command("paper", "run", "--all", "-c", config)
+    assert (made.returncode, made.stdout) == (69, "")
+    assert "trades of" not in made.stderr
+
+
+def test_an_amount_is_the_same_however_it_is_written(command: CommandLine, config: Path) -> None:
+    made = [command("paper", "run", "--all", "--no-keep", "--json", "--size", size, "-c", config)
+            for size in ("1000", "1000.000")]
+    assert json.loads(made[0].stdout)["size"] == "1000"
+    assert made[0].stdout == made[1].stdout

@@ -31,6 +31,11 @@ def test_an_archive_is_played_or_says_why_not(tmp_path: Path, rows: list[tuple[f
     assert (chosen.tape is None) is (reason is not None)
 
 
+def test_without_a_market_on_the_wanted_venues_these_are_named(tmp_path: Path) -> None:
+    [chosen] = one_archive(write(tmp_path), ["none.spot"])
+    assert (chosen.tape, chosen.left_out) == (None, "no market on none.spot")
+
+
 def test_all_are_those_of_the_folder_and_a_damaged_one_is_left_out_by_name(tmp_path: Path) -> None:
     archive = write(tmp_path)
     shutil.copytree(archive, tmp_path / "KITE_20261103T060001Z")
