@@ -33,6 +33,9 @@ class Everything(Strategy):
         broker.sell(SPOT.name, 10**9)
         broker.buy(SPOT.name, 10**9)
         self.cancelled = broker.buy(SPOT.name, 5, limit=0.3)
+        broker.buy(SPOT.name, 5, limit=1.6, stop=1.1)
+        broker.buy(SPOT.name, 5, limit=1.9, stop=1.8)
+        broker.buy(SPOT.name, 5, fill_or_kill=True)
 
     def on_trade(self, trade: SeenTrade, broker: Broker) -> None:
         broker.cancel(self.cancelled)
@@ -45,7 +48,7 @@ def played() -> Played:
 def test_the_ledger_comes_to_the_same_money_and_proves_it(tmp_path: Path) -> None:
     found = played()
     kinds = [action.kind for action in found.actions]
-    assert {"placed", "filled", "rejected", "cancelled"} <= set(kinds)
+    assert {"placed", "triggered", "filled", "rejected", "cancelled"} <= set(kinds)
     with open_account_ledger(tmp_path / "ledger.sqlite3") as ledger:
         assert record(ledger, "a1", "KITE", Decimal(3000), "KITE", T0, found.actions)
         events = len(ledger.events())
