@@ -73,7 +73,10 @@ class Broker(Protocol):
         """Return `spot` or `futures`; empty for an unknown market."""
 
     def last(self, market: str) -> float | None:
-        """Return the price of the last trade seen of a market; None where there is none yet."""
+        """Return the price of the last trade seen of a market; None where there is none yet.
+
+        Takeovers and trades that were agreed outside of the order book do not count, neither here nor for `volume`.
+        """
 
     def volume(self, market: str) -> float:
         """Return the quote volume of the trades seen of a market."""

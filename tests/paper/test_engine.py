@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal, getcontext, localcontext
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pumpwatch import Broker, Fill, Listing, SeenTrade, Strategy
@@ -226,3 +228,16 @@ def test_slippage_is_measured_for_each_order_from_its_own_moment() -> None:
 
     outcome = played(Twice(), rows).outcome
     assert (outcome.entry_price, outcome.slippage_bp) == (D("1.5"), D(0))
+
+
+def test_a_trade_outside_of_the_order_book_triggers_no_exit_and_is_no_last_price() -> None:
+    rows: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.0, 1e6, BUYS), (1000, 9.0, 5, BUYS), (2000, 1.1, 1e6, SELLS)]
+    found = replace(tape(rows), matched=np.array([True, True, False, True]))
+    last = []
+
+    class Looks(BuyAtOnce):
+        def on_trade(self, trade: SeenTrade, broker: Broker) -> None:
+            last.append((trade.price, broker.last(trade.market)))
+
+    outcome = play(found, Looks(), Settings(rules=Rules(target_percent=50)), 300).outcome
+    assert (outcome.exit_reason, last) == ("end_of_tape", [(1.0, 1.0), (9.0, 1.0), (1.1, 1.1)])
