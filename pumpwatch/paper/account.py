@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pumpwatch.paper.amounts import FEE_STEP, fee_up, product, quantity_down, ratio
+from pumpwatch.paper.amounts import CONTEXT, FEE_STEP, fee_up, product, quantity_down, ratio
 from pumpwatch.paper.tape import Market
 
 MAINTENANCE = Decimal("0.01")
@@ -44,7 +44,7 @@ class Account:
         if not market.is_futures and sign < 0:
             return closing
         part = (1 if not market.is_futures else ratio(Decimal(1), Decimal(leverage))) + (market.taker if taker else market.maker)
-        opening = quantity_down(ratio(max(free - FEE_STEP, ZERO), product(price, Decimal(part)))) if price else ZERO
+        opening = quantity_down(CONTEXT.divide(max(free - FEE_STEP, ZERO), CONTEXT.multiply(price, part))) if price else ZERO
         return opening + (closing if market.is_futures else ZERO)
 
     def fill(self, number: int, sign: int, price: Decimal, quantity: Decimal, leverage: int, taker: bool) -> Decimal:

@@ -138,6 +138,8 @@ class PaperBroker:
             return order_id
         found = self._markets[number]
         leverage = (self._settings.leverage if leverage is None else leverage) if found.is_futures else (leverage or 1)
+        if found.is_futures and reduce_only:  # it opens nothing, so the leverage has no part in it
+            leverage = min(leverage, found.most_leverage)
         worst = None if limit is None else price_of(limit, ROUND_DOWN if sign == BUY else ROUND_UP)
         order = Order(order_id, number, sign, base, worst, bool(immediate),
                       bool(reduce_only), leverage, self._now, tag, whole=bool(whole),

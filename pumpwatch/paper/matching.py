@@ -20,7 +20,7 @@ from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_MS
 from pumpwatch.paper.account import Account
-from pumpwatch.paper.amounts import exact, exactly, price_of, product, quantity_down
+from pumpwatch.paper.amounts import exact, exactly, fee_up, price_of, product, quantity_down
 from pumpwatch.paper.book_walk import BookWalk
 from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, Cursor
 from pumpwatch.paper.orders import BUY, LIQUIDATED, SELL, Action, Order
@@ -176,7 +176,7 @@ class Matching:
         """Return why a venue rejects an order; empty where it takes it."""
         market, position = self.tape.markets[order.number], self.account.positions[order.number]
         held, sign = position.quantity, order.sign
-        if order.leverage > market.most_leverage and not order.reduce_only:
+        if order.leverage > market.most_leverage:
             return f"leverage {order.leverage} is above the limit of {market.most_leverage} of {market.venue}"
         if market.is_futures and held and held * sign > 0 and order.leverage != position.leverage:
             return f"leverage {order.leverage}: the open position has {position.leverage}"
@@ -194,13 +194,15 @@ class Matching:
     def _free(self, besides: Order | None = None) -> Decimal:
         """Return the balance that no open order will need, besides one."""
         needed = ZERO
-        for number, orders in self._live.items():
-            market = self.tape.markets[number]
-            for order in orders:
-                if order is not besides and order.limit is not None and not order.reduce_only and (
-                        market.is_futures or order.sign == BUY):
-                    needed += product(order.limit, order.remaining) / order.leverage
+        for orders in self._live.values():
+            needed += sum((self._need(order, order.remaining) for order in orders if order is not besides), ZERO)
         return self.account.cash - needed
+
+    def _need(self, order: Order, quantity: Decimal) -> Decimal:
+        """Return the balance that so much of an open order keeps from others."""
+        if order.limit is None or order.reduce_only or (order.sign == SELL and not self.tape.markets[order.number].is_futures):
+            return ZERO
+        return product(order.limit, quantity) / order.leverage
 
     def _trade(self, cursor: Cursor) -> None:
         number, (at_ns, price, quantity, side) = cursor.number, cursor.row()
@@ -233,11 +235,17 @@ class Matching:
     def _fill(self, order: Order, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
         """Fill a part of an order as far as the account can, and return how much that is."""
         account, number = self.account, order.number
-        held = account.positions[number].quantity
-        most = abs(held) if held * order.sign < 0 else ZERO
+        position = account.positions[number]
+        most = closing = abs(position.quantity) if position.quantity * order.sign < 0 else ZERO
+        if closing and not position.low < float(price) < position.high:  # it takes from a book beyond the mark
+            self._liquidate(number, at_ns)
+            return ZERO
         if not order.reduce_only:
             most = account.affordable(number, order.sign, price, order.leverage, self._free(order), taker)
         part = min(quantity, most)
+        if part > closing and self._free(order) < self._need(order, order.remaining - part) + product(price, part - closing) / (
+                order.leverage) + fee_up(product(price, part) * self.tape.markets[number].taker):
+            part = ZERO
         if part > 0:
             fee = account.fill(number, order.sign, price, part, order.leverage, taker)
             order.remaining -= part

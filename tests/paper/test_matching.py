@@ -159,3 +159,11 @@ def test_a_fill_or_kill_order_is_filled_whole_by_the_book_or_not_at_all(quantity
 
 def test_without_a_book_a_fill_or_kill_order_ends() -> None:
     assert [row[0] for row in said(matched(tape(ROWS), (10, order(whole=True))))] == ["cancelled"]
+
+
+def test_a_book_beyond_the_liquidation_price_takes_the_margin_and_no_more() -> None:
+    books = {1: [Book(ms(5), ((0.5, 100.0),), ())]}
+    found = matched(tape([], ROWS, end_ms=25, books=books), (12, order(SELL, "100", market=1, reduce_only=True, name="o2")),
+                    before=lambda account: account.fill(1, 1, D(1), D(100), 10, taker=True))
+    assert [row[0] for row in said(found)] == ["cancelled", "liquidated"]
+    assert found.account.cash == 1000 - D("0.05") - 10
