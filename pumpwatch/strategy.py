@@ -73,7 +73,10 @@ class Broker(Protocol):
         """Return `spot` or `futures`; empty for an unknown market."""
 
     def last(self, market: str) -> float | None:
-        """Return the price of the last trade seen of a market; None where there is none yet."""
+        """Return the price of the last trade seen of a market; None where there is none yet.
+
+        Takeovers and trades that were agreed outside of the order book do not count, neither here nor for `volume`.
+        """
 
     def volume(self, market: str) -> float:
         """Return the quote volume of the trades seen of a market."""
@@ -85,16 +88,23 @@ class Broker(Protocol):
         """Return the ids of orders that were sent and, as far as the strategy knows, are not done."""
 
     def buy(self, market: str, quantity: Amount | None = None, *, quote: Amount | None = None, limit: Amount | None = None,
-            immediate: bool = False, reduce_only: bool = False, leverage: int | None = None) -> str:
+            immediate: bool = False, reduce_only: bool = False, leverage: int | None = None, stop: Amount | None = None,
+            fill_or_kill: bool = False) -> str:
         """Send an order to buy, and return its id.
 
         quantity: base units; or quote: an amount in USDT, at the last price seen. limit: the highest price; None makes a market
-        order. immediate: it takes, and what is not filled within 100 ms is cancelled. reduce_only: never beyond zero.
+        order. immediate: it takes, and what is not filled within 100 ms is cancelled. fill_or_kill: a recorded order book fills
+        it whole as it arrives, or it ends. stop: the limit order waits on the venue for a trade at this price or above it.
+        reduce_only: never beyond zero.
         """
 
     def sell(self, market: str, quantity: Amount | None = None, *, quote: Amount | None = None, limit: Amount | None = None,
-             immediate: bool = False, reduce_only: bool = False, leverage: int | None = None) -> str:
-        """Send an order to sell, as `buy` does. On spot only what the account has; on futures this may open a short position."""
+             immediate: bool = False, reduce_only: bool = False, leverage: int | None = None, stop: Amount | None = None,
+            fill_or_kill: bool = False) -> str:
+        """Send an order to sell, as `buy` does. On spot only what the account has; on futures this may open a short position.
+
+        stop: it waits for a trade at this price or below it.
+        """
 
     def close(self, market: str) -> str | None:
         """Send a market order that closes the position of a market, and return its id; None where there is no position."""

@@ -1,6 +1,6 @@
 """Lower this process and bound its memory, then become `pumpwatch ARGUMENTS`: the body of the processes of `paper_starts`.
 
-Priority, memory and the parent's death are kept by the kernel over the change of program, and by whatever the program starts.
+The kernel keeps priority, memory and the parent's death over the change of program; what it starts has the first two.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from pumpwatch.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers to which neither `nan` nor `inf` belongs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
 def config_option(command: F) -> F:

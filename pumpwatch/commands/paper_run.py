@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pumpwatch.commands.options import config_option, json_option, moment
+from pumpwatch.commands.options import FiniteRange, config_option, json_option, moment
 from pumpwatch.commands.output import hushed, print_json, put, say
 from pumpwatch.commands.paper_ledger import ledger_place
 from pumpwatch.commands.paper_views import print_outcomes, print_summary
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
 LONGEST_DELAY_MS = 24 * 3600 * 1000
 MOST_DELAYS = 100
 REASONS = 5  # for rejections that are named
-
-
-class _Finite(click.FloatRange):
-    """A range of numbers to which neither `nan` nor `inf` belongs."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
 def _delays(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -78,16 +69,16 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--size", default="1000", show_default=True, callback=_size, metavar="USDT", help="The amount of an entry.")
 @click.option("--latency-ms", "latency", default="50", show_default=True, callback=_latency, metavar="MS|measured",
               help="How long a trade takes to the strategy, and an order to the venue; or drawn from the tape.")
-@click.option("--hold-s", type=_Finite(0, min_open=True), metavar="S", help="Close a position after so long.")
-@click.option("--trailing-stop", type=_Finite(0, 100, min_open=True), metavar="%",
+@click.option("--hold-s", type=FiniteRange(0, min_open=True), metavar="S", help="Close a position after so long.")
+@click.option("--trailing-stop", type=FiniteRange(0, 100, min_open=True), metavar="%",
               help="Close it when the price is so far back from its best.")
-@click.option("--target", type=_Finite(0, min_open=True), metavar="%", help="Close it at this gain.")
+@click.option("--target", type=FiniteRange(0, min_open=True), metavar="%", help="Close it at this gain.")
 @click.option("--leverage", type=click.IntRange(1, 1000), default=1, show_default=True, help="Of futures orders.")
 @click.option("--venue", "venues", multiple=True, metavar="NAME", help="Only this venue, such as EXCHANGE.spot. Repeatable.")
-@click.option("--share", type=_Finite(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
+@click.option("--share", type=FiniteRange(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
               help="Take at most so much of a recorded trade's volume.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of everything that is drawn.")
-@click.option("--limit-s", type=_Finite(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
+@click.option("--limit-s", type=FiniteRange(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
               help="End a strategy that takes longer for one replay.")
 @click.option("--keep/--no-keep", default=True, show_default=True,
               help="Record the run in the account ledger, and write its files.")

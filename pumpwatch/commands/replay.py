@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pumpwatch.commands.options import json_option
+from pumpwatch.commands.options import FiniteRange, json_option
 from pumpwatch.commands.output import print_json, say
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Speed(click.ParamType[float]):
               help="Move all times to now, or leave them as they were recorded.")
 @click.option("--wait", "wait_for", type=click.IntRange(1), is_flag=False, flag_value=1, default=None, metavar="[N]",
               help="Begin once clients have subscribed to trades of N venues, of one without N.")
-@click.option("--lead-s", type=click.FloatRange(0, 86_400), metavar="N",
+@click.option("--lead-s", type=FiniteRange(0, 86_400), metavar="N",
               help="Begin N seconds before the notice; by default at the first trade. The REST history has the earlier trades.")
 @click.option("--notice-at", type=click.Choice(("published", "detected")), default="published", show_default=True,
               help="Show the notice when the board says that it was published, or when the recording collector saw it.")

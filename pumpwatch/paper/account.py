@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pumpwatch.paper.amounts import FEE_STEP, fee_up, product, quantity_down, ratio
+from pumpwatch.paper.amounts import CONTEXT, FEE_STEP, fee_up, product, quantity_down, ratio
 from pumpwatch.paper.tape import Market
 
 MAINTENANCE = Decimal("0.01")
@@ -19,14 +19,23 @@ ZERO = Decimal(0)
 
 @dataclass(slots=True)
 class Position:
-    """quantity: base units, negative for a short one. entry: its mean price. low, high: a mark beyond these liquidates it."""
+    """quantity: base units, negative for a short one. cost: of all of it. low, high: a mark beyond these liquidates it."""
 
     quantity: Decimal = ZERO
-    entry: Decimal = ZERO
+    cost: Decimal = ZERO
     margin: Decimal = ZERO
     leverage: int = 1
     low: float = float("-inf")
     high: float = float("inf")
+
+    @property
+    def entry(self) -> Decimal:
+        """Return the mean price at which it was opened, rounded: the money is reckoned from `cost`."""
+        return ratio(self.cost, abs(self.quantity)) if self.quantity else ZERO
+
+    def share(self, amount: Decimal, quantity: Decimal) -> Decimal:
+        """Return the part of an amount that belongs to a part of the position."""
+        return ratio(CONTEXT.multiply(amount, quantity), abs(self.quantity))
 
 
 class Account:
@@ -44,7 +53,7 @@ class Account:
         if not market.is_futures and sign < 0:
             return closing
         part = (1 if not market.is_futures else ratio(Decimal(1), Decimal(leverage))) + (market.taker if taker else market.maker)
-        opening = quantity_down(ratio(max(free - FEE_STEP, ZERO), product(price, Decimal(part)))) if price else ZERO
+        opening = quantity_down(CONTEXT.divide(max(free - FEE_STEP, ZERO), CONTEXT.multiply(price, part))) if price else ZERO
         return opening + (closing if market.is_futures else ZERO)
 
     def fill(self, number: int, sign: int, price: Decimal, quantity: Decimal, leverage: int, taker: bool) -> Decimal:
@@ -61,18 +70,18 @@ class Account:
         return fee
 
     def _close(self, market: Market, position: Position, sign: int, price: Decimal, quantity: Decimal) -> None:
+        cost, margin = position.share(position.cost, quantity), position.share(position.margin, quantity)
+        position.cost -= cost
+        position.margin -= margin
         if market.is_futures:
-            whole = abs(position.quantity) == quantity
-            margin = position.margin if whole else product(position.margin, ratio(quantity, abs(position.quantity)))
-            self.cash += margin + product(price - position.entry, quantity) * -sign
-            position.margin -= margin
+            self.cash += margin + (product(price, quantity) - cost) * -sign
         else:
             self.cash += product(price, quantity)
         position.quantity += sign * quantity
 
     def _open(self, market: Market, position: Position, sign: int, price: Decimal, quantity: Decimal, leverage: int) -> None:
-        before, amount = abs(position.quantity), product(price, quantity)
-        position.entry = ratio(product(position.entry, before) + amount, before + quantity)
+        amount = product(price, quantity)
+        position.cost += amount
         position.quantity += sign * quantity
         if market.is_futures:
             position.leverage = leverage

@@ -138,7 +138,8 @@ def _batch(raw: _Raw, path: Path, first: int) -> TradeBatch:
     columns: list[list[Any]] = list(msgspec.structs.astuple(trades))
     if {len(column) for column in columns} - {raw.count}:
         raise StorageError(f"{path}: it says {raw.count:,} trades, and its columns have another length", AGAIN)
-    keys = set(zip(trades.symbol, trades.trade_id, strict=True))
+    # a venue without ids has texts that are equal for equal trades: their times tell them apart
+    keys = set(zip(trades.symbol, trades.trade_id, trades.timestamp, strict=True))
     if len(keys) != raw.count:
         raise StorageError(f"{path}: {raw.count - len(keys):,} of its {raw.count:,} trades are there twice", AGAIN)
     places = {row.symbol: first + number for number, row in enumerate(raw.symbols)}

@@ -8,7 +8,7 @@ from random import Random
 
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.paper.account import Account
-from pumpwatch.paper.amounts import MOST, exact, exactly, price_of, problem_of, product, quantity_down, ratio
+from pumpwatch.paper.amounts import MOST, STEP, exact, exactly, price_of, problem_of, product, quantity_down, ratio
 from pumpwatch.paper.orders import BUY, LIQUIDATED, NAMES, SELL, Order
 from pumpwatch.paper.results import RejectedRow
 from pumpwatch.paper.seen import SeenMarket
@@ -67,12 +67,14 @@ class PaperBroker:
         return tuple(self._open)
 
     def buy(self, market: str, quantity: Amount | None = None, *, quote: Amount | None = None, limit: Amount | None = None,
-            immediate: bool = False, reduce_only: bool = False, leverage: int | None = None) -> str:
-        return self._order(market, BUY, quantity, quote, limit, immediate, reduce_only, leverage)
+            immediate: bool = False, reduce_only: bool = False, leverage: int | None = None, stop: Amount | None = None,
+            fill_or_kill: bool = False) -> str:
+        return self._order(market, BUY, quantity, quote, limit, immediate, reduce_only, leverage, stop=stop, whole=fill_or_kill)
 
     def sell(self, market: str, quantity: Amount | None = None, *, quote: Amount | None = None, limit: Amount | None = None,
-             immediate: bool = False, reduce_only: bool = False, leverage: int | None = None) -> str:
-        return self._order(market, SELL, quantity, quote, limit, immediate, reduce_only, leverage)
+             immediate: bool = False, reduce_only: bool = False, leverage: int | None = None, stop: Amount | None = None,
+            fill_or_kill: bool = False) -> str:
+        return self._order(market, SELL, quantity, quote, limit, immediate, reduce_only, leverage, stop=stop, whole=fill_or_kill)
 
     def close(self, market: str) -> str | None:
         return self.close_by("", market)
@@ -112,13 +114,15 @@ class PaperBroker:
 
     @exactly
     def _order(self, market: str, sign: int, quantity: Amount | None, quote: Amount | None, limit: Amount | None,
-               immediate: bool, reduce_only: bool, leverage: int | None, tag: str = "") -> str:
+               immediate: bool, reduce_only: bool, leverage: int | None, tag: str = "", stop: Amount | None = None,
+               whole: bool = False) -> str:
         self._sent += 1
         if self._sent > MOST_ORDERS:
             raise PumpWatchError(f"more than {MOST_ORDERS:,} orders in one replay")
         order_id = f"o{self._sent}"
         number = self._number(market)
-        reason = self._problem(number, market, quantity, quote, limit, leverage)
+        reason = (self._problem(number, market, quantity, quote, limit, leverage, stop)
+                  or (_stop_problem(limit, bool(immediate or whole)) if stop is not None else ""))
         base = Decimal(0)
         if number is not None and not reason:
             price = self._seen[number].last(self._now)
@@ -134,15 +138,18 @@ class PaperBroker:
             return order_id
         found = self._markets[number]
         leverage = (self._settings.leverage if leverage is None else leverage) if found.is_futures else (leverage or 1)
+        if found.is_futures and reduce_only:  # it opens nothing, so the leverage has no part in it
+            leverage = min(leverage, found.most_leverage)
         worst = None if limit is None else price_of(limit, ROUND_DOWN if sign == BUY else ROUND_UP)
         order = Order(order_id, number, sign, base, worst, bool(immediate),
-                      bool(reduce_only), leverage, self._now, tag)
+                      bool(reduce_only), leverage, self._now, tag, whole=bool(whole),
+                      stop=None if stop is None else price_of(stop))
         self._open[order_id] = order
         self._send(order)
         return order_id
 
     def _problem(self, number: int | None, market: str, quantity: Amount | None, quote: Amount | None, limit: Amount | None,
-                 leverage: int | None) -> str:
+                 leverage: int | None, stop: Amount | None) -> str:
         """Return why an order cannot be sent; empty where it can."""
         if number is None:
             return f"unknown symbol: {market!r:.80}"
@@ -150,13 +157,22 @@ class PaperBroker:
             return "give either a quantity or a quote amount"
         if leverage is not None and (isinstance(leverage, bool) or not isinstance(leverage, int) or leverage < 1):
             return f"the leverage is not a whole number from 1 on: {leverage!r:.40}"
-        given = [(value, name) for value, name in ((quantity, "quantity"), (quote, "quote amount"), (limit, "limit"))
+        given = [(value, name) for value, name in ((quantity, "quantity"), (quote, "quote amount"), (limit, "limit"),
+                                                    (stop, "stop"))
                  if value is not None]
         if reason := next((reason for value, name in given if (reason := problem_of(value, name))), ""):
             return reason
-        return "" if limit is None or price_of(limit, ROUND_DOWN) else f"the limit is below 10^-18: {limit!r:.40}"
+        low = next((name for value, name in ((limit, "limit"), (stop, "stop")) if value is not None and exact(value) < STEP), "")
+        return low and f"the {low} is below 10^-18"
 
     def _reject(self, order_id: str, market: str, sign: int, quantity: object, reason: str) -> None:
         if len(self.rejected) < MOST_REJECTED:
             venue, _, symbol = str(market)[:80].partition(":")
             self.rejected.append(RejectedRow(self._now, venue, symbol, NAMES[sign], f"{quantity!s:.40}", reason, order_id))
+
+
+def _stop_problem(limit: Amount | None, immediate: bool) -> str:
+    """Return why an order with a stop cannot be sent; empty where it can."""
+    if limit is None:
+        return "a stop order needs a limit"
+    return "a stop order is neither immediate nor fill-or-kill" if immediate else ""

@@ -81,7 +81,7 @@ class _Engine:
 
     def _seen(self, number: int) -> SeenMarket:
         tape, rows = self._tape, self._by_sight
-        rows = rows[tape.market[rows] == number]
+        rows = rows[(tape.market[rows] == number) & tape.matched[rows]]
         return SeenMarket(self._seen_at[rows], tape.price[rows], tape.quantity[rows])
 
     def _wanted(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -111,12 +111,12 @@ class _Engine:
         for start in range(0, len(rows), ROWS):
             piece = rows[start:start + ROWS]
             columns = [column[piece].tolist() for column in (self._seen_at, tape.market, tape.price, tape.quantity, tape.side,
-                                                             tape.timestamp, tape.received_at)]
-            for at, number, price, quantity, side, timestamp, received_at in zip(*columns, strict=True):
+                                                             tape.timestamp, tape.received_at, tape.matched)]
+            for at, number, price, quantity, side, timestamp, received_at, matched in zip(*columns, strict=True):
                 if at >= due:
                     self._until(at)
                 broker._now = at
-                if watched and (found := watched.get(names[number])) and not found.floor < price < found.ceiling:
+                if watched and matched and (found := watched.get(names[number])) and not found.floor < price < found.ceiling:
                     exits.see(names[number], price)
                 if watching[number]:
                     on_trade(new(SeenTrade, (names[number], price, quantity, sides[side], timestamp, received_at)), broker)

@@ -6,6 +6,8 @@
   ends where it is immediate: such an order never makes.
 - A resting limit order is at the end of the queue. It fills at its limit, and only when the market trades through it: below a
   limit to buy, above a limit to sell. Of each such trade it gets at most the share. It pays the maker's fee.
+- A stop order waits for a trade at its stop or beyond, and is a limit order after that trade.
+- A fill-or-kill order needs a recorded book that fills it whole as it arrives; it ends where there is none.
 - Trades count that are later than the order's arrival, never those of the same nanosecond. Several orders divide the share.
 - A fill never costs more than the free balance: the rest of such an order is cancelled.
 """
@@ -18,7 +20,7 @@ from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_MS
 from pumpwatch.paper.account import Account
-from pumpwatch.paper.amounts import exact, exactly, price_of, product, quantity_down
+from pumpwatch.paper.amounts import exact, exactly, fee_up, price_of, product, quantity_down
 from pumpwatch.paper.book_walk import BookWalk
 from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, Cursor
 from pumpwatch.paper.orders import BUY, LIQUIDATED, SELL, Action, Order
@@ -128,31 +130,53 @@ class Matching:
         number = order.number
         last = self.trades_of(number).last_price(at_ns)
         self._log("placed", at_ns, order, quantity=order.quantity, price=order.limit, reduce_only=order.reduce_only,
-                  immediate=order.immediate, leverage=order.leverage)
+                  immediate=order.immediate, leverage=order.leverage, stop=order.stop, whole=order.whole)
         if reason := self._problem(order, last):
             order.done = True
             self._log("rejected", at_ns, order, quantity=order.quantity, reason=reason)
             self._learned(None, order, at_ns)
             return
         self._live.setdefault(number, []).append(order)
+        order.waiting = order.stop is not None
+        if not order.reached(last):
+            order.taking = False
+            return
+        self._enter(order, at_ns, last)
+
+    def _enter(self, order: Order, at_ns: int, last: float | None) -> None:
+        """Have an order meet the market, for the first time."""
+        if order.waiting:
+            order.waiting = False
+            self._log("triggered", at_ns, order)
         order.taking = order.limit is None or (last is not None and not order.beyond(last))
-        if (levels := self._books.take(order, at_ns, self.trades_of(number))) is not None:
+        if (levels := self._books.take(order, at_ns, self.trades_of(order.number))) is not None:
             order.taking = True
-            for price, quantity in levels:
+            for price, quantity in levels if not order.whole or self._fills_whole(order, levels) else ():
                 self._books.took(order, at_ns, self._fill(order, at_ns, price, quantity, taker=True))
                 if order.done:
                     break
             order.taking = order.limit is None
-        if order.immediate and not order.taking:
+        if order.whole:
+            self._end(order, at_ns, "fill or kill: no recorded book fills it whole")
+        elif order.immediate and not order.taking:
             self._end(order, at_ns, IMMEDIATE)
         elif order.immediate and not order.done:
             self._push(at_ns + IMMEDIATE_NS, EXPIRY, order)
+
+    def _fills_whole(self, order: Order, levels: list[tuple[Decimal, Decimal]]) -> bool:
+        """Return whether levels have all that an order wants, and the account can pay for it at the highest price of them."""
+        if sum((quantity for _, quantity in levels), ZERO) < order.remaining:
+            return False
+        if order.reduce_only:
+            return order.remaining <= abs(self.account.positions[order.number].quantity)
+        highest = max(price for price, _ in levels)
+        return order.remaining <= self.account.affordable(order.number, order.sign, highest, order.leverage, self._free(order))
 
     def _problem(self, order: Order, last: float | None) -> str:
         """Return why a venue rejects an order; empty where it takes it."""
         market, position = self.tape.markets[order.number], self.account.positions[order.number]
         held, sign = position.quantity, order.sign
-        if order.leverage > market.most_leverage and not order.reduce_only:
+        if order.leverage > market.most_leverage:
             return f"leverage {order.leverage} is above the limit of {market.most_leverage} of {market.venue}"
         if market.is_futures and held and held * sign > 0 and order.leverage != position.leverage:
             return f"leverage {order.leverage}: the open position has {position.leverage}"
@@ -170,13 +194,15 @@ class Matching:
     def _free(self, besides: Order | None = None) -> Decimal:
         """Return the balance that no open order will need, besides one."""
         needed = ZERO
-        for number, orders in self._live.items():
-            market = self.tape.markets[number]
-            for order in orders:
-                if order is not besides and order.limit is not None and not order.reduce_only and (
-                        market.is_futures or order.sign == BUY):
-                    needed += product(order.limit, order.remaining) / order.leverage
+        for orders in self._live.values():
+            needed += sum((self._need(order, order.remaining) for order in orders if order is not besides), ZERO)
         return self.account.cash - needed
+
+    def _need(self, order: Order, quantity: Decimal) -> Decimal:
+        """Return the balance that so much of an open order keeps from others."""
+        if order.limit is None or order.reduce_only or (order.sign == SELL and not self.tape.markets[order.number].is_futures):
+            return ZERO
+        return product(order.limit, quantity) / order.leverage
 
     def _trade(self, cursor: Cursor) -> None:
         number, (at_ns, price, quantity, side) = cursor.number, cursor.row()
@@ -185,6 +211,10 @@ class Matching:
             self._liquidate(number, at_ns)
         left = quantity * self._share
         for order in list(self._live.get(number, ())):
+            if order.waiting:
+                if order.reached(price):
+                    self._enter(order, at_ns, price)
+                continue
             passed = (float(order.limit) - price) * order.sign if order.limit is not None else 0.0
             own_side = (side == 0) == (order.sign == BUY)
             if order.taking and own_side and passed < 0:
@@ -205,11 +235,17 @@ class Matching:
     def _fill(self, order: Order, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
         """Fill a part of an order as far as the account can, and return how much that is."""
         account, number = self.account, order.number
-        held = account.positions[number].quantity
-        most = abs(held) if held * order.sign < 0 else ZERO
+        position = account.positions[number]
+        most = closing = abs(position.quantity) if position.quantity * order.sign < 0 else ZERO
+        if closing and not position.low < float(price) < position.high:  # it takes from a book beyond the mark
+            self._liquidate(number, at_ns)
+            return ZERO
         if not order.reduce_only:
             most = account.affordable(number, order.sign, price, order.leverage, self._free(order), taker)
         part = min(quantity, most)
+        if part > closing and self._free(order) < self._need(order, order.remaining - part) + product(price, part - closing) / (
+                order.leverage) + fee_up(product(price, part) * self.tape.markets[number].taker):
+            part = ZERO
         if part > 0:
             fee = account.fill(number, order.sign, price, part, order.leverage, taker)
             order.remaining -= part
@@ -262,7 +298,8 @@ class Matching:
         position, orders = self.account.positions[number], self._live.get(number, ())
         if any(order.taking for order in orders):
             return ANYWHERE, NOWHERE
-        limits = [(order.sign, float(order.limit or 0)) for order in orders]
+        limits = [(-order.sign, float(order.stop or 0)) if order.waiting else (order.sign, float(order.limit or 0))
+                  for order in orders]
         return (max([position.low, *(limit for sign, limit in limits if sign == BUY)]),
                 min([position.high, *(limit for sign, limit in limits if sign == SELL)]))
 

@@ -17,6 +17,7 @@ class Order:
     """An order to one market. sign: BUY or SELL. limit: None for a market order. immediate: it does not rest.
 
     tag: the exit rule that sent it, empty for the strategy's own. reference: the last trade before it was sent, None without one.
+    stop: it waits for a trade at this price or beyond. whole: it is filled at once and whole, or ends.
     taking: it crosses the market, so it takes; else it rests until the market trades through it.
     """
 
@@ -31,6 +32,9 @@ class Order:
     sent_at: int
     tag: str = ""
     reference: float | None = None
+    stop: Decimal | None = None
+    whole: bool = False
+    waiting: bool = False
     remaining: Decimal = Decimal(0)
     taking: bool = True
     done: bool = False
@@ -40,6 +44,10 @@ class Order:
         """Return `buy` or `sell`."""
         return NAMES[self.sign]
 
+    def reached(self, price: float | None) -> bool:
+        """Return whether a price is at the stop or beyond; also without a stop."""
+        return self.stop is None or (price is not None and (price - float(self.stop)) * self.sign >= 0)
+
     def beyond(self, price: float) -> bool:
         """Return whether a price is worse than the limit."""
         return self.limit is not None and (price - float(self.limit)) * self.sign > 0
@@ -48,7 +56,7 @@ class Order:
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to an order or a position, for the account ledger; in the order of `at`.
 
-    kind: placed, filled, cancelled, rejected, liquidated, marked. Amounts are in the quote, quantities in base units.
+    kind: placed, triggered, filled, cancelled, rejected, liquidated, marked. Amounts are in the quote, quantities in base units.
     """
 
     kind: str
@@ -65,5 +73,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     fill_id: str = ""
     reduce_only: bool = False
     immediate: bool = False
+    stop: Decimal | None = None
+    whole: bool = False
     leverage: int = 1
     reason: str = ""

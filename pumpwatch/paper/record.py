@@ -38,11 +38,9 @@ def _apply(ledger: AccountLedger, account_id: str, coin: str, action: Action) ->
     order_id, at = f"{account_id}/{action.order_id}", action.at
     if action.kind == "placed":
         with suppress(LedgerRefusal):  # an order that the account cannot pay: the venue rejects it as the next thing
-            ledger.place_order(account_id, NewOrder(
-                order_id=order_id, venue=action.venue, symbol=action.symbol, side=action.side,
-                kind="market" if action.price is None else "limit", quantity=action.quantity, price=action.price, at_ns=at,
-                time_in_force="ioc" if action.immediate else "gtc", reduce_only=action.reduce_only,
-                leverage=Decimal(action.leverage), base=coin, maintenance_rate=MAINTENANCE))
+            ledger.place_order(account_id, _order(order_id, coin, action))
+    elif action.kind == "triggered":
+        ledger.trigger_order(order_id, at)
     elif action.kind == "filled":
         ledger.fill_order(order_id, OrderFill(fill_id=f"{account_id}/{action.fill_id}", price=action.price or Decimal(0),
                                               quantity=action.quantity, fee=action.fee, liquidity=action.liquidity, at_ns=at))
@@ -55,3 +53,12 @@ def _apply(ledger: AccountLedger, account_id: str, coin: str, action: Action) ->
         ledger.liquidate_position(account_id, action.venue, action.symbol, action.price or Decimal(0), at)
     else:
         ledger.mark_position(account_id, action.venue, action.symbol, action.price or Decimal(0), at)
+
+
+def _order(order_id: str, coin: str, action: Action) -> NewOrder:
+    kind = "market" if action.price is None else "limit" if action.stop is None else "stop_limit"
+    return NewOrder(
+        order_id=order_id, venue=action.venue, symbol=action.symbol, side=action.side, kind=kind, quantity=action.quantity,
+        price=action.price, stop_price=action.stop, at_ns=action.at, reduce_only=action.reduce_only,
+        time_in_force="fok" if action.whole else "ioc" if action.immediate else "gtc", leverage=Decimal(action.leverage),
+        base=coin, maintenance_rate=MAINTENANCE)

@@ -53,6 +53,11 @@ def test_a_speed_is_a_factor_above_0_or_max(forked_cli: Any, tmp_path: Path, spe
     assert done.returncode == 2 and "is neither a number above 0 nor `max`" in done.stderr
 
 
+def test_a_lead_is_a_finite_number(forked_cli: Any, tmp_path: Path) -> None:
+    done = forked_cli("replay", "--archive", tmp_path, "--lead-s", "nan")
+    assert done.returncode == 2 and "nan is not a finite number" in done.stderr
+
+
 def test_a_line_of_progress_comes_at_each_new_state_and_every_few_seconds() -> None:
     told: list[str] = []
     now = [0.0]

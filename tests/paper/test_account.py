@@ -33,6 +33,16 @@ def test_a_futures_position_locks_its_margin_and_gives_it_back_with_what_it_won(
     assert (found.positions[1].quantity, found.positions[1].margin, found.positions[1].entry) == (D(-25), D(50), D(10))
 
 
+def test_a_mean_price_that_is_rounded_rounds_no_money() -> None:
+    found = account()
+    found.fill(1, -1, D("4.1e-8"), D(3 * 10**9), 1, taker=True)
+    found.fill(1, -1, D("4.3e-8"), D(4 * 10**9), 1, taker=True)
+    fees = 1000 - found.cash - found.positions[1].margin
+    for part in (10**9, 6 * 10**9):
+        fees += found.fill(1, 1, D("4.2e-8"), D(part), 1, taker=True)
+    assert found.cash == 1000 - fees + D(123 + 172 - 294)
+
+
 def test_an_order_beyond_zero_closes_and_opens() -> None:
     found = account()
     found.fill(1, 1, D(10), D(10), 2, taker=True)

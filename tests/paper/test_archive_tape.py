@@ -34,6 +34,13 @@ def doubled(archive: Path) -> None:
     rewrite(archive, RAW, trades={name: column * 2 for name, column in trades.items()}, count=2 * len(RISE))
 
 
+def test_equal_ids_of_a_venue_without_ids_are_trades_of_other_times(tmp_path: Path) -> None:
+    archive = write(tmp_path)
+    trades: dict[str, list[Any]] = msgspec.json.decode((archive / RAW).read_bytes())["trades"]
+    rewrite(archive, RAW, trades=trades | {"trade_id": ["buy 1.0 5"] * len(RISE)})
+    assert len(read_tape(archive)) == len(RISE)
+
+
 def cut(archive: Path) -> None:
     path = archive / RAW
     path.write_bytes(path.read_bytes()[:-200])

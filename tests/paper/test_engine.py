@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal, getcontext, localcontext
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pumpwatch import Broker, Fill, Listing, SeenTrade, Strategy
@@ -114,6 +116,10 @@ def no_orders(broker: Broker) -> None:
     broker.buy(None, 5)
     broker.buy(SPOT.name)
     broker.buy(SPOT.name, 5, limit=float("nan"))
+    broker.buy(SPOT.name, 5, stop=2)
+    broker.buy(SPOT.name, 5, limit=2, stop=2, immediate=True)
+    broker.buy(SPOT.name, 5, limit=1e-19)
+    broker.buy(SPOT.name, 10**17, limit=10)
     broker.buy(FUTURES.name, quote=5)
     broker.buy(FUTURES.name, 5, leverage=-1)
     broker.sell(SPOT.name, 5)
@@ -133,12 +139,14 @@ def test_an_order_that_is_none_is_rejected_with_its_reason() -> None:
         "the quantity is not above 0: 0", "the quantity is not a number: '5'", "the quantity is not a number: True",
         "the quantity is below 0.00000001", "unknown symbol: 'binance.spot:NOUSDT'", "unknown symbol: None",
         "give either a quantity or a quote amount", "the limit is not a finite number: nan",
+        "a stop order needs a limit", "a stop order is neither immediate nor fill-or-kill", "the limit is below 10^-18",
+        "the amount is not below 10^18",
         "an amount in USDT, and no trade was seen that says what it buys", "the leverage is not a whole number from 1 on: -1",
         "sells 5.00000000, and the account has 0", "leverage 3 is above the limit of 1 of binance.spot",
         "leverage 100 is above the limit of 20 of binance.futures", "reduce-only, and there is no position to reduce",
         "not enough balance: at 1.02 it pays for 1469.11911616"]
-    assert {row.at for row in outcome.rejected[:14]} == {ms(300)}
-    assert {row.at for row in outcome.rejected[14:]} == {ms(340)}
+    assert {row.at for row in outcome.rejected[:18]} == {ms(300)}
+    assert {row.at for row in outcome.rejected[18:]} == {ms(340)}
 
 
 RISE: list[Row] = [(0, 1.0, 10**6, BUYS), (400, 1.0, 10**6, BUYS), (1000, 1.5, 10**6, BUYS), (2000, 1.34, 10**6, SELLS),
@@ -220,3 +228,16 @@ def test_slippage_is_measured_for_each_order_from_its_own_moment() -> None:
 
     outcome = played(Twice(), rows).outcome
     assert (outcome.entry_price, outcome.slippage_bp) == (D("1.5"), D(0))
+
+
+def test_a_trade_outside_of_the_order_book_triggers_no_exit_and_is_no_last_price() -> None:
+    rows: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.0, 1e6, BUYS), (1000, 9.0, 5, BUYS), (2000, 1.1, 1e6, SELLS)]
+    found = replace(tape(rows), matched=np.array([True, True, False, True]))
+    last = []
+
+    class Looks(BuyAtOnce):
+        def on_trade(self, trade: SeenTrade, broker: Broker) -> None:
+            last.append((trade.price, broker.last(trade.market)))
+
+    outcome = play(found, Looks(), Settings(rules=Rules(target_percent=50)), 300).outcome
+    assert (outcome.exit_reason, last) == ("end_of_tape", [(1.0, 1.0), (9.0, 1.0), (1.1, 1.1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,12 @@ D = Decimal
 
 
 def order(sign: int = BUY, quantity: str = "10", *, limit: str | None = None, market: int = 0, name: str = "o1",
-          immediate: bool = False, reduce_only: bool = False, leverage: int = 1) -> Order:
-    return Order(name, market, sign, D(quantity), None if limit is None else D(limit), immediate, reduce_only, leverage, ms(0))
+          immediate: bool = False, reduce_only: bool = False, leverage: int = 1, **more: Any) -> Order:
+    return Order(name, market, sign, D(quantity), None if limit is None else D(limit), immediate, reduce_only, leverage, ms(0),
+                 **more)
 
 
-def matched(found: Tape, *orders: tuple[float, Order], cash: int = 1000, share: float = 0.1,
+def matched(found: Tape, *orders: tuple[float, Order], cash: int | str = 1000, share: float = 0.1,
             before: Callable[[Account], object] = lambda account: None) -> Matching:
     """Return the venues at the end of a tape, after orders that arrive at given ms."""
     account = Account(D(cash), found.markets)
@@ -135,3 +137,33 @@ def test_a_cancellation_stops_an_order_also_one_that_has_not_arrived() -> None:
             matching.advance(found.end_ns)
         matching.finish(found.end_ns)
         assert said(matching)[:2] == happened
+
+
+@pytest.mark.parametrize(("sent", "happened"), [
+    # the trade that reaches the stop fills nothing itself; after it this is a limit order
+    (order(limit="1.05", quantity="4", stop=D("1.1")), [("triggered", 30, 0), ("maker", 40, "1.05", 4)]),
+    (order(limit="1.3", quantity="4", stop=D("1.0")), [("triggered", 10, 0), ("taker", 30, "1.1", 4)]),
+    (order(limit="1.3", quantity="4", stop=D("1.3")), [("cancelled", 100, "the recording ends")]),
+    (order(SELL, limit="0.5", quantity="4", stop=D("0.9"), market=1), [("triggered", 40, 0), ("taker", 50, "0.8", 4)])])
+def test_a_stop_order_waits_for_a_trade_at_its_stop(sent: Order, happened: list[tuple[object, ...]]) -> None:
+    assert said(matched(tape(ROWS, ROWS, end_ms=100), (10, sent))) == happened
+
+
+@pytest.mark.parametrize(("quantity", "cash", "fills"), [("7", 1000, [3, 4]), ("8", 1000, []), ("7", "7.05", [])])
+def test_a_fill_or_kill_order_is_filled_whole_by_the_book_or_not_at_all(quantity: str, cash: int | str, fills: list[int]) -> None:
+    books = {0: [Book(ms(5), (), ((1.01, 3.0), (1.02, 4.0)))]}
+    found = said(matched(tape(ROWS, books=books), (10, order(quantity=quantity, whole=True)), cash=cash))
+    assert [row[3] for row in found if row[0] == "taker"] == fills
+    assert fills or found == [("cancelled", 10, "fill or kill: no recorded book fills it whole")]
+
+
+def test_without_a_book_a_fill_or_kill_order_ends() -> None:
+    assert [row[0] for row in said(matched(tape(ROWS), (10, order(whole=True))))] == ["cancelled"]
+
+
+def test_a_book_beyond_the_liquidation_price_takes_the_margin_and_no_more() -> None:
+    books = {1: [Book(ms(5), ((0.5, 100.0),), ())]}
+    found = matched(tape([], ROWS, end_ms=25, books=books), (12, order(SELL, "100", market=1, reduce_only=True, name="o2")),
+                    before=lambda account: account.fill(1, 1, D(1), D(100), 10, taker=True))
+    assert [row[0] for row in said(found)] == ["cancelled", "liquidated"]
+    assert found.account.cash == 1000 - D("0.05") - 10

@@ -33,6 +33,9 @@ class Everything(Strategy):
         broker.sell(SPOT.name, 10**9)
         broker.buy(SPOT.name, 10**9)
         self.cancelled = broker.buy(SPOT.name, 5, limit=0.3)
+        broker.buy(SPOT.name, 5, limit=1.6, stop=1.1)
+        broker.buy(SPOT.name, 5, limit=1.9, stop=1.8)
+        broker.buy(SPOT.name, 5, fill_or_kill=True)
 
     def on_trade(self, trade: SeenTrade, broker: Broker) -> None:
         broker.cancel(self.cancelled)
@@ -45,7 +48,7 @@ def played() -> Played:
 def test_the_ledger_comes_to_the_same_money_and_proves_it(tmp_path: Path) -> None:
     found = played()
     kinds = [action.kind for action in found.actions]
-    assert {"placed", "filled", "rejected", "cancelled"} <= set(kinds)
+    assert {"placed", "triggered", "filled", "rejected", "cancelled"} <= set(kinds)
     with open_account_ledger(tmp_path / "ledger.sqlite3") as ledger:
         assert record(ledger, "a1", "KITE", Decimal(3000), "KITE", T0, found.actions)
         events = len(ledger.events())
@@ -92,6 +95,8 @@ class Odd(Strategy):
             broker.buy(SPOT.name, 100, limit=(broker.last(SPOT.name) or 0) * 1.1)
         elif self.case == "book":
             broker.buy(SPOT.name, 100)
+        elif self.case == "everything":
+            broker.buy(FUTURES.name, 10**10 * 7, leverage=20)
         elif self.case == "locked":
             broker.buy(SPOT.name, 1500, limit=0.99)
             broker.buy(SPOT.name, 1400)
@@ -105,11 +110,12 @@ class Odd(Strategy):
 
 LOW: list[Row] = [(0, 4.2345678901e-8, 1e6, BUYS), (301, 4.3e-8, 1e6, BUYS), (400, 4.4e-8, 1e6, BUYS)]
 RUNS_AWAY: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.3, 1e6, BUYS)]
+CHEAP: list[Row] = [(0, 4.2345678901e-8, 1e12, BUYS), (400, 2.1345678901e-6, 1e12, BUYS)]
 BOTH_SIDES: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.0, 1e6, SELLS), (600, 1.0, 1e6, BUYS)]
 
 
 @pytest.mark.parametrize(("case", "rows", "fills"), [
-    ("limit", LOW, 1), ("book", LOW, 1), ("locked", RUNS_AWAY, 1), ("enormous", BOTH_SIDES, 1)])
+    ("limit", LOW, 1), ("book", LOW, 1), ("locked", RUNS_AWAY, 1), ("everything", CHEAP, 1), ("enormous", BOTH_SIDES, 1)])
 def test_whatever_the_venues_of_a_replay_take_the_ledger_takes_as_well(case: str, rows: list[Row], fills: int,
                                                                        tmp_path: Path) -> None:
     books = {0: [Book(ms(5), (), ((4.2345678901e-8, 1e9),))]} if case == "book" else {}
