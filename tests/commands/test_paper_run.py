@@ -58,7 +58,6 @@ def test_a_strategy_that_fails_is_named_with_its_line_and_leaves_nothing(command
     ("--all", "--size", "nan"), ("--all", "--size", "-1"), ("--all", "--latency-ms", "-1"), ("--all", "--latency-ms", "nan"),
     ("--all", "--share", "0"), ("--all", "--leverage", "0"), ("--all", "--strategy", "none.py"),
     ("--all", "--hold-s", "nan"), ("--all", "--target", "inf"), ("--all", "--delay-ms", "1" * 5000)])
-    ("--all", "--hold-s", "nan"), ("--all", "--target", "inf")])
 def test_wrong_usage_is_said_and_nothing_is_played(command: CommandLine, config: Path, words: tuple[str, ...]) -> None:
     made = command("paper", "run", *words, "-c", config)
     assert (made.returncode, made.stdout) == (2, "")
