@@ -10,7 +10,7 @@ SCHEMES = ("postgresql://", "postgres://")
 
 
 class PaperConfig(Section):
-    """Where the account ledger is: empty for a file of the data folder."""
+    """The place of the account ledger: empty for a file of the data folder."""
 
     ledger_dsn: str = ""
 

@@ -1,4 +1,4 @@
-"""What the account ledger needs of a database: few calls, the same for SQLite and PostgreSQL.
+"""The calls that the account ledger makes to a database: few, the same for SQLite and PostgreSQL.
 
 Statements are written once, with `?` for a value. Amounts go in as text and come out as text or Decimal.
 """

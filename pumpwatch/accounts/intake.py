@@ -1,4 +1,4 @@
-"""What a command may say: words, times and orders are checked before anything else is asked."""
+"""The checks of a command: words, times and orders are checked before anything else is asked."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an account holds of one symbol of a venue; `flat` with a quantity of 0 once it is closed.
+    """The holding of an account in one symbol of a venue; `flat` with a quantity of 0 once it is closed.
 
     cost: price times quantity of what is held. margin: locked for it, 0 on a spot market. Realised PnL is without fees.
     liquidation_price is None on a spot market, and where no price ends the position.
@@ -167,7 +167,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an event changed, with its outcome: applying it needs no rule of trading."""
+    """The change that an event made, with its outcome: applying it needs no rule of trading."""
 
     user_name: str | None = None
     opened: Opened | None = None

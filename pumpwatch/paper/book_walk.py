@@ -1,4 +1,4 @@
-"""What an order takes from a recorded order book.
+"""Take an order's fills from a recorded order book.
 
 A book is used for BOOK_NS after it stood so. Trades since then move all its levels by the ratio of the last trades, to the worse
 side alone: a market that runs away takes its book along, and its best level is never better than the last trade. What this

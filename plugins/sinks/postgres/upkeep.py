@@ -1,4 +1,4 @@
-"""What the sink does beside writing where there is no TimescaleDB: days made ahead and dropped, and candles of changed minutes.
+"""The upkeep of plain PostgreSQL, without TimescaleDB: days made ahead and dropped, and candles of changed minutes.
 
 With the extension, its own policies do all of this; only the retention is set.
 """
