@@ -5,8 +5,8 @@ Statements are written once, with `?` for a value. Amounts go in as text and com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from pumpwatch.accounts.refusals import ConflictError
@@ -42,11 +42,38 @@ class Database(Protocol):
     def roll_back(self) -> None:
         """Undo it; harmless where none is open, or the connection is gone."""
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Commit what is done inside, or nothing."""
+    @property
+    def in_transaction(self) -> bool:
+        """Return whether a transaction is open."""
 
-    def snapshot(self) -> AbstractContextManager[None]:
+    def begin_snapshot(self) -> None:
+        """Begin a transaction that only reads: every query inside sees the same state."""
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Commit what is done inside, or nothing; inside a transaction, leave both to that one."""
+        if self.in_transaction:
+            yield
+            return
+        self.begin()
+        try:
+            yield
+            self.commit()
+        except BaseException:
+            self.roll_back()
+            raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
         """Have every query inside see the same state; inside a transaction that writes, its own."""
+        if self.in_transaction:
+            yield
+            return
+        self.begin_snapshot()
+        try:
+            yield
+        finally:
+            self.roll_back()
 
     def has_table(self, name: str) -> bool:
         """Return whether a table exists."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pumpwatch.accounts.database import Row, conflict
+from pumpwatch.accounts.database import Database, Row, conflict
 from pumpwatch.accounts.refusals import DamagedLedgerError
 from pumpwatch.errors import ConfigError, ServiceUnavailable, StorageError
 from pumpwatch.net.texts import masked
@@ -31,7 +31,7 @@ def translated(statement: str) -> bytes:
     return statement.replace("?", "%s").encode()
 
 
-class PostgresDatabase:
+class PostgresDatabase(Database):
     """One connection to a database. dsn: `postgresql://USER@HOST:PORT/DATABASE`."""
 
     types: Mapping[str, str] = {"amount": "NUMERIC(36, 18)", "number": "BIGINT", "json": "JSON",
@@ -85,10 +85,6 @@ class PostgresDatabase:
             cursor.executemany(translated(statement), rows)
             return cursor.rowcount
 
-    @property
-    def _in_transaction(self) -> bool:
-        return self.connection.info.transaction_status != self._psycopg.pq.TransactionStatus.IDLE
-
     def begin(self) -> None:
         self.execute("BEGIN")
 
@@ -96,33 +92,16 @@ class PostgresDatabase:
         self.execute("COMMIT")
 
     def roll_back(self) -> None:
-        if not self.connection.closed and self._in_transaction:
+        if not self.connection.closed and self.in_transaction:
             with suppress(self._psycopg.Error):  # the connection is gone, and the transaction with it
                 self.connection.execute("ROLLBACK")
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        if self._in_transaction:
-            yield
-            return
-        self.begin()
-        try:
-            yield
-            self.commit()
-        except BaseException:
-            self.roll_back()
-            raise
+    @property
+    def in_transaction(self) -> bool:
+        return self.connection.info.transaction_status != self._psycopg.pq.TransactionStatus.IDLE
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        if self._in_transaction:
-            yield
-            return
+    def begin_snapshot(self) -> None:
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        try:
-            yield
-        finally:
-            self.roll_back()
 
     def has_table(self, name: str) -> bool:
         return self.rows("SELECT to_regclass(?) IS NOT NULL", [name]) == [(True,)]

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pumpwatch.accounts.database import Row, conflict
+from pumpwatch.accounts.database import Database, Row, conflict
 from pumpwatch.accounts.refusals import DamagedLedgerError
 from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
@@ -23,7 +23,7 @@ _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_F
 DAMAGED_HINT = "restore it from a backup, or move it away and run again: a run makes its accounts again"
 
 
-class SqliteDatabase:
+class SqliteDatabase(Database):
     """One connection to a file, which is made where it is missing; `read_only` only opens one that exists."""
 
     types: Mapping[str, str] = {"amount": "TEXT", "number": "INTEGER", "json": "TEXT",
@@ -96,34 +96,17 @@ class SqliteDatabase:
             self.connection.execute("COMMIT")
 
     def roll_back(self) -> None:
-        if self.connection.in_transaction:
+        if self.in_transaction:
             with suppress(sqlite3.Error):  # the connection is unusable; closing it rolls back
                 self.connection.execute("ROLLBACK")
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        if self.connection.in_transaction:
-            yield
-            return
-        self.begin()
-        try:
-            yield
-            self.commit()
-        except BaseException:
-            self.roll_back()
-            raise
+    @property
+    def in_transaction(self) -> bool:
+        return self.connection.in_transaction
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        if self.connection.in_transaction:
-            yield
-            return
+    def begin_snapshot(self) -> None:
         with self._errors("read"):
             self.connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self.roll_back()
 
     def has_table(self, name: str) -> bool:
         return bool(self.rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", [name]))

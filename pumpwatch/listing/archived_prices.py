@@ -5,30 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.errors import StorageError
-from pumpwatch.listing.books import SUFFIX
+from pumpwatch.listing.archived_trades import read_trades, trade_files
 from pumpwatch.model import Float64
-
-
-class _Symbol(msgspec.Struct):
-    symbol: str
-    multiplier: int = 1
-
-
-class _Trades(msgspec.Struct):
-    timestamp: list[int]
-    symbol: list[str]
-    price: list[float | None]
-
-
-class _Raw(msgspec.Struct):
-    announced_at_ns: int
-    symbols: list[_Symbol]
-    trades: _Trades
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +23,8 @@ class Prices:
 def read_prices(archive: Path) -> Prices:
     """Return the prices of an archive's raw files. Raises StorageError where one cannot be read."""
     seconds, prices = [np.empty(0)], [np.empty(0)]
-    for path in sorted((archive / "raw").glob("*/*.json")):
-        if path.name.endswith(SUFFIX):
-            continue
-        try:
-            raw = msgspec.json.decode(path.read_bytes(), type=_Raw)
-        except (OSError, msgspec.DecodeError) as error:
-            raise StorageError(f"{path}: the archive cannot be read: {error}",
-                               "make it again: pumpwatch listing replay COIN --at TIME") from error
+    for path in trade_files(archive):
+        raw = read_trades(path)
         multipliers = {row.symbol: row.multiplier for row in raw.symbols}
         bundle = np.array([multipliers.get(symbol, 1) for symbol in raw.trades.symbol], np.float64)
         price = np.array(raw.trades.price, np.float64)  # null becomes NaN

@@ -13,43 +13,15 @@ import msgspec
 import numpy as np
 
 from pumpwatch.errors import StorageError, UsageError
-from pumpwatch.listing.archive import NOTICE, RAW_FORMAT
-from pumpwatch.listing.archive_check import check_archive
-from pumpwatch.listing.books import SUFFIX, Snapshot, read_books
-from pumpwatch.listing.manifest import FILE, FORMAT, SymbolRow
+from pumpwatch.listing.archive import NOTICE
+from pumpwatch.listing.archived_trades import REMAKE, ArchivedTrades, decode_file, read_trades, require_whole, trade_files
+from pumpwatch.listing.books import Snapshot, read_books
+from pumpwatch.listing.manifest import SymbolRow
 from pumpwatch.model import NO_SEQUENCE, Flag, Float64, Int64
 
-SHOWN_FAULTS = 3
 LARGEST_NUMBER = 2**63 - 1  # larger ids are kept as words
 NO_NUMBER = -1
 LAG_LIMIT_NS = 60 * 10**9  # a trade that arrived so much later, or earlier, than it happened did not arrive live
-REMAKE = "make it again: pumpwatch listing replay COIN --at TIME"
-
-
-class _Format(msgspec.Struct):
-    format: str = ""
-
-
-class _Trades(msgspec.Struct):
-    timestamp: list[int]
-    symbol: list[str]
-    side: list[str]
-    price: list[float | None]
-    quantity: list[float | None]
-    trade_id: list[str]
-    sequence_number: list[int | None]
-    received_at: list[int]
-    flags: list[int]
-
-
-class _Raw(msgspec.Struct):
-    exchange: str
-    market_type: str
-    coin: str
-    announced_at_ns: int
-    symbols: list[SymbolRow]
-    count: int
-    trades: _Trades
 
 
 class _Sight(msgspec.Struct):
@@ -127,56 +99,19 @@ class Archived:
 
 def read_archived(path: Path) -> Archived:
     """Read an archive. Blocks. Raises UsageError for a folder that is missing, StorageError for one that is damaged or newer."""
-    _verify(path)
+    require_whole(path)
     books = {f"{books.exchange}.{books.market_type}": books.snapshots for books in read_books(path)}
-    raws = [_read(file, _Raw) for file in sorted((path / "raw").glob("*/*.json")) if not file.name.endswith(SUFFIX)]
+    raws = [read_trades(file) for file in trade_files(path)]
     if not raws:
         raise StorageError(f"{path}: the archive has no trades of a venue", REMAKE)
-    venues = [_venue(path, raw, tuple(books.get(f"{raw.exchange}.{raw.market_type}", ()))) for raw in raws]
-    notices = _read(path / NOTICE, _Notices).sights if (path / NOTICE).is_file() else []
+    venues = [_venue(raw, tuple(books.get(raw.venue, ()))) for raw in raws]
+    notices = decode_file(path / NOTICE, _Notices).sights if (path / NOTICE).is_file() else []
     return Archived(path, raws[0].coin, min(raw.announced_at_ns for raw in raws), tuple(venues),
                     tuple(_notice(sight) for sight in sorted(notices, key=lambda sight: sight.seen_at_ns)))
 
 
-def _verify(path: Path) -> None:
-    """Raise the error that says best why this folder is not an archive that can be played."""
-    if (path / FILE).is_file():
-        found = _read(path / FILE, _Format).format
-        if found != FORMAT:
-            raise StorageError(f"{path / FILE}: unknown format `{found}`; this version reads {FORMAT}",
-                               "a newer PumpWatch wrote it: update this one")
-    faults = check_archive(path).faults
-    if faults:
-        more = f", and {len(faults) - SHOWN_FAULTS:,} more" if len(faults) > SHOWN_FAULTS else ""
-        shown = "; ".join(f"{fault.file}: {fault.problem}" for fault in faults[:SHOWN_FAULTS])
-        raise StorageError(f"{path}: the archive differs from its manifest: {shown}{more}",
-                           f"copy it again, or {REMAKE}")
-
-
-def _read(file: Path, kind: type[Any]) -> Any:
-    """Return a file's content. Raises StorageError that names the file."""
-    try:
-        content = file.read_bytes()
-        found = msgspec.json.decode(content, type=_Format).format
-        if kind is _Raw and found != RAW_FORMAT:
-            raise StorageError(f"{file}: unknown format `{found}`; this version plays {RAW_FORMAT}",
-                               f"update PumpWatch if the archive is newer, or {REMAKE}")
-        return msgspec.json.decode(content, type=kind)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"{file}: the archive cannot be read: {error}", REMAKE) from error
-
-
-def _venue(path: Path, raw: _Raw, books: tuple[Snapshot, ...]) -> ArchivedVenue:
-    name, columns = f"{raw.exchange}.{raw.market_type}", raw.trades
-    lengths = {len(column) for column in msgspec.structs.astuple(columns)}
-    if lengths != {raw.count}:
-        counts = ", ".join(map(str, sorted(lengths)))
-        raise StorageError(f"{path}: {name} has columns of {counts} trades, not {raw.count}", REMAKE)
-    listed = {row.symbol for row in raw.symbols}
-    if unlisted := set(columns.symbol) - listed:
-        raise StorageError(f"{path}: {name} has trades of {', '.join(sorted(unlisted))}, which it does not list", REMAKE)
-    if len(listed) < len(raw.symbols) or _doubled(columns):
-        raise StorageError(f"{path}: {name} has trades or symbols twice", REMAKE)
+def _venue(raw: ArchivedTrades, books: tuple[Snapshot, ...]) -> ArchivedVenue:
+    columns = raw.trades
     timestamp, received_at = np.array(columns.timestamp, np.int64), np.array(columns.received_at, np.int64)
     flags = np.array(columns.flags, np.int64)
     price, quantity = np.array(columns.price, np.float64), np.array(columns.quantity, np.float64)
@@ -192,17 +127,11 @@ def _venue(path: Path, raw: _Raw, books: tuple[Snapshot, ...]) -> ArchivedVenue:
     order = order[usable[order]]
     picked = order.tolist()
     return ArchivedVenue(
-        name=name, symbols=tuple(raw.symbols), symbol=[columns.symbol[row] for row in picked],
+        name=raw.venue, symbols=tuple(raw.symbols), symbol=[columns.symbol[row] for row in picked],
         trade_id=[columns.trade_id[row] for row in picked], number=number[order],
         timestamp=timestamp[order], arrived_at=arrived[order],
         price=price[order], quantity=quantity[order], sell=np.array([columns.side[row] == "sell" for row in picked], np.bool_),
         flags=flags[order], sequence=sequence[order], books=books, left_out=int((~usable).sum()))
-
-
-def _doubled(columns: _Trades) -> bool:
-    """Return whether a trade is there twice. Where the venue has no ids, the recorded ones tell equal trades apart."""
-    keys = zip(columns.symbol, columns.trade_id, columns.timestamp, strict=True)
-    return len(set(keys)) < len(columns.symbol)
 
 
 def _notice(sight: _Sight) -> ArchivedNotice:

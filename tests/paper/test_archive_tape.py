@@ -52,13 +52,13 @@ def newer(archive: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (doubled, "5 of its 10 trades are there twice"),
-    (cut, r"the archive is damaged: raw/binance/spot\.json: has [0-9,]+ bytes, not [0-9,]+"),
-    (newer, "its manifest has the format 'pumpwatch.manifest/2', and this version reads pumpwatch.manifest/1; a newer version"),
-    (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/3"), "'pumpwatch.raw/3', .*; a newer version wrote it"),
-    (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/1"), "'pumpwatch.raw/1', .*; make it again"),
-    (lambda archive: rewrite(archive, RAW, count=3), "it says 3 trades, and its columns have another length"),
-    (lambda archive: rewrite(archive, RAW, symbols=[{"symbol": "OTHER"}]), "a trade of it cannot be read: 'KITEUSDT'"),
+    (doubled, "it repeats 5 trades and 0 symbols"),
+    (cut, r"differs from its manifest: raw/binance/spot\.json: has [0-9,]+ bytes, not [0-9,]+"),
+    (newer, "unknown format `pumpwatch.manifest/2`; this version reads pumpwatch.manifest/1; a newer PumpWatch"),
+    (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/3"), "`pumpwatch.raw/3`.*; a newer PumpWatch wrote it"),
+    (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/1"), "`pumpwatch.raw/1`.*; make it again"),
+    (lambda archive: rewrite(archive, RAW, count=3), "it has columns of 5 trades, not 3"),
+    (lambda archive: rewrite(archive, RAW, symbols=[]), "it has trades of KITEUSDT, which it does not list"),
     (lambda archive: rewrite(archive, RAW, trades=5), "the archive cannot be read"),
     (lambda archive: rewrite(archive, "refined/pump_analysis.json", listings=[]), "the archive names no listing"),
     (lambda archive: (archive / "manifest.json").unlink(), "manifest.json: missing or unreadable"),
