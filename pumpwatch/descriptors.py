@@ -1,6 +1,6 @@
 """Close file descriptors at once.
 
-gevent replaces `os.close`: in a thread that has a hub, a pipe, socket or folder is closed when that hub runs next. Where the
+gevent replaces `os.close`: in a thread that has a hub, a pipe, socket or folder is closed when that hub runs next. If the
 thread blocks, whoever reads the other end waits for ever, and descriptors pile up.
 """
 

@@ -110,7 +110,7 @@ class Broker(Protocol):
         """Send a market order that closes the position of a market, and return its id; None where there is no position."""
 
     def cancel(self, order_id: str) -> None:
-        """Send the cancellation of an order. What is filled before it arrives stays filled."""
+        """Send the cancellation of an order. A part that is filled before it arrives stays filled."""
 
 
 class Strategy:

@@ -99,7 +99,7 @@ class AggregatedHistory:
     """A deeper history whose rows may join several trades; it is asked only where the user allows that.
 
     parse(body, symbol, columns): a row that joins trades has the first one's id and Flag.AGGREGATED, and void rows behind it
-    use up the other ids. Where some of these ids are stored already, the row counts their trades twice.
+    use up the other ids. If some of these ids are stored already, the row counts their trades twice.
     """
 
     depth: HistoryDepth

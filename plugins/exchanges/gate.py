@@ -16,7 +16,7 @@ sending time, within 60 s of the server's. `spot.system` and `futures.system` an
 Limits: 300 connections per address at once; no documented number of symbols, 200 worked in probes. REST: 200 requests in
 10 s, each path for itself. The allowed connects and messages per second are not documented; the values here are ours.
 History: the newest 1,000 rows of a range of seconds, the last one taken as whole, for 30 days; not by `last_id`, which is no
-longer recommended. Where a symbol has more than 1,000 trades in one second, the pages stand still.
+longer recommended. If a symbol has more than 1,000 trades in one second, the pages stand still.
 Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts; no
 document says how parts of a contract and takeovers count. Books: `current` is the answer's time, on futures in seconds. Tickers:
 without a time; the price of a day ago comes from a change in percent of two decimals. Futures count contracts.

@@ -47,7 +47,7 @@ ROW_LIMIT = {SPOT: 60, FUTURES: 1000}
 PATHS = ("/v5/market/instruments-info", "/v5/market/recent-trade", "/v5/market/tickers", "/v5/market/kline",
          "/v5/market/orderbook")
 PREFIXED, SUFFIXED = ("PEPE", "BONK", "FLOKI", "RATS", "LUNC"), ("SHIB",)
-# The fields are in the venue's order. What fills them, a trade: time, symbol, side, quantity, price, id, block, RPI, seq;
+# The fields are in the venue's order. The values of a trade: time, symbol, side, quantity, price, id, block, RPI, seq;
 # a frame: symbol, time, trades.
 SPOT_TRADE = '{{"i":"{5}","T":{0},"p":"{4}","v":"{3}","S":"{2}","seq":{8},"s":"{1}","BT":{6},"RPI":{7}}}'
 SPOT_FRAME = '{{"topic":"publicTrade.{0}","ts":{1},"type":"snapshot","data":[{2}]}}'

@@ -1,6 +1,6 @@
 """Phemex spot and USDT perpetuals as a server: one symbol per request, past trades on subscribing, pings that are due.
 
-From the same documents and probes as the exchange plugin (2026). Where they leave something open, the simulator does what
+From the same documents and probes as the exchange plugin (2026). If they leave something open, the simulator does what
 is harder for a client.
 - `unsubscribe` drops every symbol, whatever it names. More than one symbol per request is an invalid argument. Every
   second acknowledgement comes after its past trades.

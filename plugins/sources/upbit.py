@@ -14,7 +14,7 @@ Order: by `listed_at`, which every edit renews, so an old notice may come first.
 Times: ISO 8601 with +09:00, whole seconds; `first_listed_at` is the first publication, and the moment at which
 markets move; `listed_at` is the last edit.
 Titles: a new coin is `이름(SYM) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)`, a further market of a known coin
-`이름(SYM) KRW 마켓 디지털 자산 추가`, before 2024-04 `KRW, BTC 마켓 디지털 자산 추가 (AAA, BBB)`. Where several
+`이름(SYM) KRW 마켓 디지털 자산 추가`, before 2024-04 `KRW, BTC 마켓 디지털 자산 추가 (AAA, BBB)`. If several
 coins share one list it may be their union (YGG, IMX, GAL, ALT got KRW only later). Edits append remarks, which may say
 anything.
 Bodies: `/api/v1/announcements/{uuid}` answers the row with `body`, HTML mixed with text; before mid-2026 it took the id.

@@ -39,7 +39,7 @@ class Exposition(Collector):
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:
-    """Return samples in Prometheus's text format. Whatever else the library knows of this process is left out."""
+    """Return samples in Prometheus's text format. The library's own samples of this process are left out."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Exposition(samples))
     return generate_latest(registry)

@@ -1,6 +1,6 @@
 """The HTTP server: gevent's, with limits on everything that a client may send, and on the time it may take.
 
-Whatever a client does costs its own connection. A head must be there within HEAD_S, a body within BODY_S, and whoever takes no
+A client can only harm its own connection. A head must be there within HEAD_S, a body within BODY_S, and a client that takes no
 piece of an answer for SEND_S is let go. Connections beyond the limits are closed at once; requests beyond the limit of their
 address get 429.
 """

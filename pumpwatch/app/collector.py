@@ -163,7 +163,7 @@ class Collector:
         """Open the journal, go on where the last run ended, and start reading.
 
         Raises StorageError when the folder cannot be used. The drains open the sinks while reading begins, so a server that
-        hangs costs no trade, and one that is only away does not prevent the start. Where a sink's first open shows that a
+        hangs costs no trade, and one that is only away does not prevent the start. If a sink's first open shows that a
         person has to mend it, `sink_error` is set, and `ended`; everything read until then is durable.
         """
         self._log_start()

@@ -1,6 +1,6 @@
 """Keep the ledger of minutes of a running collector: count what is stored, note what is watched, and report each day.
 
-All of it runs in a thread of its own, behind everything else. Where the ledger of minutes takes no counts, the journal and its
+All of it runs in a thread of its own, behind everything else. If the ledger of minutes takes no counts, the journal and its
 expiry go on without it. A segment that stays locked holds up the expiry for an hour at most.
 """
 

@@ -40,7 +40,7 @@ from pumpwatch.supervisor import Supervisor
 
 
 class Telling(Protocol):
-    """Whoever tells people and programs about listings. Only `stop` waits."""
+    """Tells people and programs about listings. Only `stop` waits."""
 
     notifier: Notifier
 
@@ -61,7 +61,7 @@ class Telling(Protocol):
 
 
 class Serves(Protocol):
-    """Whoever serves the page and the API. url: of the page, empty while it is not served."""
+    """Serves the page and the API. url: of the page, empty while it is not served."""
 
     @property
     def url(self) -> str:

@@ -75,7 +75,7 @@ class Status:
                 "cold": [tier.figures() for tier in collector.cold_tiers]}
 
     def write(self, ended: bool = False) -> None:
-        """Replace the file: a reader sees the old figures or the new ones, whole. Where the disk is full the old ones stay."""
+        """Replace the file: a reader sees the old figures or the new ones, whole. If the disk is full the old ones stay."""
         figures = self.now(ended)
         self.last = figures
         if not self._collector.memory_thread.apply(self._write_file, (figures,)):

@@ -2,7 +2,7 @@
 
 An answer that is at least half full may have been cut off, so the next request goes on behind its last new row. A shorter one
 has all rows of its query: half a page is far more than a faulty page lacks. An answer without a new row ends the paging,
-whatever it holds instead: the same rows again, or rows that were not asked for. Where these fill it, it says nothing about the
+whatever it holds instead: the same rows again, or rows that were not asked for. If these fill it, it says nothing about the
 rest of its query.
 """
 

@@ -25,7 +25,7 @@ ENDING, ENCRYPTED = ".zst", ".age"
 
 
 class Readable(Protocol):
-    """Whatever bytes are read from."""
+    """A stream that bytes are read from."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Return at most `size` bytes, none at the end."""

@@ -1,1 +1,1 @@
-"""The commands, thin: parse, call, print. What they call is imported inside, so that `--help` stays quick."""
+"""The commands, thin: parse, call, print. The code that they call is imported inside, so that `--help` stays quick."""

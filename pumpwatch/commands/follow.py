@@ -19,7 +19,7 @@ Wanted = Callable[[], list[int]]  # the instruments that are followed; a listing
 
 
 class NewTrades:
-    """The trades that were committed since the last look. Whatever it cannot read now is read at a later look.
+    """The trades that were committed since the last look. Trades that it cannot read now are read at a later look.
 
     Nothing is held open between two looks, so a file may be finished or expire meanwhile. `start` begins after what is
     there: a trade committed before it is never returned.

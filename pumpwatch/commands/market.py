@@ -150,7 +150,7 @@ def orderbook(coins: Sequence[str], depth: int, exchange: str | None, market: st
 def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
     """Show figures of the last 24 hours, from what is stored.
 
-    The time is exact, not a calendar day: the minutes at both ends count by their trades. Where nothing is stored of the whole
+    The time is exact, not a calendar day: the minutes at both ends count by their trades. If nothing is stored of the whole
     time, `since` says when the first figure is from. A symbol without a trade is named on stderr; --json has a line of it, whose
     figures are null. Exit code 69 if a part could not be read.
 

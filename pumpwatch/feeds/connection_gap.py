@@ -1,7 +1,7 @@
 """The gap of one connection's symbols: from the moment when they are not read any more until they are granted again.
 
 It is recorded every second, a little ahead, so that the ledger holds it after a kill. A symbol that the connection's double reads
-is not in it. Where the double takes a symbol up or lets it go meanwhile, the gap so far ends, and another begins with the
+is not in it. If the double takes a symbol up or lets it go meanwhile, the gap so far ends, and another begins with the
 symbols that nobody reads then.
 """
 

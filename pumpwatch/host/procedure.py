@@ -25,7 +25,7 @@ def show(steps: Sequence[Step], say: Say) -> None:
 def carry_out(steps: Sequence[Step], say: Say) -> int:
     """Do the steps that are needed, and return how many that were.
 
-    Raises StepFailed after undoing what was done, and names what could not be undone. Ctrl-C undoes it as well. Where only the
+    Raises StepFailed after undoing what was done, and names what could not be undone. Ctrl-C undoes it as well. If only the
     removal of what was replaced fails, all steps stay done, and StepFailed says so.
     """
     done: list[Step] = []

@@ -1,6 +1,6 @@
 """Score trades against what is normal for their market, and find the abnormal ones.
 
-What is normal is taken from the `baseline_s` seconds before the search, which begins `grace_s` before the publication because
+The baseline is the `baseline_s` seconds before the search, which begins `grace_s` before the publication because
 notices are dated in whole seconds and the venues' clocks differ from ours. Each whole second with a trade gives two figures:
 its return, ln(last price / last price before the second), and ln(value traded in it). Of both the median is kept, and the
 deviation: 1.4826 x the median absolute deviation, at least `price_deviation_floor` and `volume_deviation_floor`, because a calm

@@ -1,6 +1,6 @@
 """Write the files of an archive: synced, with their checksums, and in short steps.
 
-Where a thread writes, it shares Python's lock with the hub. A single call that encodes 100,000 trades would hold it for longer
+If a thread writes, it shares Python's lock with the hub. A single call that encodes 100,000 trades would hold it for longer
 than a frame may wait, so columns are made and encoded CHUNK rows at a time.
 """
 

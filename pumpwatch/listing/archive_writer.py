@@ -3,7 +3,7 @@
 A thread that makes an archive shares Python's lock with the hub, which then waits for tens of ms, and for longer on a busy
 machine. The process is started ahead of need, because it takes a while to import what it needs, and ended when no archive is due,
 so that its memory is free again. It reads one request after the other from its standard input and answers on its standard output;
-it ends with its input, so that it does not outlive the collector. Where no process can be started, a thread writes.
+it ends with its input, so that it does not outlive the collector. If no process can be started, a thread writes.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ Interval = tuple[int, int]
 
 
 class Books(Protocol):
-    """Whoever records order books, as windows ask it to."""
+    """Records order books, as windows ask it to."""
 
     def begin(self, coin: str) -> None:
         """Record this coin from now on."""

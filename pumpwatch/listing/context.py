@@ -40,7 +40,7 @@ def reaches_of(options: ListingConfig) -> tuple[Reach, ...]:
 
 
 class Doubler(Protocol):
-    """Whoever reads trades, as a window asks it to read those of its coin on two connections of each venue."""
+    """Reads the trades of a window's coin on two connections of each venue while the window asks for it."""
 
     def double(self, coin: str) -> None:
         """Read this coin twice from now on."""

@@ -26,7 +26,7 @@ def call_here(function: Callable[..., T], /, *args: Any) -> T:
 
 
 class ListingLedger:
-    """Calls the ledger's methods where they may block. Whatever they store is durable when they return.
+    """Calls the ledger's methods where they may block. Their records are durable when they return.
 
     call runs a method, for example in the ledger's thread. Every method raises StorageError where the disk fails.
     """

@@ -5,7 +5,7 @@ list may be incomplete. Every market that was ever seen stays known, so a list t
 announce nothing. More than MANY unknown markets at once mean that the known ones came from an incomplete list: these are
 remembered too, and logged.
 
-A market has no time of its own; it opened after the last look that lacked it. Where that look was long ago, because the
+A market has no time of its own; it opened after the last look that lacked it. If that look was long ago, because the
 collector or the exchange was down, the listing is recorded without a window.
 """
 
@@ -87,7 +87,7 @@ class MarketIntake:
         return True
 
     def _never_seen(self, symbols: list[str]) -> list[str]:
-        """Return the symbols that no run has seen. Where the ledger fails, those that this run has not seen."""
+        """Return the symbols that no run has seen. If the ledger fails, those that this run has not seen."""
         try:
             seen = self._ledger.seen_notices(self.source.name, symbols)
         except StorageError:

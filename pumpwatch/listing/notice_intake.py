@@ -1,6 +1,6 @@
 """Process the notices of one source: find the new listings among them, each of them once.
 
-A notice that is seen for the first time, and whose title opens a KRW market, is a listing. Where the title does not say which
+A notice that is seen for the first time, and whose title opens a KRW market, is a listing. If the title does not say which
 of its coins get one, the notice's body decides (`notice_bodies`); until it is there the notice counts as not processed. The
 notices of a board's very first look are remembered and not announced (`first_look`). After a restart, notices that appeared
 during the downtime are announced, as late unless they are fresh. An edit (another title or time of a known notice) is

@@ -3,7 +3,7 @@
 All waiting uses the monotonic clock: a step of the wall clock neither ends a window early nor keeps it open for days. The wall
 clock is read once, when a listing is added, for how much of its window is left, which is at most the length of a window.
 
-Where longer windows are configured, the window grows: the shortest one has its archive at its end, and each longer one completes
+If longer windows are configured, the window grows: the shortest one has its archive at its end, and each longer one completes
 that archive when it ends itself.
 """
 

@@ -1,6 +1,6 @@
 """Tickers of our own trades: the price is the newest trade's, and the 24 hours are the candles' where these are complete.
 
-Where they are not, the 24 hours are the venue's, kept for a while or asked for now; the answer says so.
+If they are not, the 24 hours are the venue's, kept for a while or asked for now; the answer says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Answers from memory, then from the disk, then from the venue: one request at a time for each key.
 
-Whoever asks for a key while it is being fetched waits for that answer. A refusal is remembered for a few seconds.
+Callers that ask for a key while it is being fetched wait for that answer. A refusal is remembered for a few seconds.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class TokenBucket:
     def share(self, part: float) -> None:
         """Give out this part of the rate, and save up this part of the burst, from now on; 1 is all of it.
 
-        At least one token is saved up, since nothing could be given out otherwise. Whoever waits keeps its time, and others come
-        after it; a pause stays as long as it was.
+        At least one token is saved up, since nothing could be given out otherwise. A caller that waits keeps its time, and
+        others come after it; a pause stays as long as it was.
         """
         wait_s = self.reserve(0)
         self._rate, self._burst = part * self._whole[0], max(min(1.0, self._whole[1]), part * self._whole[1])

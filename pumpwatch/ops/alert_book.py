@@ -1,7 +1,7 @@
 """Keep the alerts that stand: check the conditions every few seconds, and begin and end each alert once.
 
 It begins after its condition has held for the rule's time, and ends after the condition was false for the rule's `keep_s`, so
-that a value near the threshold does not begin it again and again. What stands is data, so that it can be kept over
+that a value near the threshold does not begin it again and again. The alerts that stand are data, so that they can be kept over
 a restart.
 """
 

@@ -217,7 +217,7 @@ def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]
 
 
 def _reach(name: str, ask: Callable[[], str]) -> Finding:
-    """Connect to a service. Whatever a plugin's code raises is a finding."""
+    """Connect to a service. Any error of a plugin's code is a finding."""
     started = time.monotonic()
     details: list[str] = []
     errors: list[Exception] = []

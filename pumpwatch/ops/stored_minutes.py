@@ -1,6 +1,6 @@
 """Gather what is stored of some time: from the journal, read again, and from the ledger of minutes for what has expired.
 
-Reading the journal again is the stronger evidence: it shows what is stored now. Where the ledger of minutes once counted more,
+Reading the journal again is the stronger evidence: it shows what is stored now. If the ledger of minutes once counted more,
 the difference is found. With `quick` the ledger alone is used, and only trades that it has not counted yet are read.
 """
 

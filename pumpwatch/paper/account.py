@@ -1,7 +1,7 @@
 """The account of a replay, as the venues know it: its free balance, and the position of each market.
 
-One free balance serves all venues. What was bought on a venue can be sold there alone. Spot pays in full and cannot be sold
-short. A futures position has isolated margin: its part of the balance is all that it can lose. The maintenance margin is
+One free balance serves all venues. Coins can be sold only on the venue where they were bought. Spot pays in full and cannot be
+sold short. A futures position has isolated margin: its part of the balance is all that it can lose. The maintenance margin is
 MAINTENANCE of the position's value; the mark price is the last trade of that market.
 """
 

@@ -1,8 +1,8 @@
 """Take an order's fills from a recorded order book.
 
-A book is used for BOOK_NS after it stood so. Trades since then move all its levels by the ratio of the last trades, to the worse
-side alone: a market that runs away takes its book along, and its best level is never better than the last trade. What this
-account has taken from a book is not there a second time.
+A book is used for BOOK_NS after it stood so. Trades since then move all its levels by the ratio of the last trades, to the
+worse side alone: a market that runs away takes its book along, and its best level is never better than the last trade. A level
+that this account has taken cannot be taken again.
 """
 
 from __future__ import annotations

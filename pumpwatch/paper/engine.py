@@ -35,7 +35,7 @@ ROWS = 20_000  # of the tape that are Python objects at once
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a replay came to, and all that happened to orders and positions, by time."""
+    """The result of a replay, with every event of its orders and positions by time."""
 
     outcome: Outcome
     actions: tuple[Action, ...]

@@ -1,4 +1,4 @@
-"""What a strategy may not do: open connections, start programs, write files, read other files than code.
+"""Keep a strategy from opening connections, starting programs, writing files, and reading files other than code.
 
 An audit hook of Python refuses these. It stops mistakes and simple tricks. It is not a security boundary: whoever wants to break
 out of Python can. Run only strategies that you would run without it.

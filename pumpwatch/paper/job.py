@@ -1,4 +1,4 @@
-"""What a strategy's process is given, and what it answers. No file and no address is in it: it needs neither."""
+"""The job that a strategy's process is given, and its answer. No file and no address is in it: it needs neither."""
 
 from __future__ import annotations
 

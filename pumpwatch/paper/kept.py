@@ -28,7 +28,7 @@ RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
 class Heading(msgspec.Struct, frozen=True):
-    """What a run was made with, and its summary. coins: the first SHOWN_COINS of its listings."""
+    """The settings of a run, and its summary. coins: the first SHOWN_COINS of its listings."""
 
     run_id: str
     strategy: str

@@ -50,7 +50,7 @@ class RejectedRow(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one replay of an archive came to.
+    """The result of one replay of an archive.
 
     entry_*: of the market that was traded first; the price is the mean of its opening fills. slippage_bp: how much worse that is
     than the last trade before each order was sent, in hundredths of a percent. exit_price: the mean of the closing fills; where

@@ -27,7 +27,7 @@ ID_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run plays. limit_s: how long a strategy may take for one replay."""
+    """The archives and settings of a run. limit_s: how long a strategy may take for one replay."""
 
     source: Source
     settings: Settings

@@ -1,7 +1,7 @@
-"""Finds trades that certainly came before. Where two connections bring each trade, half of all rows are repetitions.
+"""Finds trades that certainly came before. If two connections bring each trade, half of all rows are repetitions.
 
 A table with a slot for each of the last trades holds what identifies them; a trade whose slot holds the same instrument, id and
-time came before. All of it is done by column. Where another trade has taken the slot meanwhile the answer is no, and the slower
+time came before. All of it is done by column. If another trade has taken the slot meanwhile the answer is no, and the slower
 memory of the ids decides (recent_ids.py). Ids that are text are compared by 64 bits of a hash, beside instrument and time.
 """
 

@@ -1,7 +1,7 @@
 """Drop trades that were seen before, and record a gap for ids that were skipped.
 
-Where ids ascend, the last id of each instrument decides, by column: a few numpy calls check the whole batch, and only
-instruments whose ids did not simply advance are checked trade by trade. Where ids have no order, recent ids are remembered.
+If ids ascend, the last id of each instrument decides, by column: a few numpy calls check the whole batch, and only
+instruments whose ids did not simply advance are checked trade by trade. If ids have no order, recent ids are remembered.
 
 An id below the last one, on a trade some seconds younger than all before it, is not a repetition: a repetition would have its
 old time. The venue has restarted its ids (a symbol listed again, another channel with its own ids). The trade is kept, the

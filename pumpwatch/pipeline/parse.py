@@ -1,6 +1,6 @@
 """Turn a venue's frames into batches of trades.
 
-The plugin's `parse` is called once for all waiting frames, or for some thousand of them. Where it rejects them, the range is
+The plugin's `parse` is called once for all waiting frames, or for some thousand of them. If it rejects them, the range is
 halved until the frames that are not trades are alone: those are control frames, or go to quarantine with the reason. So a
 venue that only sends trades costs one call a tick, and an unreadable frame costs a few more and stops nothing.
 """

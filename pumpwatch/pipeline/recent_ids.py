@@ -4,7 +4,7 @@ Repetitions are normal: two connections bring the same trades while one is renew
 after a reconnect. So recent ids are kept, and ids that are older than those are not: where ids ascend, an id at or below all
 kept ones counts as a repetition; where they have no order, an older one counts as new.
 
-Where ids ascend and skip (AscendingIds), an id above the last one is new; that decides nearly always, without a look at this
+If ids ascend and skip (AscendingIds), an id above the last one is new; that decides nearly always, without a look at this
 memory. The ids of all instruments go into one ring, so that remembering them costs two copies a batch, and a look is one pass
 over two columns for all instruments of a batch that need one: under a millisecond.
 """

@@ -1,7 +1,7 @@
 """Drop the last trades that a venue pushes on subscribing as if they were new, however old they are.
 
-Only their age shows that they are old. Where trades of the symbol were seen before, the ids decide: a known id is a
-repetition, an unknown one is a trade that was missed, and neither proves that the feed is alive. Where none was seen, the
+Only their age shows that they are old. If trades of the symbol were seen before, the ids decide: a known id is a
+repetition, an unknown one is a trade that was missed, and neither proves that the feed is alive. If none was seen, the
 pushed trade is history from before the recording and is dropped: as a first trade it could open a gap to the next one in
 which nothing was lost.
 

@@ -10,7 +10,7 @@ for each connection: the nth is new only where no connection has brought n of th
 
 Trades that were fetched from the history may still be on their way on a connection. Each of them that it brings later was seen.
 
-A venue may repeat a live frame. Where it numbers its frames (`sequence_number`), an equal number with equal rows is the same
+A venue may repeat a live frame. If it numbers its frames (`sequence_number`), an equal number with equal rows is the same
 frame and is dropped. Without a number, or under another number, equal rows are different trades.
 """
 

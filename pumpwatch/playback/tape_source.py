@@ -19,7 +19,7 @@ QUEUE_BYTES = 262_144  # of one client, above which `--speed max` waits
 
 
 class ByTheClock:
-    """What is alike in these parts: the clock alone says what is due, and nothing is late."""
+    """The base of these parts: the clock alone decides what is due, and nothing is late."""
 
     rate = 0.0
 

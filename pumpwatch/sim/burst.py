@@ -2,7 +2,7 @@
 
 The numbers that change are written into the frames where they lie in memory: ids go up by one a symbol, times are those of
 sending. So a lap never ends and never repeats an id. A connection that does not read is waited for, and delays no other;
-`behind` in the status counts its late trades. Where two connections subscribe to a symbol, the newer one gets it. Coins do
+`behind` in the status counts its late trades. If two connections subscribe to a symbol, the newer one gets it. Coins do
 not jump here: a listing changes no price.
 """
 

@@ -1,6 +1,6 @@
 """The limits that venues count by client address: connection attempts and REST weight.
 
-Most venues count each market by itself. Where an exchange counts its markets together, they share one `AddressLimits`.
+Most venues count each market by itself. If an exchange counts its markets together, they share one `AddressLimits`.
 """
 
 from __future__ import annotations

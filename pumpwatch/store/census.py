@@ -1,7 +1,7 @@
 """Count the journal's trades by time, for comparison with a sink's.
 
 It opens connections of its own, so it never holds up the journal's thread. Counts come from the batch index; only batches
-that cross the end of a minute are decoded. What is damaged or locked counts as missing.
+that cross the end of a minute are decoded. Damaged and locked batches count as missing.
 """
 
 from __future__ import annotations

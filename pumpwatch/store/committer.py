@@ -7,7 +7,7 @@ after the trades that fill it are stored; where they were dropped it stays open.
 
 While the disk refuses, batches wait in memory up to a limit, and commits are retried. Beyond the limit the oldest are dropped,
 each with a gap that has its bounds. A batch that keeps failing is tried again behind the others, with a gap that is open until
-it is stored. Where the others are stored meanwhile, it is halved until the faulty trade is found, and that trade goes to
+it is stored. If the others are stored meanwhile, it is halved until the faulty trade is found, and that trade goes to
 quarantine.
 """
 

@@ -71,7 +71,7 @@ def encode(hour: Hour, symbols: Mapping[int, str], number: int) -> tuple[bytes, 
 def decode(counts: bytes, sums: bytes, numbers: Mapping[str, int], number: int) -> Hour:
     """Return an hour; `numbers` gives each symbol its instrument. Raises StorageError for damaged bytes.
 
-    Where the second part is gone, its sums are 0.
+    If the second part is gone, its sums are 0.
     """
     try:
         decompress = zstandard.ZstdDecompressor().decompress

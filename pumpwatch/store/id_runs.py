@@ -111,7 +111,7 @@ def _rows_of_highest(last: Int64, reach: Int64, starts: NDArray[np.intp]) -> NDA
 def missing_between(runs: IdRuns) -> list[MissingIds]:
     """Return the ids between the runs of each instrument, in order.
 
-    Where the trade with the higher id is clearly the older one, the venue has restarted its ids, and none is missing between.
+    If the trade with the higher id is clearly the older one, the venue has restarted its ids, and none is missing between.
     """
     if len(runs) < 2:
         return []

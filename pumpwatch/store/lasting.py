@@ -1,7 +1,7 @@
 """The collector's own ledger: it survives the loss of its file, and any native thread may call it.
 
 A damaged file is set aside under another name, its readable rows are copied to a new one, and the call that met the damage is
-repeated. The identity written beside the ledger shows whether it was removed, emptied or replaced. Where recorded gaps may be
+repeated. The identity written beside the ledger shows whether it was removed, emptied or replaced. If recorded gaps may be
 lost with it, a gap of each stored venue is recorded, from the oldest segment on.
 
 A locked ledger, or one on a full disk, refuses and is tried again at the next call. Records that it has not taken are kept in

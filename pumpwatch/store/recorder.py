@@ -96,7 +96,8 @@ class Recorder:
         """Write what waits; return whether the ledger took all of it within `wait_s`.
 
         A ledger that refuses is tried each RETRY_S and not waited for, and a slow write is waited for once. `at_once` tries and
-        waits in any case. What the ledger did not take is kept on disk, which is waited for as long, and once where it is slow.
+        waits in any case. Records that the ledger did not take are kept on disk, which is waited for as long, and once where it
+        is slow.
         """
         written = self._write_waiting(wait_s, at_once)
         self._keep_rest(wait_s)

@@ -2,7 +2,7 @@
 
 A segment belongs to one run of one process: its instrument numbers are that run's own, and the file carries their names.
 It is in WAL mode while it is written, and one plain file once it is closed. Batch ids are contiguous inside a segment and
-ascend over all segments. Where a failed commit left rows behind, they have the next segment's first id or a higher one, and
+ascend over all segments. If a failed commit left rows behind, they have the next segment's first id or a higher one, and
 do not count.
 """
 
@@ -161,7 +161,7 @@ class Writer:
         self.unchecked_bytes = 0
 
     def close(self, state: str = CLEAN) -> None:
-        """Write the summary and turn the file into one plain file. Where it raises sqlite3.Error the file is still whole."""
+        """Write the summary and turn the file into one plain file. If it raises sqlite3.Error the file is still whole."""
         try:
             finish(self._connection, self.segment, state)
         finally:
@@ -195,7 +195,7 @@ def _make(path: Path, meta: Mapping[str, object]) -> None:
 
 
 def finish(connection: sqlite3.Connection, segment: Segment, state: str) -> None:
-    """Write a segment's summary and end WAL mode. Where a reader has the file open it stays in WAL mode."""
+    """Write a segment's summary and end WAL mode. If a reader has the file open it stays in WAL mode."""
     summary = {"last_batch_id": segment.last_id, "trades": segment.trades, "first_timestamp": segment.first_timestamp,
                "last_timestamp": segment.last_timestamp, "last_received": segment.last_received, "state": state}
     with transaction(connection):

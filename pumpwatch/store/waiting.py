@@ -44,7 +44,7 @@ class WaitingFile:
     def keep(self, parts: Callable[[], Iterable[Records]]) -> bool:
         """Make the file have these records, or remove it where there are none; return whether that is done.
 
-        `parts` is called once nobody else changes the file. Where the disk refuses, the records are in memory only, which is
+        `parts` is called once nobody else changes the file. If the disk refuses, the records are in memory only, which is
         logged.
         """
         with self._lock:
