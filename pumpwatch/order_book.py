@@ -64,7 +64,7 @@ def book_reader(data: Callable[[bytes], Any] = msgspec.json.decode, *, bids: str
 
     data(body): the object that has the sides under the names `bids` and `asks`; it raises for an error of the venue. level: where
     price and quantity are in a level, places of a row or keys of an object. time: the key of its time, and its unit in ns.
-    sequence, symbol: the keys of these, empty where there are none. Levels may come in any order; those of quantity 0 are left
+    sequence, symbol: the keys of these, empty without any. Levels may come in any order; those of quantity 0 are left
     out. The instrument has the contract size and the scale of prices.
     """
 

@@ -79,7 +79,7 @@ class Plugins:
     def venue(self, name: str) -> Venue:
         """Return the venue called `exchange.market_type` or `exchange.market_type:variant`.
 
-        Raises PluginError with the known names if there is none.
+        Raises PluginError, with the known names, for an unknown name.
         """
         known = {_name_of(venue): venue for venue in self.venues}
         if name in known:
@@ -87,13 +87,13 @@ class Plugins:
         raise PluginError(f"no plugin offers the venue `{name}`", _known(name, known))
 
     def source(self, name: str) -> AnySource:
-        """Return the listing source of this name. Raises PluginError with the known names if there is none."""
+        """Return the listing source of this name. Raises PluginError, with the known names, for an unknown name."""
         if name in self.sources:
             return self.sources[name]
         raise PluginError(f"no plugin offers the listing source `{name}`", _known(name, self.sources))
 
     def strategy(self, name: str) -> StrategyPlugin:
-        """Return the paper-trading strategy of this name. Raises PluginError with the known names if there is none."""
+        """Return the paper-trading strategy of this name. Raises PluginError, with the known names, for an unknown name."""
         if name in self.strategies:
             return self.strategies[name]
         raise PluginError(f"no plugin offers the strategy `{name}`", _known(name, self.strategies))

@@ -73,7 +73,7 @@ class Broker(Protocol):
         """Return `spot` or `futures`; empty for an unknown market."""
 
     def last(self, market: str) -> float | None:
-        """Return the price of the last trade seen of a market; None where there is none yet.
+        """Return the price of the last trade seen of a market; None without one yet.
 
         Takeovers and trades that were agreed outside of the order book do not count, neither here nor for `volume`.
         """

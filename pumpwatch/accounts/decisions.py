@@ -43,7 +43,7 @@ from pumpwatch.accounts.unit import Unit
 
 
 def create_user(unit: Unit, user_id: str, name: str, at_ns: int) -> str:
-    """Return the id of the user of a name; make the user where there is none."""
+    """Return the id of the user of a name; make a user that is unknown."""
     word(name, "name")
     word(user_id, "user_id")
     if found := unit.user_of(name):

@@ -135,7 +135,7 @@ class Collector:
         return self.rollout.status()
 
     def roll_out(self, action: str, reason: str) -> dict[str, Any]:
-        """Take a step of the roll-out, and return its state. Raises UsageError where there is none, or it does not allow that."""
+        """Take a step of the roll-out; return its state. Raises UsageError without a roll-out, or for a step out of order."""
         self.rollout.act(action, reason)
         return self.rollout.status()
 

@@ -127,7 +127,7 @@ class CollectorParts(Protocol):
         """Return the state of the roll-out of a sink; empty without one."""
 
     def roll_out(self, action: str, reason: str) -> dict[str, Any]:
-        """Take a step of the roll-out, and return its state. Raises UsageError where there is none, or it does not allow that."""
+        """Take a step of the roll-out; return its state. Raises UsageError without a roll-out, or for a step out of order."""
 
     def market_status(self) -> dict[str, Any]:
         """Return the state of the process that makes market data."""

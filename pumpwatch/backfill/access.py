@@ -33,10 +33,10 @@ class Admission(Protocol):
         """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
 
     def last_seen(self, number: int) -> int:
-        """Return an instrument's last id, -1 where there is none."""
+        """Return an instrument's last id, -1 without one."""
 
     def last_before(self, number: int) -> tuple[int, int]:
-        """Return the last id that earlier runs stored and its time in ns, (-1, 0) where there is none."""
+        """Return the last id that earlier runs stored and its time in ns, (-1, 0) without one."""
 
 
 class GapLedger(Protocol):

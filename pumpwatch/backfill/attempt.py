@@ -202,7 +202,7 @@ class Attempt:
         return lower, int(after.min()) if len(after) else -1
 
     def _last_before(self, near: TradeBatch) -> tuple[int, int]:
-        """Return id and time of the last trade that is known before the gap; (-1, 0) if there is none."""
+        """Return id and time of the last trade that is known before the gap; (-1, 0) without one."""
         if not len(near):
             before_ns = self.start_ns - (DAY_NS if self.work.wide else LONG_MARGIN_NS)
             near = self._note_stored(self._stored(before_ns, self.start_ns))

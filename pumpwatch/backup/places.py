@@ -33,7 +33,7 @@ def place_of(config: Config, where: str, environ: Mapping[str, str] | None = Non
 def manifests_of(shelf: Shelf, name: str, *, every: bool = False) -> list[Manifest]:
     """Return the backup of this name, or the newest one, or each of them.
 
-    Raises UsageError where there is none, StorageError where a manifest is damaged.
+    Raises UsageError without a backup, StorageError where a manifest is damaged.
     """
     names = [name] if name else shelf.manifests() if every else shelf.manifests()[-1:]
     if not names:

@@ -48,8 +48,8 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     """Show a coin's stored trades, the last ones of a time.
 
     TIME is ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. The trades come from the
-    journal and from the sinks; stderr says how many came from where, and names similar coins if there is none of this
-    name. Exit code 69 if a place that may hold some did not answer.
+    journal and from the sinks; stderr says how many came from where, and names similar coins if none has
+    this name. Exit code 69 if a place that may hold some did not answer.
 
     \b
     Example: pumpwatch trades PEPE --limit 100

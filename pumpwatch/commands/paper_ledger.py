@@ -51,7 +51,7 @@ def ledger_place(config: Config) -> str | Path:
 
 
 def _opened(config: Config) -> AccountLedger:
-    """Open the ledger for reading. Raises UsageError where there is none."""
+    """Open the ledger for reading. Raises UsageError without one."""
     from pumpwatch.accounts import open_account_ledger
     from pumpwatch.errors import UsageError
 

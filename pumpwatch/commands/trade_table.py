@@ -39,7 +39,7 @@ def trade_rows(batch: TradeBatch, catalogue: Catalogue, *, with_day: bool = Fals
 
 
 def per_remark(batch: TradeBatch, catalogue: Catalogue) -> str:
-    """Return a sentence on symbols that trade in units of many coins, empty where there is none."""
+    """Return a sentence on symbols that trade in units of many coins, empty without one."""
     symbols: dict[int, list[str]] = {}
     for instrument in (catalogue.instruments[number] for number in sorted(set(batch.instrument.tolist()))):
         if instrument.multiplier != 1 and instrument.symbol not in symbols.setdefault(instrument.multiplier, []):

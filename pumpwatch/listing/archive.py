@@ -151,7 +151,7 @@ def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, ta
 
 
 def _boards_of(path: Path) -> set[str]:
-    """Return the boards of a written archive's listings; none where there is none to read."""
+    """Return the boards of a written archive's listings; empty if they cannot be read."""
     try:
         rows = msgspec.json.decode((path / ANALYSIS).read_bytes())["listings"]
         return {str(row.get("exchange") or row["source"]) for row in rows}

@@ -96,7 +96,7 @@ class ArchiveProcess:
 
     @property
     def pid(self) -> int | None:
-        """Return the number of the process, None while there is none."""
+        """Return the number of the process, None without one."""
         return None if self._child is None else self._child.pid
 
     def prepare(self) -> None:
@@ -239,7 +239,7 @@ def send(out: IO[bytes] | io.FileIO, message: Any) -> None:
 
 
 def receive(source: IO[bytes] | io.FileIO) -> Any:
-    """Return the next message of `send`. Raises EOFError where there is none, UnpicklingError for something else."""
+    """Return the next message of `send`. Raises EOFError without one, UnpicklingError for something else."""
     (count,) = struct.unpack("<I", _read(source, 4))
     sizes = struct.unpack(f"<{count}Q", _read(source, 8 * count))
     head, *buffers = (_read(source, size) for size in sizes)

@@ -68,7 +68,7 @@ class DiskCache:
             self._failures += 1
 
     def get(self, key: str) -> tuple[Any, int] | None:
-        """Return a value and the time (ns) when it was put there; None where there is none, or it is too old."""
+        """Return a value and the time (ns) when it was put there; None if it is unknown or too old."""
         try:
             raw = self._kept.get(key) if self._kept is not None else None
             at_ns, value = self._decoder.decode(raw) if raw is not None else (0, None)
@@ -159,7 +159,7 @@ class CacheInThread:
             return None
 
     def get(self, key: str) -> tuple[Any, int] | None:
-        """Return a value and the time (ns) when it was put there; None where there is none, or it is too old."""
+        """Return a value and the time (ns) when it was put there; None if it is unknown or too old."""
         found: tuple[Any, int] | None = self._do(lambda cache: cache.get(key))
         return found
 

@@ -98,7 +98,7 @@ class Cache(Protocol):
     """Keeps answers for a while, within limits of age and bytes."""
 
     def get(self, key: str) -> tuple[Any, int] | None:
-        """Return a value and the time (ns) when it was put there; None where there is none, or it is too old."""
+        """Return a value and the time (ns) when it was put there; None if it is unknown or too old."""
 
     def put(self, key: str, value: Any, at_ns: int) -> None:
         """Keep a value of that time, in place of an older one."""

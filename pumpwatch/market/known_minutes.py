@@ -27,7 +27,7 @@ Records = Callable[[int, int], Evidence]  # that speak of [start_ns, end_ns); ra
 
 
 class KnownMinutes:
-    """Judges by the records of a collector. records: None where there are none, so that nothing is judged."""
+    """Judges by the records of a collector. records: None without any, so that nothing is judged."""
 
     def __init__(self, records: Records | None, store: CandleStore | None, clock: Clock) -> None:
         self._records, self._store, self._clock = records, store, clock

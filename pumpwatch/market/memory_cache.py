@@ -38,7 +38,7 @@ class MemoryCache:
         self._hits = self._misses = self._hit_age_ns = 0
 
     def get(self, key: str) -> tuple[Any, int] | None:
-        """Return a value and the time (ns) when it was put there; None where there is none, or it is too old."""
+        """Return a value and the time (ns) when it was put there; None if it is unknown or too old."""
         now_ns = self._clock.now_ns()
         with self._lock:
             entry = self._kept.get(key)

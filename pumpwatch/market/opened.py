@@ -61,7 +61,7 @@ class OpenMarket(MarketService):
 
 
 def opened_store(folder: Path) -> tuple[CandleStore | None, str]:
-    """Return the store of candles, read-only; None where there is none, and why one that is there cannot be used.
+    """Return the store of candles, read-only; None without a usable one, and why it cannot be used.
 
     Answers are then made of the trades that are kept. Raises NewerError, a ConfigError, for the file of a newer version.
     """

@@ -43,7 +43,7 @@ class Lag:
         return lowest < self.ns - AHEAD_NS
 
     def settled(self, batch: TradeBatch) -> Int64 | None:
-        """Return times to use where some trades are dated hours ahead of the others; None where there are none.
+        """Return times to use where some trades are dated hours ahead of the others; None without any.
 
         For those trades it is their arrival by the venue's clock.
         """

@@ -92,7 +92,7 @@ class Proxies:
             self._no_proxy = [entry.strip().lower() for entry in listed.replace(",", " ").split()]
 
     def describe(self) -> str:
-        """Return the proxies in use, without passwords; empty if there are none."""
+        """Return the proxies in use, without passwords; empty if none is set."""
         if self._configured is not None:
             return f"{self._configured} (net.proxy)"
         chosen = ((self._secure, "https and wss"), (self._plain, "http and ws"))

@@ -180,7 +180,7 @@ class CandleCheck:
 
 
 def without_kinds(sums: Sequence[FlaggedSum]) -> Iterator[tuple[float, int]]:
-    """Yield volume and number of all trades, and without each choice of the kinds among them; nothing where there are none."""
+    """Yield volume and number of all trades, and without each choice of the kinds among them; nothing without any."""
     kinds = [kind for kind in KINDS if any(part.flags & kind for part in sums)]
     for count in range(len(kinds) + 1 if kinds else 0):
         for chosen in combinations(kinds, count):

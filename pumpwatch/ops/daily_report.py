@@ -95,7 +95,7 @@ class DailyReports:
 
 
 def _made_at_ns(path: Path) -> int:
-    """Return when a report was made, 0 where there is none that can be read."""
+    """Return when a report was made, 0 without a readable one."""
     try:
         return int(msgspec.json.decode(path.read_bytes())["made_at_ns"])
     except (OSError, ValueError, KeyError, TypeError):

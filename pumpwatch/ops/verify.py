@@ -56,7 +56,7 @@ class Checked:
 
     @property
     def hint(self) -> str:
-        """Return what to do about the problems, an empty string where there are none."""
+        """Return what to do about the problems, an empty string without any."""
         if self.good:
             return ""
         return JOURNAL_HINT if self.where == "journal" else SINK_HINT

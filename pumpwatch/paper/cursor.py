@@ -12,7 +12,7 @@ NOWHERE, ANYWHERE = float("-inf"), float("inf")
 
 
 class Cursor:
-    """Finds the next trade of one market that can matter. next_at: its time; NEVER if there is none."""
+    """Finds the next trade of one market that can matter. next_at: its time; NEVER without one."""
 
     def __init__(self, number: int, trades: MarketTrades) -> None:
         self.number, self.trades = number, trades

@@ -7,7 +7,7 @@
 - A resting limit order is at the end of the queue. It fills at its limit, and only when the market trades through it: below a
   limit to buy, above a limit to sell. Of each such trade it gets at most the share. It pays the maker's fee.
 - A stop order waits for a trade at its stop or beyond, and is a limit order after that trade.
-- A fill-or-kill order needs a recorded book that fills it whole as it arrives; it ends where there is none.
+- A fill-or-kill order needs a recorded book that fills it whole as it arrives; it ends without one.
 - Trades count that are later than the order's arrival, never those of the same nanosecond. Several orders divide the share.
 - A fill never costs more than the free balance: the rest of such an order is cancelled.
 """

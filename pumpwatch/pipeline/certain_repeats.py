@@ -44,7 +44,7 @@ class CertainRepeats:
         self._row: NDArray[np.intp] = np.zeros(size, np.intp)  # of the batch at hand, the first row in each slot
 
     def find(self, batch: TradeBatch, compared: NDArray[np.bool_], source: Int64 | None = None) -> Repeats | None:
-        """Return the repetitions among the `compared` rows, None if there are none, and remember the other rows.
+        """Return the repetitions among the `compared` rows, None without any, and remember the other rows.
 
         source: a number for each row's connection; without it nothing is said about races.
         """

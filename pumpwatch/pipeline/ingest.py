@@ -128,11 +128,11 @@ class Ingest:
         return self.dedupe.continuous(numbers, from_ns, to_ns)
 
     def last_seen(self, number: int) -> int:
-        """Return an instrument's last id, -1 where there is none."""
+        """Return an instrument's last id, -1 without one."""
         return int(self.dedupe.last_ids(np.array([number], np.int32))[0])
 
     def last_before(self, number: int) -> tuple[int, int]:
-        """Return the last id that earlier runs stored and its time in ns, (-1, 0) where there is none."""
+        """Return the last id that earlier runs stored and its time in ns, (-1, 0) without one."""
         return self.dedupe.recovered(number)
 
     def run(self) -> None:

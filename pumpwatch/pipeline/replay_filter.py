@@ -24,7 +24,7 @@ ALL_OLD_NS = 10 * NS_PER_S  # after so long without a young trade, age proves no
 
 
 class ReplayFilter:
-    """Drops old pushes. `last_ids(instruments)` gives the last id seen of each instrument, below 0 where there is none."""
+    """Drops old pushes. `last_ids(instruments)` gives the last id seen of each instrument, below 0 without one."""
 
     def __init__(self, last_ids: Callable[[NDArray[np.int32]], Int64]) -> None:
         self._last_ids = last_ids

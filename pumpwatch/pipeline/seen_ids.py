@@ -64,12 +64,12 @@ class SeenIds:
         self._ascending.grow(self._last_id[known:])
 
     def last_ids(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the last id of each of these instruments, UNSEEN where there is none."""
+        """Return the last id of each of these instruments, UNSEEN without one."""
         self._grow()
         return self._last_id[instruments]
 
     def last_times(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the time in ns of the last trade of each of these instruments, 0 where there is none."""
+        """Return the time in ns of the last trade of each of these instruments, 0 without one."""
         self._grow()
         return self._last_ns[instruments]
 
@@ -113,7 +113,7 @@ class SeenIds:
         return np.array([self._unordered.holds(key) for key in _keys(number, batch)], np.bool_)
 
     def recovered(self, number: int) -> tuple[int, int]:
-        """Return the last id that earlier runs stored of an instrument and its time in ns, (UNSEEN, 0) where there is none."""
+        """Return the last id that earlier runs stored of an instrument and its time in ns, (UNSEEN, 0) without one."""
         return self._recovered.get(self._catalogue.names([number])[0], (UNSEEN, 0))
 
     def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:

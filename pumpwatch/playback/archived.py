@@ -43,7 +43,7 @@ class ArchivedVenue:
     """The trades of one venue in the order of their arrival: columns of one length. Times are ns, quantities base units.
 
     number: the id as a number, NO_NUMBER where it is a word. arrived_at: when the trade came; for one that was fetched later, its
-    time and the usual delay of the venue. sequence: NO_SEQUENCE where there is none.
+    time and the usual delay of the venue. sequence: NO_SEQUENCE without one.
     left_out: trades without a usable price or quantity.
     """
 

@@ -190,7 +190,7 @@ def _read(problems: Problems, part: Part, source: HistorySource, wanted: Rows, b
 
 
 def _page(problems: Problems, part: Part, source: HistorySource, query: HistoryQuery, how: str, found: Pages) -> Columns | None:
-    """Return the columns of the answer to a query, None if there is none that can be read."""
+    """Return the columns of the answer to a query, None without a readable one."""
     made = attempt(source.request, query)
     body = part.simulated.answer(made.value) if isinstance(made.value, HttpRequest) else b""
     found.first_body = found.first_body or body

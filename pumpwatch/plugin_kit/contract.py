@@ -106,7 +106,7 @@ def _named(checks: list[Check], name: str) -> Iterator[Check]:
 
 
 def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
-    """Return the dialect that plays this venue in its protocol, from any plugin; None if there is none."""
+    """Return the dialect that plays this venue in its protocol, from any plugin; None without one."""
     from pumpwatch.sim.dialect import Dialect
 
     known = {dialect.name: dialect for dialect in plugins.dialects if isinstance(dialect, Dialect)}

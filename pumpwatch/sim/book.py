@@ -20,7 +20,7 @@ NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 class MadeBook:
     """The levels of a symbol, best first: price and quantity in units of the symbol's last decimals.
 
-    at_ns: of the trade that it stands around, or of the question where there was none. number: grows with each trade.
+    at_ns: of the trade that it stands around, or of the question without a trade. number: grows with each trade.
     """
 
     table: SymbolTable

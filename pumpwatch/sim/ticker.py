@@ -18,7 +18,7 @@ class MadeTicker:
     """A symbol's last price and 24 hours. Prices and the quantity are exact decimals: integers by the symbol's scales.
 
     quote: price times quantity, in quote units of the venue's own quantity unit. at_ns: of the last trade, or of the question
-    where there was none.
+    without a trade.
     """
 
     table: SymbolTable

@@ -317,7 +317,7 @@ class JournalReader:
 
 
 def stamp_of(file: Path | os.DirEntry[str]) -> Stamp:
-    """Return a value that is another one once the file has changed; None where there is none."""
+    """Return a value that is another one once the file has changed; None without one."""
     try:
         found = file.stat()
     except OSError:

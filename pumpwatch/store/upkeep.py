@@ -120,7 +120,7 @@ def _forget_events(connection: sqlite3.Connection, before_ns: int) -> int:
 
 
 def _fold_gaps(connection: sqlite3.Connection, before_ns: int) -> tuple[list[Gap], int]:
-    """Delete old filled gaps; where there are none and too many gaps, join the oldest ones of a venue."""
+    """Delete old filled gaps; if no gap can be deleted and there are too many, join the oldest ones of a venue."""
     columns = "id, exchange, market_type, from_ns, to_ns, state, symbols_key"
     gone = connection.execute(f"SELECT {columns} FROM gaps INDEXED BY gaps_filled WHERE to_ns < ? AND state = 'filled'"
                               " ORDER BY to_ns LIMIT ?", (before_ns, STEP_ROWS)).fetchall()

@@ -42,7 +42,7 @@ class WaitingFile:
         return records
 
     def keep(self, parts: Callable[[], Iterable[Records]]) -> bool:
-        """Make the file have these records, or remove it where there are none; return whether that is done.
+        """Make the file have these records, or remove it without records; return whether that is done.
 
         `parts` is called once nobody else changes the file. If the disk refuses, the records are in memory only, which is
         logged.

@@ -32,7 +32,7 @@ COLUMNS = ("time", "received_at", "price", "quantity", "sequence_number", "time_
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The state of a database. engine: native or timescale. extension: the version of TimescaleDB, empty where there is none."""
+    """The state of a database. engine: native or timescale. extension: the version of TimescaleDB, empty without one."""
 
     version: int
     engine: str

@@ -169,7 +169,7 @@ class Server:
 
     def _request(self, session: requests.Session, method: str, path: str, query: dict[str, str], timeout_s: float, most: int,
                  data: bytes | None = None) -> Reply:
-        """Return the whole answer. Raises ServiceUnavailable where there is none, it redirects, or it is longer than `most`."""
+        """Return the whole answer. Raises ServiceUnavailable if it does not come, redirects, or is longer than `most`."""
         body = bytearray()
         try:
             with session.request(method, self._url + path, params=query, data=data, auth=self._auth, verify=self._verify,

@@ -95,7 +95,7 @@ class QuestDBSink:
         return WriteResult(accepted, refused)
 
     def trouble(self) -> str:
-        """Return the suspended tables with the statement that resumes each; empty where there are none."""
+        """Return the suspended tables with the statement that resumes each; empty without any."""
         ours = {table.name for table in self._tables}
         rows = self._server.exec("SELECT name, errorTag, errorMessage FROM wal_tables() WHERE suspended")
         return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split())
