@@ -111,6 +111,11 @@ class RedisConnection:
         """Return the server's version, empty before the first answer."""
         return self._watch.version
 
+    @property
+    def masters(self) -> list[tuple[str, int]]:
+        """Return host and port of each master."""
+        return list(self._watch.masters)
+
     def connect(self, within_s: float = 2.0) -> bool:
         """Wait until the nodes have been asked once, for a command that ends soon. Returns `up`."""
         self._start()
@@ -199,7 +204,7 @@ class RedisConnection:
         with self._counting:
             errors, counts, calls = dict(self._errors), dict(self._counts), self._calls.rows()
         return {"up": self.up, "trouble": self.trouble, "cluster": self.is_cluster, "version": self.server_version,
-                "masters": [f"{host}:{port}" for host, port in self._watch.masters], "calls": calls, "errors": errors,
+                "masters": [f"{host}:{port}" for host, port in self.masters], "calls": calls, "errors": errors,
                 "counts": counts, "threads": THREADS, "busy": sum(row["running"] for row in calls),
                 "queued": len(self._posts)}
 
