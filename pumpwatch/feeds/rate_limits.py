@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pumpwatch.clock import Clock
 from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.net.shared_budget import Purses, SharedBudget, slice_s_of
 from pumpwatch.venue import Limits, Venue
 
 HALF = 0.5  # of every limit, while one process takes over from another at the same address
@@ -29,10 +30,13 @@ class ConnectLimit:
 
 
 class VenueRateLimits:
-    """The limits that venues apply by IP address: one for each venue, or for each exchange that counts its markets together."""
+    """The limits that venues apply by IP address: one for each venue, or for each exchange that counts its markets together.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._part = clock, 1.0
+    purses: what all collectors at this address share; None where this one is alone.
+    """
+
+    def __init__(self, clock: Clock, purses: Purses | None = None) -> None:
+        self._clock, self._purses, self._part = clock, purses, 1.0
         self._connects: dict[tuple[object, ...], ConnectLimit] = {}
         self._requests: dict[tuple[object, ...], TokenBucket] = {}
 
@@ -47,13 +51,21 @@ class VenueRateLimits:
 
     def requests(self, venue: Venue) -> TokenBucket:
         """Return the limit on REST requests of this venue: three quarters of what it allows in any of its windows."""
-        per_second = venue.limits.requests_per_minute / 60
-        key = (_counted_as(venue), per_second, venue.limits.request_window_s)
-        burst = max(1.0, per_second * venue.limits.request_window_s / 4)
+        per_second, window_s = venue.limits.requests_per_minute / 60, venue.limits.request_window_s
+        key = (_counted_as(venue), per_second, window_s)
         if key not in self._requests:
-            self._requests[key] = TokenBucket(0.5 * per_second, burst, self._clock)
+            self._requests[key] = self._budget(_counted_as(venue), per_second, window_s)
             self._requests[key].share(self._part)
         return self._requests[key]
+
+    def _budget(self, name: str, per_second: float, window_s: float) -> TokenBucket:
+        rate, burst = 0.5 * per_second, max(1.0, per_second * window_s / 4)
+        if self._purses is None:
+            return TokenBucket(rate, burst, self._clock)
+        # A slice is used after it was counted, so the window of the purse is longer than the venue's by one.
+        slice_s = slice_s_of(window_s)
+        purse = self._purses.purse(name, max(1, int(0.75 * per_second * window_s)), window_s + slice_s)
+        return SharedBudget(rate, burst, self._clock, purse, slice_s)
 
     @property
     def part(self) -> float:

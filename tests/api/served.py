@@ -100,6 +100,7 @@ def main(options: dict[str, Any]) -> None:
     from pumpwatch.api.application import Application
     from pumpwatch.api.market import HeldTrades
     from pumpwatch.api.pages import read_pages
+    from pumpwatch.api.rate_limits import RateLimits
     from pumpwatch.api.routes import ROUTES
     from pumpwatch.errors import PumpWatchError
     from pumpwatch.market.service import MarketService
@@ -111,8 +112,10 @@ def main(options: dict[str, Any]) -> None:
     desk = desk_of(config)
     trades = HeldTrades(desk.catalogue, desk.recent.held(0, desk.clock.now_ns()), 0)
     desk = replace(desk, market=MarketService(trades, None, None, desk.clock))
-    running = server.Server(("127.0.0.1", 0), Application(desk, ROUTES, read_pages(), guard_of(config)), desk.stats,
-                            connections=config.api.connections, requests_per_minute=config.api.requests_per_minute)
+    pages = read_pages()
+    limits = RateLimits(config.api.requests_per_minute, pages, desk.sessions, desk.clock, desk.stats)
+    running = server.Server(("127.0.0.1", 0), Application(desk, ROUTES, pages, guard_of(desk)), desk.stats, limits,
+                            connections=config.api.connections)
     running.start()
     print(running.server_port, flush=True)
     gevent.get_hub().threadpool.apply(sys.stdin.buffer.read)
