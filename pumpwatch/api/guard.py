@@ -26,8 +26,8 @@ class Guard:
     A stranger's web page may have its own name point to this machine (DNS rebinding). So the Host must be an address,
     `localhost` or one of `hosts`; and an Origin must be the Host itself. Without a token nobody may change anything.
 
-    A session stands for the token, with one more rule: browsers send its cookie by themselves, so a change needs a header that says
-    that our own page asks. A page on another port of this machine counts as the same site for SameSite, and not for that header.
+    A session stands for the token, with one more rule: browsers send its cookie by themselves, so a change needs a header that
+    says that our own page asks. SameSite is not enough: it takes every port of this machine for one site.
 
     every_request: reading needs the token too. changing: method and path of the routes that need it anyway. secure: it is TLS.
     """

@@ -25,7 +25,7 @@ RETRY = "Retry-After"
 _WHOLE = {"type": "integer", "minimum": 0}
 LIMIT_HEADERS: dict[str, Any] = {
     RETRY: {"description": "Seconds until the client may ask again", "schema": _WHOLE},
-    "X-RateLimit-Limit": {"description": "Requests that the client has within 60 s; none of these headers where there is no limit",
+    "X-RateLimit-Limit": {"description": "Requests that the client has within 60 s. Without a limit, these headers are missing",
                           "schema": _WHOLE},
     "X-RateLimit-Remaining": {"description": "Requests that are left of them now", "schema": _WHOLE},
     "X-RateLimit-Reset": {"description": "Seconds until all of them are there again, without another request", "schema": _WHOLE}}

@@ -1,8 +1,8 @@
 """Sessions of the API: a browser gives the token once, and a cookie from then on.
 
 Only a hash of a session's id is kept, with a mark that is made of the id and the token. So whoever reads what is kept can make
-neither of the two, and a session ends when the token is changed. Without a shared store, or while it is away, sessions live in the
-memory of the process.
+neither of the two, and a session ends when the token is changed. Without a shared store, or while it is away, sessions live in
+the memory of the process.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Sessions:
     secure: the API is behind TLS, so that cookies may cross nothing else.
     """
 
-    def __init__(self, token: str, clock: Clock, stats: Stats, shared: SessionStore | None = None, *, secure: bool = False) -> None:
+    def __init__(self, token: str, clock: Clock, stats: Stats, shared: SessionStore | None = None, *,
+                 secure: bool = False) -> None:
         self.token, self.secure = token, secure
         self._clock, self._stats, self._shared = clock, stats, shared
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the one that was used last is the last

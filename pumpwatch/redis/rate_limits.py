@@ -1,19 +1,17 @@
 """A rate limit over a sliding window that every process and host shares: count and add are one step of a script in Redis.
 
-The rules are those of `pumpwatch/net/sliding_window.py`. The time is Redis' own, so that clocks of hosts do not matter. A window is
-one hash of at most SLOTS + 5 short fields, which goes once all of it has expired. After a fail-over the new master may lack what
-the old one granted in its last moments, since Redis replicates after it has answered.
+The rules are those of `pumpwatch/net/sliding_window.py`. The time is Redis' own, so that clocks of hosts do not matter. A window
+is one hash of at most SLOTS + 5 short fields, which goes once all of it has expired. After a fail-over the new master may lack
+what the old one granted in its last moments, since Redis replicates after it has answered.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
 
 from pumpwatch.net.sliding_window import SLOTS, Verdict
+from pumpwatch.redis.connection import RedisConnection
 
-T = TypeVar("T")
 TAG_FREE = str.maketrans("{}", "()")  # a brace inside a hash tag would end it
 PATIENCE_S = 0.05
 
@@ -114,26 +112,6 @@ return redis.call('ZCARD', KEYS[1])
 """
 
 
-class Script(Protocol):
-    """A script as redis-py registers it."""
-
-    def __call__(self, keys: Any = ..., args: Any = ..., client: Any = ...) -> Any:
-        """Run it on the node that has the keys."""
-
-
-class Connection(Protocol):
-    """The part of `RedisConnection` that is used here."""
-
-    def call(self, operation: str, function: Callable[[Any], T], within_s: float = ...) -> T:
-        """Run a function with the client; raise ServiceUnavailable where there is no answer in time."""
-
-    def post(self, operation: str, function: Callable[[Any], object]) -> None:
-        """Run a function with the client some time; never wait."""
-
-    def script(self, source: str) -> Script:
-        """Register a script."""
-
-
 def tagged(prefix: str, kind: str, *parts: str, rest: str = "") -> str:
     """Return a key whose hash tag names the kind and parts: all keys of one tag are on one node."""
     tag = ":".join((kind, *(part.translate(TAG_FREE) for part in parts)))
@@ -146,14 +124,19 @@ def _of_length(key: str, window_s: float) -> str:
 
 
 class SharedWindows:
-    """Sliding windows in Redis. Every method but `hold` waits in the calling greenlet, PATIENCE_S at most.
+    """Sliding windows in Redis. Every method but `hold` waits in the calling greenlet, `patience_s` at most.
 
-    They raise ServiceUnavailable (RedisUnavailable) where Redis does not answer in time; it may have counted all the same.
+    They raise RedisUnavailable where Redis does not answer in time; it may have counted all the same.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: RedisConnection, patience_s: float = PATIENCE_S) -> None:
+        self._connection, self._patience_s = connection, patience_s
         self._take, self._hold, self._appear = (connection.script(source) for source in (TAKE, HOLD, APPEAR))
+
+    @property
+    def prefix(self) -> str:
+        """Return what every key begins with."""
+        return self._connection.prefix
 
     def take(self, operation: str, key: str, limit: int, window_s: float, weight: int = 1, least: int | None = None) -> Verdict:
         """Count up to `weight` within the limit, or nothing where `least` of it (None: all of it) is more than is left.
@@ -165,15 +148,26 @@ class SharedWindows:
             raise ValueError(f"a weight of {least} is never within a limit of {limit}")
         keys, arguments = [_of_length(key, window_s)], [limit, math.ceil(window_s * 1e6), weight, least]
         granted, remaining, wait_us, reset_us, _ = self._connection.call(
-            operation, lambda client: self._take(keys=keys, args=arguments, client=client), PATIENCE_S)
-        return Verdict(int(granted), limit, int(remaining), int(wait_us) / 1e6, int(reset_us) / 1e6)
+            operation, lambda client: self._take(client, keys, arguments), self._patience_s)
+        return Verdict(granted, limit, remaining, wait_us / 1e6, reset_us / 1e6)
 
     def hold(self, operation: str, key: str, window_s: float, seconds: float) -> None:
         """Have nothing granted for so long, by any process. It does not wait, and is lost where Redis is away."""
         keys, held_us = [_of_length(key, window_s)], math.ceil(seconds * 1e6)
-        self._connection.post(operation, lambda client: self._hold(keys=keys, args=[held_us], client=client))
+        self._connection.post(operation, lambda client: self._hold(client, keys, [held_us]))
 
     def appear(self, operation: str, key: str, member: str, lasts_s: float) -> int:
         """Count a member for so long, and return how many are counted."""
-        return int(self._connection.call(
-            operation, lambda client: self._appear(keys=[key], args=[member, math.ceil(lasts_s * 1e6)], client=client), PATIENCE_S))
+        arguments: tuple[str, int] = (member, math.ceil(lasts_s * 1e6))
+        return int(self._connection.call(operation, lambda client: self._appear(client, [key], arguments), self._patience_s))
+
+
+class SharedApiLimit:
+    """The API's limit on requests of a client, over all collectors that share the Redis."""
+
+    def __init__(self, windows: SharedWindows) -> None:
+        self._windows = windows
+
+    def take(self, client: str, limit: int, window_s: float) -> Verdict:
+        """Count a request if it is within the limit. Raises RedisUnavailable."""
+        return self._windows.take("limit", tagged(self._windows.prefix, "limit", "api", client), limit, window_s)

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from pumpwatch.redis.rate_limits import PATIENCE_S, Connection, tagged
+from pumpwatch.redis.connection import Client, RedisConnection
+from pumpwatch.redis.rate_limits import PATIENCE_S, tagged
 
 
 class SharedSessions:
-    """Keeps marks by the hash of a session's id, each with its own time to live. Every method waits PATIENCE_S at most.
+    """Keeps marks by the hash of a session's id, each with its own time to live. Every method waits `patience_s` at most.
 
-    They raise ServiceUnavailable (RedisUnavailable) where Redis does not answer in time.
+    They raise RedisUnavailable where Redis does not answer in time.
     """
 
-    def __init__(self, connection: Connection, prefix: str) -> None:
-        self._connection, self._prefix = connection, prefix
+    def __init__(self, connection: RedisConnection, patience_s: float = PATIENCE_S) -> None:
+        self._connection, self._patience_s = connection, patience_s
 
     def put(self, name: str, mark: str, lasts_s: float) -> None:
         """Keep a session for so long."""
-        self._connection.call("session", lambda client: client.set(self._key(name), mark, px=_ms(lasts_s)), PATIENCE_S)
+        self._connection.call("session", lambda client: client.set(self._key(name), mark, px=_ms(lasts_s)), self._patience_s)
 
     def renew(self, name: str, lasts_s: float) -> str | None:
         """Return the mark of a session, and keep it for so long from now; None where it is not known."""
-        found = self._connection.call("session", lambda client: client.getex(self._key(name), px=_ms(lasts_s)), PATIENCE_S)
-        return found.decode() if isinstance(found, bytes) else found
+        found: bytes | None = self._connection.call(
+            "session", lambda client: client.getex(self._key(name), px=_ms(lasts_s)), self._patience_s)
+        return None if found is None else found.decode()
 
     def remove(self, names: Iterable[str]) -> None:
         """Forget sessions."""
-        def unlink(client: Any) -> None:
+        def unlink(client: Client) -> None:
             for key in keys:  # one by one: they are on different nodes
                 client.unlink(key)
 
         keys = [self._key(name) for name in names]
-        self._connection.call("session", unlink, PATIENCE_S)
+        self._connection.call("session", unlink, self._patience_s)
 
     def _key(self, name: str) -> str:
-        return tagged(self._prefix, "session", name)
+        return tagged(self._connection.prefix, "session", name)
 
 
 def _ms(seconds: float) -> int:

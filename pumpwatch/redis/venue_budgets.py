@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gevent.event import Event
 
-from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.sliding_window import Verdict
-from pumpwatch.redis.rate_limits import Connection, SharedWindows, tagged
+from pumpwatch.redis.errors import RedisUnavailable
+from pumpwatch.redis.rate_limits import SharedWindows, tagged
 from pumpwatch.stats import Stats
 
 APPEARS_S, COUNTS_S = 5.0, 30.0  # a member says so often that it is there, and counts for so long
@@ -17,10 +19,10 @@ class VenueBudget:
 
     def __init__(self, address: AddressBudgets, name: str, limit: int, window_s: float) -> None:
         self._address, self._name, self._limit, self._window_s = address, name, limit, window_s
-        self._key = tagged(address.prefix, "budget", address.name, name)
+        self._key = tagged(address.windows.prefix, "budget", address.name, name)
 
     def take(self, wanted: int, least: int) -> Verdict:
-        """Return what is granted of `wanted`, at least `least` or nothing. Raises ServiceUnavailable (RedisUnavailable)."""
+        """Return what is granted of `wanted`, at least `least` or nothing. Raises RedisUnavailable."""
         return self._address.windows.take("budget", self._key, self._limit, self._window_s, wanted, least)
 
     def hold(self, seconds: float) -> None:
@@ -48,10 +50,10 @@ class AddressBudgets:
     name: the address that venues see. member: a name that no other collector has.
     """
 
-    def __init__(self, connection: Connection, prefix: str, name: str, member: str, stats: Stats) -> None:
-        self.windows, self.prefix, self.name, self.stats = SharedWindows(connection), prefix, name, stats
+    def __init__(self, windows: SharedWindows, name: str, member: str, stats: Stats) -> None:
+        self.windows, self.name, self.stats = windows, name, stats
         self._member, self._stopped = member, Event()
-        self._key = tagged(prefix, "budget", name, rest=":members")
+        self._key = tagged(windows.prefix, "budget", name, rest=":members")
         self.members = 1
 
     def purse(self, name: str, limit: int, window_s: float) -> VenueBudget:
@@ -66,10 +68,8 @@ class AddressBudgets:
 
     def appear(self) -> None:
         """Say that this collector is there; while Redis is away, the number of members stays as it was."""
-        try:
+        with suppress(RedisUnavailable):
             self.members = max(1, self.windows.appear("budget", self._key, self._member, COUNTS_S))
-        except ServiceUnavailable:
-            pass
         self.stats.set("shared_budget_members", self.members)
 
     def stop(self) -> None:

@@ -95,7 +95,8 @@ def test_a_session_reads_where_others_can_reach_it(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("host", "origin", "status"), [
-    ("collector.example.org", "https://collector.example.org", 200), ("collector.example.org", "http://collector.example.org", 200),
+    ("collector.example.org", "https://collector.example.org", 200),
+    ("collector.example.org", "http://collector.example.org", 200),
     ("collector.example.org", "https://other.example.org", 403), ("127.0.0.1:8321", "https://127.0.0.1:8321", 403)])
 def test_a_balancer_may_end_tls_for_a_name_of_the_config(tmp_path: Path, host: str, origin: str, status: int) -> None:
     desk = desk_of(config_of(tmp_path, hosts=["collector.example.org"]))

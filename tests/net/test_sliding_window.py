@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pumpwatch.net.sliding_window import SLOTS, SlidingWindows
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 20.0), st.integers(1, 4)), max_size=80), st.integers(4, 12), st.sampled_from([1.0, 6.0, 60.0]))
+@given(st.lists(st.tuples(st.floats(0.0, 20.0), st.integers(1, 4)), max_size=80), st.integers(4, 12),
+       st.sampled_from([1.0, 6.0, 60.0]))
 def test_no_window_holds_more_than_the_limit(steps: list[tuple[float, int]], limit: int, window_s: float) -> None:
     windows, now, granted = SlidingWindows(limit, window_s), 1000.0, []
     for pause_s, weight in steps:
