@@ -32,7 +32,7 @@ def plan(members: Iterable[Candidate], shards: Sequence[Shard], replicas: int) -
     known = sorted(set(members))
     wanted = min(replicas, len(known))
     if not known:
-        return {shard: () for shard in shards}
+        return dict.fromkeys(shards, ())
     work = _Assignment(known, shards, -(-len(shards) * wanted // len(known)))
     for _, name, shard in sorted(((weight(shard, member.name), member.name, shard) for shard in shards for member in known),
                                  reverse=True):
