@@ -268,7 +268,7 @@ class Coordinator:
 
     def _taken(self, sent: float, steps: Sequence[Step], answers: Sequence[Taken]) -> None:
         """Begin to read what was taken or claimed."""
-        taken: dict[str, list[str]] = {}  # by the holder before
+        taken: dict[tuple[str, str], list[str]] = {}  # by the kind of step and the holder before
         for step, answer in zip(steps, answers, strict=True):
             slot = parse_slot(step.slot)
             if answer.answer == "claimed" and slot:
@@ -276,13 +276,16 @@ class Coordinator:
             if answer.answer != "taken":
                 continue
             self._own.add(step.slot, answer.token, sent + self._config.lease_s)
-            if slot and step.kind == "free":
+            if step.kind == "hand" and slot:
+                self._readings.handed_over(slot.shard)
+                self._stats.add("cluster_handovers_total")
+            elif slot:
                 self._readings.begin(slot.shard, answer.read_until_us)
-            taken.setdefault(f"{'handed over by' if step.kind == 'hand' else 'free, last of'} {name_of(answer.before) or 'nobody'}",
-                             []).append(step.slot)
-            self._stats.add("cluster_handovers_total" if step.kind == "hand" else "cluster_takeovers_total")
-        for how, slots in taken.items():
-            log.info("took leases member=%s how=%s count=%d leases=%s", self._facts.member, how, len(slots), shown(slots))
+                self._stats.add("cluster_takeovers_total")
+            taken.setdefault((step.kind, name_of(answer.before)), []).append(step.slot)
+        for (kind, before), slots in taken.items():
+            log.info("leases %s member=%s from=%s count=%d leases=%s", "handed over" if kind == "hand" else "taken",
+                     self._facts.member, before or "nobody", len(slots), shown(slots))
 
     def _give(self, view: View, roles: Sequence[str], due: set[Shard]) -> None:
         """Release roles that others should have, and shards that do not deliver here while the next reader waits."""

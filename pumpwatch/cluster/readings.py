@@ -16,6 +16,7 @@ class Readings:
     def __init__(self, reader: ShardReader, clock: Clock, time: RedisTime) -> None:
         self._reader, self._clock, self._time = reader, clock, time
         self._delivers_since: dict[Shard, float | None] = {}
+        self._beside: set[Shard] = set()  # read while another one was known to read it as well
         self._read_until_us = 0
 
     def __contains__(self, shard: Shard) -> bool:
@@ -53,8 +54,9 @@ class Readings:
     def begin(self, shard: Shard, read_until_us: int) -> None:
         """Read a shard that nobody reads, since the time up to which another one did; 0: not known."""
         since_us = self.delivers_since_us(shard)
-        if since_us and (not read_until_us or read_until_us >= since_us):
+        if since_us and (read_until_us >= since_us or (not read_until_us and shard not in self._beside)):
             return  # it is read already, for longer than nobody else reads it
+        self._beside.discard(shard)
         self._reader.read(shard, self._time.wall_ns(read_until_us), False)
         self._delivers_since.setdefault(shard, None)
 
@@ -62,7 +64,12 @@ class Readings:
         """Read a shard that another one reads as well."""
         if shard not in self._delivers_since:
             self._delivers_since[shard] = None
+            self._beside.add(shard)
             self._reader.read(shard, 0, True)
+
+    def handed_over(self, shard: Shard) -> None:
+        """Note that this member reads a shard now, and nothing of it was missed."""
+        self._beside.discard(shard)
 
     def doubt(self, shard: Shard) -> None:
         """Count a shard as delivering from the next look on: what was read before may have a hole."""
@@ -72,4 +79,5 @@ class Readings:
     def leave(self, shard: Shard) -> None:
         """Stop reading a shard."""
         del self._delivers_since[shard]
+        self._beside.discard(shard)
         self._reader.leave(shard)
