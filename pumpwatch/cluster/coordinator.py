@@ -1,8 +1,8 @@
 """Keeps one member in the cluster: agrees with the others on who reads which shard and who has which role.
 
 Each round renews this member's leases and gets the whole state in one answer, out of which every member reckons the same plan.
-The leases make it safe when members see different states for a moment: a shard goes from one reader to the next only where nothing
-can be missed, or from a time on that is known. Reading twice is harmless, so a doubt ends with reading; a role is given up instead.
+The leases make it safe when members see different states for a moment: a shard goes from one reader to the next where nothing can
+be missed, or since a time that is known. Reading twice is harmless, so a doubt ends with reading; a role is given up instead.
 """
 
 from __future__ import annotations
