@@ -100,12 +100,12 @@ class RateLimits:
             try:
                 verdict = self._shared.take(name, self._per_minute, WINDOW_S)
             except ServiceUnavailable:
-                self._stats.add("api_limit_checks_total", at="away")
+                self._stats.add("api_limit_checks_total", outcome="away")
             else:
-                self._stats.add("api_limit_checks_total", at="redis")
+                self._stats.add("api_limit_checks_total", outcome="redis")
                 self._learn(name, now, verdict)
                 return verdict
-        self._stats.add("api_limit_checks_total", at="memory")
+        self._stats.add("api_limit_checks_total", outcome="memory")
         return self._own.take(name, now)
 
     def _learn(self, name: str, now: float, verdict: Verdict) -> None:
@@ -122,7 +122,7 @@ class RateLimits:
         headers = {"X-RateLimit-Limit": str(verdict.limit), "X-RateLimit-Remaining": str(verdict.remaining),
                    "X-RateLimit-Reset": str(math.ceil(verdict.reset_s))}
         if not verdict.allowed:
-            self._stats.add("api_limited_total", by=by)
+            self._stats.add("api_limited_total", kind=by)
             whose = {"token": "with the token", "session": "of this session"}.get(by, "from this address")
             raise Problem(429, f"too many requests {whose}", {"Retry-After": str(math.ceil(verdict.wait_s)), **headers})
         return headers

@@ -152,5 +152,5 @@ class Sessions:
         for name in names:
             self._ended.pop(name, None)
 
-    def _count(self, event: str) -> None:
-        self._stats.add("api_session_events_total", event=event)
+    def _count(self, outcome: str) -> None:
+        self._stats.add("api_session_events_total", outcome=outcome)

@@ -38,7 +38,7 @@ class Purse(Protocol):
     def members(self) -> int:
         """Return how many use it, by the last answer; at least 1."""
 
-    def note(self, result: str) -> None:
+    def note(self, outcome: str) -> None:
         """Count how a request was paid: `slice` without a question, `asked`, `denied` for now, or `away` without an answer."""
 
 

@@ -39,9 +39,9 @@ class VenueBudget:
         """Return how many collectors are behind the address, by the last answer; at least 1."""
         return self._address.members
 
-    def note(self, result: str) -> None:
+    def note(self, outcome: str) -> None:
         """Count how a request was paid."""
-        self._address.stats.add("shared_budget_requests_total", venue=self._name, result=result)
+        self._address.stats.add("shared_budget_requests_total", venue=self._name, outcome=outcome)
 
 
 class AddressBudgets:

@@ -71,7 +71,7 @@ def test_an_answer_says_what_is_left_and_a_refusal_when_to_come_back() -> None:
     assert desk.asks() == (429, {"Retry-After": "51", "X-RateLimit-Limit": "3", "X-RateLimit-Remaining": "0",
                                  "X-RateLimit-Reset": "61"})
     desk.clock.advance(51)
-    assert desk.asks()[0] == 200 and desk.stats.get("api_limited_total", by="address") == 1
+    assert desk.asks()[0] == 200 and desk.stats.get("api_limited_total", kind="address") == 1
 
 
 def test_the_token_a_session_and_an_address_are_counted_apart() -> None:
@@ -134,7 +134,7 @@ def test_while_nobody_answers_each_process_counts_by_itself_what_it_has_granted_
     desk.shared.away = True
     assert [desk.asks()[0] for _ in range(3)] == [200, 200, 429]
     assert [desk.asks(limits=other)[0] for _ in range(4)] == [200, 200, 200, 429]
-    assert desk.stats.get("api_limit_checks_total", at="away") == 5
+    assert desk.stats.get("api_limit_checks_total", outcome="away") == 5
     desk.clock.advance(WINDOW_S + 1)
     desk.shared.away = False
     assert [desk.asks(limits=limits)[0] for limits in (desk.limits, other) * 2] == [200, 200, 200, 429]
@@ -144,6 +144,6 @@ def test_made_up_sessions_do_not_ask_the_store_for_ever() -> None:
     desk = Desk(10_000)
     for number in range(10_500):
         desk.limits.caller({"cookie": f"pumpwatch_session={number:043d}"}, ELSEWHERE)
-    assert desk.stats.get("api_session_events_total", event="miss") == 10_000
+    assert desk.stats.get("api_session_events_total", outcome="miss") == 10_000
     session = desk.sessions.begin()
     assert desk.limits.caller({"cookie": f"pumpwatch_session={session}"}, "192.0.2.8").by == "session"

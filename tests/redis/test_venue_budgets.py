@@ -69,13 +69,13 @@ def test_collectors_at_one_address_keep_within_the_budget_together(alone: RedisC
 
     senders = [gevent.spawn(send, budget) for budget in made]
 
-    def paid(each: AddressBudgets, result: str) -> float:
-        return each.stats.get("shared_budget_requests_total", venue="binance.spot", result=result)
+    def paid(each: AddressBudgets, outcome: str) -> float:
+        return each.stats.get("shared_budget_requests_total", venue="binance.spot", outcome=outcome)
 
     eventually(lambda: all(paid(each, "denied") for each in both), "the window is full")
     gevent.killall(senders)
     assert all(2 * sum(first <= at < first + 4.5 for at in sent) <= 60 for first in sent)
-    asked, slices = (sum(paid(each, result) for each in both) for result in ("asked", "slice"))
+    asked, slices = (sum(paid(each, outcome) for each in both) for outcome in ("asked", "slice"))
     assert asked + slices == len(sent) and slices > 0
 
 
