@@ -68,6 +68,10 @@ class SharedBudget(TokenBucket):
     def acquire(self, tokens: float = 1) -> None:
         """Wait in this greenlet until both budgets have this weight, and use it."""
         super().acquire(tokens)
+        self.draw(tokens)
+
+    def draw(self, tokens: float = 1) -> None:
+        """Wait until the shared budget has this weight, and use it; whoever has reserved it of the own one calls this."""
         weight = min(self._purse.limit, max(1, -int(-tokens // 1)))
         with self._turn:
             while not self._paid(weight):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import gevent
 import pytest
 
 from pumpwatch.clock import Clock
-from pumpwatch.feeds.rate_limits import VenueRateLimits
+from pumpwatch.config import Config
+from pumpwatch.feeds.rate_limits import ConnectLimit, VenueRateLimits
 from pumpwatch.net.shared_budget import SharedBudget
+from pumpwatch.plugins import load_plugins
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.rate_limits import SharedWindows
 from pumpwatch.redis.venue_budgets import AddressBudgets
@@ -79,6 +82,17 @@ def test_collectors_at_one_address_keep_within_the_budget_together(alone: RedisC
     assert asked + slices == len(sent) and slices > 0
 
 
+def test_collectors_at_one_address_connect_no_more_often_than_the_venue_allows(alone: RedisConnection) -> None:
+    facts = next(iter(load_plugins(Config()).venues)).limits
+    facts = dataclasses.replace(facts, connects_per_second=1000.0, connects_per_5_minutes=4)
+    members = [budgets(alone, name) for name in "abcde"]
+    connects = [gevent.spawn(ConnectLimit(facts, Clock(), each, "binance.spot").acquire) for each in members]
+    eventually(lambda: sum(each.stats.get("shared_budget_requests_total", venue="binance.spot connects", outcome="denied") > 0
+                           for each in members) == 2, "two must wait")
+    assert sum(connect.ready() for connect in connects) == 3
+    gevent.killall(connects)
+
+
 def test_without_redis_each_member_uses_its_part_and_with_it_the_whole_again() -> None:
     with single() as node:
         connection = connected([node.address])
@@ -105,9 +119,6 @@ def acquired(budget: SharedBudget) -> SharedBudget:
 
 
 def test_the_purse_of_a_venue_holds_three_quarters_of_what_it_allows(alone: RedisConnection) -> None:
-    from pumpwatch.config import Config
-    from pumpwatch.plugins import load_plugins
-
     limits = VenueRateLimits(Clock(), budgets(alone, "a"))
     for venue in load_plugins(Config()).venues:
         budget = limits.requests(venue)
