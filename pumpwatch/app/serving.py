@@ -39,10 +39,13 @@ class Serving:
         self._page = PageEvents(collector, status, jobs)
         access = access_of(collector.config)
         self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
+        shared = collector.shared
         self._sessions = Sessions(access.token if access is not None else "", collector.clock, collector.stats,
+                                  shared.sessions if shared is not None else None,
                                   secure=access is not None and access.tls is not None)
         self.desk = self._desk()
-        self.service = Service(self.desk, access) if access is not None else None
+        self.service = (Service(self.desk, access, shared.requests if shared is not None else None)
+                        if access is not None else None)
 
     def _desk(self) -> Desk:
         collector, threads = self._collector, ThreadPool(THREADS)

@@ -11,6 +11,7 @@ from pumpwatch.redis.rate_limits import SharedApiLimit, SharedWindows
 from pumpwatch.redis.sessions import SharedSessions
 from pumpwatch.redis.venue_budgets import AddressBudgets
 from pumpwatch.stats import Stats
+from pumpwatch.supervisor import Supervisor
 
 
 class SharedLimits:
@@ -27,3 +28,15 @@ class SharedLimits:
 def shared_limits(connection: RedisConnection | None, cluster: ClusterConfig, stats: Stats) -> SharedLimits | None:
     """Return what is shared through a connection; None without one."""
     return SharedLimits(connection, cluster, stats) if connection is not None else None
+
+
+def be_present(shared: SharedLimits | None, supervisor: Supervisor) -> None:
+    """Have the others at this address know that this collector is there, until it stops."""
+    if shared is not None:
+        supervisor.spawn("address", shared.budgets.run)
+
+
+def be_absent(shared: SharedLimits | None) -> None:
+    """End what `be_present` began."""
+    if shared is not None:
+        shared.budgets.stop()

@@ -278,8 +278,8 @@ MARKET = (
 
 API = (
     _counter("api_requests_total", "Requests to the API and the page.", counted("api_requests_total")),
-    _counter("api_limit_checks_total", "Requests that were counted by all collectors (`redis`) or by this one (`memory`), and times "
-             "that Redis was `away`.", counted("api_limit_checks_total", "outcome"), "outcome"),
+    _counter("api_limit_checks_total", "Requests that were counted by all collectors (`redis`) or by this one (`memory`), and "
+             "times that Redis was `away`.", counted("api_limit_checks_total", "outcome"), "outcome"),
     _counter("api_limited_total", "Requests that were one too many, by whom they are counted for.",
              counted("api_limited_total", "kind"), "kind"),
     _counter("api_session_events_total", "Sessions begun, ended, known (`hit`) and not known (`miss`), and times that Redis was "
