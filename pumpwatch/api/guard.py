@@ -15,7 +15,8 @@ from pumpwatch.api.sessions import Sessions
 
 CALLER = "pumpwatch.caller"  # where the server leaves it in a request's environment
 READING = ("GET", "HEAD", "OPTIONS")
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pumpwatch", Basic realm="pumpwatch", charset="UTF-8"'}
+# Chromium reads the first challenge of a header alone, and asks for the token by Basic.
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="pumpwatch", charset="UTF-8", Bearer realm="pumpwatch"'}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
 
 
