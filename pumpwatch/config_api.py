@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pumpwatch.config_section import PositiveInt, Section
+from pumpwatch.config_section import Count, PositiveInt, Section
 
 
 class ApiConfig(Section):
@@ -16,6 +16,6 @@ class ApiConfig(Section):
     tls_key_file: str = ""
     hosts: list[str] = []  # names by which browsers may call it, besides localhost and addresses
     connections: PositiveInt = 256
-    requests_per_minute: PositiveInt = 600  # of one address
+    requests_per_minute: Count = 600  # of the token, of a session, of one address; 0: any number
     readers: PositiveInt = 2
     reader_memory_bytes: PositiveInt = 1_500_000_000  # of each process that reads stored trades

@@ -29,6 +29,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+LIMIT_HEADERS = "pumpwatch.limit_headers"  # where the server leaves what an answer says of the limit on requests
 Responder = Callable[..., None]
 
 
@@ -64,7 +65,7 @@ class _Headers:
     """Puts the headers that every answer has."""
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, succeeded: bool) -> None:
-        for name, value in (*HEADERS.items(), ("Cache-Control", "no-store")):
+        for name, value in (*HEADERS.items(), ("Cache-Control", "no-store"), *req.env.get(LIMIT_HEADERS, {}).items()):
             if resp.get_header(name) is None:
                 resp.set_header(name, value)
 
@@ -90,8 +91,11 @@ def _respond(desk: Desk, route: Route, req: falcon.Request, resp: falcon.Respons
                 {name.lower(): value for name, value in req.headers.items()})
     answer = route.handle(call)
     if isinstance(answer, Answer):
-        resp.content_type, resp.status = answer.content_type, falcon.code_to_http_status(answer.status)
-        resp.set_headers(dict(answer.headers))
+        resp.status = falcon.code_to_http_status(answer.status)
+        if answer.content_type:
+            resp.content_type = answer.content_type
+        for name, value in answer.headers.items():
+            resp.append_header(name, value)  # falcon's other methods take no cookie
         if isinstance(answer.body, bytes):
             resp.data = answer.body
         else:

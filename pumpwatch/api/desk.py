@@ -13,6 +13,7 @@ from pumpwatch.api.broadcast import Broadcast
 from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.paper_starts import PaperStarts
 from pumpwatch.api.reader_pool import ReaderPool
+from pumpwatch.api.sessions import Sessions
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
@@ -36,7 +37,7 @@ class Desk:
     for each connection of a venue such as binance.spot, None where it is not collected. broadcast: the events of the page.
     samples: the metrics as of now. roll_out: takes a step of a sink's roll-out, and returns its state.
     queries: counts what is read. market: answers about tickers and order books, by asking venues; None where it cannot.
-    paper_starts: starts paper runs in processes of their own; None where it cannot.
+    paper_starts: starts paper runs in processes of their own; None where it cannot. sessions: of browsers that gave the token.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class Desk:
     readers: ReaderPool
     threads: ThreadPool
     broadcast: Broadcast
+    sessions: Sessions
     samples: Callable[[], Iterable[Sample]] = tuple
     roll_out: Callable[[str, str], dict[str, Any]] = lambda action, reason: {}
     market: MarketService | None = None

@@ -1,20 +1,22 @@
-"""Who may ask: the names a browser may call us by, the pages that may ask, and the token."""
+"""Who may ask: the names a browser may call us by, the pages that may ask, the token and sessions."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import ipaddress
 import re
 from dataclasses import dataclass, field
 
 import falcon
 
+from pumpwatch.api.credentials import has_token, session_in
+from pumpwatch.api.rate_limits import Caller
 from pumpwatch.api.route import Problem
+from pumpwatch.api.sessions import Sessions
 
+CALLER = "pumpwatch.caller"  # where the server leaves it in a request's environment
 READING = ("GET", "HEAD", "OPTIONS")
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pumpwatch", Basic realm="pumpwatch", charset="UTF-8"'}
+# Chromium reads the first challenge of a header alone, and asks for the token by Basic.
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="pumpwatch", charset="UTF-8", Bearer realm="pumpwatch"'}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
 
 
@@ -25,11 +27,14 @@ class Guard:
     A stranger's web page may have its own name point to this machine (DNS rebinding). So the Host must be an address,
     `localhost` or one of `hosts`; and an Origin must be the Host itself. Without a token nobody may change anything.
 
+    A session stands for the token, with one more rule: browsers send its cookie by themselves, so a change needs a header that
+    says that our own page asks. SameSite is not enough: it takes every port of this machine for one site.
+
     every_request: reading needs the token too. changing: method and path of the routes that need it anyway. secure: it is TLS.
     """
 
     hosts: frozenset[str]
-    token: str
+    sessions: Sessions
     every_request: bool
     changing: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     secure: bool = False
@@ -40,19 +45,37 @@ class Guard:
         if not self.knows(host):
             raise Problem(421, "this Host is not served: call the address itself, or name it in api.hosts")
         origin = req.get_header("Origin")
-        if origin is not None and origin.lower() != f"{'https' if self.secure else 'http'}://{host.lower()}":
+        if origin is not None and not self._is_own(origin.lower(), host.lower()):
             raise Problem(403, "other web sites may not ask")
-        if self.every_request and not self.is_holder(req.get_header("Authorization") or ""):
+        if self.every_request and not self._entry(req):
             raise Problem(401, "this needs the token", CHALLENGE)
 
     def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: object, params: object) -> None:
         """Refuse a change without the token. Raises Problem."""
         if (req.method, req.uri_template) not in self.changing:
             return
-        if not self.token:
+        if not self.sessions.token:
             raise Problem(403, "changes are off: the config has neither api.token nor api.token_file")
-        if not self.is_holder(req.get_header("Authorization") or ""):
+        entry = self._entry(req)
+        if not entry:
             raise Problem(401, "this needs the token", CHALLENGE)
+        if entry == "session" and req.get_header("Origin") is None and req.get_header("Sec-Fetch-Site") != "same-origin":
+            raise Problem(403, "with a session, changes come from the page: neither Origin nor Sec-Fetch-Site says so")
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Return whether an Origin is the Host itself; a name of the config may have TLS that ends before us."""
+        if origin == f"{'https' if self.secure else 'http'}://{host}":
+            return True
+        return origin == f"https://{host}" and host.partition(":")[0].rstrip(".") in self.hosts
+
+    def _entry(self, req: falcon.Request) -> str:
+        """Return what lets a request in: `token`, `session`, or nothing."""
+        caller: Caller | None = req.env.get(CALLER)
+        if caller is not None:
+            return "" if caller.by == "address" else caller.by
+        if has_token(req.get_header("Authorization") or "", self.sessions.token):
+            return "token"
+        return "session" if self.sessions.holds(session_in(req.get_header("Cookie") or "")) else ""
 
     def knows(self, host: str) -> bool:
         """Return whether a Host header names us: by an address, which no stranger's name can be, or by a name that we know."""
@@ -65,24 +88,3 @@ class Guard:
         except ValueError:
             return name == "localhost" or name in self.hosts
         return True
-
-    def is_holder(self, authorization: str) -> bool:
-        """Return whether an Authorization header has the token.
-
-        It is given as Bearer, or as the password of Basic, for which browsers ask. The comparison takes the same time for
-        whatever is given.
-        """
-        given = hashlib.sha256(_token_in(authorization)).digest()
-        return hmac.compare_digest(given, hashlib.sha256(self.token.encode()).digest()) and bool(self.token)
-
-
-def _token_in(authorization: str) -> bytes:
-    scheme, _, rest = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return rest.strip().encode("latin-1", "replace")
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(rest.strip(), validate=True).partition(b":")[2]
-        except ValueError:
-            pass
-    return b""

@@ -1,13 +1,8 @@
-"""Limits for each client: connections at a time, and requests in a sliding minute."""
+"""Who a client is, and how many connections it has at a time. Requests are limited by `rate_limits.py`."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
-
-WINDOW_S = 60
-KNOWN_ADDRESSES = 4096  # the ones that asked longest ago are forgotten first
 
 
 def client_of(address: str) -> str:
@@ -21,40 +16,6 @@ def client_of(address: str) -> str:
             return str(found.ipv4_mapped)
         return str(ipaddress.ip_network((found, 64), strict=False).network_address)
     return address
-
-
-@dataclass(slots=True)
-class _Minute:
-    """The requests that one client was granted: [second, count], and their sum."""
-
-    seconds: deque[list[int]] = field(default_factory=deque)
-    total: int = 0
-
-
-class SlidingWindow:
-    """Counts the requests of each client over the last WINDOW_S seconds, by the second."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._clients: OrderedDict[str, _Minute] = OrderedDict()  # the one that asked last is the last
-
-    def wait_s(self, client: str, now_s: float) -> int:
-        """Count a request and return 0, or return in how many seconds the client may ask again."""
-        minute = self._clients.pop(client, None) or _Minute()
-        self._clients[client] = minute
-        while len(self._clients) > KNOWN_ADDRESSES:
-            self._clients.popitem(last=False)
-        second = int(now_s)
-        while minute.seconds and minute.seconds[0][0] <= second - WINDOW_S:
-            minute.total -= minute.seconds.popleft()[1]
-        if minute.total >= self._most:
-            return max(1, minute.seconds[0][0] + WINDOW_S - second)
-        minute.total += 1
-        if minute.seconds and minute.seconds[-1][0] == second:
-            minute.seconds[-1][1] += 1
-        else:
-            minute.seconds.append([second, 1])
-        return 0
 
 
 class Connections:

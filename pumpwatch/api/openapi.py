@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pumpwatch import __version__
+from pumpwatch.api.credentials import COOKIE
 from pumpwatch.api.route import JSON, PROBLEM, Answer, Call, ProblemBody, Route, title_of
 
 OF_ALL = (400, 401, 403, 408, 413, 414, 421, 429, 431, 500, 501, 503)  # that the server may answer before a route is asked
@@ -18,6 +19,16 @@ PATH = "/api/openapi.json"
 ABOUT = """The HTTP API of a PumpWatch collector. It reads; calls that do something, such as the drill,
 need the token.
 Errors are problem details (RFC 9457). Times whose names end in `_ns` are nanoseconds since 1970, UTC."""
+
+
+RETRY = "Retry-After"
+_WHOLE = {"type": "integer", "minimum": 0}
+LIMIT_HEADERS: dict[str, Any] = {
+    RETRY: {"description": "Seconds until the client may ask again", "schema": _WHOLE},
+    "X-RateLimit-Limit": {"description": "Requests that the client has within 60 s. Without a limit, these headers are missing",
+                          "schema": _WHOLE},
+    "X-RateLimit-Remaining": {"description": "Requests that are left of them now", "schema": _WHOLE},
+    "X-RateLimit-Reset": {"description": "Seconds until all of them are there again, without another request", "schema": _WHOLE}}
 
 
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
@@ -33,8 +44,10 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
             "info": {"title": "PumpWatch", "version": __version__, "description": ABOUT.replace("\n", " "),
                      "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
             "paths": dict(sorted(paths.items())),
-            "components": {"schemas": dict(sorted(components.items())), "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}}}
+            "components": {"schemas": dict(sorted(components.items())), "headers": LIMIT_HEADERS,
+                           "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE}}}}
 
 
 def _plain(path: str) -> str:
@@ -47,14 +60,18 @@ def _operation(route: Route, of_kind: Mapping[str, Any]) -> dict[str, Any]:
     if route.answer is not None:
         content = {JSON: {"schema": of_kind[str(route.answer)]}}
     codes = sorted({*OF_ALL, *route.errors, *((411, 415, 422) if route.body else ())})
+    limits = {name: {"$ref": f"#/components/headers/{name}"} for name in LIMIT_HEADERS if name != RETRY}
+    limited = {"headers": {**limits, RETRY: {"$ref": f"#/components/headers/{RETRY}"}}}
     found: dict[str, Any] = {
         "operationId": route.handle.__name__, "summary": route.summary,
         "parameters": [*_in_path(route.path), *_in_query(route.query)],
-        "responses": {str(route.status): {"description": title_of(route.status), "content": content},
-                      **{str(code): {"description": title_of(code), **problem} for code in codes}}}
+        "responses": {str(route.status): {"description": title_of(route.status), "headers": limits, "content": content},
+                      **{str(code): {"description": title_of(code), **(limited if code == 429 else {}), **problem}
+                         for code in codes}}}
     if route.body is not None:
         found["requestBody"] = {"required": True, "content": {JSON: {"schema": of_kind[str(route.body)]}}}
-    found["security"] = [{"bearer": []}, {"basic": []}] if route.token else [{}, {"bearer": []}, {"basic": []}]
+    keys: list[dict[str, Any]] = [{"bearer": []}, {"basic": []}, {"session": []}]
+    found["security"] = keys if route.token else [{}, *keys]
     return found
 
 

@@ -29,7 +29,10 @@ class Problem(PumpWatchError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with a body of its own: bytes, or pieces that are sent as they come. The iterator is closed at the end."""
+    """An answer with a body of its own: bytes, or pieces that are sent as they come. The iterator is closed at the end.
+
+    content_type: empty where the status, such as 204, has no body.
+    """
 
     body: bytes | Iterator[bytes]
     content_type: str

@@ -2,7 +2,7 @@
 
 A client can only harm its own connection. A head must be there within HEAD_S, a body within BODY_S, and a client that takes no
 piece of an answer for SEND_S is let go. Connections beyond the limits are closed at once; requests beyond the limit of their
-address get 429.
+client get 429 before their body is read.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any
 import gevent
 from gevent import pywsgi, socket
 
-from pumpwatch.api.application import HEADERS
+from pumpwatch.api.application import HEADERS, LIMIT_HEADERS
+from pumpwatch.api.guard import CALLER
 from pumpwatch.api.head import LARGEST_BODY, Head, read_head
-from pumpwatch.api.limits import Connections, SlidingWindow, client_of
+from pumpwatch.api.limits import Connections, client_of
+from pumpwatch.api.rate_limits import Admission, RateLimits
 from pumpwatch.api.route import PROBLEM, Problem, problem_json, title_of
 from pumpwatch.stats import Stats
 
@@ -52,6 +54,7 @@ class Handler(pywsgi.WSGIHandler):
 
     server: Server
     first = True
+    admission = Admission()
 
     def handle_one_request(self) -> Any:
         """Answer one request; return True where another one may follow."""
@@ -95,11 +98,8 @@ class Handler(pywsgi.WSGIHandler):
         for name, value in head.headers.items():
             self.headers[name] = value
         self.content_length, self.close_connection = head.length or 0, not head.keep_alive
-        client = client_of(self.client_address[0])
-        wait_s = self.server.window.wait_s(client, gevent.get_hub().loop.now())
         self.server.stats.add("api_requests_total")
-        if wait_s:
-            raise Problem(429, "too many requests from this address", {"Retry-After": str(wait_s)})
+        self.admission = self.server.limits.admit(head.target.partition("?")[0], head.headers, self.client_address[0])
 
     def _body(self, head: Head) -> bytes:
         """Return the whole body within the time limit. Raises Problem, OSError and _TooSlow."""
@@ -132,6 +132,7 @@ class Handler(pywsgi.WSGIHandler):
     def get_environ(self) -> dict[str, Any]:
         """Return the request for the application. Headers whose names have an underscore are left out."""
         environ: dict[str, Any] = super().get_environ()
+        environ[CALLER], environ[LIMIT_HEADERS] = self.admission.caller, self.admission.headers
         return environ
 
     def log_request(self) -> None:
@@ -150,12 +151,11 @@ class Server(pywsgi.WSGIServer):
 
     handler_class = Handler
 
-    def __init__(self, address: tuple[str, int], application: Callable[..., Any], stats: Stats, *, connections: int,
-                 requests_per_minute: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: tuple[str, int], application: Callable[..., Any], stats: Stats, limits: RateLimits, *,
+                 connections: int, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(address, application, backlog=128, log=None, error_log=None)
         self.base_env["wsgi.url_scheme"] = "https" if tls is not None else "http"
-        self.stats = stats
-        self.window, self._connections = SlidingWindow(requests_per_minute), Connections(connections)
+        self.stats, self.limits, self._connections = stats, limits, Connections(connections)
         self.max_accept = ACCEPTS
         self._handshake = tls
 

@@ -11,6 +11,7 @@ from pumpwatch.api.application import Application
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.guard import Guard
 from pumpwatch.api.pages import read_pages
+from pumpwatch.api.rate_limits import RateLimits, SharedLimit
 from pumpwatch.api.routes import ROUTES
 from pumpwatch.api.server import Server
 
@@ -20,10 +21,10 @@ AGAIN_S = 10.0
 
 
 class Service:
-    """The API of one collector. `run` is the body of its greenlet."""
+    """The API of one collector. `run` is the body of its greenlet. shared: counts requests of all collectors, where they do."""
 
-    def __init__(self, desk: Desk, access: Access) -> None:
-        self._desk, self._access = desk, access
+    def __init__(self, desk: Desk, access: Access, shared: SharedLimit | None = None) -> None:
+        self._desk, self._access, self._shared = desk, access, shared
         self._stopped = Event()
         self.url = ""  # of the page, empty while it is not there
 
@@ -31,12 +32,14 @@ class Service:
         """Serve until `stop`."""
         access, desk = self._access, self._desk
         changing = frozenset((route.method, route.path) for route in ROUTES if route.token)
-        guard = Guard(access.hosts, access.token, access.every_request, changing, access.tls is not None)
-        application = Application(desk, ROUTES, desk.offload(read_pages), guard)  # reading and squeezing takes a while
+        guard = Guard(access.hosts, desk.sessions, access.every_request, changing, access.tls is not None)
+        pages = desk.offload(read_pages)  # reading and squeezing takes a while
+        application = Application(desk, ROUTES, pages, guard)
+        limits = RateLimits(desk.config.api.requests_per_minute, pages, desk.sessions, desk.clock, desk.stats, self._shared)
         told = False
         while not self._stopped.is_set():
-            server = Server((access.host, access.port), application, desk.stats, connections=desk.config.api.connections,
-                            requests_per_minute=desk.config.api.requests_per_minute, tls=access.tls)
+            server = Server((access.host, access.port), application, desk.stats, limits,
+                            connections=desk.config.api.connections, tls=access.tls)
             try:
                 server.start()
             except OSError as error:

@@ -27,6 +27,7 @@ from pumpwatch.app.notifying import Notifying
 from pumpwatch.app.parts import Telling
 from pumpwatch.app.reloading import Reloading
 from pumpwatch.app.serving import Serving
+from pumpwatch.app.shared_limits import be_absent, be_present, shared_limits
 from pumpwatch.app.sink_rollout import SinkRollout
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
@@ -92,7 +93,8 @@ class Collector:
         context = tls_context(net.ca_file)
         self.http = Http(context, net.connect_timeout_s, net.proxy)
         self.dialer = Dialer(context, net.connect_timeout_s, net.proxy)
-        self.rate_limits = VenueRateLimits(self.clock)
+        self.shared = shared_limits(self.redis, config.cluster, self.stats)
+        self.rate_limits = VenueRateLimits(self.clock, self.shared.budgets if self.shared else None)
         self.journal_thread, self.ledger_thread, self.memory_thread = ThreadPool(1), ThreadPool(1), ThreadPool(1)
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.threaded_journal = in_thread(self.journal, self.journal_thread)
@@ -217,6 +219,7 @@ class Collector:
         self.committer.put(batch, records)
 
     def _start_reading(self) -> None:
+        be_present(self.shared, self.supervisor)
         self.supervisor.spawn("ingest", self.ingest.run)
         self.supervisor.spawn("sweep", self.sweep.run)
         for feeds in self.venues:
@@ -252,6 +255,7 @@ class Collector:
         Returns the exit code: EXIT_DISK where the journal did not take everything.
         """
         deadline = self.clock.monotonic() + STOP_S
+        be_absent(self.shared)
         self.serving.stop()
         self.market.stop()
         self.jobs.stop()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.app.shared_limits import SharedLimits
 from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
@@ -79,6 +80,7 @@ class CollectorParts(Protocol):
     clock: Clock
     stats: Stats
     redis: RedisConnection | None  # None where the config names no node
+    shared: SharedLimits | None  # the same
     catalogue: Catalogue
     supervisor: Supervisor
     folder: Path

@@ -14,6 +14,7 @@ from pumpwatch.api.market import HeldTrades, days
 from pumpwatch.api.paper_starts import PaperStarts
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
+from pumpwatch.api.sessions import Sessions
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.page_events import PageEvents
 from pumpwatch.app.parts import CollectorParts
@@ -41,8 +42,13 @@ class Serving:
         access = access_of(collector.config)
         self._prices = PriceSharing(collector.redis, collector.catalogue)
         self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
+        shared = collector.shared
+        self._sessions = Sessions(access.token if access is not None else "", collector.clock, collector.stats,
+                                  shared.sessions if shared is not None else None,
+                                  secure=access is not None and access.tls is not None)
         self.desk = self._desk()
-        self.service = Service(self.desk, access) if access is not None else None
+        self.service = (Service(self.desk, access, shared.requests if shared is not None else None)
+                        if access is not None else None)
 
     def _desk(self) -> Desk:
         collector, threads = self._collector, ThreadPool(THREADS)
@@ -51,7 +57,7 @@ class Serving:
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
                     listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
                     samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries,
-                    broadcast=self._page.broadcast, roll_out=collector.roll_out, market=self._market(),
+                    broadcast=self._page.broadcast, sessions=self._sessions, roll_out=collector.roll_out, market=self._market(),
                     paper_starts=PaperStarts(collector.config))
 
     def _market(self) -> MarketService:

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import gevent
+
 from pumpwatch.clock import Clock
 from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.net.shared_budget import Purses, SharedBudget, slice_s_of
 from pumpwatch.venue import Limits, Venue
 
+AT_ONCE_S = 0.1  # a connection that was granted is made at once
 HALF = 0.5  # of every limit, while one process takes over from another at the same address
 
 
 class ConnectLimit:
-    """Limits connections per second and per five minutes; all connections from one IP address share it."""
+    """Limits connections per second and per five minutes; all connections from one IP address share it.
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
-        self._second = TokenBucket(steady(limits.connects_per_second), 1, clock)
+    purses: what all collectors at this address share, and by which name; None where this one is alone.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock, purses: Purses | None = None, name: str = "") -> None:
+        per_second, limit = limits.connects_per_second, limits.connects_per_5_minutes
         # A third of the limit at once and the rest spread out, so that five minutes never hold more than the venue allows.
-        limit = limits.connects_per_5_minutes
-        self._five_minutes = TokenBucket(0.6 * limit / 300, max(1.0, limit / 3), clock)
+        second, five_minutes = (steady(per_second), 1.0), (0.6 * limit / 300, max(1.0, limit / 3))
+        if purses is None:
+            self._second, self._five_minutes = TokenBucket(*second, clock), TokenBucket(*five_minutes, clock)
+            return
+        name += " connects"
+        # What Redis counted a moment ago is sent now, so its windows are a little longer.
+        self._five_minutes = SharedBudget(*five_minutes, clock, purses.purse(name, max(1, int(0.93 * limit)), 301.0), AT_ONCE_S)
+        at_once = max(1, int(per_second))
+        self._second = SharedBudget(*second, clock, purses.purse(name, at_once, 1.5 * at_once / per_second), AT_ONCE_S)
+
+    def acquire(self) -> None:
+        """Wait in this greenlet until a connection may be made."""
+        gevent.sleep(self.reserve())
+        for shared in (self._five_minutes, self._second):
+            if isinstance(shared, SharedBudget):
+                shared.draw()
 
     def reserve(self) -> float:
         """Reserve the next connection and return the seconds until it may be made."""
@@ -29,10 +50,13 @@ class ConnectLimit:
 
 
 class VenueRateLimits:
-    """The limits that venues apply by IP address: one for each venue, or for each exchange that counts its markets together."""
+    """The limits that venues apply by IP address: one for each venue, or for each exchange that counts its markets together.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._part = clock, 1.0
+    purses: what all collectors at this address share; None where this one is alone.
+    """
+
+    def __init__(self, clock: Clock, purses: Purses | None = None) -> None:
+        self._clock, self._purses, self._part = clock, purses, 1.0
         self._connects: dict[tuple[object, ...], ConnectLimit] = {}
         self._requests: dict[tuple[object, ...], TokenBucket] = {}
 
@@ -41,19 +65,27 @@ class VenueRateLimits:
         limits = venue.limits
         key = (_counted_as(venue), limits.connects_per_second, limits.connects_per_5_minutes)
         if key not in self._connects:
-            self._connects[key] = ConnectLimit(limits, self._clock)
+            self._connects[key] = ConnectLimit(limits, self._clock, self._purses, _counted_as(venue))
             self._connects[key].share(self._part)
         return self._connects[key]
 
     def requests(self, venue: Venue) -> TokenBucket:
         """Return the limit on REST requests of this venue: three quarters of what it allows in any of its windows."""
-        per_second = venue.limits.requests_per_minute / 60
-        key = (_counted_as(venue), per_second, venue.limits.request_window_s)
-        burst = max(1.0, per_second * venue.limits.request_window_s / 4)
+        per_second, window_s = venue.limits.requests_per_minute / 60, venue.limits.request_window_s
+        key = (_counted_as(venue), per_second, window_s)
         if key not in self._requests:
-            self._requests[key] = TokenBucket(0.5 * per_second, burst, self._clock)
+            self._requests[key] = self._budget(_counted_as(venue), per_second, window_s)
             self._requests[key].share(self._part)
         return self._requests[key]
+
+    def _budget(self, name: str, per_second: float, window_s: float) -> TokenBucket:
+        rate, burst = 0.5 * per_second, max(1.0, per_second * window_s / 4)
+        if self._purses is None:
+            return TokenBucket(rate, burst, self._clock)
+        # A slice is used after it was counted, so the window of the purse is longer than the venue's by one.
+        slice_s = slice_s_of(window_s)
+        purse = self._purses.purse(name, max(1, int(0.75 * per_second * window_s)), window_s + slice_s)
+        return SharedBudget(rate, burst, self._clock, purse, slice_s)
 
     @property
     def part(self) -> float:

@@ -260,7 +260,7 @@ class ConnectAttempt:
             self._greenlet.value.connection.stream.close()
 
     def _open(self) -> FeedSession | ServiceUnavailable:
-        gevent.sleep(self._context.connect_limit.reserve())
+        self._context.connect_limit.acquire()
         try:
             return FeedSession(self._context, self._number, self._suspects, self._wake, self._avoid())
         except ServiceUnavailable as error:

@@ -306,9 +306,23 @@ MARKET = (
     _counter("market_cache_evictions_total", "Answers that went for want of room.", _caches("evictions"), "cache"),
 )
 
+API = (
+    _counter("api_requests_total", "Requests to the API and the page.", counted("api_requests_total")),
+    _counter("api_limit_checks_total", "Requests that were counted by all collectors (`redis`) or by this one (`memory`), and "
+             "times that Redis was `away`.", counted("api_limit_checks_total", "outcome"), "outcome"),
+    _counter("api_limited_total", "Requests that were one too many, by whom they are counted for.",
+             counted("api_limited_total", "kind"), "kind"),
+    _counter("api_session_events_total", "Sessions begun, ended, known (`hit`) and not known (`miss`), and times that Redis was "
+             "`away`.", counted("api_session_events_total", "outcome"), "outcome"),
+    _counter("shared_budget_requests_total", "Requests to the venue, or its exchange, by the budget of the address: paid from a "
+             "`slice` that was there, from one that was `asked` for, or while Redis was `away`; and those `denied` for now.",
+             counted("shared_budget_requests_total", "venue", "outcome"), "venue", "outcome"),
+    _gauge("shared_budget_members", "Collectors at this address.", gauged("shared_budget_members")),
+)
+
 PARTS: dict[str, tuple[Metric, ...]] = {
     "The process and its machine": PROCESS, "Venues, gaps and backfill": VENUES, "Journal, memory, sinks and queries": STORE,
-    "Listings and messages": LISTINGS, "Market data": MARKET, "Redis": REDIS, "Jobs": JOBS}
+    "Listings and messages": LISTINGS, "Market data": MARKET, "Redis": REDIS, "Jobs": JOBS, "The API and shared budgets": API}
 METRICS: tuple[Metric, ...] = tuple(metric for part in PARTS.values() for metric in part)
 BY_NAME: dict[str, Metric] = {metric.full_name: metric for metric in METRICS}
 

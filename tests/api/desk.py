@@ -16,6 +16,7 @@ from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.pages import read_pages
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.routes import ROUTES
+from pumpwatch.api.sessions import Sessions
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.config_api import ApiConfig
@@ -70,18 +71,18 @@ def desk_of(config: Config, figures: dict[str, Any] | None = None, unready: str 
     return Desk(config=config, clock=Clock(), stats=stats, catalogue=catalogue, recent=recent,
                 figures=lambda: FIGURES if figures is None else figures, unready=lambda: unready, jobs=lambda: [JOB],
                 connections=lambda venue: [CONNECTION] if venue == "binance.spot" else None, plugins=load_plugins(config),
-                listings=ListingRows(config, Clock(), threads),
+                listings=ListingRows(config, Clock(), threads), sessions=Sessions(config.api.token, Clock(), stats),
                 readers=ReaderPool(config, stats, 1), threads=threads,
                 broadcast=Broadcast(Clock(), lambda: None, [Topic("figures", lambda: 1)]))
 
 
-def guard_of(config: Config, *, every_request: bool = False) -> Guard:
-    """Return the guard of a config."""
+def guard_of(desk: Desk, *, every_request: bool = False) -> Guard:
+    """Return the guard of a desk."""
     changing = frozenset((route.method, route.path) for route in ROUTES if route.token)
-    return Guard(frozenset(config.api.hosts), config.api.token, every_request, changing)
+    return Guard(frozenset(desk.config.api.hosts), desk.sessions, every_request, changing)
 
 
 def client_of(desk: Desk, *, every_request: bool = False) -> falcon.testing.TestClient:
     """Return a client that calls the application without a socket."""
-    application = Application(desk, ROUTES, read_pages(), guard_of(desk.config, every_request=every_request))
+    application = Application(desk, ROUTES, read_pages(), guard_of(desk, every_request=every_request))
     return falcon.testing.TestClient(application, headers={"Host": "127.0.0.1:8321"})

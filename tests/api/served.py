@@ -22,7 +22,10 @@ HEAD_S = BODY_S = SEND_S = IDLE_S = 1.0  # instead of the server's own
 
 
 class Served:
-    """A running server. `url` is its address, `ask` a raw request. The options are those of `api` in the config."""
+    """A running server. `url` is its address, `ask` a raw request.
+
+    The options are those of `api` in the config, and `every_request`: reading needs the token too.
+    """
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self._folder, self._options = folder, options
@@ -100,6 +103,7 @@ def main(options: dict[str, Any]) -> None:
     from pumpwatch.api.application import Application
     from pumpwatch.api.market import HeldTrades
     from pumpwatch.api.pages import read_pages
+    from pumpwatch.api.rate_limits import RateLimits
     from pumpwatch.api.routes import ROUTES
     from pumpwatch.errors import PumpWatchError
     from pumpwatch.market.service import MarketService
@@ -107,12 +111,15 @@ def main(options: dict[str, Any]) -> None:
 
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError)
     server.HEAD_S, server.BODY_S, server.SEND_S, server.IDLE_S = HEAD_S, BODY_S, SEND_S, IDLE_S
+    every_request = options["api"].pop("every_request", False)
     config = config_of(Path(options["folder"]), **options["api"])
     desk = desk_of(config)
     trades = HeldTrades(desk.catalogue, desk.recent.held(0, desk.clock.now_ns()), 0)
     desk = replace(desk, market=MarketService(trades, None, None, desk.clock))
-    running = server.Server(("127.0.0.1", 0), Application(desk, ROUTES, read_pages(), guard_of(config)), desk.stats,
-                            connections=config.api.connections, requests_per_minute=config.api.requests_per_minute)
+    pages = read_pages()
+    limits = RateLimits(config.api.requests_per_minute, pages, desk.sessions, desk.clock, desk.stats)
+    application = Application(desk, ROUTES, pages, guard_of(desk, every_request=every_request))
+    running = server.Server(("127.0.0.1", 0), application, desk.stats, limits, connections=config.api.connections)
     running.start()
     print(running.server_port, flush=True)
     gevent.get_hub().threadpool.apply(sys.stdin.buffer.read)

@@ -16,7 +16,7 @@ from tests.api.desk import TOKEN, guard_of
 
 
 def client_with(desk: Desk, *routes: Route) -> falcon.testing.TestClient:
-    return falcon.testing.TestClient(Application(desk, routes, {}, guard_of(desk.config)), headers={"Host": "localhost"})
+    return falcon.testing.TestClient(Application(desk, routes, {}, guard_of(desk)), headers={"Host": "localhost"})
 
 
 def test_every_answer_has_the_headers_that_protect_it(client: falcon.testing.TestClient) -> None:

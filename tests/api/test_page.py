@@ -10,8 +10,10 @@ import re
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import yaml
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pumpwatch.sim.process import SimProcess
+from tests.api.desk import TOKEN
+from tests.api.served import Served
 from tests.forked import Forked
 from tests.paper.made_runs import archive_with_prices, keep, listing, run_of
 
@@ -285,3 +289,53 @@ def test_a_collector_that_goes_away_is_missed_and_found_again(browser: Browser, 
     expect(page.locator("#link")).to_have_text("live")
     expect(page.get_by_role("alert")).to_be_hidden()
     page.close()
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Another site on this machine."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>a stranger</title>")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing."""
+
+
+DRILL = """async (url) => { try { return (await fetch(url, { method: "POST", mode: "%s", credentials: "include",
+    headers: { "Content-Type": "%s" }, body: '{"coin": "C0"}' })).status } catch (error) { return String(error) } }"""
+
+
+def test_a_page_signs_in_once_and_no_other_site_uses_its_session(browser: Browser, tmp_path: Path) -> None:
+    stranger = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    threading.Thread(target=stranger.serve_forever, daemon=True).start()
+    inbox = tmp_path / "data" / "inbox"
+    with Served(tmp_path, every_request=True) as served:
+        asked = browser.new_context(http_credentials={"username": "me", "password": TOKEN})
+        asked.new_page().goto(served.url)
+        until(asked.cookies, "the page has no session")
+        (cookie,) = asked.cookies()
+        assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("pumpwatch_session", True, "Strict")
+
+        later = browser.new_context()  # it does not know the token
+        later.add_cookies([cookie])  # type: ignore[list-item]
+        page = later.new_page()
+        answer = page.goto(served.url)
+        assert answer is not None and answer.status == 200
+        assert page.evaluate("document.cookie") == ""
+        assert page.evaluate("async () => (await (await fetch('api/session')).json()).by") == "session"
+
+        page.goto(f"http://127.0.0.1:{stranger.server_port}/")  # another port: for cookies it is the same site
+        drill = f"{served.url}/api/listings/drill"
+        for mode, kind in (("no-cors", "text/plain"), ("cors", "text/plain"), ("cors", "application/json")):
+            assert page.evaluate(DRILL % (mode, kind), drill) in (0, "TypeError: Failed to fetch")
+        assert not inbox.exists()
+
+        page.goto(served.url)
+        assert page.evaluate(DRILL % ("cors", "application/json"), drill) == 202 and inbox.exists()
+        asked.close()
+        later.close()
+    stranger.shutdown()
+    stranger.server_close()

@@ -122,14 +122,14 @@ def serve(folder: Path) -> None:
     import gevent
 
     from pumpwatch.api.application import Application
+    from pumpwatch.api.rate_limits import RateLimits
     from pumpwatch.api.routes import ROUTES
     from pumpwatch.api.server import Server
     from tests.api.desk import config_of, desk_of, guard_of
 
-    config = config_of(folder)
-    desk = desk_of(config)
-    running = Server(("127.0.0.1", 0), Application(desk, ROUTES, {}, guard_of(config)), desk.stats, connections=64,
-                     requests_per_minute=10_000)
+    desk = desk_of(config_of(folder))
+    limits = RateLimits(10_000, (), desk.sessions, desk.clock, desk.stats)
+    running = Server(("127.0.0.1", 0), Application(desk, ROUTES, {}, guard_of(desk)), desk.stats, limits, connections=64)
     running.start()
     watch = Watch()
     gevent.spawn(watch.run)

@@ -34,6 +34,11 @@ def figures(**other: Any) -> dict[str, Any]:
                      {"name": "restarts_total", "value": 2.0, "part": "x"}, {"name": "restarts_total", "value": 1.0, "part": "y"},
                      {"name": "gaps_total", "value": 5.0, "venue": "a.spot", "state": "open"},
                      {"name": "last_commit_ns", "value": 2e18},
+                     {"name": "api_limit_checks_total", "value": 3.0, "outcome": "redis"},
+                     {"name": "api_limited_total", "value": 1.0, "kind": "address"},
+                     {"name": "api_session_events_total", "value": 1.0, "outcome": "hit"},
+                     {"name": "shared_budget_requests_total", "value": 4.0, "venue": "a.spot", "outcome": "slice"},
+                     {"name": "shared_budget_members", "value": 2.0},
                      {"name": "listing_polls_total", "value": 8.0, "source": "upbit", "outcome": "read"},
                      {"name": "listing_notices_total", "value": 3.0, "source": "upbit", "kind": "event"},
                      {"name": "listing_notices_total", "value": 2.0, "source": "upbit", "kind": "other"}], **other}

@@ -22,7 +22,7 @@ COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alert
           "pumpwatch_venue_list_up", "pumpwatch_sink_up", "pumpwatch_sink_suspended",
           "pumpwatch_sink_running_calls", "pumpwatch_listing_source_up",
           "pumpwatch_notify_up", "pumpwatch_backup_failed", "pumpwatch_redis_up", "pumpwatch_redis_busy_threads",
-          "pumpwatch_redis_threads"}
+          "pumpwatch_redis_threads", "pumpwatch_shared_budget_members"}
 FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache", "operation", "kind"}
 
 

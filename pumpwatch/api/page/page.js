@@ -8,6 +8,7 @@ import { listingList, showBoards, showJobs, showLog } from "./lists.js";
 import { setNow } from "./now.js";
 import { showPaperRuns } from "./paper.js";
 import { search } from "./search.js";
+import { keepSession } from "./session.js";
 import { showStores, showTiles } from "./stores.js";
 import { listen } from "./stream.js";
 import { History, venueTable } from "./venues.js";
@@ -96,3 +97,4 @@ setInterval(() => {  // ages grow between two events
 
 showPaperRuns();
 follow();
+keepSession();

@@ -1,0 +1,136 @@
+"""How many requests a client has within a sliding minute, in this process or in all that share a Redis.
+
+A client is the holder of the token, a session, or an address. Files of the page and its events have a limit of their own, in the
+memory of the process, so that the page stays usable where the API's limit is low. So has what a page on this machine asks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pumpwatch.api.credentials import has_token, session_in
+from pumpwatch.api.limits import client_of
+from pumpwatch.api.route import Problem
+from pumpwatch.api.sessions import Sessions, name_of
+from pumpwatch.clock import Clock
+from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.net.sliding_window import SlidingWindows, Verdict
+from pumpwatch.stats import Stats
+
+WINDOW_S = 60.0
+PAGE_REQUESTS = 600  # of one address in a minute, for files and events of the page
+STREAM = "/api/stream"
+MOST_HELD = 4096  # clients that are known to have to wait
+
+
+class SharedLimit(Protocol):
+    """Counts requests of all processes."""
+
+    def take(self, client: str, limit: int, window_s: float) -> Verdict:
+        """Count a request if it is within the limit. Raises ServiceUnavailable where it does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request. by: `token`, `session` or `address`. name: what its requests are counted by."""
+
+    by: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that may go on. caller: None where it was not asked who it is. headers: of the answer."""
+
+    caller: Caller | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class RateLimits:
+    """The limit on requests of each client. per_minute: 0 for none. pages: paths of files of the page, as they are requested."""
+
+    def __init__(self, per_minute: int, pages: Iterable[str], sessions: Sessions, clock: Clock, stats: Stats,
+                 shared: SharedLimit | None = None) -> None:
+        self._per_minute, self._sessions, self._clock, self._stats, self._shared = per_minute, sessions, clock, stats, shared
+        self._pages = frozenset((*pages, STREAM))
+        self._own = SlidingWindows(per_minute, WINDOW_S)
+        self._page = SlidingWindows(max(PAGE_REQUESTS, per_minute), WINDOW_S)
+        self._strangers = SlidingWindows(max(PAGE_REQUESTS, per_minute), WINDOW_S)  # sessions that are none, by address
+        self._held: dict[str, float] = {}  # clients that are denied until then
+
+    def admit(self, path: str, headers: Mapping[str, str], address: str) -> Admission:
+        """Count a request and let it go on. Raises Problem (429) where its client has asked too often.
+
+        path: without the query. headers: by lower-case name. address: where the request comes from.
+        """
+        if not self._per_minute:
+            return Admission()
+        now = self._clock.monotonic()
+        if path in self._pages or (_is_here(address) and headers.get("sec-fetch-site") == "same-origin"):
+            return Admission(None, self._told(self._page.take(client_of(address), now), "page"))
+        caller = self.caller(headers, address)
+        return Admission(caller, self._told(self._verdict(caller.name, now), caller.by))
+
+    def caller(self, headers: Mapping[str, str], address: str) -> Caller:
+        """Return who sent a request. An address that names many sessions that are none is not believed to have one."""
+        if has_token(headers.get("authorization", ""), self._sessions.token):
+            return Caller("token", "token")
+        client, now = client_of(address), self._clock.monotonic()
+        session = session_in(headers.get("cookie", ""))
+        if session and self._strangers.look(client, now).allowed:
+            if self._sessions.holds(session):
+                return Caller("session", f"session:{name_of(session)}")
+            self._strangers.note(client, now)
+        return Caller("address", f"address:{client}")
+
+    def _verdict(self, name: str, now: float) -> Verdict:
+        """Return whether a client may ask. One that must wait costs no question to those who count with us."""
+        own = self._own.look(name, now)
+        if not own.allowed:
+            return own
+        if self._shared is not None:
+            held_s = self._held.get(name, 0.0) - now
+            if held_s > 0:
+                return Verdict(0, own.limit, 0, held_s, max(held_s, own.reset_s))
+            self._held.pop(name, None)
+            try:
+                verdict = self._shared.take(name, self._per_minute, WINDOW_S)
+            except ServiceUnavailable:
+                self._stats.add("api_limit_checks_total", outcome="away")
+            else:
+                self._stats.add("api_limit_checks_total", outcome="redis")
+                self._learn(name, now, verdict)
+                return verdict
+        self._stats.add("api_limit_checks_total", outcome="memory")
+        return self._own.take(name, now)
+
+    def _learn(self, name: str, now: float, verdict: Verdict) -> None:
+        if verdict.allowed:
+            self._own.note(name, now)
+            return
+        if len(self._held) >= MOST_HELD:
+            self._held = {name: until for name, until in self._held.items() if until > now}
+        if len(self._held) < MOST_HELD:
+            self._held[name] = now + verdict.wait_s
+
+    def _told(self, verdict: Verdict, by: str) -> dict[str, str]:
+        """Return the headers of the answer. Raises Problem for a request that is one too many."""
+        headers = {"X-RateLimit-Limit": str(verdict.limit), "X-RateLimit-Remaining": str(verdict.remaining),
+                   "X-RateLimit-Reset": str(math.ceil(verdict.reset_s))}
+        if not verdict.allowed:
+            self._stats.add("api_limited_total", kind=by)
+            whose = {"token": "with the token", "session": "of this session"}.get(by, "from this address")
+            raise Problem(429, f"too many requests {whose}", {"Retry-After": str(math.ceil(verdict.wait_s)), **headers})
+        return headers
+
+
+def _is_here(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
