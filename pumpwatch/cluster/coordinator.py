@@ -217,6 +217,7 @@ class Coordinator:
     def _renewed(self, sent: float, tokens: dict[str, int]) -> None:
         """Note what was renewed and what was lost."""
         lost = [slot for slot, token in tokens.items() if not token]
+        late = [slot for slot in lost if self._own.ended(slot, sent)]  # the others were handed over in time
         for name, token in tokens.items():
             if token:
                 self._own.add(name, token, sent + self._config.lease_s)
@@ -224,9 +225,10 @@ class Coordinator:
             self._own.drop(name)
             if slot := parse_slot(name):
                 self._readings.doubt(slot.shard)
+        self._fenced(len(late))
         if lost:
-            self._fenced(len(lost))
-            log.info("lost leases, others have them member=%s leases=%s", self._facts.member, shown(lost))
+            log.info("leases %s member=%s count=%d leases=%s", "lost" if late else "handed over", self._facts.member, len(lost),
+                     shown(lost))
 
     def _adopt(self, sent: float, view: View) -> None:
         """Take in leases that were granted in an answer which did not come in time."""
@@ -287,7 +289,7 @@ class Coordinator:
                 self._stats.add("cluster_takeovers_total")
             taken.setdefault((step.kind, name_of(answer.before)), []).append(step.slot)
         for (kind, before), slots in taken.items():
-            log.info("leases %s member=%s from=%s count=%d leases=%s", "handed over" if kind == "hand" else "taken",
+            log.info("leases %s member=%s from=%s count=%d leases=%s", "taken over" if kind == "hand" else "taken",
                      self._facts.member, before or "nobody", len(slots), shown(slots))
 
     def _give(self, view: View, roles: Sequence[str], due: set[Shard]) -> None:
