@@ -23,12 +23,14 @@ from msgspec import Meta
 from pumpwatch.config_alerts import AlertsConfig
 from pumpwatch.config_api import ApiConfig
 from pumpwatch.config_backup import BackupConfig, check_backup
+from pumpwatch.config_cluster import ClusterConfig, check_cluster
 from pumpwatch.config_disk import DiskConfig, MemoryConfig, check_disk
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
 from pumpwatch.config_listing import ChannelConfig, ListingConfig, SourceConfig, WindowConfig
 from pumpwatch.config_log import LogConfig, check_log
 from pumpwatch.config_market import MarketConfig
 from pumpwatch.config_paper import PaperConfig, check_paper
+from pumpwatch.config_redis import RedisConfig, check_redis
 from pumpwatch.config_rollout import RolloutConfig, check_rollout
 from pumpwatch.config_section import Count, Folder, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
@@ -37,7 +39,6 @@ from pumpwatch.net.proxy import parse_proxy
 from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
-
 
 
 class TopByVolume(Section):
@@ -134,6 +135,8 @@ class Keys(Section):
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
     rollout: RolloutConfig = msgspec.field(default_factory=RolloutConfig)
+    redis: RedisConfig = msgspec.field(default_factory=RedisConfig)
+    cluster: ClusterConfig = msgspec.field(default_factory=ClusterConfig)
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
     alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
@@ -244,6 +247,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     check_backup(found.backup, source)
     check_rollout(found.rollout, found.sinks, source)
     check_paper(found.paper, source)
+    check_redis(found.redis, source)
+    check_cluster(found.cluster, found.redis.nodes, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":
