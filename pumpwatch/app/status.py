@@ -63,7 +63,7 @@ class Status:
             "page": collector.serving.url, "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
             "jobs": collector.job_rows(), "queries": collector.queries.figures(), "active_alerts": collector.alert_rows(),
             "backup": collector.backup_status(),
-            "rollout": collector.rollout_status(), "market": collector.market_status(),
+            "rollout": collector.rollout_status(), "market": collector.market_status(), "cluster": collector.cluster_status(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }
 

@@ -182,13 +182,21 @@ class SliceReader:
 
         A trade that the venue sent before the subscription may reach another reader as late as its lag says.
         """
-        if number not in self._slices.numbers or not self._has_list:
-            return False
         lag_s = abs(self._context.buffer.lag_ns(self._context.clock.now_ns())) / NS_PER_S
         overlap_s = max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S))
-        until_ns = self._context.clock.now_ns() - int(overlap_s * NS_PER_S)
+        return self.read_since(number) <= self._context.clock.now_ns() - int(overlap_s * NS_PER_S)
+
+    def read_since(self, number: int) -> float:
+        """Return since when every symbol of a slice has been read, in ns; infinite where one is not, 0 without symbols."""
+        if number not in self._slices.numbers or not self._has_list:
+            return math.inf
         placement, connections = self._parts.placement, self._parts.connections
-        return all(connections.read_since(symbol) <= until_ns for symbol in self.symbols(number) if symbol in placement)
+        return max((connections.read_since(symbol) for symbol in self.symbols(number) if symbol in placement), default=0)
+
+    def missed_since(self, since_ns: int, *, killed: bool) -> None:
+        """Begin the gaps of what is read here and was not granted by then: the process on this folder before read it so long."""
+        for number in self._slices.numbers if self._has_list else ():
+            self._record_unread(number, since_ns, killed=killed)
 
     def _place(self, number: int) -> None:
         left_out = self._parts.rejected.left_out
@@ -206,15 +214,15 @@ class SliceReader:
         venue = self._context.venue
         return dict(self._catalogue.ids_of((venue.exchange, venue.market_type)))
 
-    def _record_unread(self, number: int, since_ns: int) -> None:
+    def _record_unread(self, number: int, since_ns: int, *, killed: bool = True) -> None:
         """Begin the gap of the symbols that nobody has read since then; without a known time, since this one did."""
         symbols = [symbol for symbol in self.symbols(number)
                    if symbol in self._parts.placement or symbol in self._parts.rejected]
         since_ns = since_ns or self._last_read_ns(symbols)
         if not since_ns:
             return  # neither another collector nor an earlier run here is known
-        # its reader may have been killed before it noticed that a connection was dead
-        since_ns -= int(self._context.venue.stale_after_s * NS_PER_S)
+        if killed:  # maybe before it noticed that a connection was dead
+            since_ns -= int(self._context.venue.stale_after_s * NS_PER_S)
         unread = [symbol for symbol in symbols if self._parts.connections.read_since(symbol) > since_ns]
         self._parts.unread.add_together(unread, since_ns - self._context.slack_ns(), UNREAD)
 

@@ -151,6 +151,10 @@ class VenueFeeds:
         """Return whether every symbol of a slice is read here, and has been for long enough."""
         return self._slice_reader.delivers(number)
 
+    def slice_read_since(self, number: int) -> float:
+        """Return since when every symbol of a slice has been read here, in ns; infinite where one is not."""
+        return self._slice_reader.read_since(number)
+
     def take_unwatched(self) -> Unwatched:
         """Return the symbols that were watched before and are not since a moment, once."""
         unwatched, self._unwatched = self._unwatched, Unwatched()
@@ -189,14 +193,14 @@ class VenueFeeds:
             reason = self._reports.problem or "it has not come yet"
             self._context.record_gap("", self._failed_ns, f"no instrument list: {reason}", ahead_ns)
 
-    def missed_since(self, since_ns: int) -> None:
+    def missed_since(self, since_ns: int, *, killed: bool = False) -> None:
         """Begin the gaps of connections that are not up, or of the whole venue without a list: nobody has read them since.
 
-        Likewise those of symbols that the venue rejects here: another process may have read them until then.
+        Likewise those of symbols that the venue rejects here: another process may have read them until then. killed: that process
+        may have had a dead connection, so slices begin earlier; of an undivided venue the caller records that.
         """
         if self.slices.divided:
-            for number in self.slices.numbers:
-                self.read_slice(number, since_ns)
+            self._slice_reader.missed_since(since_ns, killed=killed)
             return
         self._ran_before = True
         for symbol, reason in self._rejected.left_out.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,7 +87,7 @@ class Ingest:
         self.occurrences.follow(last)
         return self.dedupe.follow(last)
 
-    def resume(self, numbers: Sequence[int]) -> None:
+    def resume(self, numbers: Collection[int]) -> None:
         """Read these instruments again that another collector has read meanwhile: ids that it has seen are no gap here."""
         ordered = [number for number in numbers if self._kinds.get(self._catalogue.venues[number]) is not IdKind.NONE]
         self.dedupe.resume(ordered)
