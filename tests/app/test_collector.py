@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pumpwatch.app.collector import Collector
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, ExchangeConfig, StoreConfig
 from pumpwatch.errors import EXIT_CONFIG, EXIT_DISK, ConfigError
