@@ -38,7 +38,7 @@ def test_an_emptied_redis_gets_everything_again(redis_cluster: RedisNodes) -> No
         all_of.settle(a, b)
         began, had, tokens = time.monotonic(), (a.held, b.held), a.coordinator._own.highest_token
         in_thread(redis_cluster.flush)
-        eventually(lambda: a.coordinator._own.highest_token > tokens and len(a.coordinator.member_rows()) == 2, "both joined again")
+        eventually(lambda: a.coordinator._own.highest_token > tokens and len(a.coordinator.member_rows()) == 2, "both are in")
         gevent.sleep(2 * LEASE_S)
         assert (a.held, b.held) == had
         assert all_of.holes(began, time.monotonic()) == []
@@ -87,3 +87,18 @@ def test_without_redis_at_the_start_a_member_reads_everything(single_redis: Redi
         between.open.set()
         all_of.settle(a, b)
         assert all_of.holes(began, time.monotonic()) == []
+
+
+def test_an_emptied_redis_is_told_since_when_a_dead_member_reads_nothing(single_redis: RedisNode) -> None:
+    with crew(single_redis.address) as all_of:
+        a, b = all_of.add("a"), all_of.add("b")
+        all_of.settle(a, b)
+        gevent.sleep(LEASE_S)
+        lost = b.held
+        b.kill()
+        died_ns = a.clock.now_ns()
+        in_thread(single_redis.client.flushall)
+        all_of.settle(a)
+        since = {shard: since_ns for _, shard, since_ns, beside in a.reader.calls if not beside and since_ns}
+        assert since.keys() == lost
+        assert all(died_ns - 2 * LEASE_S * 1e9 < at_ns <= died_ns for at_ns in since.values())
