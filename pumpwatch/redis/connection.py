@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling thread
 
+WITHIN_S = 0.05  # an answer that takes longer is worth less than local state
 THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
 QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
 _thread_id = get_original("_thread", "get_ident")
@@ -44,6 +45,11 @@ def require_library() -> None:
         raise ConfigError("redis.nodes: the Python package `redis` is missing", "run: pip install 'pumpwatch[redis]'")
 
 
+def connection_of(config: RedisConfig, stats: Stats | None = None) -> RedisConnection | None:
+    """Return a connection, None where the config names no node. Raises ConfigError where the library is missing."""
+    return RedisConnection(config, stats) if config.nodes else None
+
+
 class Script:
     """A Lua script: sent once to each node, then named by its hash. Keys must have one hash tag."""
 
@@ -51,7 +57,7 @@ class Script:
         self.source = source
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    def __call__(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | float] = ()) -> Any:
+    def __call__(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[Any] = ()) -> Any:
         """Run it inside a function that was given to `call` or `post`; return Redis' answer (bytes, ints, lists, None)."""
         from redis.exceptions import NoScriptError
 
@@ -71,7 +77,7 @@ class RedisConnection:
         require_library()
         from pumpwatch.redis.clients import AwayNodes
 
-        self.config, self.prefix = config, config.prefix
+        self.config, self.prefix, self.within_s = config, config.prefix, WITHIN_S
         self._stats, self._calls = stats or Stats(), SinkCalls()
         self._hub, self._home = gevent.get_hub(), _thread_id()
         self._away: AwayNodes = AwayNodes()
@@ -111,13 +117,14 @@ class RedisConnection:
         self._first_look.wait(within_s)
         return self.up
 
-    def call(self, operation: str, function: Callable[[Client], T], within_s: float = 0.05) -> T:
-        """Return `function(client)`, run in a thread; the calling greenlet waits for at most `within_s`.
+    def call(self, operation: str, function: Callable[[Client], T], within_s: float | None = None) -> T:
+        """Return `function(client)`, run in a thread; the calling greenlet waits for at most `within_s`, WITHIN_S by default.
 
         Raises RedisUnavailable: at once while Redis is away, else when it is late, does not answer, or rejects a command. Other
         errors of the function come through. In another thread than the hub's it runs there, for as long as the library waits.
         """
         self._start()
+        within_s = self.within_s if within_s is None else within_s
         if not self._first_look.is_set():
             began = time.monotonic()
             self._first_look.wait(within_s)
