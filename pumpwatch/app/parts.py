@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent.threadpool import ThreadPool
 
@@ -39,6 +39,25 @@ from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
 from pumpwatch.store.sink_calls import SinkCalls
 from pumpwatch.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from pumpwatch.cluster.coordinator import Coordinator
+    from pumpwatch.redis.connection import RedisConnection
+
+
+class Membership(Protocol):
+    """A collector's place in its cluster. Ask the coordinator for roles at the moment of acting."""
+
+    name: str
+    member: str
+    redis: RedisConnection
+    coordinator: Coordinator
+
+    def on_role(self, callback: Callable[[str, bool], None]) -> None:
+        """Call this with each role that comes (True) or goes (False)."""
+
+    def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
+        """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run."""
 
 
 class Telling(Protocol):
@@ -106,6 +125,13 @@ class CollectorParts(Protocol):
     notifying: Telling
     ledger_thread: ThreadPool
     memory_thread: ThreadPool  # for short work that would hold up the hub
+
+    @property
+    def cluster(self) -> Membership | None:
+        """The place in a cluster, None for a collector that is alone."""
+
+    def cluster_status(self) -> dict[str, Any]:
+        """Return the figures of the cluster, empty for a collector that is alone."""
 
     @property
     def threaded_ledger(self) -> LastingLedger:

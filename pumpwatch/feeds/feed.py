@@ -20,7 +20,6 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.connection_gap import ConnectionGap
 from pumpwatch.feeds.hand_over import HandOver
-from pumpwatch.feeds.rate_limits import ConnectLimit
 from pumpwatch.feeds.read_since import ReadSince
 from pumpwatch.feeds.session import ConnectAttempt, FeedContext, FeedSession
 from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
@@ -28,12 +27,9 @@ from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
 from pumpwatch.records import BESIDE
 
-__all__ = ["ConnectLimit", "Feed", "FeedContext"]
-
 log = logging.getLogger(__name__)
 
-RECORD_EVERY_S = 1.0
-AHEAD_NS = 2 * NS_PER_S  # the next record is durable before that
+RECORD_EVERY_S, AHEAD_NS = 1.0, 2 * NS_PER_S  # the next record is durable before that
 STEADY_S = 60.0  # a connection that was up for so long was a good one
 STAGGER_S = 3.0  # a double waits so long for the connection that it doubles
 FIRST_WITHIN_S = 30.0  # a first connection that is not up by then is a gap, whatever it waits for
@@ -55,8 +51,7 @@ class Feed:
         self._failure_logged = self._down_logged = False
         self._staleness = Staleness(context.venue.stale_after_s)
         self._leave_reason = ""  # why to leave the connection although it looks alive
-        self._wake = Event()
-        self._stopped = False
+        self._wake, self._stopped = Event(), False
         self._session: FeedSession | None = None
         self._attempt: ConnectAttempt | None = None
         self._hand_over = HandOver(context, number, self._staleness, self._new_attempt, self._adopt, self._close)
@@ -111,12 +106,17 @@ class Feed:
         """The number by which the pipeline knows its connection; 0: it has none."""
         return self._session.source_number if self._session else 0
 
+    def heard_at_ns(self) -> int:
+        """Return when anything last came on the connection, 0 without one; see `FeedSession.heard_at_ns`."""
+        return self._session.heard_at_ns() if self._session else 0
+
     def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
         """Return those of the symbols that it has read without interruption since then."""
-        if not self.established_at_ns:
-            return set()
-        granted = self.granted
-        return {symbol for symbol in symbols if symbol in granted and self._read_since.of(symbol) <= since_ns}
+        return {symbol for symbol in symbols if self.read_since(symbol) <= since_ns}
+
+    def read_since(self, symbol: str) -> float:
+        """Return since when it has read a symbol without interruption, in ns; infinite where it does not read it now."""
+        return self._read_since.of(symbol) if self.established_at_ns and symbol in self.granted else math.inf
 
     def accounted_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
         """Return those of the symbols that it has read since then, but for a time that its own gap names."""
@@ -168,6 +168,7 @@ class Feed:
         """Replace the running connection without a gap, as soon as it is next in the venue's queue."""
         if self._session:
             self._session.renew = reason
+            self._hand_over.renew(reason)
             self._wake.set()
 
     def stop(self) -> None:

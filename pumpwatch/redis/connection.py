@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import gevent
@@ -221,7 +222,8 @@ class RedisConnection:
         self._threads.kill()
         self._poster_thread.kill()
         for client, _ in list(self._clients.values()):
-            client.close()
+            with suppress(ValueError):  # its sockets belong to the loop of a thread that has ended, and end with the process
+                client.close()
         self._clients.clear()
 
     def _start(self) -> None:
