@@ -28,7 +28,15 @@ from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, free_name
 from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
-from pumpwatch.listing.context import DoubleNothing, Doubler, Reach, TradeAccess, WindowContext
+from pumpwatch.listing.context import (
+    DoubleNothing,
+    Doubler,
+    Reach,
+    TradeAccess,
+    WindowContext,
+    hasten_nothing,
+    ignore_archive,
+)
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.notice_file import Seen, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
@@ -51,14 +59,6 @@ NO_INSTRUMENT = "no instrument: none of the venues that are read lists the coin"
 GONE = "not written: its trades are no longer kept"
 NOT_OPENED = "not opened: "
 FAILED = "failed: "
-
-
-def hasten_nothing(quick: bool) -> None:
-    """Ignore the request."""
-
-
-def ignore_archive(listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
-    """Ignore the archive."""
 
 
 class WindowKeeper:
@@ -96,6 +96,12 @@ class WindowKeeper:
                  printable(listing.notice_id), -window.since_end_s(self._clock.monotonic()), window.late,
                  listing.drill)
         self._wake.set()
+
+    def correct(self, listing: Listing) -> None:
+        """Widen the window of a listing that was seen earlier than it is known here, if it is not final."""
+        if any(other.key == listing.key and other.detected_at_ns > listing.detected_at_ns
+               for window in self._windows for other in window.listings):
+            self.open(listing)
 
     def change_reaches(self, reaches: Sequence[Reach]) -> None:
         """Use other windows for the listings that are seen from now on."""
