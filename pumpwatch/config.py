@@ -23,6 +23,7 @@ from msgspec import Meta
 from pumpwatch.config_alerts import AlertsConfig
 from pumpwatch.config_api import ApiConfig
 from pumpwatch.config_backup import BackupConfig, check_backup
+from pumpwatch.config_cluster import ClusterConfig, check_cluster
 from pumpwatch.config_disk import DiskConfig, MemoryConfig, check_disk
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
 from pumpwatch.config_listing import ChannelConfig, ListingConfig, SourceConfig, WindowConfig
@@ -135,6 +136,7 @@ class Keys(Section):
     sinks: dict[str, dict[str, Any]] = {}
     rollout: RolloutConfig = msgspec.field(default_factory=RolloutConfig)
     redis: RedisConfig = msgspec.field(default_factory=RedisConfig)
+    cluster: ClusterConfig = msgspec.field(default_factory=ClusterConfig)
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
     alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
@@ -246,6 +248,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     check_rollout(found.rollout, found.sinks, source)
     check_paper(found.paper, source)
     check_redis(found.redis, source)
+    check_cluster(found.cluster, found.redis.nodes, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":

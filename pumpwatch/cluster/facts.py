@@ -1,0 +1,59 @@
+"""The facts that a member tells the others, and the settings that all members must share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pumpwatch.config_cluster import ClusterConfig
+
+PROTOCOL = 1  # of the keys and scripts; members of two protocols do not work together
+
+
+class MemberFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of one member. instance: the same for every process on one data folder, and for no other."""
+
+    member: str  # its name
+    host: str  # two replicas of a shard are on different hosts
+    address: str  # members of one address share the budgets of the venues
+    instance: str
+    version: str
+    pid: int = 0
+    started_at_ns: int = 0
+    page: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that the first member brings, and every other one must have."""
+
+    protocol: int = PROTOCOL
+    shards_per_venue: int
+    replicas: int
+    venues: tuple[str, ...]
+
+    def encoded(self) -> bytes:
+        """Return the same text for the same settings."""
+        return msgspec.json.encode(self, order="sorted")
+
+    def differences(self, stored: bytes) -> list[str]:
+        """Return what differs from the stored settings of the cluster, each in a few words."""
+        try:
+            theirs = msgspec.json.decode(stored, type=dict[str, object])
+        except msgspec.DecodeError:
+            return ["its settings cannot be read"]
+        ours = msgspec.to_builtins(self)
+        found = []
+        for key in ours.keys() | theirs.keys():
+            here, there = ours.get(key), theirs.get(key)
+            if key == "venues" and isinstance(there, list):
+                found += [f"{name} is read here alone" for name in sorted(set(self.venues) - set(there))]
+                found += [f"{name} is read there alone" for name in sorted(set(there) - set(self.venues))]
+            elif here != there:
+                found.append(f"{key} is {here} here and {there} there")
+        return sorted(found)
+
+
+def settings_of(config: ClusterConfig, venues: Sequence[str]) -> Settings:
+    """Return the shared settings of a config."""
+    return Settings(shards_per_venue=config.shards_per_venue, replicas=config.replicas, venues=tuple(sorted(venues)))

@@ -1,0 +1,75 @@
+"""What a member does next, out of the state in Redis: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pumpwatch.cluster.leases import Step, View, name_of
+from pumpwatch.cluster.plan import Candidate, Plan, plan
+from pumpwatch.cluster.roles import ROLES, may_have
+from pumpwatch.cluster.shards import Shard, Slot, slots_of
+
+
+def planned(view: View, shards: Sequence[Shard], replicas: int) -> Plan:
+    """Return the plan for the living members, without those that are leaving unless all are."""
+    living = view.living()
+    staying = [name for name, row in living.items() if not row.leaving]
+    return plan([Candidate(name, living[name].facts.host) for name in staying or living], shards, replicas)
+
+
+def wanted_slot(view: View, shard: Shard, readers: Sequence[str], id: str, replicas: int) -> Slot | None:
+    """Return the slot of a shard that a planned reader, which holds none, should get: a free one, else that of one not planned.
+
+    The slot of an earlier process of the same member is its own to take over.
+    """
+    slots = slots_of(shard, replicas)
+    leases = {slot: view.lease(str(slot)) for slot in slots}
+    free = [slot for slot in slots if leases[slot] is None]
+    name = name_of(id)
+    if free:  # two readers that see the same begin with different ones
+        return free[readers.index(name) % len(free)]
+    own = [slot for slot in slots if (lease := leases[slot]) and name_of(lease.holder) == name]
+    others = [slot for slot in slots if (lease := leases[slot]) and name_of(lease.holder) not in readers]
+    begun = [slot for slot in others if (lease := leases[slot]) and lease.next == id]
+    return next(iter(own or begun or others), None)
+
+
+def steps_for(view: View, slot: Slot, delivers_since_us: int, *, may_take_free: bool) -> list[Step]:
+    """Return the steps to a slot: take it if nobody has it, else be its next reader and take it once the new reading suffices."""
+    name = str(slot)
+    if view.lease(name) is None:
+        return [Step("free", name)] if may_take_free else []
+    steps = [Step("claim", name)]
+    if delivers_since_us:
+        steps.append(Step("hand", name, delivers_since_us))
+    return steps
+
+
+def covered(view: View, shard: Shard, id: str, replicas: int) -> bool:
+    """Return whether living members other than this process hold every slot of a shard."""
+    living = view.living()
+    leases = [view.lease(str(slot)) for slot in slots_of(shard, replicas)]
+    return all(lease and lease.holder != id and name_of(lease.holder) in living for lease in leases)
+
+
+def wants_roles(view: View, name: str, held: Collection[str], *, leaving: bool) -> tuple[list[str], list[str]]:
+    """Return the roles that a member should try to take, and those that it should give up."""
+    addresses = {member: row.facts.address for member, row in view.living().items() if not row.leaving}
+    holders = {role: name_of(lease.holder) for role in ROLES if (lease := view.lease(role))}
+    take: list[str] = []
+    give: list[str] = []
+    for role in ROLES:
+        may = not leaving and may_have(role, name, addresses, lambda asked: holders.get(asked, ""))
+        if role in held and not may:
+            give.append(role)
+        elif role not in held and may and role not in holders:
+            take.append(role)
+            holders[role] = name  # so that it does not take both roles of the boards at one time unless it may
+    return take, give
+
+
+def next_end_s(view: View, id: str) -> float:
+    """Return in how many seconds the next membership or lease of another one ends; infinity without one."""
+    ends = [row.expires_us for row in view.living().values() if row.id != id]
+    ends += [lease.expires_us for name in view.leases if (lease := view.lease(name)) and lease.holder != id]
+    return min(((end - view.now_us) / 1_000_000 for end in ends), default=float("inf"))
