@@ -24,7 +24,7 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.market import MarketProcess
 from pumpwatch.app.notifying import Notifying
-from pumpwatch.app.parts import Telling
+from pumpwatch.app.parts import ClusterMember, Telling
 from pumpwatch.app.reloading import Reloading
 from pumpwatch.app.serving import Serving
 from pumpwatch.app.sink_rollout import SinkRollout
@@ -114,6 +114,7 @@ class Collector:
         self.jobs = Jobs(self, self.status)
         self.alerting = Alerting(self, self.status)
         self.serving = Serving(self, self.status, self.jobs)
+        self.cluster: ClusterMember | None = None
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.notifying: Telling = Notifying(self)
         self._takeover: Takeover | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent.threadpool import ThreadPool
 
@@ -38,11 +38,20 @@ from pumpwatch.store.recorder import Recorder
 from pumpwatch.store.sink_calls import SinkCalls
 from pumpwatch.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from pumpwatch.cluster.coordinator import Coordinator
+    from pumpwatch.redis.connection import RedisConnection
+
 
 class Telling(Protocol):
     """Whoever tells people and programs about listings. Only `stop` waits."""
 
     notifier: Notifier
+    tells: Callable[[], bool]  # whether it is this collector that tells about listings
+    on_told: Callable[[str], None]
+
+    def take_over(self, since_ns: int) -> None:
+        """Tell of the listings since a time (ns UTC) that nobody has told of. Raises StorageError."""
 
     def start(self) -> None:
         """Start the greenlets of the channels."""
@@ -58,6 +67,21 @@ class Telling(Protocol):
 
     def stop(self, within_s: float) -> None:
         """Wait for the tries under way, after `notifier.stop`; end those that take longer."""
+
+
+class ClusterMember(Protocol):
+    """This collector as a member of a cluster. redis and coordinator are asked at the moment of acting."""
+
+    redis: RedisConnection
+    coordinator: Coordinator
+    name: str  # of the cluster
+    member: str
+
+    def on_role(self, callback: Callable[[str, bool], None]) -> None:
+        """Have a function called on the hub when a role comes or goes."""
+
+    def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
+        """Return the [from, to) in ns in which this run reads a symbol of a venue (`binance.spot`), ascending."""
 
 
 class Serves(Protocol):
@@ -100,6 +124,7 @@ class CollectorParts(Protocol):
     venues: list[VenueFeeds]
     backfill: Backfill | None
     notifying: Telling
+    cluster: ClusterMember | None  # None: it is alone
     ledger_thread: ThreadPool
     memory_thread: ThreadPool  # for short work that would hold up the hub
 

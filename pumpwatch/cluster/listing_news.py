@@ -4,8 +4,8 @@ A message is published, which takes a few ms, and kept in a stream for a day: wh
 board has shown so far is kept beside it, so that a member that begins to poll the board knows what is new. News is kept in the
 order in which it was told, and waits while Redis is away. A member acts on each message once.
 
-Keys, all with the hash tag of the cluster: `news` (the stream), `looks` (the boards whose first look is done), `board:SOURCE` (their
-notices), `order:SOURCE` (the same by the number under which they were told last), and `told` (the number).
+Keys, all with the hash tag of the cluster: `stream` (the news), `looks` (the boards whose first look is done), `board:SOURCE`
+(their notices), `order:SOURCE` (the same by the number under which they were told last), and `told` (the number).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Do here what another member tells about listings: register its sights, open their windows, know what boards have shown.
 
-A sight goes the way of one that was made here: it is stored once, the earliest counts, and the first one opens the window. It keeps
-its source and its times. One that cannot be right is rejected and counted.
+A sight goes the way of one that was made here: it is stored once, the earliest counts, and the first one opens the window. It
+keeps its source and its times. One that cannot be right is rejected and counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAITING_MAX = 50_000
 class RemoteSights:
     """Acts on messages, in their order. `take` never waits; `run` is the greenlet's body.
 
-    ledger_of returns the ledger that stores what a member saw, and tells nobody. on_earlier is called for a listing that another
+    context_of returns the context for what a member saw: its ledger tells nobody. on_earlier is called for a listing that another
     member saw earlier than it is known here. on_part and on_told are called for the other news.
     """
 

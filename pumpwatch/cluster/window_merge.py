@@ -45,6 +45,8 @@ def merge(own: WindowPart, others: Sequence[WindowPart], missing: Mapping[str, s
     known = [*facts, *([_archived_facts(archived)] if archived is not None and was_joined(archived) else [])]
     gaps = missing_of(catalogue, own.facts.coin, known, intervals)
     names = [each.member for each in facts]
+    carried = [row for row in archived.members if row.state == MERGED and row.member not in names] if archived is not None else []
+    missing = {member: reason for member, reason in missing.items() if member not in {row.member for row in carried}}
     problems = [f"{each.member}: {problem}" for each in facts for problem in each.problems]
     if any(gap.reason.startswith(NOT_READ) for gap in gaps):
         problems += [f"{member}: no part: {reason}" for member, reason in sorted(missing.items())]
@@ -58,7 +60,7 @@ def merge(own: WindowPart, others: Sequence[WindowPart], missing: Mapping[str, s
         gaps=gaps, unlisted=sorted(set.intersection(*(set(each.unlisted) for each in facts))),
         books=join_books(*(part.books for part in parts)), problems=problems, made_by=own.facts.member,
         members=tuple(sorted([MemberRow(part.facts.member, MERGED, len(part.batch), part.facts.made_at_ns) for part in parts]
-                             + [MemberRow(member, MISSING_PART, reason=reason) for member, reason in missing.items()
+                             + carried + [MemberRow(member, MISSING_PART, reason=reason) for member, reason in missing.items()
                                 if member not in names], key=lambda row: row.member)))
 
 
@@ -108,8 +110,8 @@ def missing_of(catalogue: Catalogue, coin: str, facts: Sequence[PartFacts], inte
         covered = joined(span for each in facts for span in _covered(each, venue, symbol, intervals))
         for start, end in _without(intervals, covered):
             reasons = [gap for gap in touching if gap.from_ns < end and max(gap.to_ns, gap.from_ns + 1) > start]
-            found += [replace(gap, from_ns=max(start, gap.from_ns), to_ns=min(end, max(gap.to_ns, gap.from_ns + 1)), symbol=symbol,
-                              symbols=()) for gap in reasons]
+            found += [replace(gap, from_ns=max(start, gap.from_ns), to_ns=min(end, max(gap.to_ns, gap.from_ns + 1)),
+                              symbol=symbol, symbols=()) for gap in reasons]
             named = joined((gap.from_ns, max(gap.to_ns, gap.from_ns + 1)) for gap in reasons)
             found += [Gap(exchange=venue[0], market_type=venue[1], from_ns=first, to_ns=last, reason=NOT_READ, symbol=symbol)
                       for first, last in _without([(start, end)], named)]
@@ -153,4 +155,5 @@ def _archived_facts(manifest: ArchiveManifest) -> PartFacts:
         Reading(venue.exchange, venue.market_type, row.symbol,
                 tuple(_without(manifest.window, joined((gap.from_ns, gap.to_ns) for gap in venue.missing))))
         for venue in manifest.venues for row in venue.symbols)
-    return PartFacts(member="", made_at_ns=0, coin=manifest.coin, listings=(), intervals=manifest.window, instruments=(), reads=reads)
+    return PartFacts(member="", made_at_ns=0, coin=manifest.coin, listings=(), intervals=manifest.window, instruments=(),
+                     reads=reads)

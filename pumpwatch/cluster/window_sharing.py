@@ -17,10 +17,10 @@ from pumpwatch.clock import Clock
 from pumpwatch.cluster.news import News, PartNews
 from pumpwatch.cluster.part_codec import PartFacts, Reading, WindowPart
 from pumpwatch.cluster.window_merge import alone, merge
-from pumpwatch.cluster.window_parts import TTL_S, WindowParts, window_name
+from pumpwatch.cluster.window_parts import WindowParts, window_name
 from pumpwatch.listing.archive_writer import lean_copy
 from pumpwatch.listing.listing_ledger import Call, call_here
-from pumpwatch.listing.manifest import read_manifest
+from pumpwatch.listing.manifest import MISSING_PART, read_manifest
 from pumpwatch.listing.window_content import WindowContent
 from pumpwatch.model import Listing
 from pumpwatch.printable import printable
@@ -50,62 +50,57 @@ class Membership(Protocol):
 
 @dataclass(slots=True)
 class _Window:
-    """What is known of one window here. put: of the part that was given last. seen: members that lived during the window."""
+    """What is known of one window here. expected: the members that were alive while it was open. put: of the part given last."""
 
-    listings: Sequence[Listing]
-    path: Path | None = None
     expected: set[str] = field(default_factory=set)
-    came: dict[str, int] = field(default_factory=dict)  # member -> made_at_ns
-    waits_until_s: float = 0.0
+    came: set[str] = field(default_factory=set)  # members that have put a part
+    used: dict[str, int] = field(default_factory=dict)  # member -> the time of its part that is in the archive
+    waits_until_s: float | None = None
     put: tuple[object, ...] = ()
-    used: dict[str, int] = field(default_factory=dict)
-    at_s: float = 0.0
 
 
 class WindowSharing:
-    """The windows of one member. tell publishes news; reads says which symbols of a coin are read here, and when."""
+    """The windows of one member. tell publishes news; reads says which symbols of a coin are read here, and when.
+
+    not_put: the windows whose part is not in Redis, since it was away.
+    """
 
     def __init__(self, parts: WindowParts, membership: Membership, reads: Reads, tell: Callable[[News], None], clock: Clock,
                  offload: Call = call_here) -> None:
         self._parts, self._membership, self._reads, self._tell = parts, membership, reads, tell
         self._clock, self._offload = clock, offload
         self._windows: dict[str, _Window] = {}
-        self._refused = False
+        self.not_put: set[str] = set()
 
-    def began(self, listing: Listing) -> None:
+    def began(self, listings: Sequence[Listing]) -> None:
         """Note who is alive while a window is open: all of them are expected to give a part."""
-        self._window([listing])
+        self._window(listings)
 
     def _window(self, listings: Sequence[Listing]) -> _Window:
         name = window_name(listings)
         window = self._windows.get(name)
         if window is None:
-            window = self._windows[name] = _Window(list(listings), waits_until_s=self._clock.monotonic() + WAIT_S)
-            for listing in listings if len(listings) > 1 else ():
-                if (single := self._windows.get(window_name([listing]))) is not None:
-                    window.expected |= single.expected
+            window = self._windows[name] = _Window()
             while len(self._windows) > KNOWN_MAX:
                 del self._windows[next(iter(self._windows))]
+        for listing in listings if len(listings) > 1 else ():
+            if (single := self._windows.get(window_name([listing]))) is not None:
+                window.expected |= single.expected
         window.expected |= self._membership.alive()
-        window.at_s = self._clock.monotonic()
         return window
 
     def waits(self, listings: Sequence[Listing]) -> bool:
         """Return whether the leader's first archive waits for the part of a living member."""
         if not self._membership.leads():
             return False
-        known = window_name(listings) in self._windows
-        window = self._window(listings)
-        if not known or not window.put:
-            window.put = window.put or (None,)
-            window.waits_until_s = self._clock.monotonic() + WAIT_S
-        lacking = self._membership.alive() & window.expected - {self._parts.member} - window.came.keys()
-        return bool(lacking) and self._clock.monotonic() < window.waits_until_s
+        window, now_s = self._window(listings), self._clock.monotonic()
+        if window.waits_until_s is None:
+            window.waits_until_s = now_s + WAIT_S
+        return bool(self._membership.alive() - {self._parts.member} - window.came) and now_s < window.waits_until_s
 
     def join(self, content: WindowContent, path: Path, final: bool) -> WindowContent:
         """Give this member's part, and return the content of its archive: of all parts where it leads."""
         window = self._window(content.span.listings)
-        window.path = path
         name = window_name(content.span.listings)
         own = self._offload(self._own_part, content, final)
         self._put(name, window, own)
@@ -123,8 +118,8 @@ class WindowSharing:
             window.used[part.facts.member] = part.facts.made_at_ns
         archived = self._offload(read_manifest, path)
         for row in archived.members if archived else ():
-            if row.state == "merged":  # its trades are in the archive, whatever has become of its part
-                missing.pop(row.member, None)
+            if row.state == MISSING_PART and row.member not in window.used:
+                missing.setdefault(row.member, NOT_PUT)
         joined = self._offload(merge, own, others, missing, archived, content.span.name)
         log.info("parts of a window joined coin=%s members=%s missing=%s trades=%d", content.span.coin,
                  ",".join(row.member for row in joined.members), ",".join(sorted(missing)) or "none", len(joined.batch))
@@ -148,26 +143,16 @@ class WindowSharing:
         try:
             entry = self._parts.put(name, own)
         except RedisUnavailable as error:
-            if not self._refused:
+            if not self.not_put:
                 log.warning("part of a window waits for Redis coin=%s reason=%s", facts.coin, printable(error.message))
-            self._refused = True
+            self.not_put.add(name)
             return
-        self._refused = False
+        self.not_put.discard(name)
         window.put = state
         self._tell(PartNews(name, entry.made_at_ns, entry.final))
 
-    def part_came(self, member: str, news: PartNews) -> Sequence[tuple[Sequence[Listing], Path]]:
-        """Note that a member has put a part. Return the windows that the leader is to look at again."""
-        window = self._windows.get(news.window)
-        if window is None:
-            return []
-        window.came[member] = max(news.made_at_ns, window.came.get(member, 0))
-        if not self._membership.leads() or window.path is None or window.used.get(member) == news.made_at_ns:
-            return []
-        return [(window.listings, window.path)]
-
-    def lately(self) -> list[tuple[Sequence[Listing], Path]]:
-        """Return the windows whose parts may still be in Redis: a new leader looks at them again."""
-        now_s = self._clock.monotonic()
-        return [(window.listings, window.path) for window in self._windows.values()
-                if window.path is not None and now_s - window.at_s < TTL_S]
+    def part_came(self, member: str, news: PartNews) -> bool:
+        """Note that a member has put a part; return whether the archive of that window is to be made again here."""
+        window = self._windows.setdefault(news.window, _Window())
+        window.came.add(member)
+        return self._membership.leads() and window.used.get(member) != news.made_at_ns

@@ -56,8 +56,8 @@ from pumpwatch.errors import StorageError
 from pumpwatch.listing.abnormal import baseline_from_ns
 from pumpwatch.listing.analysis import analyse
 from pumpwatch.listing.archive_files import ArchiveFiles, trades_object
-from pumpwatch.listing.archived_trades import with_archived
 from pumpwatch.listing.archive_swap import partial_of, put_in_place, recover
+from pumpwatch.listing.archived_trades import with_archived
 from pumpwatch.listing.books import VenueBooks, join_books, read_books, snapshots_of, write_books
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows

@@ -82,6 +82,11 @@ def never_behind(coin: str) -> tuple[float, float]:
     return 0.0, 0.0
 
 
+def always() -> bool:
+    """Return True."""
+    return True
+
+
 def never_paused() -> bool:
     """Report that archives may be written."""
     return False
