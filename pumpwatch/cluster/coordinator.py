@@ -1,8 +1,8 @@
 """Keeps one member in the cluster: agrees with the others on who reads which shard and who has which role.
 
 Each round renews this member's leases and gets the whole state in one answer, out of which every member reckons the same plan.
-The leases make it safe when members see different states for a moment: a shard goes from one reader to the next only where nothing
-can be missed, or from a time on that is known. Reading twice is harmless, so a doubt ends with reading; a role is given up instead.
+The leases make it safe when members see different states for a moment: a shard goes from one reader to the next where nothing can
+be missed, or since a time that is known. Reading twice is harmless, so a doubt ends with reading; a role is given up instead.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Coordinator:
         self._on_role = on_role or (lambda role, holds: None)
         self._told_roles: set[str] = set()
         self._view: View | None = None
+        self._read_until_us: dict[str, int] = {}  # of each slot, as Redis had it last; an emptied Redis does not know it
         self._began = self._answered = clock.monotonic()  # the last answer, or the start
         self._steady_since: float | None = None  # since when answers come without a pause of a lease
         self._state = "joining"
@@ -156,7 +157,7 @@ class Coordinator:
 
     def shard_rows(self) -> list[dict[str, Any]]:
         """Return a row for each slot of a shard."""
-        return rows.shard_rows(self._view, self._settings) if self._view else []
+        return rows.shard_rows(self._view) if self._view else []
 
     def status(self) -> dict[str, Any]:
         """Return the figures for status.json. state: joining, in, away, alone, refused, superseded, leaving or stopped."""
@@ -206,6 +207,8 @@ class Coordinator:
         if self._superseded and self._state != "superseded":
             log.warning("another process has the name of this member, it takes over member=%s", self._facts.member)
         self._state = "superseded" if self._superseded else "leaving" if self._leaving else "in"
+        for name, lease in view.leases.items():
+            self._read_until_us[name] = lease.read_until_us or self._read_until_us.get(name, 0)
         self._renewed(sent, dict(zip(slots, answer.tokens, strict=True)))
         self._adopt(sent, view)
         self._stats.set("cluster_members", len(view.living()))
@@ -231,7 +234,7 @@ class Coordinator:
             if lease.holder == self.id and name not in self._own and view.lease(name):
                 self._own.add(name, lease.token, sent + (lease.expires_us - view.now_us) / US_PER_S)
                 if slot := parse_slot(name):
-                    self._readings.begin(slot.shard, lease.read_until_us)
+                    self._readings.begin(slot.shard, self._read_until_us[name])
 
     def _round(self) -> None:
         try:
@@ -280,7 +283,7 @@ class Coordinator:
                 self._readings.handed_over(slot.shard)
                 self._stats.add("cluster_handovers_total")
             elif slot:
-                self._readings.begin(slot.shard, answer.read_until_us)
+                self._readings.begin(slot.shard, answer.read_until_us or self._read_until_us.get(step.slot, 0))
                 self._stats.add("cluster_takeovers_total")
             taken.setdefault((step.kind, name_of(answer.before)), []).append(step.slot)
         for (kind, before), slots in taken.items():
