@@ -1,7 +1,7 @@
 """The members' parts of a listing's window, handed over through Redis: each member puts its own, the leader gathers all.
 
 A part is cut into pieces of at most PIECE_BYTES. The pieces are put first, then the entry that names them, so that whoever finds
-an entry finds its pieces. A newer part replaces an older one. Everything ends after TTL_S. Keys have the hash tag of their window:
+an entry finds its pieces. A newer part replaces an older one. Everything ends after TTL_S. Keys have their window's hash tag:
 
     PREFIX:{part:CLUSTER:WINDOW}             hash: member -> entry
     PREFIX:{part:CLUSTER:WINDOW}:MEMBER:AT:N  the N-th piece of the part that was made at this time

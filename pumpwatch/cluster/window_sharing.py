@@ -1,8 +1,8 @@
 """Share windows between the members of a cluster: `listing.window_content.Sharing` over Redis.
 
 Every member gives its part at each pass that has something new. The leader joins all parts in its archive; the others keep an
-archive of their own part. Before its first archive the leader waits a moment for the parts of the living members. A part that comes
-later, from a member that was down, has the leader look again; so has a change of the leader.
+archive of their own part. Before its first archive the leader waits a moment for the parts of the living members. A part that
+comes later, from a member that was down, has the leader look again; so has a change of the leader.
 """
 
 from __future__ import annotations

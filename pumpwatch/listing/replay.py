@@ -128,9 +128,9 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     title, announced_at, detected_at, late, drill, needs_body, trades, archive, state, problem, the archive's final, final_at
     and passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
     first_mover (`binance.spot`, or None), peak_percent (or None), and incomplete (the venues of which trades may be missing; None
-    where that is not known), made_by and members (of a cluster, as in the manifest). A sight has source, notice_id, kind, seen_at,
-    behind_ms (since the earliest sight), title, edits, edited_at and member (who saw it, in a cluster). state is `open`, `written`,
-    `missing` (the archive was removed) or `problem` (`problem` has the reason).
+    where that is not known), made_by and members (of a cluster, as in the manifest). A sight has source, notice_id, kind,
+    seen_at, behind_ms (since the earliest sight), title, edits, edited_at and member (who saw it, in a cluster). state is
+    `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
