@@ -10,7 +10,11 @@ from pumpwatch.api.route import Call, Problem, Route
 
 
 class VenueRow(msgspec.Struct):
-    """One venue, as in `pumpwatch status --json`."""
+    """One venue, as in `pumpwatch status --json`.
+
+    slices: into how many its symbols are divided among collectors, 0 where this one reads all; slices_read: those read here;
+    elsewhere: symbols of the others.
+    """
 
     exchange: str
     market_type: str
@@ -30,6 +34,9 @@ class VenueRow(msgspec.Struct):
     silent: list[str]
     refused: list[str]
     unlisted: list[str]
+    slices: int = 0
+    slices_read: list[int] = []
+    elsewhere: int = 0
 
 
 class Venues(msgspec.Struct):

@@ -48,7 +48,7 @@ def _access(collector: CollectorParts, feeds: VenueFeeds, shares: BudgetShares) 
         venue=venue, ids=collector.catalogue.ids_of((venue.exchange, venue.market_type)), ask=ask, share=shares.of(feeds.budget),
         parser=collector.ingest.parser_of(venue),
         lag_ns=lambda: int(collector.stats.get("lag_ms", venue=venue.name) * NS_PER_MS), listed=lambda: feeds.has_list,
-        is_listed=lambda symbol: symbol in feeds.placement)
+        is_listed=feeds.is_listed)
 
 
 class StoredTrades:

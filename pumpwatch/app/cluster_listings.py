@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gevent
 
-from pumpwatch.app.parts import ClusterMember, CollectorParts
+from pumpwatch.app.parts import Membership, CollectorParts
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.cluster.listing_news import ListingNews
 from pumpwatch.cluster.news import Message, PartNews, ToldNews
@@ -45,7 +45,7 @@ class ClusterListings:
     impatient: the ledger as sources use it. patient: as windows use it.
     """
 
-    def __init__(self, collector: CollectorParts, member: ClusterMember, impatient: Ledger, patient: Ledger,
+    def __init__(self, collector: CollectorParts, member: Membership, impatient: Ledger, patient: Ledger,
                  offload: Call) -> None:
         self._collector, self._cluster = collector, member
         self._patient, self._impatient = ListingLedger(patient), impatient

@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -24,8 +23,9 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.market import MarketProcess
 from pumpwatch.app.notifying import Notifying
-from pumpwatch.app.parts import ClusterMember, Telling
+from pumpwatch.app.parts import Telling
 from pumpwatch.app.reloading import Reloading
+from pumpwatch.app.run_before import down_since_ns, ended_ns, gap_since
 from pumpwatch.app.serving import Serving
 from pumpwatch.app.sink_rollout import SinkRollout
 from pumpwatch.app.status import Status
@@ -34,8 +34,7 @@ from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
-from pumpwatch.downtime import KILLED_BESIDE, as_read, downtime, last_received_ns
-from pumpwatch.errors import EXIT_OK, ConfigError, StorageError
+from pumpwatch.errors import EXIT_OK, ConfigError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
@@ -48,7 +47,6 @@ from pumpwatch.ops.cold_tier import cold_tiers
 from pumpwatch.ops.disk_watch import DiskWatch
 from pumpwatch.ops.memory_watch import MemoryWatch, give_back
 from pumpwatch.ops.service_manager import keep_alive, notify
-from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.records import Records
@@ -66,8 +64,10 @@ from pumpwatch.store.sink_threads import off_hub
 from pumpwatch.supervisor import Supervisor
 from pumpwatch.venue import Venue
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from pumpwatch.app.cluster import ClusterMember
 
+log = logging.getLogger(__name__)
 
 STOP_S = 2.5  # the stages have so long to stop, counted from the signal
 
@@ -114,9 +114,9 @@ class Collector:
         self.jobs = Jobs(self, self.status)
         self.alerting = Alerting(self, self.status)
         self.serving = Serving(self, self.status, self.jobs)
-        self.cluster: ClusterMember | None = None
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.notifying: Telling = Notifying(self)
+        self.cluster = _make_cluster(self)
         self._takeover: Takeover | None = None
         self.backfill: Backfill | None = None  # the same
         self.ended = Event()
@@ -126,6 +126,10 @@ class Collector:
     def threaded_ledger(self) -> LastingLedger:
         """The open ledger, with methods that run in its own thread: a ledger that hangs delays no trade."""
         return in_thread(self.journal.ledger, self.ledger_thread)
+
+    def cluster_status(self) -> dict[str, Any]:
+        """Return the figures of the cluster, empty for a collector that is alone."""
+        return self.cluster.status() if self.cluster else {}
 
     def backup_status(self) -> dict[str, Any]:
         """Return how the last backups went, and when the next is due."""
@@ -168,15 +172,17 @@ class Collector:
         person has to mend it, `sink_error` is set, and `ended`; everything read until then is durable.
         """
         self._log_start()
+        if self.cluster:
+            self.cluster.join()
         recovery = self.threaded_journal.open()
         self.ingest.take_up(recovery.last_ids)  # so that a jump of ids over the downtime is noticed
         if recovery.last_received_at_ns:
             log.info("resuming after a run that %s; the time since its last trade is a gap last_trade_s=%.0f",
                      "was stopped" if recovery.clean else "was killed",
                      (self.clock.now_ns() - recovery.last_received_at_ns) / NS_PER_S)
-        ended_ns = _ended_ns(self.folder, self.started_at_ns)
+        ended_at_ns = ended_ns(self.folder, self.started_at_ns)
         for venue, part in self.chosen:
-            self._add_venue(venue, part, recovery, ended_ns)
+            self._add_venue(venue, part, recovery, ended_at_ns)
         self._start_reading()
         self._start_storing(recovery)
         self.supervisor.spawn("watchdog", keep_alive)
@@ -192,6 +198,8 @@ class Collector:
             self.start()
             return
         self._log_start()
+        if self.cluster:
+            self.cluster.join()
         self._takeover = takeover
         for venue, part in self.chosen:
             self._add_feeds(venue, part, None, 0)
@@ -221,6 +229,8 @@ class Collector:
         for feeds in self.venues:
             self.supervisor.spawn(f"venue {feeds.venue.name}", feeds.run)
             self.supervisor.spawn(f"silence {feeds.venue.name}", feeds.silence.run)
+        if self.cluster:
+            self.cluster.start()
 
     def _start_storing(self, recovery: Recovery) -> None:
         self.recent.set_earlier_end(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
@@ -248,8 +258,11 @@ class Collector:
     def stop(self) -> int:
         """Read what has arrived, commit it, and close everything; trades that a sink lacks stay in the journal.
 
-        Returns the exit code: EXIT_DISK where the journal did not take everything.
+        A member of a cluster hands its shards over first, while it reads. Returns the exit code: EXIT_DISK where the journal did
+        not take everything.
         """
+        if self.cluster:
+            self.cluster.leave()
         deadline = self.clock.monotonic() + STOP_S
         self.serving.stop()
         self.market.stop()
@@ -263,6 +276,8 @@ class Collector:
         self.sweep.stop()
         self.supervisor.stop("sweep", 0.3)
         self.sweep.finish()
+        if self.cluster:
+            self.cluster.end_reading()
         for feeds in self.venues:
             feeds.stop()
         self.ingest.stop()
@@ -278,6 +293,8 @@ class Collector:
         self.notifying.stop(max(0.2, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
         code = close_journal(self.committer, self.journal, self.journal_thread)
+        if self.cluster:
+            self.cluster.stop()
         write_last_figures(self.status)
         log.info("stopped stored_trades=%d%s", self.stats.get("durable_trades_total"),
                  "".join(f" {name}_lacks={drain.lag_rows} (kept in the journal)" for name, drain in self.drains.items()
@@ -306,28 +323,19 @@ class Collector:
         if self.sink_error is not None:
             raise self.sink_error
 
-    def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_ns: int) -> None:
-        down_since_ns, down = _down_since_ns(venue, recovery) or ended_ns, None
-        if down_since_ns:
-            down = self._as_read(venue, downtime(venue, down_since_ns, max(down_since_ns, self.clock.now_ns()),
-                                                clean=recovery.clean))
+    def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_at_ns: int) -> None:
+        since_ns, down = down_since_ns(venue, recovery) or ended_at_ns, None
+        if since_ns and not self.cluster:  # in a cluster each slice has its own gap, as another one may have read it
+            down = gap_since(venue, since_ns, self.clock.now_ns(), self.threaded_ledger.connection_events, clean=recovery.clean)
             self.recorder.record(Records(gaps=[down]))
-        self._add_feeds(venue, config, down, down_since_ns)
-
-    def _as_read(self, venue: Venue, down: Gap) -> Gap:
-        """Return a gap with the reason that says whether the trades before a kill came over several connections."""
-        if last_received_ns(venue, down) is None:
-            return down
-        try:
-            return as_read(down, self.threaded_ledger.connection_events(down.from_ns))
-        except StorageError:  # nothing is known
-            return replace(down, reason=KILLED_BESIDE)
+        self._add_feeds(venue, config, down, since_ns)
 
     def _add_feeds(self, venue: Venue, config: VenueConfig, down: Gap | None, down_since_ns: int) -> None:
         network = Network(self.http, self.dialer, self.sweep, self.rate_limits, self.config.net.max_frame_bytes)
         process = Process(self.clock, self.stats, self.catalogue, self.symbols, self.recorder.record, self.supervisor.spawn,
-                          self.ingest.dedupe.last_times, self.config.roster_refresh_s)
-        self.venues.append(VenueFeeds(venue, config, self.ingest.add_venue(venue, down), down_since_ns, network, process))
+                          self.ingest.dedupe.last_times, self.config.roster_refresh_s, self.ingest.resume)
+        slices = self.config.cluster.shards_per_venue if self.cluster else 0
+        self.venues.append(VenueFeeds(venue, config, self.ingest.add_venue(venue, down), down_since_ns, network, process, slices))
 
     def _run_drain(self, drain: Drain) -> None:
         try:
@@ -340,28 +348,19 @@ class Collector:
         self.recent.add(batch)
         self.serving.note_trades(batch)
         self.rollout.durable(batch_id)
+        if self.cluster:
+            self.cluster.durable(batch_id, batch)
         for drain in self.drains.values():
             drain.offer(batch_id, batch)
 
 
+def _make_cluster(collector: Collector) -> ClusterMember | None:
+    """Return the collector's place in a cluster. Without one nothing of it is imported."""
+    if not collector.config.cluster.name:
+        return None
+    from pumpwatch.app.cluster import ClusterMember
 
-def _down_since_ns(venue: Venue, recovery: Recovery) -> int:
-    """Return since when a venue's trades may be missing, 0 where nothing is stored.
-
-    That is the venue's own newest trade where other venues have newer ones: it was down when the last run ended.
-    """
-    own = [at_ns for (exchange, market_type, _), (_, at_ns) in recovery.last_ids.items()
-           if (exchange, market_type) == (venue.exchange, venue.market_type)]
-    return min(recovery.last_received_at_ns, max(own, default=recovery.last_received_at_ns))
-
-
-def _ended_ns(folder: Path, now_ns: int) -> int:
-    """Return when an earlier run on this folder last wrote its figures, 0 without one. It may have stored no trade."""
-    try:
-        written_ns = int(read_figures(folder)["written_at_ns"])
-    except Unreadable:
-        return 0
-    return min(written_ns, now_ns)
+    return ClusterMember(collector, [venue.name for venue, _ in collector.chosen])
 
 
 def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[], None] = lambda: None,

@@ -13,6 +13,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.errors import StorageError
+from pumpwatch.feeds.slices import Unwatched
 from pumpwatch.model import IdKind
 from pumpwatch.ops.completeness import VenueFacts
 from pumpwatch.ops.daily_report import DailyReports
@@ -38,6 +39,7 @@ class MinuteLedger:
         self._reports = DailyReports(collector.folder, self._facts, collector.config.reports.keep_days)
         self._thread = ThreadPool(1)
         self._watched: dict[Venue, frozenset[str]] = {}  # as written
+        self._unwatched: dict[Venue, list[Unwatched]] = {}  # not written yet
         self._written_to = 0  # which file of the tally they are written to
         self._refused: dict[str, str] = {}  # job -> reason
         self._waits_since: float | None = None  # since then a locked segment holds up the count
@@ -91,8 +93,13 @@ class MinuteLedger:
     def watch(self) -> None:
         """Record which symbols are watched, where that has changed."""
         now_ns = self._collector.clock.now_ns()
-        watched = {(feeds.venue.exchange, feeds.venue.market_type): frozenset(feeds.watched()) for feeds in self._collector.venues
-                   if feeds.has_list}
+        watched: dict[Venue, frozenset[str]] = {}
+        for feeds in self._collector.venues:
+            venue = feeds.venue.exchange, feeds.venue.market_type
+            if feeds.has_list:
+                watched[venue] = frozenset(feeds.watched())
+            if (unwatched := feeds.take_unwatched()).since_ns:
+                self._unwatched.setdefault(venue, []).append(unwatched)
         try:
             self._thread.apply(self._write_watched, (watched, now_ns))
             self._note("watch", None)
@@ -104,6 +111,14 @@ class MinuteLedger:
         if self._written_to != self._tally.opened:
             self._watched = {(last.exchange, last.market_type): last.symbols for last in file.watched()}
             self._written_to = self._tally.opened
+        for venue, parts in list(self._unwatched.items()):
+            for part in list(parts):  # first, so that a symbol that is back already was away in between
+                before = self._watched.get(venue, frozenset())
+                rest = frozenset() if part.every else before - part.symbols
+                if rest != before:
+                    file.watch(venue, rest, part.since_ns)
+                    self._watched[venue] = rest
+                parts.remove(part)
         for venue, symbols in watched.items():
             if self._watched.get(venue) != symbols:
                 file.watch(venue, symbols, now_ns)

@@ -43,6 +43,21 @@ if TYPE_CHECKING:
     from pumpwatch.redis.connection import RedisConnection
 
 
+class Membership(Protocol):
+    """A collector's place in its cluster. Ask the coordinator for roles at the moment of acting."""
+
+    name: str
+    member: str
+    redis: RedisConnection
+    coordinator: Coordinator
+
+    def on_role(self, callback: Callable[[str, bool], None]) -> None:
+        """Call this with each role that comes (True) or goes (False)."""
+
+    def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
+        """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run."""
+
+
 class Telling(Protocol):
     """Whoever tells people and programs about listings. Only `stop` waits."""
 
@@ -67,21 +82,6 @@ class Telling(Protocol):
 
     def stop(self, within_s: float) -> None:
         """Wait for the tries under way, after `notifier.stop`; end those that take longer."""
-
-
-class ClusterMember(Protocol):
-    """This collector as a member of a cluster. redis and coordinator are asked at the moment of acting."""
-
-    redis: RedisConnection
-    coordinator: Coordinator
-    name: str  # of the cluster
-    member: str
-
-    def on_role(self, callback: Callable[[str, bool], None]) -> None:
-        """Have a function called on the hub when a role comes or goes."""
-
-    def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
-        """Return the [from, to) in ns in which this run reads a symbol of a venue (`binance.spot`), ascending."""
 
 
 class Serves(Protocol):
@@ -124,9 +124,15 @@ class CollectorParts(Protocol):
     venues: list[VenueFeeds]
     backfill: Backfill | None
     notifying: Telling
-    cluster: ClusterMember | None  # None: it is alone
     ledger_thread: ThreadPool
     memory_thread: ThreadPool  # for short work that would hold up the hub
+
+    @property
+    def cluster(self) -> Membership | None:
+        """The place in a cluster, None for a collector that is alone."""
+
+    def cluster_status(self) -> dict[str, Any]:
+        """Return the figures of the cluster, empty for a collector that is alone."""
 
     @property
     def threaded_ledger(self) -> LastingLedger:

@@ -63,7 +63,7 @@ class Status:
             "page": collector.serving.url, "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
             "jobs": collector.job_rows(), "queries": collector.queries.figures(), "active_alerts": collector.alert_rows(),
             "backup": collector.backup_status(),
-            "rollout": collector.rollout_status(), "market": collector.market_status(),
+            "rollout": collector.rollout_status(), "market": collector.market_status(), "cluster": collector.cluster_status(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }
 
@@ -118,7 +118,7 @@ class Status:
             gaps = backfill.gap_counts(feeds.venue.exchange, feeds.venue.market_type) if backfill else {}
             rows.append({**feeds.status(), "trades_total": int(totals[name]), "trades_per_s": round(rate, 1),
                          "lag_ms": round(stats.get("lag_ms", venue=name), 1), "gaps_open": gaps.get("open", 0),
-                         "silent_s": self._silent_s(name, totals[name], now),
+                         "silent_s": 0.0 if feeds.reads_nothing else self._silent_s(name, totals[name], now),
                          "gaps_filled": gaps.get("filled", 0), "gaps_lost": gaps.get("lost", 0),
                          "doubled_total": int(stats.get("doubled_trades_total", venue=name)),
                          "quarantined_total": int(stats.get("quarantined_frames_total", venue=name))})

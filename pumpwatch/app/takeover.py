@@ -210,13 +210,14 @@ class Takeover:
         since_ns = self._alone_ns
         if self._ended_alone or not recovery.clean:
             since_ns = min(since_ns, recovery.last_received_at_ns or since_ns)
+        killed = self._ended_alone or not recovery.clean
         for feeds in self._collector.venues:
             up_ns = max((feed.established_at_ns for feed in feeds.feeds if feed.symbols), default=0)
-            if self._ended_alone or up_ns > since_ns:
+            if not feeds.slices.divided and (self._ended_alone or up_ns > since_ns):
                 until_ns = max(self._alone_ns, up_ns) + DISORDER_NS + self._lag_ns()
                 down = downtime(feeds.venue, since_ns, until_ns, clean=recovery.clean, beside=True)  # over those of two processes
                 self._collector.recorder.record(Records(gaps=[down]))
-            feeds.missed_since(since_ns)
+            feeds.missed_since(since_ns, killed=killed)
 
 
 def _venues_of(folder: Path) -> dict[str, dict[str, Any]]:

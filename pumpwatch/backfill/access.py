@@ -71,7 +71,7 @@ class Stores:
 class VenueAccess:
     """One venue. ids: the numbers of its symbols. lag_ns: of its trades. listed: its symbols are known.
 
-    is_listed(symbol): it is read now. conflicts: trades whose contradiction by the history is on record.
+    is_listed(symbol): it is read now, here or elsewhere. conflicts: trades whose contradiction by the history is on record.
     """
 
     venue: Venue

@@ -71,6 +71,14 @@ class ConnectionGap:
         from_ns, to_ns, symbols = self._closed
         return symbol in symbols and from_ns <= since_ns and read_since_ns <= to_ns
 
+    def leave(self, symbols: Collection[str], reason: str) -> None:
+        """Go on without these symbols, as another collector reads them now; the gap so far is recorded."""
+        if self.down and not self.symbols.isdisjoint(symbols):
+            self._record(reason)
+            self.symbols = self.symbols.difference(symbols)
+            self.from_ns = self._context.clock.now_ns() - self._context.slack_ns()
+        self._left = self._left.difference(symbols)
+
     def forget(self) -> None:
         """End the gap as it was recorded last."""
         self.down, self.from_ns, self.symbols, self._left = False, 0, frozenset(), frozenset()

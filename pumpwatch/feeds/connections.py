@@ -8,6 +8,7 @@ read twice, from another address of the venue's host if there is one.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -59,6 +60,10 @@ class VenueConnections:
     def is_granted(self, symbol: str) -> bool:
         """Return whether a connection on which the symbol is placed, or its double, has it."""
         return any(symbol in feed.granted for feed in self.all if symbol in feed.symbols)
+
+    def read_since(self, symbol: str) -> float:
+        """Return since when any connection has read a symbol without interruption, in ns; infinite where none reads it."""
+        return min((feed.read_since(symbol) for feed in self.all), default=math.inf)
 
     def read_beside(self, number: int, symbol: str) -> bool:
         """Return whether another connection than this one has the symbol."""

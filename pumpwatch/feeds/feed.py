@@ -31,8 +31,7 @@ __all__ = ["ConnectLimit", "Feed", "FeedContext"]
 
 log = logging.getLogger(__name__)
 
-RECORD_EVERY_S = 1.0
-AHEAD_NS = 2 * NS_PER_S  # the next record is durable before that
+RECORD_EVERY_S, AHEAD_NS = 1.0, 2 * NS_PER_S  # the next record is durable before that
 STEADY_S = 60.0  # a connection that was up for so long was a good one
 STAGGER_S = 3.0  # a double waits so long for the connection that it doubles
 FIRST_WITHIN_S = 30.0  # a first connection that is not up by then is a gap, whatever it waits for
@@ -112,10 +111,11 @@ class Feed:
 
     def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
         """Return those of the symbols that it has read without interruption since then."""
-        if not self.established_at_ns:
-            return set()
-        granted = self.granted
-        return {symbol for symbol in symbols if symbol in granted and self._read_since.of(symbol) <= since_ns}
+        return {symbol for symbol in symbols if self.read_since(symbol) <= since_ns}
+
+    def read_since(self, symbol: str) -> float:
+        """Return since when it has read a symbol without interruption, in ns; infinite where it does not read it now."""
+        return self._read_since.of(symbol) if self.established_at_ns and symbol in self.granted else math.inf
 
     def accounted_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
         """Return those of the symbols that it has read since then, but for a time that its own gap names."""
@@ -167,6 +167,7 @@ class Feed:
         """Replace the running connection without a gap, as soon as it is next in the venue's queue."""
         if self._session:
             self._session.renew = reason
+            self._hand_over.renew(reason)
             self._wake.set()
 
     def stop(self) -> None:

@@ -142,6 +142,11 @@ class HandOver:
             self.successor.subscriptions.want(drop, add=False)
             self.successor.subscriptions.want(add, add=True)
 
+    def renew(self, reason: str) -> None:
+        """Have the successor renewed too: it was opened before the reason came up."""
+        if self.successor is not None:
+            self.successor.renew = reason
+
     def cancel(self, reason: str) -> None:
         """Give up the successor and the place in the queue."""
         successor, attempt = self.rescue()

@@ -27,12 +27,18 @@ DROPPED_AFTER = 3  # consecutive lists without a symbol; one or two may lack it 
 
 @dataclass(slots=True)
 class Slot:
-    """The symbols of one connection."""
+    """The symbols of one connection. still: others that it has until it is opened again, as the venue cannot unsubscribe."""
 
     most: int  # symbols that it can hold
+    still: int = 0
     symbols: set[str] = dataclasses.field(default_factory=set)
     volume: float = 0.0
     bytes: int = 0  # of its subscriptions
+
+    @property
+    def held(self) -> int:
+        """Return how many symbols it holds."""
+        return len(self.symbols) + self.still
 
 
 class Placement:
@@ -40,9 +46,10 @@ class Placement:
 
     per_connection: lowers the venue's limit; 0 keeps the usual number.
     capacity: symbols on a connection at first. most: with new symbols.
+    source_of: a number that changes when a connection is opened again, by the number of its place.
     """
 
-    def __init__(self, venue: Venue, per_connection: int = 0) -> None:
+    def __init__(self, venue: Venue, per_connection: int = 0, source_of: Callable[[int], int] = lambda number: 0) -> None:
         limits = venue.limits
         most = min(per_connection or limits.symbols_per_connection, limits.symbols_per_connection)
         self.capacity = max(1, most - most // HEADROOM)
@@ -60,7 +67,10 @@ class Placement:
         self._where: dict[str, int] = {}
         self._volume: dict[str, float] = {}
         self._bytes: dict[str, int] = {}
-        self._still_on: dict[str, int] = {}  # removed, but the venue cannot unsubscribe: if they return, it is on this connection
+        self._source_of = source_of
+        # Removed, but the venue cannot unsubscribe: place and source of the connection that has them until it is opened again.
+        # If they return, it is there.
+        self._still_on: dict[str, tuple[int, int]] = {}
 
     def __contains__(self, symbol: str) -> bool:
         return symbol in self._where
@@ -92,6 +102,12 @@ class Placement:
         self._place_all(came)
         return set(came), gone
 
+    def add(self, instruments: Iterable[Instrument]) -> set[str]:
+        """Place instruments beside those that are placed; return the symbols added."""
+        volumes = {instrument.symbol: instrument.volume for instrument in instruments if instrument.symbol not in self._where}
+        self._place_all(volumes)
+        return set(volumes)
+
     @property
     def volumes(self) -> Mapping[str, float]:
         """The volume of each placed symbol."""
@@ -103,7 +119,8 @@ class Placement:
         if number is not None:
             self._take_off(symbol)
             if not self._venue.drops:
-                self._still_on[symbol] = number
+                self._still_on[symbol] = number, self._source_of(number)
+                self.places[number].still += 1
 
     def _take_off(self, symbol: str) -> None:
         place = self.places[self._where.pop(symbol)]
@@ -123,7 +140,7 @@ class Placement:
     def full(self, number: int, symbols: Iterable[str]) -> None:
         """Place these symbols on other connections, and limit this one to those that it has left."""
         place, without = self.places[number], set(symbols)
-        place.most = max(1, min(place.most, len(place.symbols - without)))
+        place.most = max(1, min(place.most, len(place.symbols - without) + place.still))
         self._clear(number, without)
 
     def _clear(self, number: int, symbols: Iterable[str]) -> None:
@@ -142,13 +159,16 @@ class Placement:
 
     def _place_all(self, volumes: Mapping[str, float], away_from: int = -1) -> None:
         """Place new symbols, the busiest first; open as few connections as leave headroom on each."""
+        self._forget_reopened()
         sizes = {symbol: added_bytes(self._venue, symbol) if self._most_bytes < math.inf else 0 for symbol in volumes}
         for symbol in volumes.keys() & self._still_on.keys():
-            self._put(symbol, volumes[symbol], sizes.pop(symbol), self._still_on.pop(symbol))
+            number, _ = self._still_on.pop(symbol)
+            self.places[number].still -= 1
+            self._put(symbol, volumes[symbol], sizes.pop(symbol), number)
         volumes = {symbol: volume for symbol, volume in volumes.items() if symbol in sizes}
         others = [place for number, place in enumerate(self.places) if number != away_from]
         wanted = max(
-            _lacking(len(volumes), [(len(place.symbols), self._usual(place), place.most) for place in others], self.capacity),
+            _lacking(len(volumes), [(place.held, self._usual(place), place.most) for place in others], self.capacity),
             _lacking(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in others],
                      self._usual_bytes))
         self.places += [Slot(self.most) for _ in range(wanted)]
@@ -168,11 +188,18 @@ class Placement:
     def _rank(self, number: int, size: int) -> tuple[bool, float, int, int]:
         """Return a sort key for filling: connections below their usual number come first, then those with less volume."""
         place = self.places[number]
-        usual = len(place.symbols) < self._usual(place) and place.bytes + size < self._usual_bytes
-        return not usual, place.volume, len(place.symbols), number
+        usual = place.held < self._usual(place) and place.bytes + size < self._usual_bytes
+        return not usual, place.volume, place.held, number
 
     def _has_room(self, place: Slot, size: int) -> bool:
-        return len(place.symbols) < place.most and place.bytes + size < self._most_bytes
+        return place.held < place.most and place.bytes + size < self._most_bytes
+
+    def _forget_reopened(self) -> None:
+        """Forget removed symbols of connections that were opened again since: they do not have them any more."""
+        for symbol, (number, source) in list(self._still_on.items()):
+            if source != self._source_of(number):
+                del self._still_on[symbol]
+                self.places[number].still -= 1
 
     def _usual(self, place: Slot) -> int:
         return min(self.capacity, place.most)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from pumpwatch.feeds.session import FeedContext
@@ -48,6 +48,11 @@ class RejectedSymbols:
         rejection.rounds = min(2**rejection.times, LONGEST_ROUNDS)
         rejection.times += 1
         context.record_event(number, "refused", f"{symbol}: {reason}")
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        """Forget symbols that are not read here any more."""
+        for symbol in symbols:
+            self._rejections.pop(symbol, None)
 
     def review(self, listed: Set[str], granted: Set[str]) -> None:
         """Update at a refresh: forget symbols that are granted or no longer listed, and count the others' rounds down."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,6 +137,16 @@ class SilentSymbolWatch:
         """The symbols known to be silent, and all symbols of silent connections."""
         alone = {symbol for symbol, watched in self._watched.items() if watched.silent_from_ns}
         return sorted(alone.union(*(feed.symbols for feed in self._connections.feeds if feed.number in self._silent)))
+
+    def leave(self, symbols: Collection[str]) -> None:
+        """Go on without these symbols, as another collector reads them now; the gaps so far stay as recorded."""
+        now_ns = self._context.clock.now_ns()
+        for symbol in symbols:
+            self._watched.pop(symbol, None)
+        for number, (established_at_ns, _, silent) in list(self._silent.items()):
+            rest = tuple(symbol for symbol in silent if symbol not in symbols)
+            if rest != silent:
+                self._silent[number] = established_at_ns, now_ns - self._context.slack_ns(), rest
 
     def run(self) -> None:
         """Look again and again; histories are requested beside that, one at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,21 @@ from gevent.event import Event
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
-from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.connections import VenueConnections, symbols_of, symbols_read
 from pumpwatch.feeds.doubled_symbols import DoubledSymbols
 from pumpwatch.feeds.feed import FIRST_WITHIN_S, Feed
+from pumpwatch.feeds.list_reports import ListReports
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.rejected_symbols import RejectedSymbols
 from pumpwatch.feeds.session import FeedContext
 from pumpwatch.feeds.silent_symbols import LastTimes, SilentSymbolWatch
+from pumpwatch.feeds.slices import SlicedParts, SliceReader, Slices, Unwatched
+from pumpwatch.feeds.symbols_record import SymbolsRecord
 from pumpwatch.feeds.unread_symbols import UnreadSymbols
-from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
-from pumpwatch.instruments.lists import absent_coins, fetch_instruments, only, unlisted
-from pumpwatch.instruments.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
+from pumpwatch.instruments.lists import fetch_instruments, only
+from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.instruments.volumes import SeparateVolumes
 from pumpwatch.model import Instrument
 from pumpwatch.net.backoff import Backoff
@@ -59,6 +61,7 @@ class Process:
     """The parts of the running process that feeds work with.
 
     record: stores records durably. spawn: starts a supervised greenlet by name. refresh_s: between two instrument lists.
+    resumed: is told the numbers of instruments that another collector may have read until now.
     """
 
     clock: Clock
@@ -69,6 +72,7 @@ class Process:
     spawn: Callable[[str, Callable[[], None]], None]
     last_times: LastTimes
     refresh_s: float
+    resumed: Callable[[Collection[int]], None] = lambda numbers: None
 
 
 class VenueFeeds:
@@ -76,27 +80,27 @@ class VenueFeeds:
 
     down_since_ns: the time of the last trade of the run before this one, which the caller has recorded as a gap up to now; 0:
     there was none. Gaps from now on are recorded here: of the whole venue until its symbols are known, then of connections.
+    slices: into how many its symbols are divided among collectors; 0: all are read here. Else nothing is read before
+    `read_slice`, which says of each slice what is missing: no gap is recorded for `down_since_ns`, nor for the whole venue.
     """
 
     def __init__(self, venue: Venue, config: VenueConfig, buffer: FrameBuffer, down_since_ns: int, network: Network,
-                 process: Process) -> None:
+                 process: Process, slices: int = 0) -> None:
         self.venue, self._config, self._process = venue, config, process
         self._clock, self._stats, self._catalogue = process.clock, process.stats, process.catalogue
-        self._http, self._symbols_file = network.http, process.symbols_file
+        self._http = network.http
+        self._symbols_record = SymbolsRecord(process.symbols_file, venue.name, process.clock)
         self.budget = network.limits.requests(venue)
         self.rest_url = config.rest_url or venue.rest_url
         self._context = FeedContext(venue, config.ws_url or venue.ws_url, network.dialer, network.sweep, buffer,
                                     network.limits.connects(venue), self._ask, self._clock, self._stats,
                                     network.max_frame_bytes, process.record, self._on_rejected, self._on_full)
-        self.placement = Placement(venue, config.symbols_per_connection)
+        self.slices = Slices(slices)
+        self.placement = Placement(venue, config.symbols_per_connection, self._source_of)
         self._rejected = RejectedSymbols(self._context)
-        self._unlisted: dict[str, str] = {}
-        self.absent_coins: frozenset[str] = frozenset()  # of the chosen ones, as of the latest list
-        self._nothing_chosen = False  # the list has come, and has none of the chosen coins
+        self._reports = ListReports(venue, config, self._stats)
         self._volumes = SeparateVolumes(venue, self._ask)
-        self._ran_before = down_since_ns > 0
-        self._impossible: set[str] = set()
-        self._list_problem = ""  # of the latest instrument list
+        self._ran_before = down_since_ns > 0 and not slices
         self._began, self._began_ns = self._clock.monotonic(), self._clock.now_ns()
         self._failed_ns = 0  # since when nothing is read because there is no list; 0: nothing is missing for that reason
         self._asked_ns = 0  # when the last list was requested
@@ -107,8 +111,11 @@ class VenueFeeds:
         self._connections = VenueConnections(self._context, self.placement, process.spawn, self._stopping,
                                              lambda: self._doubled.among(self.placement.volumes), self._rejected.__contains__,
                                              self._traded_at)
-        self._recorded = VenueSymbols(0, [], {})  # as last put into the symbols file
+        self._unwatched = Unwatched(down_since_ns or self._began_ns, every=True) if slices else Unwatched()
         self.silence = SilentSymbolWatch(self._context, self, self._catalogue, process.last_times, self._stopping)
+        self._slice_reader = SliceReader(self.slices, self._context, self._catalogue, SlicedParts(
+            self.placement, self._connections, self._rejected, self._unread, self.silence, process.last_times, process.resumed,
+            self._follow_placement), down_since_ns)
 
     @property
     def feeds(self) -> list[Feed]:
@@ -119,6 +126,43 @@ class VenueFeeds:
     def has_list(self) -> bool:
         """Return whether an instrument list has come, or an earlier one is used."""
         return self._asked_ns > 0
+
+    @property
+    def absent_coins(self) -> frozenset[str]:
+        """The chosen coins that the latest list lacks."""
+        return self._reports.absent_coins
+
+    def read_slice(self, number: int, since_ns: int, *, beside: bool = False) -> None:
+        """Read a slice from now on, or learn more about one that is read.
+
+        beside: another collector reads it until `delivers_slice` is true for it here. Else nobody has read it since `since_ns`
+        (0: not known), and a gap names its symbols from then until they are granted here.
+        """
+        self._slice_reader.read(number, since_ns, beside=beside)
+
+    def leave_slice(self, number: int) -> None:
+        """Stop reading a slice, without a gap: another collector delivers it."""
+        before, at_ns = self.watched(), self._clock.now_ns()
+        self._slice_reader.leave(number)
+        self._unwatched.note(before - self.watched(), at_ns)
+        self._left = {symbol: since_ns for symbol, since_ns in self._left.items() if self.slices.reads(symbol)}
+
+    def delivers_slice(self, number: int) -> bool:
+        """Return whether every symbol of a slice is read here, and has been for long enough."""
+        return self._slice_reader.delivers(number)
+
+    def slice_read_since(self, number: int) -> float:
+        """Return since when every symbol of a slice has been read here, in ns; infinite where one is not."""
+        return self._slice_reader.read_since(number)
+
+    def take_unwatched(self) -> Unwatched:
+        """Return the symbols that were watched before and are not since a moment, once."""
+        unwatched, self._unwatched = self._unwatched, Unwatched()
+        return unwatched
+
+    def is_listed(self, symbol: str) -> bool:
+        """Return whether a symbol is read, here or in another collector's slice."""
+        return symbol in self.placement or (not self.slices.reads(symbol) and symbol in self._slice_reader.elsewhere)
 
     def run(self) -> None:
         """Update the placement from the venue's own list until stopped."""
@@ -138,22 +182,26 @@ class VenueFeeds:
 
     def _follow_list(self) -> None:
         """Extend the gap of the venue while no list could be fetched, or none has come for a while."""
-        while not self._asked_ns and not self._stopping.is_set():
-            if self._list_problem or self._clock.monotonic() - self._began > FIRST_WITHIN_S:
+        while not self._asked_ns and not self._stopping.is_set() and not self.slices.divided:
+            if self._reports.problem or self._clock.monotonic() - self._began > FIRST_WITHIN_S:
                 self._failed_ns = self._failed_ns or self._began_ns
                 self._record_no_list(int(2 * RECORD_EVERY_S * NS_PER_S))
             self._stopping.wait(RECORD_EVERY_S)
 
     def _record_no_list(self, ahead_ns: int = 0) -> None:
         if self._failed_ns:
-            reason = self._list_problem or "it has not come yet"
+            reason = self._reports.problem or "it has not come yet"
             self._context.record_gap("", self._failed_ns, f"no instrument list: {reason}", ahead_ns)
 
-    def missed_since(self, since_ns: int) -> None:
+    def missed_since(self, since_ns: int, *, killed: bool = False) -> None:
         """Begin the gaps of connections that are not up, or of the whole venue without a list: nobody has read them since.
 
-        Likewise those of symbols that the venue rejects here: another process may have read them until then.
+        Likewise those of symbols that the venue rejects here: another process may have read them until then. killed: that process
+        may have had a dead connection, so slices begin earlier; of an undivided venue the caller records that.
         """
+        if self.slices.divided:
+            self._slice_reader.missed_since(since_ns, killed=killed)
+            return
         self._ran_before = True
         for symbol, reason in self._rejected.left_out.items():
             self._unread.add([symbol], since_ns - self._context.slack_ns(), f"the venue rejects it: {reason}")
@@ -199,13 +247,21 @@ class VenueFeeds:
                 "connections": len(connections), "connections_up": sum(feed.up for feed in connections),
                 "instruments": len(self.placement), "subscribed": symbols_read(self.feeds), "pairs": self._connections.pairs(),
                 "refused": sorted(self._rejected.left_out),
-                "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem,
-                "no_coin_listed": self._nothing_chosen,
+                "silent": self.silence.silent, "unlisted": sorted(self._reports.unlisted),
+                "list_problem": self._reports.problem, "no_coin_listed": self._reports.nothing_chosen,
+                "slices": self.slices.count, "slices_read": sorted(self.slices.numbers),
+                "elsewhere": len(self._slice_reader.elsewhere),
                 "problem": f"connection {down[0].number}: {down[0].trouble}" if down else "",
                 "redundancy_problem": self._connections.not_doubled(), "renewing": self.awaiting_renewal(),
                 "connected_ns": min(filter(None, (feed.established_at_ns for feed in connections)), default=0),
                 "traded_ns": max((feed.traded_at_ns for feed in connections), default=0),
-                "down_s": round(max((feed.down_s(now) for feed in wanted), default=now - self._began), 1)}
+                "down_s": round(max((feed.down_s(now) for feed in wanted), default=0.0 if self.reads_nothing else
+                                    now - self._began), 1)}
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Return whether other collectors read all of the venue's symbols."""
+        return self.slices.divided and not len(self.placement) and (self.has_list or not self.slices.numbers)
 
     def connection_rows(self) -> list[dict[str, Any]]:
         """Return a row for each connection, see `VenueConnections.rows`."""
@@ -218,47 +274,27 @@ class VenueFeeds:
         bodies: list[bytes] = []
         asked_ns = self._clock.now_ns()
         self._volumes.begin()
-        listed = self._volumes.added_to(fetch_instruments(self.venue, self._ask, self._report_impossible, bodies))
-        self._report_unlisted(listed)
+        listed = self._volumes.added_to(fetch_instruments(self.venue, self._ask, self._reports.report_impossible, bodies))
+        self._reports.review_symbols(listed)
         self._place(only(listed, self._config), asked_ns)
         kept = sorted(self.placement.kept)
         self._report_list(f"it lacks {len(kept)} symbols that are read, such as {kept[0]}" if kept else "")
         if not kept and not self.placement.leaving:
-            self._record_symbols(listed, bodies)
+            read = self.placement.volumes.keys() | set(self._slice_reader.elsewhere)
+            self._symbols_record.put(listed, bodies, read, self._rejected.left_out)
 
     def _place_known(self) -> None:
         """Begin with the instruments of an earlier list if the venue gives none."""
-        try:
-            known = self._symbols_file.known(self.venue.name)
-        except StorageError as error:
-            log.warning("the symbols file cannot be used venue=%s reason=%s hint=%s", self.venue.name, error.message, error.hint)
-            return
-        if known:
-            age_h = (self._clock.now_ns() - known.listed_at_ns) / NS_PER_S / 3600
-            log.warning("no instrument list, starting with an earlier one venue=%s symbols=%d hours_old=%.0f file=%s",
-                        self.venue.name, len(known.instruments), age_h, self._symbols_file.path)
-            self._place(only(known.instruments, self._config), self._began_ns)
-
-    def _record_symbols(self, listed: Sequence[Instrument], bodies: Sequence[bytes]) -> None:
-        """Put the symbols that are read, and the others with the reason, into the symbols file if they have changed."""
-        rejected = {symbol: f"the venue rejects it: {reason}" for symbol, reason in self._rejected.left_out.items()}
-        placed = [instrument for instrument in listed if instrument.symbol in self.placement]
-        now_ns = self._clock.now_ns()
-        current = VenueSymbols(now_ns, placed, rejected)
-        if current.same_as(self._recorded) and now_ns - self._recorded.listed_at_ns < RENEWED_NS:
-            return
-        self._recorded = current
-        others = {instrument.symbol: NOT_CHOSEN for instrument in listed if instrument.symbol not in self.placement}
-        excluded = exclusion_reasons(bodies, {instrument.symbol for instrument in listed})
-        self._symbols_file.put(self.venue.name, VenueSymbols(now_ns, placed, excluded | others | rejected))
+        if known := self._symbols_record.known():
+            self._place(only(known, self._config), self._began_ns)
 
     def _place(self, chosen: Sequence[Instrument], asked_ns: int) -> None:
         """Apply a list that was requested at `asked_ns`: place its symbols, and drop those that have left it."""
         self._rejected.review({instrument.symbol for instrument in chosen}, self._connections.granted())
         self._connections.ask_doubles_again()
         left_out = self._rejected.left_out
-        wanted = [instrument for instrument in chosen if instrument.symbol not in left_out]
-        self._review_coins(chosen)
+        wanted = [instrument for instrument in self._slice_reader.take_list(chosen) if instrument.symbol not in left_out]
+        self._reports.review_coins(chosen)
         came, gone = self.placement.refresh(wanted, self._trades)
         for instrument in chosen:
             self._catalogue.add((self.venue.exchange, self.venue.market_type), instrument)
@@ -269,15 +305,8 @@ class VenueFeeds:
         self._record_no_list()
         self._failed_ns = 0
         self._record_unread(came, gone)
+        self._slice_reader.first_list_placed()
         self._asked_ns = asked_ns
-
-    def _review_coins(self, chosen: Sequence[Instrument]) -> None:
-        """Log, once, a venue that lists none of the chosen coins."""
-        self.absent_coins = frozenset(absent_coins(chosen, self._config.coins))
-        before, self._nothing_chosen = self._nothing_chosen, bool(self._config.coins) and not chosen
-        if self._nothing_chosen and not before:
-            log.warning("none of the chosen coins is listed, nothing is read venue=%s coins=%s", self.venue.name,
-                        ",".join(self._config.coins))
 
     def _record_unread(self, came: Set[str], gone: Set[str]) -> None:
         """Begin the gaps of new symbols: when they left the list, or else when the previous list was requested."""
@@ -304,9 +333,14 @@ class VenueFeeds:
 
     def _since(self) -> tuple[int, int]:
         """Return when a new connection's symbols were last read (0: never), and since when they should be read."""
+        if self.slices.divided:
+            return 0, 0  # the gaps of slices say so
         if self._asked_ns:
             return 0, self._clock.now_ns()
         return (self._began_ns if self._ran_before or self._failed_ns else 0), self._began_ns
+
+    def _source_of(self, number: int) -> int:
+        return self.feeds[number].source if number < len(self.feeds) else 0
 
     def _is_granted(self, symbol: str) -> bool | None:
         if symbol not in self.placement:
@@ -323,15 +357,7 @@ class VenueFeeds:
         return 0 if number is None else int(self._process.last_times(np.array([number], np.int32))[0])
 
     def _report_list(self, problem: str) -> None:
-        """Log when the instrument list becomes unreliable and when it is good again; reading goes on meanwhile."""
-        before, self._list_problem = self._list_problem, problem
-        if problem and not before:
-            known = len(self.placement)
-            log.warning("instrument list is unreliable, reading goes on venue=%s symbols=%d reason=%s" if self.has_list else
-                        "no instrument list, nothing is read yet venue=%s symbols=%d reason=%s",
-                        self.venue.name, known, problem)
-        elif before and not problem:
-            log.info("instrument list is good again venue=%s", self.venue.name)
+        self._reports.report(problem, len(self.placement), self.has_list)
 
     def _on_full(self, number: int, symbols: Sequence[str], reason: str) -> None:
         """Move symbols that do not fit on a connection to others, and limit it to what it has."""
@@ -349,27 +375,6 @@ class VenueFeeds:
         self.feeds[number].symbols -= set(symbols)  # they were not granted, so there is nothing to unsubscribe
         self._follow_placement()
         self._unread.add(read, since_ns, f"no room on its connection: {reason}")
-
-    def _report_impossible(self, instrument: str) -> None:
-        """Log once that a row of the list cannot be an instrument."""
-        if instrument not in self._impossible:
-            self._impossible.add(instrument)
-            log.warning("listed instrument is invalid, left out venue=%s instrument=%s", self.venue.name, instrument)
-            self._stats.add("impossible_instruments_total", venue=self.venue.name)
-
-    def _report_unlisted(self, listed: Iterable[Instrument]) -> None:
-        """Log once which symbols of the configuration the venue does not list."""
-        twice = self._config.redundancy if isinstance(self._config.redundancy, list) else []
-        missing = unlisted(listed, [*self._config.symbols, *self._config.excluded, *twice])
-        for symbol in missing.keys() - self._unlisted.keys():
-            log.warning("%s symbol is not listed venue=%s symbol=%s nearest=%s",
-                        self._word_for(symbol), self.venue.name, symbol, missing[symbol] or "none")
-        for symbol in self._unlisted.keys() - missing.keys():
-            log.info("%s symbol is listed now venue=%s symbol=%s", self._word_for(symbol), self.venue.name, symbol)
-        self._unlisted = missing
-
-    def _word_for(self, symbol: str) -> str:
-        return "excluded" if symbol in self._config.excluded else "configured"
 
     def _on_rejected(self, number: int, symbol: str, reason: str) -> None:
         """Leave out a symbol that the venue rejects; if it was read before, its gap grows until it is granted."""

@@ -173,7 +173,8 @@ class Judge:
         rows = {(venue, symbol): row for venue, line in day.timelines.items() for row, symbol in enumerate(line.symbols)}
         for missing in holes:
             venue, symbol = catalogue.venues[missing.instrument], catalogue.instruments[missing.instrument].symbol
-            if (venue, symbol) not in rows or venue not in self.facts:
+            if (venue, symbol) not in rows or venue not in self.facts or _unread_within(ledgers.watched.get(venue, ()), symbol,
+                                                                                        missing.from_ns, missing.to_ns):
                 continue
             if venue not in named:
                 named[venue] = NamedGaps(ledgers.gaps.get(venue, ()), ledgers.fills.get(venue, ()),
@@ -186,6 +187,12 @@ class Judge:
                 day.flaws.append(Flaw("hole", *venue, symbol, missing.from_ns, missing.to_ns + 1, reason))
                 day.timelines[venue].mark([rows[venue, symbol]], missing.from_ns, missing.to_ns + 1, State.GAP,
                                           "ids are missing that no gap names")
+
+
+def _unread_within(watched: Sequence[Watched], symbol: str, from_ns: int, to_ns: int) -> bool:
+    """Return whether nobody watched a symbol for a part of a time: its ids of that part, which others may have, prove nothing."""
+    return any(symbol not in now.symbols and now.from_ns < to_ns and (following is None or following.from_ns > from_ns)
+               for now, following in zip(watched, [*watched[1:], None], strict=False))
 
 
 def _matrix(stored: StoredMinutes, venue: Venue, symbols: Sequence[str], first: int, end: int) -> Int64:

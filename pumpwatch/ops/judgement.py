@@ -58,7 +58,9 @@ def judge_venue(row: Mapping[str, Any]) -> Iterator[Finding]:
     name = f"{row.get('exchange')}.{row.get('market_type')}"
     up, wanted, why = row.get("connections_up", 0), row.get("connections", 0), row.get("problem", "")
     listed, late = row.get("list_problem", ""), row.get("down_s", 0) > PATIENCE_S
-    if not wanted and row.get("no_coin_listed"):
+    if not wanted and row.get("elsewhere") and not row.get("instruments"):
+        pass  # other collectors of the cluster read all of it
+    elif not wanted and row.get("no_coin_listed"):
         yield Finding(name, WARN, "nothing is read: none of the chosen coins is listed",
                       "check how the coins are spelt; a venue that lists one later is then read")
     elif not wanted:

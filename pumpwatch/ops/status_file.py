@@ -34,6 +34,9 @@ class _Row(msgspec.Struct):
     connections: Count = 0
     connections_up: Count = 0
     instruments: Count = 0
+    slices: Count = 0  # into how many its symbols are divided among collectors, 0: not at all
+    slices_read: list[int] = []  # those that are read here
+    elsewhere: Count = 0  # symbols of the others
     subscribed: Count = 0
     refused: list[str] = []
     silent: list[str] = []

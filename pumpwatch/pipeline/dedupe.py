@@ -110,11 +110,13 @@ class Dedupe(SeenIds):
         ends = np.empty_like(starts)
         ends[:-1] = starts[1:]
         ends[-1] = len(order)
-        if not (step == 1).all():  # usually every id is the next one
+        if self._resumed or not (step == 1).all():  # usually every id is the next one
             kind = self._kind[who]
             special = np.logical_or.reduceat(step != 1, starts) & (kind >= MONOTONIC)
             if special.any():
                 special &= (kind == CONTIGUOUS) | np.logical_or.reduceat(step < 1, starts)
+            if self._resumed:
+                special |= np.isin(who, np.fromiter(self._resumed, np.int64, len(self._resumed))) & (kind >= MONOTONIC)
             if special.any():
                 self._check_each(batch, times, order, who[special], starts[special], ends[special], seen)
                 plain = ~special
@@ -175,6 +177,7 @@ class Dedupe(SeenIds):
         missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         fresh: list[bool] = []
+        resumed = number in self._resumed
         for trade_id, at_ns, own_ns in trades:
             new = True
             if last == UNSEEN:
@@ -183,8 +186,9 @@ class Dedupe(SeenIds):
             elif trade_id > last:
                 if trade_id > last + 1:
                     missing.open(last + 1, trade_id - 1)
-                    opened.append((last + 1, trade_id - 1, last_ns or newest_ns, max(at_ns, own_ns)))
-                last, last_ns = trade_id, at_ns
+                    if not resumed:
+                        opened.append((last + 1, trade_id - 1, last_ns or newest_ns, max(at_ns, own_ns)))
+                last, last_ns, resumed = trade_id, at_ns, False
             elif missing.find(trade_id):
                 pass
             elif trade_id < last and at_ns > newest_ns + RESTART_NS:
@@ -192,8 +196,9 @@ class Dedupe(SeenIds):
                 self._open_gaps.pop(number, None)  # their ids will not come any more: these gaps stay open as recorded
                 missing = self._missing[number] = MissingIds(self._ranges_kept)
                 opened = []
-                seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
-                first, last, last_ns = trade_id, trade_id, at_ns
+                if not resumed:
+                    seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
+                first, last, last_ns, resumed = trade_id, trade_id, at_ns, False
                 self._begin_ns[number] = at_ns
             elif trade_id < first:  # older than the first one seen: arrived out of order at the start
                 if first > trade_id + 1:
@@ -205,6 +210,8 @@ class Dedupe(SeenIds):
             fresh.append(new)
         self._last_id[number], self._last_ns[number], self._first_id[number] = last, last_ns, first
         self._newest_ns[number] = newest_ns
+        if not resumed:
+            self._resumed.discard(number)
         self._record_gaps(number, missing, opened, seen.gaps)
         return fresh
 
@@ -217,12 +224,15 @@ class Dedupe(SeenIds):
         """Walk the (id, time) of one instrument whose ids ascend and skip; `known` holds the recent ids."""
         last, last_ns, newest_ns = int(self._last_id[number]), int(self._last_ns[number]), int(self._newest_ns[number])
         fresh = []
+        resumed = number in self._resumed
+        self._resumed.discard(number)
         for trade_id, at_ns in trades:
             new = True
             if trade_id > last:
                 last, last_ns = trade_id, at_ns
             elif trade_id not in known and trade_id != last and at_ns > newest_ns + RESTART_NS and trade_id >= 0:
-                seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
+                if not resumed:
+                    seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
                 self._ascending.restart(number)
                 known.clear()
                 last, last_ns = trade_id, at_ns

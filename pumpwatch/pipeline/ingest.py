@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -86,6 +86,12 @@ class Ingest:
         """Continue another process that read the same trades until now; return the gaps where ids do not continue."""
         self.occurrences.follow(last)
         return self.dedupe.follow(last)
+
+    def resume(self, numbers: Collection[int]) -> None:
+        """Read these instruments again that another collector has read meanwhile: ids that it has seen are no gap here."""
+        ordered = [number for number in numbers if self._kinds.get(self._catalogue.venues[number]) is not IdKind.NONE]
+        self.dedupe.resume(ordered)
+        self.occurrences.resume(set(numbers).difference(ordered))
 
     def add_venue(self, venue: Venue, down: Gap | None = None) -> FrameBuffer:
         """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""

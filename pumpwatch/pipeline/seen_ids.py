@@ -7,7 +7,7 @@ before it up to the last ids that earlier runs stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -43,6 +43,7 @@ class SeenIds:
         self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._has: set[int] = set()  # the kinds of all known instruments
         self._ascending = AscendingIds()
+        self._resumed: set[int] = set()  # their next jump proves nothing: another collector may have read what it skips
 
     def _grow(self) -> None:
         known, count = len(self._last_id), len(self._catalogue)
@@ -83,6 +84,14 @@ class SeenIds:
             np.empty(0, np.int64) for _ in range(5))
         self._kind = np.empty(0, np.uint8)
         self._ascending = AscendingIds()
+
+    def resume(self, numbers: Iterable[int]) -> None:
+        """Expect a jump of ids on each of these instruments: another collector has read them meanwhile.
+
+        The skipped ids count as missing, so that they are kept where they come, and no gap names them.
+        """
+        self._grow()
+        self._resumed.update(number for number in numbers if self._kind[number] >= MONOTONIC and self._last_id[number] > UNSEEN)
 
     def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
         """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
@@ -148,7 +157,8 @@ class SeenIds:
             elif trade_id > last:
                 if trade_id > last + 1:
                     missing.open(last + 1, trade_id - 1)
-                    opened.append((last + 1, trade_id - 1, last_ns, at_ns))
+                    if number not in self._resumed:
+                        opened.append((last + 1, trade_id - 1, last_ns, at_ns))
                 last = trade_id
             else:
                 missing.find(trade_id)

@@ -180,6 +180,7 @@ class SyntheticIds:
     def __init__(self, catalogue: Catalogue, recovered: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         self._catalogue, self._recovered = catalogue, recovered
         self._known: dict[int, _Known] = {}
+        self._resumed: set[int] = set()  # another collector may have read what their next history does not reach
         self._until_cut = CUT_AFTER
         self._frames = UnorderedIds()
         self.left_out = 0  # rows of history that were seen before, or older than the recording
@@ -189,6 +190,10 @@ class SyntheticIds:
     def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Continue where another process ended, for symbols without a trade so far; `last` as `recovered`."""
         self._recovered = {**self._recovered, **last}
+
+    def resume(self, numbers: Iterable[int]) -> None:
+        """Expect that the next history of these instruments does not reach back: another collector has read them meanwhile."""
+        self._resumed.update(numbers)
 
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
         """Return the new trades, with their ids, and the gaps that history did not close."""
@@ -319,7 +324,9 @@ class SyntheticIds:
         for instrument in np.unique(batch.instrument[past]).tolist():
             oldest_ns = int(batch.timestamp[past & (batch.instrument == instrument)].min())
             last_ns = self._known_of(instrument).last_ns
-            if 0 <= last_ns < oldest_ns:
+            if instrument in self._resumed:
+                self._resumed.discard(instrument)
+            elif 0 <= last_ns < oldest_ns:
                 exchange, market_type, symbol = self._catalogue.names([instrument])[0]
                 gaps.append(Gap(exchange=exchange, market_type=market_type, symbol=symbol, from_ns=last_ns, to_ns=oldest_ns,
                                 reason="the history sent on subscribing does not reach back to the last trade seen"))

@@ -13,11 +13,8 @@ import pytest
 from pumpwatch.app.collector import Collector
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, ExchangeConfig, StoreConfig
-from pumpwatch.downtime import KILLED_BESIDE, downtime
 from pumpwatch.errors import EXIT_CONFIG, EXIT_DISK, ConfigError
-from pumpwatch.model import IdKind
 from pumpwatch.plugins import load_plugins
-from pumpwatch.records import BESIDE, ConnectionEvent, Records
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
@@ -112,17 +109,3 @@ def test_a_venue_that_was_down_when_the_last_run_ended_is_missed_from_its_own_la
     ledger.close()
     assert newest_ns[0] - 2 * NS_PER_S < from_ns["spot"] < newest_ns[0]
     assert newest_ns[1] - 2 * NS_PER_S < from_ns["futures"] < newest_ns[1]
-
-
-def test_after_a_kill_the_reason_says_if_a_connection_was_opened_beside_another_or_if_that_is_not_known(tmp_path):
-    collector = Collector(Config(store=StoreConfig(dir=str(tmp_path))))
-    venue = next(venue for venue, _ in collector.chosen if venue.id_kind is IdKind.UNIQUE)
-    now_ns = Clock().now_ns()
-    down = downtime(venue, now_ns - NS_PER_S, now_ns, clean=False)
-    collector.journal.open()
-    assert collector._as_read(venue, down) is down
-    collector.journal.ledger.write(Records(connection_events=[
-        ConnectionEvent(down.from_ns, venue.exchange, venue.market_type, 0, BESIDE, "")]))
-    assert collector._as_read(venue, down).reason == KILLED_BESIDE
-    collector.journal.close()
-    assert collector._as_read(venue, down).reason == KILLED_BESIDE  # the ledger does not answer

@@ -14,6 +14,7 @@ from pumpwatch.app.collector import Collector
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import Config, ReportsConfig, StoreConfig
+from pumpwatch.feeds.slices import Unwatched
 from pumpwatch.store.coverage import FILE_NAME, CoverageFile
 from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.sqlite import connect
@@ -32,9 +33,10 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
     made.journal.close()
 
 
-def venue(*symbols: str, has_list: bool = True) -> Any:
+def venue(*symbols: str, has_list: bool = True, unwatched: Unwatched | None = None) -> Any:
+    left = [unwatched] if unwatched else []
     return SimpleNamespace(venue=SimpleNamespace(exchange="binance", market_type="spot"), has_list=has_list,
-                           watched=lambda: set(symbols))
+                           watched=lambda: set(symbols), take_unwatched=lambda: left.pop() if left else Unwatched())
 
 
 def store(collector: Collector, rows: int = 100) -> None:
@@ -65,6 +67,27 @@ def test_what_is_watched_is_written_where_it_changes(collector: Collector, tmp_p
     collector.venues = [venue(has_list=False)]
     minutes.watch()
     assert watched(tmp_path) == [(0, ["A"]), (10, ["A", "B"])]
+
+
+def test_what_was_left_to_another_collector_is_not_watched_since_then_though_it_be_back(collector: Collector,
+                                                                                        tmp_path: Path) -> None:
+    minutes, clock = collector.jobs.minutes, collector.clock
+    collector.venues = [venue("A", "B", "C")]
+    minutes.watch()
+    clock.advance(5)  # type: ignore[attr-defined]
+    collector.venues = [venue("A", "B", unwatched=Unwatched(START_NS + 2 * NS_PER_S, {"B", "C"}))]
+    minutes.watch()
+    assert watched(tmp_path) == [(0, ["A", "B", "C"]), (2, ["A"]), (5, ["A", "B"])]
+
+
+def test_in_a_cluster_nothing_is_watched_since_the_run_before_ended(collector: Collector, tmp_path: Path) -> None:
+    collector.venues = [venue("A", "B")]
+    collector.jobs.minutes.watch()
+    collector.clock.advance(60)  # type: ignore[attr-defined]
+    following = type(collector.jobs.minutes)(collector)
+    collector.venues = [venue(has_list=False, unwatched=Unwatched(START_NS + 9 * NS_PER_S, every=True))]
+    following.watch()
+    assert watched(tmp_path) == [(0, ["A", "B"]), (9, [])]
 
 
 def test_the_next_run_goes_on_with_what_was_watched(collector: Collector, tmp_path: Path) -> None:

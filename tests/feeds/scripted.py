@@ -245,7 +245,7 @@ class VenueWorld(ScriptedVenue):
     """A venue's feeds, and its instrument list: the symbols in `listed`."""
 
     def __init__(self, listed: Iterable[str], venue: Venue | None = None, down_since_ns: int = 0,
-                 symbols_file: SymbolsFile | None = None, refresh_s: float = 0.05, **config: object) -> None:
+                 symbols_file: SymbolsFile | None = None, refresh_s: float = 0.05, slices: int = 0, **config: object) -> None:
         super().__init__(venue or quick())
         self.listed, self.asked = set(listed), 0
         self.answer: bytes | ServiceUnavailable | None = None  # instead of the list
@@ -254,11 +254,12 @@ class VenueWorld(ScriptedVenue):
         self.heard: dict[str, int] = {}  # symbol -> time of the last trade that reached us, ns
         self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
         self.looked_up: list[str] = []  # whose history was asked for
+        self.resumed: list[int] = []  # the instruments that another collector may have read meanwhile
         self.catalogue, self.symbols = Catalogue(), symbols_file or SymbolsFile("")
         network = Network(self, self, self, VenueRateLimits(self.clock), 1 << 20)
         process = Process(self.clock, self.stats, self.catalogue, self.symbols, self.records.extend, self.spawn,
-                          self.last_times, refresh_s)
-        self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.buffer, down_since_ns, network, process)
+                          self.last_times, refresh_s, self.resumed.extend)
+        self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.buffer, down_since_ns, network, process, slices)
         self._running: list[gevent.Greenlet] = []
         self.spawned: list[str] = []
         self.spawn("venue", self.feeds.run)

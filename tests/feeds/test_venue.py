@@ -108,7 +108,7 @@ def test_a_list_that_does_not_come_is_asked_for_again():
 
 @pytest.mark.parametrize("answer", [b"[]", b'{"symbols":[]}', b"<html>busy</html>", ServiceUnavailable("HTTP 502"), "S1"])
 def test_an_invalid_or_short_list_is_logged_once_and_drops_nothing(caplog, answer):
-    caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
+    caplog.set_level(logging.INFO, "pumpwatch.feeds")
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
         listed = world.listed
@@ -164,7 +164,7 @@ def test_a_connection_without_symbols_is_not_counted():
 
 
 def test_a_configured_symbol_that_is_not_listed_is_logged_once_with_the_nearest_and_again_when_it_comes(caplog):
-    caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
+    caplog.set_level(logging.INFO, "pumpwatch.feeds")
     with VenueWorld(["BTCUSDT", "ETHUSDT"], symbols=["btc-usdt", "ETHUSDT"]) as world:
         until(lambda: subscribed(world) == {"ETHUSDT"})
         world.refresh(3)

@@ -232,7 +232,7 @@ def test_a_running_collector_keeps_it_up_to_date_with_excluded_and_rejected_symb
 
 
 def test_while_a_venue_gives_no_list_the_symbols_of_an_earlier_one_are_collected(caplog) -> None:
-    caplog.set_level(logging.WARNING, "pumpwatch.feeds.venue")
+    caplog.set_level(logging.WARNING, "pumpwatch.feeds")
     file = SymbolsFile("")
     file.put("binance.spot", symbols(["A", "B", "C"]))
     with VenueWorld([], symbols_file=file, excluded=["C"]) as world:

@@ -161,3 +161,11 @@ def test_a_venue_without_a_plugin_has_no_ids_that_prove_anything(data: MinuteFol
 def test_a_minute_is_judged_two_minutes_after_its_end() -> None:
     assert judged_until_ns(START_NS + 179 * NS_PER_S) == START_NS
     assert judged_until_ns(START_NS + 180 * NS_PER_S) == START_NS + 60 * NS_PER_S
+
+
+def test_ids_of_a_time_in_which_another_collector_read_the_symbol_are_not_missing(data: MinuteFolder) -> None:
+    data.delete("id = 7")  # the fourth minute of a symbol
+    data.watch(SYMBOLS[1], second=180)
+    data.watch(*SYMBOLS, second=240)
+    summary = judged(data)
+    assert summary.flaws == [] and counts(summary) == {"COMPLETE": 19, "UNREAD": 1}

@@ -319,3 +319,41 @@ def test_ids_that_only_another_process_saw_are_neither_a_gap_nor_kept_when_they_
     got, seen = kept(dedupe, [(0, 14), (0, 20)])
     assert got == [(0, 20)]
     assert [(gap.first_id, gap.last_id) for gap in seen.gaps] == [(16, 19)]
+
+
+def test_ids_that_another_collector_read_meanwhile_are_no_gap_are_kept_when_they_come_and_repeat_nothing():
+    dedupe = make(IdKind.CONTIGUOUS)
+    kept(dedupe, [(0, 1), (0, 2), (1, 5)])
+    dedupe.resume([0, 1, 2])
+    got, seen = kept(dedupe, [(0, 2), (0, 9), (0, 10), (1, 6), (2, 7)])
+    assert got == [(0, 9), (0, 10), (1, 6), (2, 7)] and not seen.gaps
+    got, seen = kept(dedupe, [(0, 5), (0, 11)])
+    assert got == [(0, 5), (0, 11)] and not seen.gaps
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_after_the_first_trade_that_follows_a_pause_a_jump_is_a_gap_again(number: int):
+    dedupe = make(IdKind.CONTIGUOUS)
+    kept(dedupe, [(0, 1), (1, 5)])
+    dedupe.resume([0, 1])
+    kept(dedupe, [(0, 9), (1, 6)])  # with a jump, and without
+    _, seen = kept(dedupe, [(0, 12), (1, 9)])
+    assert [(gap.first_id, gap.last_id) for gap in seen.gaps if gap.symbol == f"S{number}"] == [[(10, 11)], [(7, 8)]][number]
+
+
+def test_history_that_comes_before_the_first_trade_after_a_pause_opens_no_gap():
+    dedupe = make(IdKind.CONTIGUOUS)
+    kept(dedupe, [(0, 1)])
+    dedupe.resume([0])
+    assert dedupe.take_in(0, batch([(0, 6), (0, 7)])) == []
+    assert kept(dedupe, [(0, 9)])[1].gaps == []
+
+
+@pytest.mark.parametrize("kind", [IdKind.CONTIGUOUS, IdKind.MONOTONIC])
+def test_ids_that_start_anew_during_a_pause_are_no_gap(kind: IdKind):
+    dedupe = make(kind)
+    kept(dedupe, [(0, 10**12)])
+    dedupe.resume([0])
+    rows = batch([(0, 3)])
+    seen = dedupe.observe(replace(rows, timestamp=rows.timestamp + 10**13))
+    assert seen.keep is None and not seen.gaps

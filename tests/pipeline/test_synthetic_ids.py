@@ -56,6 +56,15 @@ def test_what_is_older_than_the_first_trade_seen_is_never_taken_up_later():
     assert fresh == [(10, b"b"), (11, b"c")] and gaps == []
 
 
+def test_what_another_collector_read_meanwhile_is_no_gap_and_what_is_missed_later_is_one():
+    one = make()
+    number(one, (10, b"a"))
+    one.resume([0])
+    assert number(one, (50, b"x"), (51, b"y"), past=True) == ([(50, b"x"), (51, b"y")], [])
+    _, (gap,) = number(one, (90, b"x"), past=True)
+    assert (gap.symbol, gap.from_ns, gap.to_ns) == ("A", 51, 90)
+
+
 def test_the_same_history_twice_in_one_batch_is_one_history():
     one = make()
     number(one, (1, b"a"), (1, b"a"))

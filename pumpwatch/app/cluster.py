@@ -1,0 +1,92 @@
+"""Makes a collector a member of its cluster: the coordinator decides what it reads, the feeds read it.
+
+The coordinator knows nothing of venues, and the feeds know nothing of other collectors.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pumpwatch import __version__
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.app.shard_feeds import ShardFeeds
+from pumpwatch.cluster.coordinator import Coordinator
+from pumpwatch.cluster.facts import MemberFacts
+from pumpwatch.model import TradeBatch
+from pumpwatch.redis.connection import RedisConnection
+from pumpwatch.store.folder_lock import is_taken_over
+
+log = logging.getLogger(__name__)
+
+LEAVE_S = 15.0  # the others have so long to take over what this collector reads, before it stops reading
+OnRole = Callable[[str, bool], None]
+
+
+class ClusterMember:
+    """This collector as a member of its cluster. Raises ConfigError without the package `redis`.
+
+    Call `join` before anything is read, then `start`; at the end `leave`, `end_reading` when the sockets close, and `stop` when
+    all is durable.
+    """
+
+    def __init__(self, collector: CollectorParts, venues: Sequence[str]) -> None:
+        config, host = collector.config, socket.gethostname()
+        self._collector = collector
+        self.name, self.member = config.cluster.name, config.cluster.member or host
+        self.redis = RedisConnection(config.redis, collector.stats)
+        self._feeds = ShardFeeds(collector)
+        facts = MemberFacts(member=self.member, host=host, address=config.cluster.address or host,
+                            instance=f"{host}:{collector.folder.absolute()}", version=__version__, pid=os.getpid(),
+                            started_at_ns=collector.started_at_ns)
+        self._role_listeners: list[OnRole] = []
+        self.coordinator = Coordinator(self.redis, config.cluster, facts, venues, self._feeds, collector.clock, collector.stats,
+                                       self._tell_role)
+
+    def join(self) -> bool:
+        """Enter the cluster; return False where Redis is away. Raises ConfigError where the members have other settings."""
+        self.redis.connect()
+        return self.coordinator.join()
+
+    def start(self) -> None:
+        """Read what the coordinator says from now on."""
+        self._collector.supervisor.spawn("cluster", self.coordinator.run)
+
+    def leave(self) -> None:
+        """Hand everything over while still reading, for LEAVE_S at most. A process that takes over this folder needs no time."""
+        if is_taken_over(self._collector.folder):
+            return
+        if not self.coordinator.leave(LEAVE_S) and self.coordinator.held:
+            log.info("some shards were not handed over, others take them at once shards=%d", len(self.coordinator.held))
+
+    def end_reading(self) -> None:
+        """Note that nothing is read from now on; what came until then counts."""
+        self._feeds.end_reading()
+
+    def stop(self) -> None:
+        """Release what is held, as of the last trade that is durable, and close the connection."""
+        self.coordinator.stop()
+        self.redis.close()
+
+    def durable(self, batch_id: int, batch: TradeBatch) -> None:
+        """Take note of a durable batch."""
+        self._feeds.durable(batch_id, batch)
+
+    def on_role(self, callback: OnRole) -> None:
+        """Call this with each role that comes (True) or goes (False)."""
+        self._role_listeners.append(callback)
+
+    def _tell_role(self, role: str, holds: bool) -> None:
+        for callback in self._role_listeners:
+            callback(role, holds)
+
+    def status(self) -> dict[str, Any]:
+        """Return the figures for status.json."""
+        return self.coordinator.status()
+
+    def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
+        """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run, at least of two days."""
+        return self._feeds.spans(venue, symbol)

@@ -1,0 +1,49 @@
+"""When the run before this one on the same folder ended, and what a venue's gap since then is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from pumpwatch.downtime import KILLED_BESIDE, as_read, downtime, last_received_ns
+from pumpwatch.errors import StorageError
+from pumpwatch.model import Gap
+from pumpwatch.ops.status_file import Unreadable, read_figures
+from pumpwatch.records import ConnectionEvent
+from pumpwatch.store.journal import Recovery
+from pumpwatch.venue import Venue
+
+
+def down_since_ns(venue: Venue, recovery: Recovery) -> int:
+    """Return since when a venue's trades may be missing, 0 where nothing is stored.
+
+    That is the venue's own newest trade where other venues have newer ones: it was down when the last run ended.
+    """
+    own = [at_ns for (exchange, market_type, _), (_, at_ns) in recovery.last_ids.items()
+           if (exchange, market_type) == (venue.exchange, venue.market_type)]
+    return min(recovery.last_received_at_ns, max(own, default=recovery.last_received_at_ns))
+
+
+def ended_ns(folder: Path, now_ns: int) -> int:
+    """Return when an earlier run on this folder last wrote its figures, 0 without one. It may have stored no trade."""
+    try:
+        written_ns = int(read_figures(folder)["written_at_ns"])
+    except Unreadable:
+        return 0
+    return min(written_ns, now_ns)
+
+
+def gap_since(venue: Venue, since_ns: int, now_ns: int, events_since: Callable[[int], Iterable[ConnectionEvent]], *,
+              clean: bool) -> Gap:
+    """Return the gap of a venue since then; its reason says whether trades before a kill came over several connections.
+
+    events_since(from_ns): the events of connections on record; StorageError where the ledger does not answer.
+    """
+    down = downtime(venue, since_ns, max(since_ns, now_ns), clean=clean)
+    if last_received_ns(venue, down) is None:
+        return down
+    try:
+        return as_read(down, events_since(down.from_ns))
+    except StorageError:  # nothing is known
+        return replace(down, reason=KILLED_BESIDE)

@@ -1,0 +1,102 @@
+"""Reads shards with the feeds of this collector, as the coordinator says, and tells it up to when everything is durable."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.cluster.shards import Shard
+from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.model import TradeBatch
+from pumpwatch.slicing import slice_of
+
+SINK_BEHIND_S = 30.0  # a sink that lags by less counts as the place where trades are durable; one that lags by more does not
+LONGEST_LAG_S = 60.0  # more means a wrong clock
+READ_WITHIN_S = 0.25  # from the socket to the committer
+SPANS_KEPT_NS = 2 * 86_400 * NS_PER_S
+
+
+class ShardFeeds:
+    """The feeds of a collector as a ShardReader. A shard is a slice of its venue, with the same number."""
+
+    def __init__(self, collector: CollectorParts) -> None:
+        self._collector = collector
+        self._count = collector.config.cluster.shards_per_venue
+        self._batches: deque[tuple[int, int]] = deque()  # durable, maybe not in every sink yet; their oldest time of arrival
+        self._spans: dict[Shard, list[tuple[int, int]]] = {}  # when each was read here; the end is 0 while it is
+        self._delivering: set[Shard] = set()
+        self._ended_ns = 0  # when reading was ended, 0 before
+
+    def end_reading(self) -> None:
+        """Note that nothing is read from now on; what came until then counts."""
+        self._ended_ns = self._collector.clock.now_ns()
+
+    def spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
+        """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run, at least of two days."""
+        shard = Shard(venue, slice_of(symbol, self._count))
+        now_ns = self._collector.clock.now_ns()
+        return tuple((from_ns, to_ns or now_ns) for from_ns, to_ns in self._spans.get(shard, ()))
+
+    def read(self, shard: Shard, since_ns: int, beside: bool) -> None:
+        """Begin to read a shard, or learn more about one that is read; see ShardReader."""
+        if feeds := self._feeds_of(shard):
+            feeds.read_slice(shard.number, since_ns, beside=beside)
+
+    def delivers(self, shard: Shard) -> bool:
+        """Return whether every symbol of a shard is read here; at the end of reading, as it was then."""
+        if self._ended_ns:
+            return shard in self._delivering
+        feeds = self._feeds_of(shard)
+        if feeds is None or not feeds.delivers_slice(shard.number):
+            self._delivering.discard(shard)
+            return False
+        if shard not in self._delivering:
+            self._delivering.add(shard)
+            self._begin_span(shard, feeds.slice_read_since(shard.number))
+        return True
+
+    def leave(self, shard: Shard) -> None:
+        """Stop reading a shard: another member reads it."""
+        self._delivering.discard(shard)
+        spans = self._spans.get(shard)
+        if spans and not spans[-1][1]:
+            spans[-1] = spans[-1][0], self._collector.clock.now_ns()
+        if feeds := self._feeds_of(shard):
+            feeds.leave_slice(shard.number)
+
+    def _begin_span(self, shard: Shard, from_ns: float) -> None:
+        now_ns = self._collector.clock.now_ns()
+        spans = [span for span in self._spans.get(shard, ()) if not span[1] or span[1] > now_ns - SPANS_KEPT_NS]
+        if not spans or spans[-1][1]:
+            spans.append((int(from_ns) if from_ns < math.inf else now_ns, 0))
+        self._spans[shard] = spans
+
+    def _feeds_of(self, shard: Shard) -> VenueFeeds | None:
+        return next((feeds for feeds in self._collector.venues if feeds.venue.name == shard.venue), None)
+
+    def durable(self, batch_id: int, batch: TradeBatch) -> None:
+        """Remember when the trades of a durable batch arrived, until every sink has them."""
+        if self._collector.drains and len(batch):
+            self._batches.append((batch_id, int(batch.received_at.min())))
+
+    def read_until_ns(self) -> int:
+        """Return the time up to which every trade that the shards read here had is durable: its own time, not that of arrival.
+
+        Durable means in every sink: other members may never see this journal again. A sink that is away or lags by more than
+        SINK_BEHIND_S does not count, and the journal does.
+        """
+        collector = self._collector
+        now_ns = self._ended_ns or collector.clock.now_ns() - int(READ_WITHIN_S * NS_PER_S)
+        waiting = [now_ns, collector.committer.oldest_waiting_ns or now_ns, self._oldest_unsent_ns() or now_ns]
+        lag_ms = max((abs(collector.stats.get("lag_ms", venue=feeds.venue.name)) for feeds in collector.venues), default=0.0)
+        return min(waiting) - int(min(lag_ms * NS_PER_MS, LONGEST_LAG_S * NS_PER_S))
+
+    def _oldest_unsent_ns(self) -> int:
+        """Return when the oldest durable trade arrived that a sink lacks, 0 where every sink keeps up or has all."""
+        cursors = [drain.cursor for drain in self._collector.drains.values() if drain.state == "up"]
+        old_ns = self._collector.clock.now_ns() - int(SINK_BEHIND_S * NS_PER_S)
+        while self._batches and (not cursors or self._batches[0][0] <= min(cursors) or self._batches[0][1] < old_ns):
+            self._batches.popleft()
+        return self._batches[0][1] if self._batches else 0
