@@ -269,6 +269,11 @@ class Listing:
     drill: bool = False
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what tells it from every other listing."""
+        return self.source, self.notice_id, self.symbol
+
+    @property
     def board(self) -> str:
         """Return the exchange that opens the market, or the source where it names none."""
         return self.exchange or self.source

@@ -35,7 +35,7 @@ READS = {
     "pipeline": {"feeds"},
     "store": {"pipeline"},
     "redis": {"store"},
-    "cluster": {"redis"},
+    "cluster": {"redis", "store", "listing"},
     "backfill": {"instruments", "pipeline", "store"},
     "listing": {"store"},
     "notify": {"store", "listing"},

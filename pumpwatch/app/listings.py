@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import gevent
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
@@ -21,10 +22,10 @@ from pumpwatch.hookspecs import AnySource, ListingSource, MarketSource, PushSour
 from pumpwatch.listing.archive_writer import ArchiveProcess
 from pumpwatch.listing.book_recorder import BookAccess, BookRecorder
 from pumpwatch.listing.catch_up import CatchUp
-from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, reaches_of
+from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, always, reaches_of
 from pumpwatch.listing.inbox import Inbox, inbox_folder
 from pumpwatch.listing.listing_ledger import Call, ListingLedger
-from pumpwatch.listing.publication import Publisher
+from pumpwatch.listing.publication import Publisher, tell_nobody
 from pumpwatch.listing.push_watch import PushWatch
 from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
@@ -34,15 +35,20 @@ from pumpwatch.net.http import Response
 from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.printable import printable
 from pumpwatch.store.in_thread import in_thread
+from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.query import QueryResult, find, merged
 from pumpwatch.store.recent import Recent, extract
 from pumpwatch.venue import HttpRequest
+
+if TYPE_CHECKING:
+    from pumpwatch.app.cluster_listings import ClusterListings
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
+ROLE_S = 0.5  # between two looks at whether a source that pushes is listened to
 LEDGER_ANSWER_S = 2.0  # a notice waits so long for the ledger, then its window is opened without it
 
 
@@ -89,7 +95,10 @@ class Listings:
         self._ledger = in_thread(collector.journal.ledger, collector.ledger_thread)
         impatient = in_thread(collector.journal.ledger, collector.ledger_thread, within_s=LEDGER_ANSWER_S,
                               late="the ledger does not answer")
-        self.publisher = Publisher(collector.sinks, clock, stats, self._in_memory_thread)
+        self._shared = self._join_cluster(impatient)
+        shared = self._shared
+        self.publisher = Publisher(collector.sinks, clock, stats, self._in_memory_thread, shared.leads if shared else always,
+                                   shared.published if shared else tell_nobody)
         self._books = BookRecorder([_book_access(collector, feeds) for feeds in collector.venues], collector.catalogue, clock,
                                    stats, collector.supervisor.spawn)
         self.windows = WindowKeeper(
@@ -100,19 +109,33 @@ class Listings:
                         books=self._books),
             hasten=collector.sweep.hasten, publisher=self.publisher,
             doubler=EveryVenue(collector.venues) if options.doubled else None, writer=ArchiveProcess(),
-            on_written=collector.notifying.written)
+            on_written=collector.notifying.written, sharing=shared.sharing if shared else None)
         intake = IntakeContext(
-            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self._open,
+            ledger=shared.ledger if shared else ListingLedger(impatient), clock=clock, stats=stats, on_listing=self._open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)
+        if shared is not None:
+            shared.connect(self.windows, self.publisher, intake, self._open_here)
         sources = list(_usable_sources(collector))
         self._catch_ups: dict[str, CatchUp] = {}  # by the board that is read after a connect
         self.watches: list[Watch | PushWatch] = [
-            Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
+            Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source,
+                  polls=self._polls)
             for source, part in sources if not isinstance(source, PushSource)]
         self._unpolled: list[Watch] = []  # boards that are read after a connect only
         self.watches += [self._push_watch(source, part, intake) for source, part in sources if isinstance(source, PushSource)]
         boards = [watch.source for watch in self.watches if not isinstance(watch.source, MarketSource)]
         self._inbox = Inbox(inbox_folder(collector.config), intake, {board.name: board for board in boards}, self._run_source)
+
+    def _join_cluster(self, impatient: Ledger) -> ClusterListings | None:
+        """Return what joins these listings with those of a cluster, None where the collector is alone."""
+        if self._collector.cluster is None:
+            return None
+        from pumpwatch.app.cluster_listings import ClusterListings  # Redis is an extra
+
+        return ClusterListings(self._collector, self._collector.cluster, impatient, self._ledger, self._in_memory_thread)
+
+    def _polls(self) -> bool:
+        return self._shared is None or self._shared.polls()
 
     def _push_watch(self, source: PushSource, part: SourceConfig, intake: IntakeContext) -> PushWatch:
         options = source_options(self._collector.config, source)
@@ -145,16 +168,39 @@ class Listings:
         self._collector.supervisor.spawn("windows", partial(self.windows.run, kept_s))
         for watch in self.watches:
             if isinstance(watch, PushWatch):
-                self._collector.supervisor.spawn(f"source {watch.source.name}", watch.run)
+                self._collector.supervisor.spawn(f"source {watch.source.name}", partial(self._listen, watch))
             watch.schedule(scheduler)
         for name, catch_up in self._catch_ups.items():
             self._collector.supervisor.spawn(f"catch-up {name}", catch_up.run)
         self._inbox.schedule(scheduler)
+        if self._shared is not None:
+            self._shared.start()
+
+    def _listen(self, watch: PushWatch) -> None:
+        """Listen to a source that pushes, while it is this collector that does."""
+        if self._shared is None:
+            watch.run()
+            return
+        listening: gevent.Greenlet[[], None] | None = None
+        try:
+            while not watch.stopped:
+                polls = self._shared.polls()
+                if polls and (listening is None or listening.dead):
+                    listening = gevent.spawn(watch.run)
+                elif not polls and listening is not None:
+                    listening.kill()
+                    listening = None
+                gevent.sleep(ROLE_S)
+        finally:
+            if listening is not None:
+                listening.kill()
 
     def stop(self) -> None:
         """Stop polling, and leave open windows to the next start."""
         for watch in (*self.watches, *self._unpolled, *self._catch_ups.values()):
             watch.stop()
+        if self._shared is not None:
+            self._shared.stop()
         self.windows.stop()
         self._books.stop()
 
@@ -164,7 +210,14 @@ class Listings:
                 "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
 
     def _open(self, listing: Listing) -> None:
+        if self._shared is not None:
+            self._shared.ledger.tell_listing(listing)  # also where the ledger has failed
+        self._open_here(listing)
+
+    def _open_here(self, listing: Listing) -> None:
         self.windows.open(listing)
+        if self._shared is not None:
+            self._shared.began(listing)
         self._collector.notifying.seen(listing)
 
     def _fetch(self, url: str, headers: Mapping[str, str]) -> Response:

@@ -64,6 +64,11 @@ class Telling(Protocol):
     """Tells people and programs about listings. Only `stop` waits."""
 
     notifier: Notifier
+    tells: Callable[[], bool]  # whether it is this collector that tells about listings
+    on_told: Callable[[str], None]
+
+    def take_over(self, since_ns: int) -> None:
+        """Tell of the listings since a time (ns UTC) that nobody has told of. Raises StorageError."""
 
     def start(self) -> None:
         """Start the greenlets of the channels."""

@@ -46,6 +46,8 @@ class ShardFeeds:
         """Begin to read a shard, or learn more about one that is read; see ShardReader."""
         if feeds := self._feeds_of(shard):
             feeds.read_slice(shard.number, since_ns, beside=beside)
+            if not beside:  # gaps name the symbols that are not granted yet
+                self._begin_span(shard, math.inf)
 
     def delivers(self, shard: Shard) -> bool:
         """Return whether every symbol of a shard is read here; at the end of reading, as it was then."""

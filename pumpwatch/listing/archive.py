@@ -57,17 +57,18 @@ from pumpwatch.listing.abnormal import baseline_from_ns
 from pumpwatch.listing.analysis import analyse
 from pumpwatch.listing.archive_files import ArchiveFiles, trades_object
 from pumpwatch.listing.archive_swap import partial_of, put_in_place, recover
+from pumpwatch.listing.archived_trades import RAW_FORMAT
 from pumpwatch.listing.books import VenueBooks, join_books, read_books, snapshots_of, write_books
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
-from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
+from pumpwatch.listing.kept_trades import with_archived
+from pumpwatch.listing.manifest import ArchiveManifest, MemberRow, iso, read_manifest, write_manifest
 from pumpwatch.listing.notice_file import Seen, notice_object
 from pumpwatch.listing.parquet_file import NAME as PARQUET
 from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
 from pumpwatch.model import Gap, Listing, TradeBatch
 from pumpwatch.store.query import QueryPart
 
-RAW_FORMAT = "pumpwatch.raw/2"
 ANALYSIS_FORMAT = "pumpwatch.analysis/2"
 ANALYSIS = Path("refined") / "pump_analysis.json"
 NOTICE, CHART = "notice.json", "chart.html"
@@ -121,7 +122,8 @@ class Pass:
     unpublished: the sinks that the listings are for. The manifest names them as long as they have not accepted them; None:
     those that it names already stay. unlisted: the venues (`binance.spot`) whose instrument list has not arrived yet. books: the
     order books recorded so far; those of the archive that is there are kept in any case. only_changes: files that would have the
-    same content as those of the last pass are left in place.
+    same content as those of the last pass are left in place. made_by, members: as in the manifest; the trades of the archive that
+    is there are kept where it has members.
     """
 
     at_ns: int
@@ -131,6 +133,8 @@ class Pass:
     unlisted: Sequence[str] = ()
     books: Sequence[VenueBooks] = ()
     only_changes: bool = False
+    made_by: str = ""
+    members: tuple[MemberRow, ...] = ()
 
 
 def archive_name(coin: str, announced_at_ns: int, drill: bool = False) -> str:
@@ -167,10 +171,12 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     filtered by venue and symbol here. The passes of an existing manifest are kept, and this one is added.
     """
     path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns, span.drill))
-    content = _Content(span, batch, catalogue, gaps)
-    count = len(content.trades)
     try:
         recover(path)
+        if made.members:
+            batch = with_archived(path, batch, catalogue)
+        content = _Content(span, batch, catalogue, gaps)
+        count = len(content.trades)
         known = trades_in(path)
         before = read_manifest(path)
         content.books = join_books(read_books(path, before.books if before else ()), made.books)
@@ -183,6 +189,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
             made.at_ns, trades, added, final=made.final, late=span.late, problems=made.problems)
         if made.unpublished is not None and (before is None or added):
             manifest = msgspec.structs.replace(manifest, unpublished=made.unpublished)
+        manifest = msgspec.structs.replace(manifest, made_by=made.made_by, members=made.members)
         if kept:
             write_manifest(path, manifest)
             return Archive(path, trades, kept=True, added=added)

@@ -8,11 +8,11 @@ from typing import TypeVar
 import msgspec
 
 from pumpwatch.errors import StorageError
-from pumpwatch.listing.archive import RAW_FORMAT
 from pumpwatch.listing.archive_check import check_archive
 from pumpwatch.listing.books import SUFFIX
 from pumpwatch.listing.manifest import FILE, FORMAT, SymbolRow
 
+RAW_FORMAT = "pumpwatch.raw/2"
 SHOWN_FAULTS = 3
 REMAKE = "make it again: pumpwatch listing replay COIN --at TIME"
 NEWER = "a newer PumpWatch wrote it: update this one"

@@ -69,6 +69,10 @@ class BookProblem:
     reason: str
 
 
+# symbol, asked_at_ns, received_at_ns, at_ns, sequence, and how many numbers each of the four columns has
+SnapshotRow = tuple[str, int, int, int, int, int, int, int, int]
+
+
 @dataclass(slots=True)
 class VenueBooks:
     """The books of a coin on one venue, by time, and why some are missing."""
@@ -80,10 +84,14 @@ class VenueBooks:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what pickle makes of it: few objects, see the module."""
+        rows, levels = self.packed()
+        return unpacked, (self.exchange, self.market_type, rows, PickleBuffer(levels), self.problems)
+
+    def packed(self) -> tuple[list[SnapshotRow], bytes]:
+        """Return the snapshots as few objects: a row each, and all their levels; `unpacked` undoes it."""
         rows = [(snapshot.symbol, snapshot.asked_at_ns, snapshot.received_at_ns, snapshot.at_ns, snapshot.sequence,
-                 *map(len, snapshot.levels)) for snapshot in self.snapshots]
-        levels = b"".join(column for snapshot in self.snapshots for column in snapshot.levels)
-        return _unpacked, (self.exchange, self.market_type, rows, PickleBuffer(levels), self.problems)
+                 *_lengths(snapshot)) for snapshot in self.snapshots]
+        return rows, b"".join(column for snapshot in self.snapshots for column in snapshot.levels)
 
     @property
     def content(self) -> list[Any]:
@@ -93,9 +101,14 @@ class VenueBooks:
                 [asdict(problem) for problem in self.problems]]
 
 
-def _unpacked(exchange: str, market_type: str, rows: Sequence[tuple[Any, ...]], levels: bytes | bytearray,
-              problems: list[BookProblem]) -> VenueBooks:
-    """Undo `VenueBooks.__reduce__`."""
+def _lengths(snapshot: Snapshot) -> tuple[int, int, int, int]:
+    one, two, three, four = map(len, snapshot.levels)
+    return one, two, three, four
+
+
+def unpacked(exchange: str, market_type: str, rows: Sequence[SnapshotRow], levels: bytes | bytearray,
+             problems: list[BookProblem]) -> VenueBooks:
+    """Undo `VenueBooks.packed`. Raises ValueError where the levels are no numbers."""
     values = array("d")
     values.frombytes(levels)
     books, place = VenueBooks(exchange, market_type, [], problems), 0

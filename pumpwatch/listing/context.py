@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config_listing import ListingConfig
+from pumpwatch.listing.archive import Archive
 from pumpwatch.listing.book_recorder import Books, NoBooks
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.model import Gap, Listing
@@ -37,6 +38,14 @@ def reaches_of(options: ListingConfig) -> tuple[Reach, ...]:
     """Return the reach of each window of a config, the shortest first. Each contains the one before it."""
     return (Reach(options.before_s, options.after_s),
             *(Reach(window.before_s, window.after_s) for window in options.longer_windows))
+
+
+def hasten_nothing(quick: bool) -> None:
+    """Ignore the request."""
+
+
+def ignore_archive(listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
+    """Ignore the archive."""
 
 
 class Doubler(Protocol):
@@ -71,6 +80,11 @@ def no_gaps(start_ns: int, end_ns: int) -> Sequence[Gap]:
 def never_behind(coin: str) -> tuple[float, float]:
     """Report that every trade is stored at once."""
     return 0.0, 0.0
+
+
+def always() -> bool:
+    """Return True."""
+    return True
 
 
 def never_paused() -> bool:

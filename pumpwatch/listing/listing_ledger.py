@@ -28,11 +28,13 @@ def call_here(function: Callable[..., T], /, *args: Any) -> T:
 class ListingLedger:
     """Calls the ledger's methods where they may block. Their records are durable when they return.
 
-    call runs a method, for example in the ledger's thread. Every method raises StorageError where the disk fails.
+    call runs a method, for example in the ledger's thread. Every method raises StorageError where the disk fails. member: the
+    collector that sees the listings, where several work as one.
     """
 
-    def __init__(self, ledger: Ledger, call: Call = call_here) -> None:
+    def __init__(self, ledger: Ledger, call: Call = call_here, member: str = "") -> None:
         self._ledger, self._call = ledger, call
+        self._seen_by = (member,) if member else ()
 
     def notice_count(self, source: str) -> int:
         """Return how many notices of a source are known: 0 before its first look, until `first_look_done`."""
@@ -56,11 +58,11 @@ class ListingLedger:
 
     def remember_listing(self, listing: Listing) -> bool:
         """Store a sight of a listing. Return True where it is the first one, so that the listing is new."""
-        return self._call(self._ledger.remember_listing, listing)
+        return self._call(self._ledger.remember_listing, listing, *self._seen_by)
 
     def remember_missed(self, listing: Listing, problem: str) -> bool:
         """Do as `remember_listing`, for a listing that gets no window for this reason."""
-        return self._call(self._ledger.remember_missed, listing, problem)
+        return self._call(self._ledger.remember_missed, listing, problem, *self._seen_by)
 
     def first_sight(self, listing: Listing) -> Sight | None:
         """Return the earliest sight of the listing that this one belongs to, None where it is not known."""

@@ -10,7 +10,8 @@
      "books": [{"exchange": "binance", "market_type": "spot", "snapshots": 20, "failed": 1, "first_ns": 1793685605...,
                 "last_ns": 1793685625..., "problems": [{"from_ns": ..., "to_ns": ..., "count": 1, "reason": "..."}]}],
      "parts": [{"source": "recent", "rows": 5120, "ms": 1.5}], "steps_ms": {"query": 1.5, "raw": 22.1},
-     "window": [[1793685580000000000, 1793685623000000000]], "content_id": "5f3c..."}
+     "window": [[1793685580000000000, 1793685623000000000]], "content_id": "5f3c...",
+     "made_by": "c1", "members": [{"member": "c1", "state": "merged", "trades": 2560, "at_ns": 1793685626..., "reason": ""}]}
 
 `final` is false as long as another pass is to come; trades that it finds in addition are written, and counted in `added`.
 `problems` says why trades may be missing, as of the last pass. `unpublished` names the sinks that have not accepted the listing.
@@ -19,8 +20,10 @@ there are, how many are missing (`failed`), and why; `first_ns` and `last_ns` ar
 `parts` are the parts of the store that were queried, also for the time before the window, each with its ms, and its problem
 where it could not return everything. `steps_ms` is how long each step of the writing took. `window` is the time whose trades are
 in the files, as [from, to) in ns; a longer window extends it. `content_id` is a checksum of what the files are made of: a pass
-that would make the same ones again leaves them in place. The last eight say how the files on disk were made: a pass that left
-them in place changes none of these.
+that would make the same ones again leaves them in place. These eight say how the files on disk were made: a pass that left
+them in place changes none of these. Where several collectors share the reading, `members` names those whose parts were joined
+(`merged`) and those whose parts are missing (`missing`, with the reason), as of the last pass of `made_by`; `alone` is an archive
+of one member's own part, which the leader has joined with the others in its own archive. Both are empty for a single collector.
 """
 
 from __future__ import annotations
@@ -107,6 +110,19 @@ class BookRow(msgspec.Struct, frozen=True):
     problems: tuple[BookGap, ...] = ()
 
 
+class MemberRow(msgspec.Struct, frozen=True):
+    """A collector's part of an archive: how many trades it gave, and when; or why there is none."""
+
+    member: str
+    state: str
+    trades: int = 0
+    at_ns: int = 0
+    reason: str = ""
+
+
+MERGED, MISSING_PART, ALONE = "merged", "missing", "alone"
+
+
 class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The content of the file."""
 
@@ -129,6 +145,8 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     steps_ms: dict[str, float] = {}
     window: tuple[tuple[int, int], ...] = ()
     content_id: str = ""
+    made_by: str = ""
+    members: tuple[MemberRow, ...] = ()
 
     def with_pass(self, at_ns: int, trades: int, added: int, *, final: bool, late: bool,
                   problems: Sequence[str]) -> ArchiveManifest:

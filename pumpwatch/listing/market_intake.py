@@ -73,8 +73,7 @@ class MarketIntake:
     def _seed(self, coins: dict[str, str]) -> bool:
         """Return whether markets are known, from an earlier run or from a first look that this list confirms."""
         if self._ledger.notice_count(self.source.name) > 0:
-            noted = self._ledger.seen_notices(self.source.name, [LOOKED_ID]).get(LOOKED_ID, "")
-            self._looked_ns = int(noted) if noted.isdecimal() else 0
+            self._looked_ns = self._last_noted_ns()
         elif self._first != set(coins):
             self._first = set(coins)
             return False
@@ -85,6 +84,11 @@ class MarketIntake:
             log.info("first look done source=%s remembered=%d announced=0", self.source.name, len(coins))
         self._seeded = True
         return True
+
+    def _last_noted_ns(self) -> int:
+        """Return when the list could be read last, as the ledger knows: by this run or another collector. Raises StorageError."""
+        noted = self._ledger.seen_notices(self.source.name, [LOOKED_ID]).get(LOOKED_ID, "")
+        return int(noted) if noted.isdecimal() else 0
 
     def _never_seen(self, symbols: list[str]) -> list[str]:
         """Return the symbols that no run has seen. If the ledger fails, those that this run has not seen."""
@@ -105,7 +109,8 @@ class MarketIntake:
                         "incomplete list before", self.source.name, len(coins), next(iter(coins)))
         else:
             now_ns = self._context.clock.now_ns()
-            missed = now_ns - self._looked_ns > self._registry.fresh_ns
+            missed = now_ns - self._looked_ns > self._registry.fresh_ns and \
+                now_ns - self._last_noted_ns() > self._registry.fresh_ns
             for symbol, coin in coins.items():
                 listing = Listing(
                     source=self.source.name, notice_id=symbol, symbol=coin, title=f"{symbol}: the market opened",

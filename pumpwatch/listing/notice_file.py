@@ -4,7 +4,7 @@
      "notices": [...],   the listings of the archive, each with the times of publication, detection and trigger
      "sights": [{        each source that saw one of them, the earliest first
        "source", "notice_id", "kind", "exchange", "title", "published_at_ns", "seen_at_ns", "behind_ms": since the earliest sight,
-       "edits", "edited_at_ns",
+       "edits", "edited_at_ns", "member": the collector that saw it, where several work as one,
        "shown": [{"event": "seen", "edited" or "body", "at_ns", "raw": the row or message as it came,
                   "answer": `answer_facts`, or null for a message that was pushed,
                   "text", "markets", "starts_ns": of a body}]}]}
@@ -73,6 +73,6 @@ def notice_object(coin: str, listings: Sequence[Listing], seen: Sequence[Seen]) 
         "source": sight.source, "notice_id": sight.notice_id, "kind": sight.kind, "exchange": sight.exchange,
         "title": sight.title, "published_at_ns": sight.published_at_ns, "seen_at_ns": sight.seen_at_ns,
         "seen_at": iso(sight.seen_at_ns), "behind_ms": (sight.seen_at_ns - first_ns) / NS_PER_MS,
-        "edits": sight.edits, "edited_at_ns": sight.edited_at_ns,
+        "edits": sight.edits, "edited_at_ns": sight.edited_at_ns, **({"member": sight.member} if sight.member else {}),
         "shown": [{"event": row.event, "at_ns": row.at_ns, "at": iso(row.at_ns), **row.facts} for row in shown],
     } for sight, shown in ((each.sight, each.shown) for each in seen)]}

@@ -100,8 +100,11 @@ class OpenWindow:
         return self.next_s if self.complete else max(self.next_s, self.end_s + SETTLE_S)
 
     def add(self, listing: Listing, now_ns: int, now_s: float) -> None:
-        """Add a listing: the window becomes as wide as all of them need, and its archive is to be written (again)."""
-        self.listings.append(listing)
+        """Add a listing: the window becomes as wide as all of them need, and its archive is to be written (again).
+
+        An earlier sight of a listing that is in it already takes its place.
+        """
+        self.listings = [*(other for other in self.listings if other.key != listing.key), listing]
         self.name = ""
         late = listing.detected_at_ns - listing.announced_at_ns > self._fresh_ns
         self.late = self.late and late
@@ -134,6 +137,10 @@ class OpenWindow:
     def drill(self) -> bool:
         """Return whether its listings are drills."""
         return self.listings[0].drill
+
+    def has(self, listing: Listing) -> bool:
+        """Return whether a listing is in it, by this sight or an earlier one."""
+        return any(other.key == listing.key and other.detected_at_ns <= listing.detected_at_ns for other in self.listings)
 
     def overlaps(self, listing: Listing) -> bool:
         """Return whether a listing is of the same coin and board and their shortest windows overlap. A drill overlaps drills."""

@@ -2,13 +2,14 @@
 
 A listing that a sink does not accept is kept in memory and offered again, after 10 s at first and every ten minutes at most.
 The manifest of its archive names these sinks, so that a restart continues. At most WAITING_MAX listings wait. One that a
-reachable sink has rejected REJECTIONS_MAX times is given up until the next start.
+reachable sink has rejected REJECTIONS_MAX times is given up until the next start. Where several collectors work as one, one of
+them offers; with the others a listing waits until it is theirs to offer, or has been published.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import ListingEvent, Sink
 from pumpwatch.listing.archive import exchanges_in
+from pumpwatch.listing.context import always
 from pumpwatch.listing.listing_ledger import Call, call_here
 from pumpwatch.listing.manifest import read_manifest, write_manifest
 from pumpwatch.listing.validation import isolated
@@ -45,16 +47,25 @@ class _Waiting:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return self.listing.source, self.listing.notice_id, self.listing.symbol
+        return self.listing.key
+
+
+def tell_nobody(key: tuple[str, str, str]) -> None:
+    """Do nothing."""
 
 
 class Publisher:
     """Offers listings to the sinks. No method raises for an error of a sink.
 
-    offload runs the reading and writing of archives where it blocks nothing. The sinks' methods let other greenlets run.
+    offload runs the reading and writing of archives where it blocks nothing. The sinks' methods let other greenlets run. offers:
+    whether it is this collector that offers now. on_published is called with the key of a listing that every sink has accepted.
     """
 
-    def __init__(self, sinks: Mapping[str, Sink], clock: Clock, stats: Stats, offload: Call = call_here) -> None:
+    def __init__(self, sinks: Mapping[str, Sink], clock: Clock, stats: Stats, offload: Call = call_here,
+                 offers: Callable[[], bool] = always,
+                 on_published: Callable[[tuple[str, str, str]], None] = tell_nobody) -> None:
+        self._offers, self._on_published = offers, on_published
+        self._elsewhere: dict[tuple[str, str, str], None] = {}  # published by another collector
         self._sinks, self._clock, self._stats, self._offload = sinks, clock, stats, offload
         self._waiting: dict[tuple[str, str, str], _Waiting] = {}
         self._delay_s = RETRY_S
@@ -79,9 +90,22 @@ class Publisher:
 
         last=False: more listings of the archive follow, and its manifest goes on naming the sinks until the last.
         """
-        if self._sinks:
-            self._offer(_Waiting(listing, archive, trades, self.sinks), set(), last)
-            self._plan()
+        if not self._sinks:
+            return
+        waiting = _Waiting(listing, archive, trades, self.sinks)
+        if self._offers():
+            self._offer(waiting, set(), last)
+        elif listing.key not in self._elsewhere:
+            self._keep(waiting)
+        self._plan()
+
+    def published_elsewhere(self, key: tuple[str, str, str]) -> None:
+        """Note that another collector has published a listing: it waits here no longer."""
+        self._elsewhere[key] = None
+        while len(self._elsewhere) > WAITING_MAX:
+            del self._elsewhere[next(iter(self._elsewhere))]
+        if (waiting := self._waiting.pop(key, None)) is not None:
+            self._record(waiting.archive, ())
 
     def resume(self, listing: Listing, archive: Path, trades: int, sinks: Sequence[str]) -> None:
         """Continue with a listing that these sinks had not accepted when an earlier run ended."""
@@ -93,6 +117,9 @@ class Publisher:
     def retry(self) -> None:
         """Offer the waiting listings again, where that is due."""
         if self._clock.monotonic() < self.next_s:
+            return
+        if not self._offers():
+            self._next_s = self._clock.monotonic() + RETRY_S
             return
         unreachable: set[str] = set()
         for waiting in list(self._waiting.values()):
@@ -129,6 +156,7 @@ class Publisher:
                 log.warning("listing not published sink=%s coin=%s reason=%s: it is offered again", name,
                             waiting.listing.symbol, printable(str(error) or type(error).__name__))
         if not left:
+            self._on_published(waiting.key)
             if self._waiting.pop(waiting.key, None) is not None:
                 log.info("listing published after all coin=%s sinks=%s", waiting.listing.symbol, ",".join(waiting.sinks))
         elif rejections >= REJECTIONS_MAX:

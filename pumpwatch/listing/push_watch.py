@@ -64,6 +64,11 @@ class PushWatch:
         """Return whether the source is connected, None before the first connection or failure."""
         return self._health.up
 
+    @property
+    def stopped(self) -> bool:
+        """Return whether `stop` was called."""
+        return self._stopped
+
     def run(self) -> None:
         """Listen until `stop`."""
         while not self._wake.is_set():

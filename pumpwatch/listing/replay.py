@@ -128,8 +128,9 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     title, announced_at, detected_at, late, drill, needs_body, trades, archive, state, problem, the archive's final, final_at
     and passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
     first_mover (`binance.spot`, or None), peak_percent (or None), and incomplete (the venues of which trades may be missing; None
-    where that is not known). A sight has source, notice_id, kind, seen_at, behind_ms (since the earliest sight), title, edits and
-    edited_at. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
+    where that is not known), made_by and members (of a cluster, as in the manifest). A sight has source, notice_id, kind,
+    seen_at, behind_ms (since the earliest sight), title, edits, edited_at and member (who saw it, in a cluster). state is
+    `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
@@ -169,7 +170,7 @@ def _sights(ledger: Ledger) -> dict[tuple[str, str, str], list[Sight]]:
 def _sight_row(sight: Sight, first_ns: int) -> dict[str, Any]:
     return {"source": sight.source, "notice_id": sight.notice_id, "kind": sight.kind, "seen_at": iso(sight.seen_at_ns),
             "behind_ms": (sight.seen_at_ns - first_ns) / NS_PER_MS, "title": sight.title, "edits": sight.edits,
-            "edited_at": iso(sight.edited_at_ns) if sight.edits else None}
+            "edited_at": iso(sight.edited_at_ns) if sight.edits else None, "member": sight.member}
 
 
 def _row(config: Config, listing: Listing, archive: str, trades: int | None, problem: str = "",
@@ -186,6 +187,8 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
             "final_at": manifest.final_at if manifest else None, "passes": passes,
+            "made_by": manifest.made_by if manifest else "",
+            "members": [msgspec.structs.asdict(row) for row in manifest.members] if manifest else [],
             "exchange": listing.board, "kind": listing.kind,
             "delay_ms": (listing.detected_at_ns - listing.announced_at_ns) / NS_PER_MS,
             "sights": [_sight_row(sight, sights[0].seen_at_ns) for sight in sights],

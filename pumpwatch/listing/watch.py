@@ -6,13 +6,14 @@ answers with anything else, is down, which is logged once; it is then asked less
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import ListingSource, MarketSource
 from pumpwatch.listing.board_client import JITTER, BoardClient, Fetch
-from pumpwatch.listing.context import IntakeContext
+from pumpwatch.listing.context import IntakeContext, always
 from pumpwatch.listing.listing_ledger import Call, call_here
 from pumpwatch.listing.market_intake import MarketIntake
 from pumpwatch.listing.market_rows import checked_markets
@@ -31,12 +32,12 @@ class Watch:
     """One polled source. `poll` makes one look; `schedule` has APScheduler repeat it.
 
     url and interval_s override the source's own; with interval_s it is polled at this interval at any hour. offload runs the
-    source's code where it blocks nothing.
+    source's code where it blocks nothing. polls: whether it is this collector that polls now, where several work as one.
     """
 
     def __init__(self, source: ListingSource | MarketSource, fetch: Fetch, context: IntakeContext, *, url: str = "",
-                 interval_s: float = 0.0, offload: Call = call_here) -> None:
-        self.source = source
+                 interval_s: float = 0.0, offload: Call = call_here, polls: Callable[[], bool] = always) -> None:
+        self.source, self._polls = source, polls
         self.interval_s = interval_s or source.interval_s
         self._pace = None if interval_s else source.pace
         self._intake: NoticeIntake | MarketIntake
@@ -75,6 +76,8 @@ class Watch:
 
     def tick(self) -> None:
         """Poll, where the pace says that it is time."""
+        if not self._polls():
+            return
         now_s = self._clock.monotonic()
         if self._pace is not None:
             if now_s < self._next_s - TICK_S / 2:

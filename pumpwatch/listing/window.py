@@ -28,12 +28,21 @@ from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, free_name
 from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
-from pumpwatch.listing.context import DoubleNothing, Doubler, Reach, TradeAccess, WindowContext
+from pumpwatch.listing.context import (
+    DoubleNothing,
+    Doubler,
+    Reach,
+    TradeAccess,
+    WindowContext,
+    hasten_nothing,
+    ignore_archive,
+)
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.notice_file import Seen, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.validation import check_listing, isolated
+from pumpwatch.listing.window_content import NoSharing, Sharing, WindowContent
 from pumpwatch.model import Listing, TradeBatch
 from pumpwatch.printable import printable
 from pumpwatch.store.listed import ListingRecord
@@ -52,27 +61,21 @@ NOT_OPENED = "not opened: "
 FAILED = "failed: "
 
 
-def hasten_nothing(quick: bool) -> None:
-    """Ignore the request."""
-
-
-def ignore_archive(listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
-    """Ignore the archive."""
-
-
 class WindowKeeper:
     """Every window that is not final. `open` and `resume` may be called at any time; `run` is the greenlet's body.
 
     hasten(True) asks for quick reading of the sockets, hasten(False) ends it. publisher offers written listings to the sinks.
     doubler reads the coins of open windows twice. writer writes the archives, one after the other. on_written is called for each
     listing whose archive was written for the first time, with the reasons why trades may be missing; it must neither block nor
-    raise.
+    raise. sharing joins the parts of other collectors.
     """
 
     def __init__(self, context: WindowContext, trades: TradeAccess, *, hasten: Callable[[bool], None] = hasten_nothing,
                  publisher: Publisher | None = None, doubler: Doubler | None = None,
                  writer: ArchiveWriter | None = None,
-                 on_written: Callable[[Listing, Archive, Sequence[str]], None] = ignore_archive) -> None:
+                 on_written: Callable[[Listing, Archive, Sequence[str]], None] = ignore_archive,
+                 sharing: Sharing | None = None) -> None:
+        self._sharing = sharing or NoSharing()
         self._context, self._trades, self._hasten = context, trades, hasten
         self._clock, self._stats = context.clock, context.stats
         self._publisher = publisher or Publisher({}, context.clock, context.stats)
@@ -94,6 +97,12 @@ class WindowKeeper:
                  listing.drill)
         self._wake.set()
 
+    def correct(self, listing: Listing) -> None:
+        """Widen the window of a listing that was seen earlier than it is known here, if it is not final."""
+        if any(other.key == listing.key and other.detected_at_ns > listing.detected_at_ns
+               for window in self._windows for other in window.listings):
+            self.open(listing)
+
     def change_reaches(self, reaches: Sequence[Reach]) -> None:
         """Use other windows for the listings that are seen from now on."""
         self._context = replace(self._context, reaches=reaches)
@@ -103,7 +112,7 @@ class WindowKeeper:
         if window is None:
             window = OpenWindow(listing.symbol, listing.board, self._context.reaches, self._context.fresh_s)
             self._windows.append(window)
-        if listing not in window.listings:
+        if not window.has(listing):
             window.add(listing, self._clock.now_ns(), self._clock.monotonic())
             self._path(window)  # now, so that of two boards the one that was seen first gets the plain name
         return window
@@ -203,7 +212,8 @@ class WindowKeeper:
             return not unlisted
         if window.since_end_s(now_s) < SETTLE_S:
             return False
-        return window.ready(now_s, sum(self._trades.behind(window.coin)), unlisted)
+        return window.ready(now_s, sum(self._trades.behind(window.coin)), unlisted) and not (
+            window.written is None and self._sharing.waits(window.listings))
 
     def run(self, retention_s: float | None = None) -> None:
         """Write archives as they become due, until `stop`; first, once, continue what was left unfinished."""
@@ -281,17 +291,16 @@ class WindowKeeper:
             window.tries, window.next_s = 1, now_s + RETRY_S
             return None
         try:
-            answers = [self._trades.query(window.coin, start if number else span.query_from_ns, end)
-                       for number, (start, end) in enumerate(span.intervals)]
-            gaps = [gap for start, end in span.intervals for gap in self._trades.gaps(start, end)]
-            parts = [part for answer in answers for part in answer.parts]
-            incomplete = sorted({part.problem for part in parts if part.problem})
-            problems = [*([] if known else [NO_INSTRUMENT]), *missing, *incomplete]
-            final = self._is_final(window, now_s, bool(incomplete))
-            made = Pass(self._clock.now_ns(), final, problems, self._publisher.sinks if known else None, unlisted,
-                        self._books.of(window.coin, span.intervals), only_changes=True)
-            archive = self._writer.write(self._context.archive_dir, span, TradeBatch.concat([answer.batch for answer in answers]),
-                                         self._context.catalogue, parts, gaps, made)
+            content = self._content(window, span, unlisted, [*([] if known else [NO_INSTRUMENT]), *missing])
+            incomplete = any(part.problem for part in content.parts)
+            final = self._is_final(window, now_s, incomplete)
+            content = self._sharing.join(content, self._path(window), final)
+            problems, listings = content.problems, list(content.span.listings)
+            known = known or bool(content.members and content.catalogue.matching(window.coin))
+            made = Pass(self._clock.now_ns(), final, problems, self._publisher.sinks if known else None, content.unlisted,
+                        content.books, only_changes=True, made_by=content.made_by, members=content.members)
+            archive = self._writer.write(self._context.archive_dir, content.span, content.batch, content.catalogue, content.parts,
+                                         content.gaps, made)
             known = known or archive.trades > 0  # the instruments of an earlier pass may be gone
             for listing in listings:
                 self._context.ledger.finish_listing(listing, str(archive.path), archive.trades, "" if known else NO_INSTRUMENT)
@@ -301,9 +310,9 @@ class WindowKeeper:
             return None
         self._trouble_logged = False
         before = window.written
-        if window.listings == listings:  # else a listing joined during the writing: the wider window is written later
+        if window.listings == span.listings:  # else a listing joined during the writing: the wider window is written later
             window.covered = joined((*window.covered, *span.intervals))
-            self._plan(window, now_s, archive, bool(incomplete), final)
+            self._plan(window, now_s, archive, incomplete, final)
         self._update_pace()
         if before is not None and before.trades == archive.trades:
             return None  # looked again, and no trade was added
@@ -311,6 +320,33 @@ class WindowKeeper:
         for listing in listings if before is None else ():
             self._on_written(listing, archive, problems)
         return archive
+
+    def _content(self, window: OpenWindow, span: Span, unlisted: Sequence[str], problems: Sequence[str]) -> WindowContent:
+        """Query what this collector has of a window. Raises ServiceUnavailable and StorageError."""
+        answers = [self._trades.query(window.coin, start if number else span.query_from_ns, end)
+                   for number, (start, end) in enumerate(span.intervals)]
+        parts = [part for answer in answers for part in answer.parts]
+        return WindowContent(
+            span=span, batch=TradeBatch.concat([answer.batch for answer in answers]), catalogue=self._context.catalogue, parts=parts,
+            gaps=[gap for start, end in span.intervals for gap in self._trades.gaps(start, end)], unlisted=unlisted,
+            books=self._books.of(window.coin, span.intervals),
+            problems=[*problems, *sorted({part.problem for part in parts if part.problem})])
+
+    def look_again(self, listings: Sequence[Listing], path: Path) -> None:
+        """Query a written window once more, also where its archive is final."""
+        window = next((window for window in self._windows if window.name == path.name), None)
+        if window is None:
+            manifest = read_manifest(path)
+            if manifest is None:
+                return
+            for listing in listings:
+                window = self._add(listing)
+            assert window is not None
+            window.name = path.name
+            window.continue_with(Archive(path, manifest.trades), manifest.window)
+        if window.written is not None:
+            window.next_s = min(window.next_s, self._clock.monotonic())
+            self._wake.set()
 
     def _waited_enough(self, window: OpenWindow, now_s: float, missing: bool) -> bool:
         """Return whether a coin without a known instrument has been waited for long enough."""

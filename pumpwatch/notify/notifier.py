@@ -16,7 +16,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.notify.channels import Channel
 from pumpwatch.notify.events import AnyEvent
-from pumpwatch.notify.outbox import KEPT_S, RETRY_S, MessageLedger, Outbox
+from pumpwatch.notify.outbox import KEPT_S, RETRY_S, MessageLedger, Outbox, forget
 from pumpwatch.printable import printable
 from pumpwatch.stats import Stats
 from pumpwatch.store.messages import StoredMessage
@@ -40,13 +40,15 @@ class Notifier:
     """Turns news into messages and hands them to the outboxes. `tell` never waits; `bodies` are run as greenlets.
 
     missed: returns the events of everything that is on record since a time (ns UTC), told or not; it may block and raise
-    StorageError. It is asked once, so that a kill costs no message: those that were not told yet are told then.
+    StorageError. It is asked once, so that a kill costs no message: those that were not told yet are told then. on_told is called
+    with the id of each event once no channel waits for its message any more.
     """
 
     def __init__(self, channels: Sequence[Channel], ledger: Callable[[], MessageLedger], clock: Clock, stats: Stats,
-                 retry_s: float = RETRY_S, missed: Callable[[int], Sequence[MakeEvent]] = nothing_missed) -> None:
-        self._ledger, self._clock, self._missed = ledger, clock, missed
-        self._outboxes = {channel.name: Outbox(channel, ledger, clock, stats, retry_s) for channel in channels}
+                 retry_s: float = RETRY_S, missed: Callable[[int], Sequence[MakeEvent]] = nothing_missed,
+                 on_told: Callable[[str], None] = forget) -> None:
+        self._ledger, self._clock, self._missed, self._on_told = ledger, clock, missed, on_told
+        self._outboxes = {channel.name: Outbox(channel, ledger, clock, stats, retry_s, self._done) for channel in channels}
         self._news: deque[MakeEvent] = deque()
         self._told: dict[str, None] = {}
         self._thread = ThreadPool(1)  # events read archives
@@ -58,6 +60,16 @@ class Notifier:
         if self._outboxes:
             self._news.append(make)
             self._wake.set()
+
+    def told_elsewhere(self, event_id: str) -> None:
+        """Note that another collector has told an event. Raises StorageError."""
+        if event_id not in self._told:
+            self._told[event_id] = None
+            self._ledger().store_messages([], [event_id], self._clock.now_ns())
+
+    def _done(self, event_id: str) -> None:
+        if not any(outbox.has(event_id) for outbox in self._outboxes.values()):
+            self._on_told(event_id)
 
     def take_news(self) -> list[MakeEvent]:
         """Remove and return what is not handed over yet, for the notifier that follows."""
@@ -148,6 +160,8 @@ class Notifier:
             self._log_refused(error)
         for message in messages:
             self._outboxes[message.channel].add(message)
+        for event_id in set(told) - {message.event_id for message in messages}:
+            self._done(event_id)  # no channel wants it
 
     def _log_refused(self, error: StorageError) -> None:
         if not self._refused:

@@ -60,15 +60,20 @@ class _Waiting:
     due_s: float
 
 
+def forget(event_id: str) -> None:
+    """Do nothing."""
+
+
 class Outbox:
     """The messages of one channel. `add` and `stop` never wait; `run` is the greenlet's body.
 
-    ledger is asked for each time, as it is open only while the collector runs.
+    ledger is asked for each time, as it is open only while the collector runs. on_done is called with the id of each event whose
+    message was taken or given up.
     """
 
     def __init__(self, channel: Channel, ledger: Callable[[], MessageLedger], clock: Clock, stats: Stats,
-                 retry_s: float = RETRY_S) -> None:
-        self.channel = channel
+                 retry_s: float = RETRY_S, on_done: Callable[[str], None] = forget) -> None:
+        self.channel, self._on_done = channel, on_done
         self._ledger, self._clock, self._stats, self._retry_s = ledger, clock, stats, retry_s
         self._waiting: dict[str, _Waiting] = {}  # by event id, oldest first
         self._thread = ThreadPool(1)  # a channel that hangs holds up no other
@@ -156,6 +161,11 @@ class Outbox:
     def _forget(self, message: StoredMessage) -> None:
         self._waiting.pop(message.event_id, None)
         self._record(lambda ledger: ledger.delete_message(message.channel, message.event_id))
+        self._on_done(message.event_id)
+
+    def has(self, event_id: str) -> bool:
+        """Return whether the message of an event waits."""
+        return event_id in self._waiting
 
     def _record(self, change: Callable[[MessageLedger], object]) -> None:
         try:

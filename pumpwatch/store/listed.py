@@ -11,7 +11,7 @@ import msgspec
 
 from pumpwatch.model import Listing, Notice
 from pumpwatch.store.evidence import Evidence, keep_evidence, read_evidence
-from pumpwatch.store.sights import FIELDS, Sight, keep_sight
+from pumpwatch.store.sights import FIELDS, Sight, fields_of, keep_sight
 from pumpwatch.store.sqlite import transaction
 
 T = TypeVar("T")
@@ -57,18 +57,21 @@ class ListedRows:
         self._change("INSERT OR REPLACE INTO notices (source, notice_id, title, category, published_at_ns, updated_at_ns, url,"
                      f" verdict_kind, revision) {_select(9)}", (_text(rows),))
 
-    def remember_listing(self, listing: Listing) -> bool:
-        """Store a sight of a listing. Return True where it is the first one, so that the listing is new and stored."""
-        return self._keep(listing, None, "")
+    def remember_listing(self, listing: Listing, member: str = "") -> bool:
+        """Store a sight of a listing. Return True where it is the first one, so that the listing is new and stored.
 
-    def remember_missed(self, listing: Listing, problem: str) -> bool:
+        member: the collector that saw it, where several work as one.
+        """
+        return self._keep(listing, None, "", member)
+
+    def remember_missed(self, listing: Listing, problem: str, member: str = "") -> bool:
         """Do as `remember_listing`, for a listing that gets no window for this reason."""
-        return self._keep(listing, 0, problem)
+        return self._keep(listing, 0, problem, member)
 
-    def _keep(self, listing: Listing, trades: int | None, problem: str) -> bool:
+    def _keep(self, listing: Listing, trades: int | None, problem: str, member: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
             with transaction(connection):
-                first = keep_sight(connection, listing)
+                first = keep_sight(connection, listing, member)
                 if first:
                     connection.execute(*_insert([listing], trades, problem))
                 return first
@@ -78,13 +81,13 @@ class ListedRows:
         """Store listings for which no window is opened, with the reason; known ones are left unchanged."""
         self._change(*_insert(listings, 0, problem))
         rows = [(listing.source, listing.notice_id, listing.symbol, listing.board, listing.kind, listing.detected_at_ns,
-                 listing.announced_at_ns, listing.title, 0, 0, listing.source, listing.notice_id) for listing in listings]
-        self._change(f"INSERT OR IGNORE INTO sights ({FIELDS}) {_select(12)}", (_text(rows),))
+                 listing.announced_at_ns, listing.title, 0, 0, listing.source, listing.notice_id, "") for listing in listings]
+        self._change(f"INSERT OR IGNORE INTO sights ({FIELDS}) {_select(13)}", (_text(rows),))
 
     def first_sight(self, listing: Listing) -> Sight | None:
         """Return the earliest sight of the listing that this one belongs to, None where it is not known."""
         found = self._rows(
-            f"SELECT {FIELDS} FROM sights WHERE (of_source, of_notice_id, symbol) = (SELECT of_source, of_notice_id, symbol"
+            f"SELECT {self._sight_fields()} FROM sights WHERE (of_source, of_notice_id, symbol) = (SELECT of_source, of_notice_id, symbol"
             " FROM sights WHERE source = ? AND notice_id = ? AND symbol = ?) ORDER BY seen_at_ns LIMIT 1",
             (listing.source, listing.notice_id, listing.symbol))
         return Sight(*found[0]) if found else None
@@ -92,7 +95,7 @@ class ListedRows:
     def sights_of(self, listing: Listing) -> list[Sight]:
         """Return the sights of a listing, the earliest first."""
         return [Sight(*row) for row in self._rows(
-            f"SELECT {FIELDS} FROM sights WHERE of_source = ? AND of_notice_id = ? AND symbol = ? ORDER BY seen_at_ns, source",
+            f"SELECT {self._sight_fields()} FROM sights WHERE of_source = ? AND of_notice_id = ? AND symbol = ? ORDER BY seen_at_ns, source",
             (listing.source, listing.notice_id, listing.symbol))]
 
     def keep_evidence(self, rows: Sequence[Evidence]) -> None:
@@ -115,7 +118,10 @@ class ListedRows:
         """Return every sight, the earliest first. A ledger of an older version has none."""
         if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'sights'", ()):
             return []
-        return [Sight(*row) for row in self._rows(f"SELECT {FIELDS} FROM sights ORDER BY seen_at_ns, source", ())]
+        return [Sight(*row) for row in self._rows(f"SELECT {self._sight_fields()} FROM sights ORDER BY seen_at_ns, source", ())]
+
+    def _sight_fields(self) -> str:
+        return self._run("read", fields_of)
 
     def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int,
                        problem: str = "") -> None:

@@ -129,3 +129,9 @@ def evidence(db: Database) -> None:
     """Store what each source showed of a listing, as it came."""
     db.create_table("evidence", {"source": str, "notice_id": str, "at_ns": int, "event": str, "facts": str},
                     pk=("source", "notice_id", "at_ns", "event"))
+
+
+@migrations()
+def sight_members(db: Database) -> None:
+    """Name the collector that saw a listing, where several work as one."""
+    db.execute("ALTER TABLE sights ADD COLUMN member TEXT NOT NULL DEFAULT ''")

@@ -3,7 +3,7 @@
 Several sources may see one listing: the board's notices by two ways, and the market when it opens. The earliest sight becomes
 the listing. A later sight of the same exchange and coin joins it: a notice of another source that was seen or published within
 NOTICE_REACH_S of it, a market that opens within MARKET_REACH_S. A second notice of the same source is a listing of its own. A
-drill joins nothing, and nothing joins a drill.
+drill joins nothing, and nothing joins a drill. Of one notice that two collectors have seen, the earlier time counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MARKET_OPENED = "market_opened"
 NOTICE_REACH_S = 3600.0  # two sources of one board show a notice within minutes
 MARKET_REACH_S = 30 * 86_400.0  # a market opens hours after its notice; a start may be postponed for weeks
 FIELDS = ("source, notice_id, symbol, exchange, kind, seen_at_ns, published_at_ns, title, edits, edited_at_ns, of_source,"
-          " of_notice_id")
+          " of_notice_id, member")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Sight:
     """One sight of a listing. of_source, of_notice_id: the listing that it belongs to, which has the same coin.
 
     kind: `notice` or `market_opened`. published_at_ns: by the source's own time. edits: how often the notice was edited since,
-    the last time at edited_at_ns (0: never).
+    the last time at edited_at_ns (0: never). member: the collector that saw it, empty where it is alone.
     """
 
     source: str
@@ -41,14 +41,19 @@ class Sight:
     edited_at_ns: int
     of_source: str
     of_notice_id: str
+    member: str = ""
 
 
-def keep_sight(connection: sqlite3.Connection, listing: Listing) -> bool:
-    """Store a sight; return whether it is the first one, so that it becomes a listing. Call it inside a transaction."""
+def keep_sight(connection: sqlite3.Connection, listing: Listing, member: str = "") -> bool:
+    """Store a sight; return whether it is the first one, so that it becomes a listing. Call it inside a transaction.
+
+    member: the collector that saw it. A sight that is known keeps the earlier time.
+    """
     key = (listing.source, listing.notice_id, listing.symbol)
     where = "WHERE source = ? AND notice_id = ? AND symbol = ?"
     for table in ("sights", "listings"):
         if connection.execute(f"SELECT 1 FROM {table} {where}", key).fetchone():
+            _correct(connection, listing, member)
             return False
     reach_s = MARKET_REACH_S if listing.kind == MARKET_OPENED else NOTICE_REACH_S
     joined = None if listing.drill else connection.execute(
@@ -59,7 +64,23 @@ def keep_sight(connection: sqlite3.Connection, listing: Listing) -> bool:
         (listing.symbol, listing.board, listing.source, listing.detected_at_ns, int(reach_s * NS_PER_S), listing.kind,
          listing.notice_id, listing.announced_at_ns, int(NOTICE_REACH_S * NS_PER_S))).fetchone()
     connection.execute(
-        f"INSERT INTO sights ({FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)",
+        f"INSERT INTO sights ({FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?)",
         (*key, listing.board, listing.kind, listing.detected_at_ns, listing.announced_at_ns, listing.title,
-         *(joined or key[:2])))
+         *(joined or key[:2]), member))
     return joined is None
+
+
+def _correct(connection: sqlite3.Connection, listing: Listing, member: str) -> None:
+    """Give a known sight an earlier time, where another collector saw the same notice earlier."""
+    values = (*listing.key, listing.detected_at_ns, listing.announced_at_ns)
+    where = "WHERE source = ?1 AND notice_id = ?2 AND symbol = ?3"
+    connection.execute(f"UPDATE sights SET seen_at_ns = ?4, published_at_ns = ?5, member = ?6 {where} AND seen_at_ns > ?4",
+                       (*values, member))
+    connection.execute("UPDATE listings SET detected_at_ns = ?4, announced_at_ns = ?5, triggered_at_ns = ?6"
+                       f" {where} AND detected_at_ns > ?4", (*values, listing.triggered_at_ns))
+
+
+def fields_of(connection: sqlite3.Connection) -> str:
+    """Return the columns of a sight that a ledger has; one of an older version lacks the last."""
+    names = {row[0] for row in connection.execute("SELECT name FROM pragma_table_info('sights')")}
+    return ", ".join(name for name in FIELDS.split(", ") if name in names)

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from pumpwatch.cluster.shards import Shard, shard_of, shards_of
+from pumpwatch.cluster.shards import shard_of, shards_of
 
 VENUES = [f"venue{number}.spot" for number in range(5)]
 SHARDS_PER_VENUE = 4

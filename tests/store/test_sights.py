@@ -103,7 +103,7 @@ def test_an_edit_is_counted_and_changes_the_title_of_its_own_sight(ledger: Ledge
 def test_listings_of_a_ledger_without_sights_become_sights(ledger: Ledger, tmp_path: Path) -> None:
     ledger.remember_listing(sight(exchange=""))
     for statement in ("DROP TABLE sights", "ALTER TABLE listings DROP COLUMN exchange", "ALTER TABLE listings DROP COLUMN kind",
-                      "DELETE FROM _sqlite_migrations WHERE name = 'sights'"):
+                      "DELETE FROM _sqlite_migrations WHERE name IN ('sights', 'sight_members')"):
         ledger._change(statement, ())
     assert ledger.sights() == [] and len(ledger.listings()) == 1
     ledger.close()

@@ -1,0 +1,193 @@
+"""Join the listings of a collector with those of the other members of its cluster.
+
+The members that hold a role of the boards poll them; all members register what is seen and open the window. Each gives its part
+of the window; the leader joins them, tells people, and offers the listing to the sinks. While Redis is away for longer than a
+lease, every member polls the boards, and the last leader tells: better twice than never.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import gevent
+
+from pumpwatch.app.parts import CollectorParts, Membership
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.cluster.listing_news import ListingNews
+from pumpwatch.cluster.news import Message, PartNews, ToldNews
+from pumpwatch.cluster.part_codec import Interval, Reading
+from pumpwatch.cluster.remote_sights import RemoteSights
+from pumpwatch.cluster.roles import BOARDS, LEADER
+from pumpwatch.cluster.sharing_ledger import SharingLedger
+from pumpwatch.cluster.window_parts import TTL_S, WindowParts, window_name
+from pumpwatch.cluster.window_sharing import WAIT_S, WindowSharing
+from pumpwatch.errors import StorageError
+from pumpwatch.listing.context import IntakeContext
+from pumpwatch.listing.listing_ledger import Call, ListingLedger
+from pumpwatch.listing.publication import Publisher
+from pumpwatch.listing.window import WindowKeeper
+from pumpwatch.model import Listing
+from pumpwatch.store.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+PUBLISHED = "published:"  # with the key of a listing: every sink has it
+Key = tuple[str, str, str]
+
+
+class ClusterListings:
+    """The listings of one member. Make it, `connect` it, `start` it.
+
+    impatient: the ledger as sources use it. patient: as windows use it.
+    """
+
+    def __init__(self, collector: CollectorParts, member: Membership, impatient: Ledger, patient: Ledger,
+                 offload: Call) -> None:
+        self._collector, self._cluster = collector, member
+        self._patient, self._impatient = ListingLedger(patient), impatient
+        prefix = collector.config.redis.prefix
+        self.news = ListingNews(member.redis, prefix, member.name, member.member, collector.clock, collector.stats, self._take)
+        self.ledger = SharingLedger(impatient, member.member, self.news.tell)
+        self.sharing = WindowSharing(WindowParts(member.redis, prefix, member.name, member.member, offload), self, self._reads,
+                                     self.news.tell, collector.clock, offload)
+        self._remote: RemoteSights | None = None
+        self._windows: WindowKeeper | None = None
+        self._publisher: Publisher | None = None
+        self._led = self._stopped = False
+        self._not_told: list[str] = []
+        member.on_role(self._role)
+        collector.notifying.tells = self.tells
+        collector.notifying.on_told = self._event_told
+
+    def connect(self, windows: WindowKeeper, publisher: Publisher, intake: IntakeContext,
+                opened: Callable[[Listing], None]) -> None:
+        """Have the news of other members act on these windows. opened is called for each window that one of them opens."""
+        self._windows, self._publisher = windows, publisher
+        contexts: dict[str, IntakeContext] = {}
+
+        def context_of(member: str) -> IntakeContext:
+            if member not in contexts:
+                contexts[member] = dataclasses.replace(
+                    intake, ledger=ListingLedger(self._impatient, member=member), on_listing=opened)
+            return contexts[member]
+
+        self._remote = RemoteSights(context_of, windows.correct, self._part_came, self._told_elsewhere)
+
+    def start(self) -> None:
+        """Begin to tell and to listen."""
+        assert self._remote is not None
+        spawn = self._collector.supervisor.spawn
+        spawn("listing news", self.news.run)
+        spawn("remote sights", self._remote.run)
+        spawn("cluster listings", self._look)
+
+    def stop(self) -> None:
+        """End all of it."""
+        self._stopped = True
+        self.news.stop()
+        if self._remote is not None:
+            self._remote.stop()
+
+    def polls(self) -> bool:
+        """Return whether this member asks the boards now."""
+        coordinator = self._cluster.coordinator
+        return coordinator.away or (self.news.caught_up and not coordinator.roles.isdisjoint(BOARDS))
+
+    def leads(self) -> bool:
+        """Return whether this member joins the parts."""
+        return LEADER in self._cluster.coordinator.roles
+
+    def leader(self) -> str:
+        """Return the name of the leader, empty where it is not known."""
+        return next((str(row["member"]) for row in self._cluster.coordinator.member_rows() if LEADER in row["roles"]), "")
+
+    def alive(self) -> set[str]:
+        """Return the names of the living members, this one among them."""
+        rows = self._cluster.coordinator.member_rows()
+        return {str(row["member"]) for row in rows if row["state"] != "dead"} | {self._cluster.member}
+
+    def tells(self) -> bool:
+        """Return whether this member tells people about listings: the leader, the last one while Redis is away."""
+        if self.leads():
+            return True
+        return self._cluster.coordinator.away and (self._led or not self.alive() - {self._cluster.member})
+
+    def began(self, listing: Listing) -> None:
+        """Note that a window was opened here, and tell the sight where the ledger has failed to."""
+        self.sharing.began([listing])
+
+    def _take(self, message: Message) -> None:
+        if self._remote is not None:
+            self._remote.take(message)
+
+    def _role(self, role: str, holds: bool) -> None:
+        if role == LEADER and holds:
+            self._led = True
+            self._collector.supervisor.spawn("lead", self._lead)
+
+    def _lead(self) -> None:
+        """Take over as the leader: join the parts of windows of late, and tell what the last leader may have left untold."""
+        since_ns = self._collector.clock.now_ns() - int(TTL_S * NS_PER_S)
+        self._look_again(lambda name: True, since_ns)
+        gevent.sleep(WAIT_S)  # archives are joined first, and what the last leader told is known
+        try:
+            if self.leads():
+                self._collector.notifying.take_over(since_ns)
+        except StorageError as error:
+            log.warning("what the last leader has not told is not known reason=%s", error.message)
+
+    def _look(self) -> None:
+        """Give the parts that could not be given while Redis was away; note that another member leads."""
+        while not self._stopped:
+            gevent.sleep(LOOK_S)
+            if self._cluster.coordinator.away:
+                continue
+            self._led = self._led and self.leads()
+            if self.sharing.not_put and self._cluster.redis.up:
+                names, self.sharing.not_put = self.sharing.not_put, set()
+                self._look_again(names.__contains__)
+
+    def _look_again(self, wanted: Callable[[str], bool], since_ns: int = 0) -> None:
+        """Have the written windows looked at again whose name is wanted, and whose listings were seen since a time (ns UTC)."""
+        archives: dict[str, list[Listing]] = {}
+        try:
+            for record in self._patient.listings():
+                if record.archive:
+                    archives.setdefault(record.archive, []).append(record.listing)
+        except StorageError as error:
+            log.warning("windows are not looked at again reason=%s", error.message)
+            return
+        for archive, listings in archives.items():
+            if self._windows is not None and wanted(window_name(listings)) and listings[-1].detected_at_ns >= since_ns:
+                self._windows.look_again(listings, Path(archive))
+
+    def _part_came(self, member: str, news: PartNews) -> None:
+        if self.sharing.part_came(member, news):
+            self._look_again(news.window.__eq__)
+
+    def _event_told(self, event_id: str) -> None:
+        self.news.tell(ToldNews(event_id))
+
+    def published(self, key: Key) -> None:
+        """Tell the other members that every sink has a listing."""
+        self.news.tell(ToldNews(PUBLISHED + "\n".join(key)))
+
+    def _told_elsewhere(self, event_id: str) -> None:
+        if event_id.startswith(PUBLISHED):
+            source, _, rest = event_id.removeprefix(PUBLISHED).partition("\n")
+            notice_id, _, symbol = rest.partition("\n")
+            if self._publisher is not None:
+                self._publisher.published_elsewhere((source, notice_id, symbol))
+        else:
+            self._collector.notifying.notifier.told_elsewhere(event_id)
+
+    def _reads(self, coin: str, intervals: Sequence[Interval]) -> tuple[Reading, ...] | None:
+        """Return when the coin's symbols were read by this run."""
+        catalogue = self._collector.catalogue
+        return tuple(Reading(*catalogue.venues[number], catalogue.instruments[number].symbol,
+                             self._cluster.slice_spans(".".join(catalogue.venues[number]), catalogue.instruments[number].symbol))
+                     for number in catalogue.matching(coin))

@@ -1,0 +1,154 @@
+"""The members' parts of a listing's window, handed over through Redis: each member puts its own, the leader gathers all.
+
+A part is cut into pieces of at most PIECE_BYTES. The pieces are put first, then the entry that names them, so that whoever finds
+an entry finds its pieces. A newer part replaces an older one. Everything ends after TTL_S. Keys have their window's hash tag:
+
+    PREFIX:{part:CLUSTER:WINDOW}             hash: member -> entry
+    PREFIX:{part:CLUSTER:WINDOW}:MEMBER:AT:N  the N-th piece of the part that was made at this time
+
+A window's parts may take PARTS_BYTES together; a part that does not fit is not put, and its entry says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+
+from pumpwatch.cluster.part_codec import WindowPart, decode_part, encode_part
+from pumpwatch.errors import StorageError
+from pumpwatch.listing.listing_ledger import Call, call_here
+from pumpwatch.model import Listing
+from pumpwatch.redis.connection import Client, RedisConnection
+from pumpwatch.redis.errors import RedisUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PIECE_BYTES = 1 << 19
+TTL_S = 2 * 3600
+PARTS_BYTES = 256 << 20
+ANSWER_S = 5.0  # for one piece: nobody waits for it
+TRIES = 3  # a part that is replaced while it is read is read again
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A part that was put. problem: the reason why it has no pieces."""
+
+    made_at_ns: int
+    pieces: int
+    bytes: int
+    crc: int
+    trades: int
+    final: bool = False
+    problem: str = ""
+
+
+def window_name(listings: Sequence[Listing]) -> str:
+    """Return the name of a window, the same on every member that knows these listings, whenever it saw them."""
+    keys = "\n".join(sorted("\t".join(listing.key) for listing in listings))
+    first = min(listings, key=lambda listing: listing.key)
+    return f"{first.symbol}:{blake2b(keys.encode(), digest_size=8).hexdigest()}"
+
+
+class WindowParts:
+    """Puts and gathers parts. Encoding and decoding run in a thread by `offload`; only the calling greenlet waits."""
+
+    def __init__(self, redis: RedisConnection, prefix: str, cluster: str, member: str, offload: Call = call_here,
+                 parts_bytes: int = PARTS_BYTES) -> None:
+        self._redis, self._prefix, self._cluster, self.member = redis, prefix, cluster, member
+        self._offload, self._parts_bytes = offload, parts_bytes
+
+    def _key(self, window: str) -> str:
+        return f"{self._prefix}:{{part:{self._cluster}:{window}}}"
+
+    def put(self, window: str, part: WindowPart) -> Entry:
+        """Put this member's part, in place of an older one, and return its entry. Raises RedisUnavailable."""
+        key, facts = self._key(window), part.facts
+        content = self._offload(encode_part, part)
+        before = self.entries(window)
+        taken = sum(entry.bytes for member, entry in before.items() if member != self.member)
+        pieces = [content[start:start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES)]
+        problem = ""
+        if taken + len(content) > self._parts_bytes:
+            pieces = []
+            problem = f"its part of {len(content) >> 20} MB does not fit into {self._parts_bytes >> 20} MB for all"
+            log.warning("part of a window is too large for Redis window=%s bytes=%d", window, len(content))
+        for number, piece in enumerate(pieces):
+            self._ask("put part", _setting(self._piece(key, self.member, facts.made_at_ns, number), piece))
+        entry = Entry(facts.made_at_ns, len(pieces), sum(map(len, pieces)), zlib.crc32(content), len(part.batch), facts.final,
+                      problem)
+
+        def enter(client: Client) -> None:
+            client.hset(key, self.member, msgspec.json.encode(entry))
+            client.expire(key, TTL_S)
+
+        self._ask("put part", enter)
+        if (old := before.get(self.member)) is not None and old.made_at_ns != facts.made_at_ns:
+            names = [self._piece(key, self.member, old.made_at_ns, number) for number in range(old.pieces)]
+            self._ask("put part", lambda client: client.unlink(*names) if names else None)
+        return entry
+
+    def entries(self, window: str) -> dict[str, Entry]:
+        """Return the entries of the parts that were put, by member. Raises RedisUnavailable."""
+        found: dict[str, Entry] = {}
+        for member, content in self._ask("list parts", lambda client: client.hgetall(self._key(window))).items():
+            try:
+                found[member.decode()] = msgspec.json.decode(content, type=Entry)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+        return found
+
+    def gather(self, window: str, but: Collection[str] = ()) -> tuple[list[WindowPart], dict[str, str]]:
+        """Return the parts of the other members, and the members whose part cannot be had, with the reason.
+
+        but: members that are left out. Raises RedisUnavailable where not even the entries can be read.
+        """
+        parts: list[WindowPart] = []
+        missing: dict[str, str] = {}
+        for member in sorted(self.entries(window)):
+            if member == self.member or member in but:
+                continue
+            try:
+                parts.append(self._part_of(window, member))
+            except (RedisUnavailable, StorageError) as error:
+                missing[member] = error.message
+        return parts, missing
+
+    def _part_of(self, window: str, member: str) -> WindowPart:
+        """Return a member's part. Raises RedisUnavailable, and StorageError where it is damaged or gone."""
+        for _ in range(TRIES):
+            entry = self.entries(window).get(member)
+            if entry is None:
+                break
+            if entry.problem:
+                raise StorageError(entry.problem)
+            pieces = [self._ask("get part", _getting(self._piece(self._key(window), member, entry.made_at_ns, number)))
+                      for number in range(entry.pieces)]
+            content = b"".join(piece for piece in pieces if piece is not None)
+            if len(content) == entry.bytes and zlib.crc32(content) == entry.crc:
+                part = self._offload(decode_part, content)
+                if part.facts.member != member:
+                    raise StorageError("its part names another member")
+                return part
+        raise StorageError("its part was put, and is gone or damaged")
+
+    @staticmethod
+    def _piece(key: str, member: str, made_at_ns: int, number: int) -> str:
+        return f"{key}:{member}:{made_at_ns}:{number}"
+
+    def _ask(self, operation: str, function: Callable[[Client], T]) -> T:
+        return self._redis.call(operation, function, ANSWER_S)
+
+
+def _setting(name: str, content: bytes) -> Callable[[Client], Any]:
+    return lambda client: client.set(name, content, ex=TTL_S)
+
+
+def _getting(name: str) -> Callable[[Client], bytes | None]:
+    return lambda client: client.get(name)
