@@ -75,7 +75,7 @@ class ExchangeConfig(Section):
 
 class NetConfig(Section):
     sweep_ms: Positive = 10.0
-    sparse_sweep_ms: Positive = 30.0
+    sparse_sweep_ms: Positive = 90.0
     window_sweep_ms: Positive = 1.0
     max_frame_bytes: PositiveInt = 4_194_304
     max_pending_bytes: PositiveInt = 33_554_432

@@ -19,6 +19,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.alerting import Alerting
 from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.closing import close_journal, write_last_figures
+from pumpwatch.app.garbage import search_rarely
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.market import MarketProcess
@@ -387,6 +388,7 @@ def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[]
         collector.replace(replace_within_s)
     else:
         collector.start()
+    search_rarely()
     notify("READY=1")
     on_ready()
     code = EXIT_OK

@@ -9,6 +9,7 @@ import math
 import os
 import resource
 from collections import deque
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -144,8 +145,14 @@ def in_bins(latency_ms: Int64) -> list[list[int]]:
 
     The bins have each ms to EXACT_MS, and are 1.5 % wide beyond it; those without trades are left out.
     """
-    starts = [*range(EXACT_MS + 2)]
-    while (following := math.ceil(starts[-1] * STEP)) < len(latency_ms):
-        starts.append(following)
-    highest = [*(start - 1 for start in starts[1:]), len(latency_ms) - 1]
+    starts, highest = _bins(len(latency_ms))
     return [[ms, count] for ms, count in zip(highest, np.add.reduceat(latency_ms, starts).tolist(), strict=True) if count]
+
+
+@lru_cache(1)
+def _bins(size: int) -> tuple[list[int], list[int]]:
+    """Return the lowest and the highest ms of each bin."""
+    starts = [*range(EXACT_MS + 2)]
+    while (following := math.ceil(starts[-1] * STEP)) < size:
+        starts.append(following)
+    return starts, [*(start - 1 for start in starts[1:]), size - 1]

@@ -82,6 +82,8 @@ class Backfill:
     def stop(self) -> None:
         """Have all bodies return."""
         self._stopping.set()
+        for queue in self._queues:
+            queue.wake()
         self._sources.close()
 
     def run(self) -> None:
@@ -103,8 +105,9 @@ class Backfill:
             self._read_at = now + min(LONGEST_UNREAD_S, LEDGER_SHARE * (self._means.clock.monotonic() - now))
         windows = self._sources.windows()
         for queue in self._queues if self._enabled else ():
-            queue.split(windows)
-            gevent.sleep(PAUSE_S)
+            if queue.has_gaps:
+                queue.split(windows)
+                gevent.sleep(PAUSE_S)
         was_busy, self._busy = self._busy, any(queue.left for queue in self._queues)
         if was_busy and not self._busy:
             self._sources.rest()
@@ -128,7 +131,7 @@ class Backfill:
         while not self._stopping.is_set():
             work = queue.take_next()
             if work is None:
-                self._stopping.wait(LOOK_S)
+                queue.wait(LOOK_S)
                 continue
             work.not_before = self._means.clock.monotonic() + AFTER_ERROR_S
             fill = None

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import gevent
 import numpy as np
+from gevent.event import Event
 
 from pumpwatch.backfill.access import Means, VenueAccess
 from pumpwatch.backfill.filler import fill_of
@@ -44,12 +45,18 @@ class VenueQueue:
         self._filled: dict[str, list[Span]] = {}  # by symbol: its filled gaps, where ids prove nothing
         self._windows: Mapping[int, int] = {}
         self._paused_s = 0.0
+        self._grew = Event()
         self.done = 0
 
     @property
     def left(self) -> int:
         """Return how many symbols of gaps are still to be worked on."""
         return sum(len(found.works) for found in self._open.values())
+
+    @property
+    def has_gaps(self) -> bool:
+        """Return whether there are open gaps, or closed ones that `split` has to forget."""
+        return bool(self._open or self._done_in_order)
 
     def refresh(self, gaps: Iterable[Gap], fills: Iterable[GapFill]) -> None:
         """Take the venue's open gaps as the ledger has them."""
@@ -175,6 +182,8 @@ class VenueQueue:
                 self._order.add(work)
                 self._jumps.setdefault(work.number, Jumps()).add(work)
                 self._pause()
+        if self._fresh:
+            self.wake()
         self._fresh = []
         if not moved and 2 * self._done_in_order <= len(self._order):
             return
@@ -195,6 +204,15 @@ class VenueQueue:
                 work.filled = self._filled[work.symbol] = joined(self._filled[work.symbol])[-MOST_FILLED:]
             work.beside = self._jumps.get(work.number)
         return work
+
+    def wait(self, longest_s: float) -> None:
+        """Wait until more work comes; at most `longest_s` while some is left, which may be due later or after another."""
+        self._grew.clear()
+        self._grew.wait(longest_s if self.left else None)
+
+    def wake(self) -> None:
+        """End every `wait`."""
+        self._grew.set()
 
     def give_back(self, work: GapWork, fill: GapFill | None) -> None:
         """End a work, with its result if there is one. The result of a gap that has grown meanwhile is void."""

@@ -1,9 +1,9 @@
 """The one greenlet that reads every socket.
 
 It sweeps an epoll set of its own every few milliseconds and reads whatever is ready, instead of waking one greenlet for each
-socket and frame: at 50,000 frames/s that costs a sixth of a core instead of a whole one. While few frames come it sweeps less
-often, since a read costs nearly the same for one frame as for ten. While a listing window is open it sweeps every millisecond,
-so that received_at is sharp when it matters. While nothing arrives it sleeps until something does.
+socket and frame: at 50,000 frames/s that costs a sixth of a core instead of a whole one. The fewer frames a read finds, the
+rarer are the sweeps, since a read costs nearly the same for one frame as for ten. While a listing window is open it sweeps every
+millisecond, so that received_at is sharp when it matters. While nothing arrives it sleeps until something does.
 
 The pipeline parses right after a sweep: it says after each one when it wants the next, and the sweeps until then are spread
 evenly. So a frame waits no longer for both than for the parser alone, however rare the sweeps are.
@@ -40,14 +40,14 @@ MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest 
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
 QUICK_REST = 2.0  # of the time that a quick sweep takes
 STRETCH = 0.2  # of a pause: it may be longer by so much where that saves a sweep
-FEW_FRAMES = 4  # a read; while reads find fewer, sweeps are rarer
+FRAMES_A_READ = 40  # sweeps are as rare as it takes to find so many: a read costs as much as three frames do
 FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
 
 
 class Sweep:
     """Reads every added connection, then calls `after`, which returns in how many seconds it must be called again.
 
-    Sweeps are about `interval_s` apart, or `sparse_s` while few frames come, or `quick_s` while a window is open.
+    Sweeps are between `interval_s` and `sparse_s` apart, by the frames that a read finds, or `quick_s` while a window is open.
     """
 
     def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int,
@@ -55,7 +55,7 @@ class Sweep:
                  sparse_s: float = 0.0) -> None:
         self._clock, self._stats, self._after = clock, stats, after
         self._interval_s, self._quick_s, self._sparse_s = interval_s, quick_s, max(interval_s, sparse_s)
-        self._few = False  # the last sweep found few frames
+        self._pace_s = interval_s  # between two sweeps
         self._max_pending_bytes, self._max_pending_frames = max_pending_bytes, max_pending_frames
         self._quick = False
         self._epoll = monkey.get_original("select", "epoll")()
@@ -106,7 +106,7 @@ class Sweep:
         took_s: what the last sweep took, which counts as part of the pause. Quick sweeps leave others QUICK_REST of that, as far
         as the usual interval has room for it: at a high rate they would otherwise follow one another without a pause.
         """
-        longest_s = self._quick_s if self._quick else self._sparse_s if self._few else self._interval_s
+        longest_s = self._quick_s if self._quick else self._pace_s
         if self._quick:
             longest_s = max(longest_s, min((1 + QUICK_REST) * took_s, self._interval_s))
         pause_s = max(SHORTEST_PAUSE_S, longest_s - took_s)
@@ -185,7 +185,8 @@ class Sweep:
                 self._unpolled.append(connection)
             self._drop_if_closed(connection)
         if reads:
-            self._few = frames < FEW_FRAMES * reads
+            wanted_s = self._pace_s * FRAMES_A_READ * reads / max(frames, 1)
+            self._pace_s = min(max(wanted_s, self._interval_s), self._sparse_s)
         if self._held_back:
             self._let_go()
         return busy

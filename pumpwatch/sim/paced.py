@@ -1,7 +1,8 @@
 """The laps of `burst`, sent a frame at a time: each frame leaves at its own moment, as on a real network.
 
 Ids and times of the next PLAN_S are written ahead in one step for all connections. Only the encryption and the send remain
-when a frame is due, so a process with a core to itself can send frames that are 200 us apart.
+when a frame is due, so a process with a core to itself can send frames that are 200 us apart. Where it was held up, the frames
+that fell due meanwhile leave one by one all the same, APART_S after each other, since no network would have joined them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pumpwatch.sim.ground_truth import Records
 from pumpwatch.sim.venue import SimVenue
 
 PLAN_S = 0.02
+APART_S = 0.000_08  # between two frames of a simulation
+LATEST_S = 0.05  # frames that are later leave at once: this process cannot send so many one by one
 PHASE = 0.382  # of the time between two frames: each venue's frames are shifted by it, so that venues do not send at once
 
 
@@ -35,11 +38,26 @@ class Plan:
         return self.next == len(self.frames)
 
 
-class PacedSource(BurstSource):
-    """A venue's laps, a frame at a time."""
+class Departures:
+    """Keeps the frames of all venues of a simulation apart."""
 
-    def __init__(self, venue: SimVenue, rate: float, lap_trades: int) -> None:
+    def __init__(self) -> None:
+        self._last_s = 0.0
+
+    def leave(self, now_s: float, late_s: float) -> bool:
+        """Return whether a frame that is so late may leave now (monotonic seconds); if so, it counts as gone."""
+        if now_s - self._last_s < APART_S and late_s < LATEST_S:
+            return False
+        self._last_s = now_s
+        return True
+
+
+class PacedSource(BurstSource):
+    """A venue's laps, a frame at a time. `departures` is shared by all venues."""
+
+    def __init__(self, venue: SimVenue, rate: float, lap_trades: int, departures: Departures) -> None:
         super().__init__(venue, rate, lap_trades)
+        self._departures = departures
         self._random = np.random.default_rng(venue.number)
         self._plan: Plan | None = None
         self._planned_laps: JoinedLaps | None = None
@@ -79,6 +97,8 @@ class PacedSource(BurstSource):
         begin, clock = plan.next, self._venue.clock
         sent = []
         while plan.next < len(plan.frames) and plan.due_s[plan.next] <= until_s:
+            if not self._departures.leave(clock.monotonic(), until_s - plan.due_s[plan.next]):
+                break
             record = plan.records[plan.next:plan.next + 1]
             record["sent_at"] = clock.now_ns()
             if plan.connections[plan.next].push([plan.frames[plan.next]], record):

@@ -24,7 +24,7 @@ from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.market import SimulatedMarket, coins, spread
 from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.options import SimOptions
-from pumpwatch.sim.paced import PacedSource
+from pumpwatch.sim.paced import Departures, PacedSource
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.source import LiveSource, Source
 from pumpwatch.sim.tape import TapeSource, tape_specs
@@ -65,6 +65,7 @@ class Simulation:
                        for dialect in dialects if isinstance(dialect, BoardDialect)}
         for board in self.boards.values():
             board.posts = list(board.dialect.seed(self.clock.now_ns(), self.coins))
+        self._departures = Departures()
         self.sources: list[Source] = [self.source(venue) for venue in self.venues.values()]
         self.planned: list[Planned] = []
         self.stopping = Event()
@@ -102,8 +103,10 @@ class Simulation:
         shares = self.options.shares
         rate = self.options.rate * shares.get(venue.name, 1 / len(self.venues) if not shares else 0.0)
         if self.options.mode in ("burst", "paced") and venue.dialect.stamps:
-            make = PacedSource if self.options.mode == "paced" else BurstSource
-            return make(venue, rate, self.options.lap_trades // len(self.venues))
+            lap_trades = self.options.lap_trades // len(self.venues)
+            if self.options.mode == "paced":
+                return PacedSource(venue, rate, lap_trades, self._departures)
+            return BurstSource(venue, rate, lap_trades)
         if self.options.mode == "tape":
             return TapeSource(venue, self.options.tape)
         return LiveSource(venue, rate)

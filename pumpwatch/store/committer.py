@@ -347,7 +347,7 @@ class Committer:
 
     def _measure(self, batch: TradeBatch, durable_ns: int) -> None:
         ms = (durable_ns - batch.received_at) // NS_PER_MS
-        counts = np.bincount(np.clip(ms, 0, LATENCY_BINS_MS - 1))
+        counts = np.bincount(np.minimum(np.maximum(ms, 0, out=ms), LATENCY_BINS_MS - 1, out=ms))
         self.latency_ms[: len(counts)] += counts
         self._stats.add("commits_total")
         self._stats.add("durable_trades_total", len(batch))

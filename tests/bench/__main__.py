@@ -68,7 +68,7 @@ LOADS = {
     "quiet-56": LoadScenario("1 trade/s on 56 connections", Load(1, 56, "paced", 1), (40, 60), (35, 60), ("pumpwatch",)),
     "thin": LoadScenario("1,000 trades/s on 12 connections", Load(1_000, 12, "paced", 0.2), (15, 60), (5, 10), ("pumpwatch",)),
     "steady-1000": LoadScenario("1,000 trades/s on 56 connections", Load(1_000, 56, "paced", 0.2), (15, 60), (5, 10)),
-    "steady-5000": LoadScenario("5,000 trades/s on 56 connections", Load(5_000, 56, "paced", 0.2), (15, 60), (5, 10)),
+    "steady-5000": LoadScenario("5,000 trades/s on 56 connections", Load(5_000, 56, "paced", 0.15), (15, 60), (5, 10)),
     "steady-50000": LoadScenario("50,000 trades/s on 56 connections", Load(50_000, 56, "burst", 1), (15, 60), (5, 10)),
     "doubled": LoadScenario("2,000 trades/s on 12 connections, and on twice as many", Load(2_000, 12, "live", 5), (15, 60),
                             (5, 10), ("pumpwatch", "pumpwatch twice")),

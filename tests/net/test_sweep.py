@@ -14,7 +14,7 @@ from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.net.connection import FRAMES_PER_SWEEP, Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed
-from pumpwatch.net.sweep import FEW_FRAMES, LAST_READS, SHORTEST_PAUSE_S, Sweep
+from pumpwatch.net.sweep import FRAMES_A_READ, LAST_READS, SHORTEST_PAUSE_S, Sweep
 from pumpwatch.stats import Stats
 from tests.net.frame_bytes import frame
 
@@ -228,16 +228,16 @@ def test_what_arrives_wakes_it_and_so_does_a_connection_that_has_frames_already(
     pipe.close()
 
 
-def test_sweeps_are_rarer_while_reads_find_few_frames_and_a_window_makes_them_quick_all_the_same():
+def test_sweeps_are_as_rare_as_the_frames_of_a_read_allow_and_a_window_makes_them_quick_all_the_same():
     made = Reading(sparse_s=0.03)
     try:
         pauses = []
-        for count in (1, FEW_FRAMES, FEW_FRAMES - 1):
+        for count in (1, FRAMES_A_READ, 2 * FRAMES_A_READ, 100 * FRAMES_A_READ):
             made.send([b"1"] * count)
             made.sweep.once()
             pauses.append(made.sweep._pause_s(0.002, math.inf))
         made.sweep.hasten(True)
-        assert [*pauses, made.sweep._pause_s(0.0, math.inf)] == pytest.approx([0.028, 0.008, 0.028, 0.001])
+        assert [*pauses, made.sweep._pause_s(0.0, math.inf)] == pytest.approx([0.028, 0.028, 0.013, 0.008, 0.001])
     finally:
         made.pipe.close()
 

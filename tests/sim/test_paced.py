@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from pumpwatch.sim.paced import APART_S, LATEST_S, Departures
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import connect, receive, subscribe
 
@@ -48,3 +49,11 @@ def test_few_frames_a_second_begin_at_once_and_not_when_a_whole_one_is_due_on_ea
         time.sleep(1.0)  # at that rate a connection has its share, half a trade
         sim.pause()
         assert len(sim.truth().trades(SPOT)) >= 2
+
+
+def test_frames_that_fell_due_together_leave_one_after_the_other_unless_they_are_very_late() -> None:
+    departures = Departures()
+    assert departures.leave(1.0, 0.01)
+    assert not departures.leave(1.0 + APART_S / 2, 0.01)
+    assert departures.leave(1.0 + APART_S * 1.1, 0.01)
+    assert departures.leave(1.0 + APART_S * 1.2, LATEST_S)
