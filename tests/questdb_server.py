@@ -101,6 +101,21 @@ class QuestDBServer:
             time.sleep(0.2)
         return seen
 
+    def suspend(self, table: str = "trades", timeout_s: float = 60.0) -> None:
+        """Suspend a table: it accepts rows, which stay invisible until `ALTER TABLE t RESUME WAL`.
+
+        The server forgets it where it just applies rows to that table (9.3.4): it is told again until the table stays suspended.
+        """
+        deadline = time.monotonic() + timeout_s
+        seen = 0
+        while seen < 5:
+            if not self.value(f"SELECT suspended FROM wal_tables() WHERE name = '{table}'"):
+                assert time.monotonic() < deadline, f"{table} is not suspended"
+                self.sql(f"ALTER TABLE {table} SUSPEND WAL")
+                seen = 0
+            time.sleep(0.1)
+            seen += 1
+
     def kill(self) -> None:
         """End the server as a power cut would."""
         self._signal(signal.SIGKILL)

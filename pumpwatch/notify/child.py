@@ -26,6 +26,7 @@ LEFT_BYTES = 1 << 20  # the most that a pipe holds
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # whatever the collector does with them
 
 _running: set[int] = set()  # process ids
+_starting = get_original("_thread", "allocate_lock")()  # a program that is started is in `_running` before it is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,13 @@ def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapp
     output_out, output_in = os.pipe()
     try:
         spawn = get_original("os", "posix_spawnp")  # gevent's own is for the main thread alone
-        pid: int = spawn(
-            words[0], list(words), dict(os.environ if environ is None else environ), setsid=True, setsigmask=(),
-            setsigdef=_DEFAULT_SIGNALS,
-            file_actions=[(os.POSIX_SPAWN_DUP2, given_out, 0), (os.POSIX_SPAWN_DUP2, output_in, 1),
-                          (os.POSIX_SPAWN_DUP2, output_in, 2)])
+        with _starting:
+            pid: int = spawn(
+                words[0], list(words), dict(os.environ if environ is None else environ), setsid=True, setsigmask=(),
+                setsigdef=_DEFAULT_SIGNALS,
+                file_actions=[(os.POSIX_SPAWN_DUP2, given_out, 0), (os.POSIX_SPAWN_DUP2, output_in, 1),
+                              (os.POSIX_SPAWN_DUP2, output_in, 2)])
+            _running.add(pid)
     except BaseException:
         close_now(given_in)
         close_now(output_out)
@@ -67,7 +70,9 @@ def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapp
 
 def end_children(number: signal.Signals = signal.SIGKILL) -> None:
     """Kill every program that `run_child` waits for, with all that it started. For the end of the process."""
-    for pid in tuple(_running):
+    with _starting:
+        pids = tuple(_running)
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.killpg(pid, number)  # it leads a session of its own
 
@@ -77,7 +82,6 @@ class _Child:
 
     def __init__(self, pid: int, given: int, output: int) -> None:
         self._pid, self._given, self._output = pid, given, output
-        _running.add(pid)
         self._ended = os.pidfd_open(pid)
         self._open = {given, output, self._ended}
         self._kept = b""

@@ -154,7 +154,7 @@ def test_a_suspended_table_is_told_once_when_it_begins_and_once_when_a_person_re
                 "program": {"command": [sys.executable, "-S", "-c", append], "events": ["alert"]}}) as collector:
         collector.wait_until(lambda figures: figures["sinks"][0]["state"] == "up")
         questdb_server.await_count(100, "alerted_trades")
-        questdb_server.sql("ALTER TABLE alerted_trades SUSPEND WAL")
+        questdb_server.suspend("alerted_trades")
         collector.wait_until(lambda figures: "SinkSuspended" in names(figures))
         wait_for(lambda: [event["state"] for event in told_of(log_file, "SinkSuspended")] == ["began"])
         questdb_server.sql("ALTER TABLE alerted_trades RESUME WAL")

@@ -124,7 +124,7 @@ def test_questdb_killed_hung_and_suspended_in_mid_stream_gets_every_trade(tmp_pa
         time.sleep(OUTAGE_S)
         private_questdb.unhang()
         collector.wait_until(lambda figures: sink_state(figures) == "up")
-        private_questdb.sql("ALTER TABLE trades SUSPEND WAL")
+        private_questdb.suspend()
         collector.wait_until(lambda figures: "suspended" in sink_state(figures))
         private_questdb.sql("ALTER TABLE trades RESUME WAL")
         settle(sim, collector)

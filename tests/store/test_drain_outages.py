@@ -65,7 +65,7 @@ def test_a_hung_questdb_gets_everything_when_it_wakes(server: QuestDBServer, tmp
 def test_a_suspended_table_is_said_and_drains_once_it_is_resumed(server: QuestDBServer, tmp_path: Path) -> None:
     load = Load(server, "suspended_", tmp_path)
     await_rows(server, "suspended_")
-    server.sql("ALTER TABLE suspended_trades SUSPEND WAL")
+    server.suspend("suspended_trades")
     time.sleep(OUTAGE_S)
     seen = server.count("suspended_trades")
     server.sql("ALTER TABLE suspended_trades RESUME WAL")

@@ -139,7 +139,7 @@ def test_rows_with_impossible_times_are_found(
 def test_a_suspended_table_is_named_until_it_is_resumed(
         sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
     assert sink.trouble() == ""
-    questdb_server.sql(f"ALTER TABLE {prefix}trades SUSPEND WAL")
+    questdb_server.suspend(f"{prefix}trades")
     assert f"table {prefix}trades is suspended" in sink.trouble()
     assert sink.write(batch_of(10), CATALOGUE).accepted == 10
     questdb_server.sql(f"ALTER TABLE {prefix}trades RESUME WAL")
