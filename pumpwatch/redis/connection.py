@@ -36,7 +36,8 @@ Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling 
 WITHIN_S = 0.05  # an answer that takes longer is worth less than local state
 THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
 QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
-_thread_id = get_original("_thread", "get_ident")
+_thread_id, _thread_local = get_original("_thread", "get_ident"), get_original("_thread", "_local")  # of native threads
+_sleep = get_original("time", "sleep")
 
 
 def require_library() -> None:
@@ -84,7 +85,7 @@ class RedisConnection:
         self._watch, self._first_look = NodeWatch(config, self._away, self._looked), Event()
         self._started = self._closed = False
         self._threads, self._poster_thread = ThreadPool(THREADS), ThreadPool(1)
-        self._clients: dict[int, tuple[Client, int]] = {}  # of each thread, and the version of the map it knows
+        self._own = _thread_local()  # a thread's client, and the version of the map that it knows
         self._posts: deque[tuple[str, Callable[[Client], object]]] = deque()
         self._poster: gevent.Greenlet[[], None] | None = None
         self._subscriptions: list[Subscription] = []
@@ -218,11 +219,18 @@ class RedisConnection:
         self._watch.stop()
         for subscription in self._subscriptions:
             subscription.close()
+        leaving = gevent.spawn(lambda: gevent.wait([pool.spawn(self._leave) for pool in (
+            self._poster_thread, *[self._threads] * THREADS)]))
+        leaving.join(timeout=1.0)  # a thread may wait for a node that hangs
         self._threads.kill()
         self._poster_thread.kill()
-        for client, _ in list(self._clients.values()):
+
+    def _leave(self) -> None:
+        """Close the calling thread's client: in a patched process its sockets belong to the thread."""
+        client, self._own.client = getattr(self._own, "client", None), None
+        if client is not None:
             client.close()
-        self._clients.clear()
+        _sleep(0.01)  # so that each thread of the pool takes one of these
 
     def _start(self) -> None:
         if not self._started:
@@ -275,14 +283,14 @@ class RedisConnection:
         """Return the client of the calling thread, which knows who serves what."""
         from pumpwatch.redis.clients import cluster_client, node_client
 
-        thread, version = _thread_id(), self._away.version
-        client, known = self._clients.get(thread, (None, -1))
+        version = self._away.version
+        client, known = getattr(self._own, "client", None), getattr(self._own, "version", -1)
         if client is None:
             client = (cluster_client(self.config, self._watch.known, self._away) if self._watch.cluster
                       else node_client(self.config, self._watch.known[0]))
         elif known != version and self._watch.cluster:
             client.nodes_manager.initialize()
-        self._clients[thread] = client, version
+        self._own.client, self._own.version = client, version
         return client
 
     def _post_all(self) -> None:
