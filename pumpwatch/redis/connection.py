@@ -76,8 +76,9 @@ class RedisConnection:
 
     def __init__(self, config: RedisConfig, stats: Stats | None = None) -> None:
         require_library()
-        from pumpwatch.redis.clients import AwayNodes
+        from pumpwatch.redis.clients import AwayNodes, connection_class
 
+        connection_class(config)  # certificates that cannot be read are an error of the config
         self.config, self.prefix, self.within_s = config, config.prefix, WITHIN_S
         self._stats, self._calls = stats or Stats(), SinkCalls()
         self._hub, self._home = gevent.get_hub(), _thread_id()
