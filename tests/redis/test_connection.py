@@ -15,6 +15,7 @@ import pytest
 from pumpwatch.config_redis import RedisConfig
 from pumpwatch.redis.connection import QUEUED, RedisConnection
 from pumpwatch.redis.errors import RedisUnavailable
+from pumpwatch.stats import Stats
 from tests.redis.waiting import connected, eventually, in_thread, kind_of, patient
 from tests.redis_server import RedisNode, RedisNodes, free_port, single
 
@@ -155,13 +156,18 @@ def test_a_wrong_password_is_named_and_not_tried_again_and_again() -> None:
 
 def test_a_server_that_comes_back_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
     with single() as node:
-        connection = connected([node.address])
+        stats = Stats()
+        connection = RedisConnection(RedisConfig(nodes=[node.address]), stats)
+        assert connection.connect(20)
         node.kill()
         eventually(lambda: kind_of(connection, lambda client: client.ping()) == "away", "it is away")
         in_thread(node.start)
         eventually(lambda: connection.up, "it is back")
         assert patient(connection, lambda client: client.ping())
         connection.close()
+        assert stats.get("redis_away_total") == 1
+        assert kind_of(connection, lambda client: client.ping()) == "away"  # it was closed
+        connection.post("ping", lambda client: client.ping())
     told = [record.message for record in caplog.records if record.name.startswith("pumpwatch.redis")]
     assert len(told) == 2 and told[0].startswith("redis is away, local state answers instead reason=no connection")
     assert told[1].startswith("redis is back after_s=")
