@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import gevent
@@ -37,7 +36,8 @@ Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling 
 WITHIN_S = 0.05  # an answer that takes longer is worth less than local state
 THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
 QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
-_thread_id = get_original("_thread", "get_ident")
+_thread_id, _thread_local = get_original("_thread", "get_ident"), get_original("_thread", "_local")  # of native threads
+_sleep = get_original("time", "sleep")
 
 
 def require_library() -> None:
@@ -76,16 +76,18 @@ class RedisConnection:
 
     def __init__(self, config: RedisConfig, stats: Stats | None = None) -> None:
         require_library()
-        from pumpwatch.redis.clients import AwayNodes
+        from pumpwatch.redis.clients import AwayNodes, connection_class
 
+        connection_class(config)  # certificates that cannot be read are an error of the config
         self.config, self.prefix, self.within_s = config, config.prefix, WITHIN_S
         self._stats, self._calls = stats or Stats(), SinkCalls()
         self._hub, self._home = gevent.get_hub(), _thread_id()
         self._away: AwayNodes = AwayNodes()
         self._watch, self._first_look = NodeWatch(config, self._away, self._looked), Event()
         self._started = self._closed = False
+        self._was_up = True
         self._threads, self._poster_thread = ThreadPool(THREADS), ThreadPool(1)
-        self._clients: dict[int, tuple[Client, int]] = {}  # of each thread, and the version of the map it knows
+        self._own = _thread_local()  # a thread's client, and the version of the map that it knows
         self._posts: deque[tuple[str, Callable[[Client], object]]] = deque()
         self._poster: gevent.Greenlet[[], None] | None = None
         self._subscriptions: list[Subscription] = []
@@ -136,6 +138,8 @@ class RedisConnection:
             self._first_look.wait(within_s)
             within_s = max(0.001, within_s - (time.monotonic() - began))
         try:
+            if self._closed:
+                raise RedisUnavailable("redis: the connection was closed", "away")
             if self._watch.trouble:
                 raise RedisUnavailable(f"redis: {self._watch.trouble.message}", "away")
             answer = (self._run(operation, function) if _thread_id() != self._home
@@ -154,7 +158,7 @@ class RedisConnection:
     def post(self, operation: str, function: Callable[[Client], object]) -> None:
         """Run `function(client)` soon, in the order of posts. Never waits, never raises; what is dropped or fails is counted."""
         self._start()
-        if self._watch.looked and self._watch.trouble:
+        if self._closed or (self._watch.looked and self._watch.trouble):
             self.count("dropped")
             return
         if len(self._posts) >= QUEUED:
@@ -219,12 +223,18 @@ class RedisConnection:
         self._watch.stop()
         for subscription in self._subscriptions:
             subscription.close()
+        leaving = gevent.spawn(lambda: gevent.wait([pool.spawn(self._leave) for pool in (
+            self._poster_thread, *[self._threads] * THREADS)]))
+        leaving.join(timeout=1.0)  # a thread may wait for a node that hangs
         self._threads.kill()
         self._poster_thread.kill()
-        for client, _ in list(self._clients.values()):
-            with suppress(ValueError):  # its sockets belong to the loop of a thread that has ended, and end with the process
-                client.close()
-        self._clients.clear()
+
+    def _leave(self) -> None:
+        """Close the calling thread's client: in a patched process its sockets belong to the thread."""
+        client, self._own.client = getattr(self._own, "client", None), None
+        if client is not None:
+            client.close()
+        _sleep(0.01)  # so that each thread of the pool takes one of these
 
     def _start(self) -> None:
         if not self._started:
@@ -232,9 +242,14 @@ class RedisConnection:
             self._watch.start()
 
     def _looked(self) -> None:
-        """Wake those who wait for the first look; called in the watch's thread."""
-        if not self._first_look.is_set() and not self._closed:
+        """Wake those who wait for the first look, and count a change; called in the watch's thread."""
+        if self._closed:
+            return
+        if not self._first_look.is_set():
             self._hub.loop.run_callback_threadsafe(gevent.spawn, self._warm_up)
+        if self._was_up and not self.up:
+            self._hub.loop.run_callback_threadsafe(self._stats.add, "redis_away_total")
+        self._was_up = self.up
 
     def _warm_up(self) -> None:
         """Make one thread's client before the first call, which would be late otherwise."""
@@ -277,14 +292,14 @@ class RedisConnection:
         """Return the client of the calling thread, which knows who serves what."""
         from pumpwatch.redis.clients import cluster_client, node_client
 
-        thread, version = _thread_id(), self._away.version
-        client, known = self._clients.get(thread, (None, -1))
+        version = self._away.version
+        client, known = getattr(self._own, "client", None), getattr(self._own, "version", -1)
         if client is None:
             client = (cluster_client(self.config, self._watch.known, self._away) if self._watch.cluster
                       else node_client(self.config, self._watch.known[0]))
         elif known != version and self._watch.cluster:
             client.nodes_manager.initialize()
-        self._clients[thread] = client, version
+        self._own.client, self._own.version = client, version
         return client
 
     def _post_all(self) -> None:
