@@ -4,13 +4,14 @@ Scenarios: kills (kill -9 at random moments), faults (random faults of the venue
 its disk and the journal's full, in turn while gaps are filled; at the end its rows are the journal's), takeovers (`collect
 --replace`, one after another), cluster (ten members of a cluster, each with a light reader, are killed,
 suspended, stopped and cut off from Redis, which is restarted, hung and emptied), cluster_nodes (the same with six nodes of Redis,
-whose masters are killed). Each runs a collector against the simulated venues, except the last two, which have a venue and figures
-of their own (tests/soak/cluster_reckoning.py). It prints one JSON object, and a table on standard error: trades sent, stored, missing and doubled against the ground truth; missing trades that no gap names, or that are
-outside the bounds of what it calls lost; minutes that the ledger calls complete although a trade of theirs is missing; and how
-long it took after the last harm until every gap was done (`filled_s`). The notes of `faults` have the collector's memory and file
-descriptors at minute 10 and at the end. `sinks` fills only small file systems of its own; where it
-cannot mount them, `notes` says so in `left_out`. Exit code 1 if any of these is not 0 that must be, or if the gaps of `kills`
-were not done within --filled-within. The sizes are options.
+whose masters are killed). Each runs a collector against the simulated venues, except the last two, which have a venue and
+figures of their own (tests/soak/cluster_reckoning.py). It prints one JSON object, and a table on standard error: trades sent,
+stored, missing and doubled against the ground truth; missing trades that no gap names, or that are outside the bounds of what
+it calls lost; minutes that the ledger calls complete although a trade of theirs is missing; and how long it took after the last
+harm until every gap was done (`filled_s`). The notes of `faults` have the collector's memory and file descriptors at minute 10
+and at the end. `sinks` fills only small file systems of its own; where it cannot mount them, `notes` says so in `left_out`.
+Exit code 1 if any of these is not 0 that must be, or if the gaps of `kills` were not done within --filled-within. The sizes are
+options.
 """
 
 from __future__ import annotations
