@@ -16,6 +16,7 @@ import click
 from pumpwatch import __version__
 from pumpwatch.commands import (
     backups,
+    cluster,
     data,
     databases,
     health,
@@ -69,7 +70,7 @@ for command in (
     running.collect, running.renew, running.demo, running.simulate, replay.replay, data.trades, data.decode, data.titles,
     data.init_symbols, market.candles, market.ticker, market.orderbook, market.stats, market.store, listings.listing,
     notify.notify, paper.paper, health.status, health.check, health.doctor, health.plugins,
-    databases.db, rollouts.rollout, rollouts.bench_sink,
+    databases.db, cluster.cluster, rollouts.rollout, rollouts.bench_sink,
     journal.gaps, verify.verify, backups.backup, backups.restore, retention.retention, host.install,
     host.uninstall,
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pumpwatch.api import (
+    cluster,
     gaps,
     listings,
     market,
@@ -21,7 +22,7 @@ from pumpwatch.api.route import Route
 
 _DESCRIBED: tuple[Route, ...] = (
     *system.ROUTES, *venues.ROUTES, *recent_trades.ROUTES, *trades.ROUTES, *listings.ROUTES, *gaps.ROUTES, *market.ROUTES,
-    *paper.ROUTES, *prometheus.ROUTES, *rollout.ROUTES, *session_routes.ROUTES,
+    *paper.ROUTES, *prometheus.ROUTES, *rollout.ROUTES, *session_routes.ROUTES, *cluster.ROUTES,
     *stream.ROUTES)
 
 ROUTES: tuple[Route, ...] = (*_DESCRIBED, openapi.route_of(_DESCRIBED))

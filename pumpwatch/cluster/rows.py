@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from pumpwatch.cluster.facts import Settings
 from pumpwatch.cluster.leases import LeaseRow, View, name_of
 from pumpwatch.cluster.redis_time import US_PER_S
@@ -26,8 +28,15 @@ def member_rows(view: View) -> list[dict[str, Any]]:
     return found
 
 
-def shard_rows(view: View, settings: Settings) -> list[dict[str, Any]]:
-    """Return a row for each slot of each shard. behind_s: the age of what its holder has durable; None where not known."""
+def shard_rows(view: View) -> list[dict[str, Any]]:
+    """Return a row for each slot of each shard. behind_s: the age of what its holder has durable; None where not known.
+
+    Without settings that this version reads there is none.
+    """
+    try:
+        settings = msgspec.json.decode(view.settings, type=Settings)
+    except msgspec.DecodeError:
+        return []
     return [{"venue": shard.venue, "shard": shard.number, "replica": slot.replica, **_lease(view, str(slot))}
             for shard in shards_of(settings.venues, settings.shards_per_venue) for slot in slots_of(shard, settings.replicas)]
 

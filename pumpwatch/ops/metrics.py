@@ -100,6 +100,10 @@ def _alerts(figures: Figures) -> Reading:
     return [((severity,), float(standing.count(severity))) for severity in SEVERITIES]
 
 
+def _roles(figures: Figures) -> Reading:
+    return [((str(row.get("role", "")),), row["value"]) for row in figures.counters("cluster_role")]
+
+
 def _sink_calls(key: str) -> Read:
     def read(figures: Figures) -> Reading:
         for sink in figures.status.get("sinks", ()):
@@ -321,9 +325,22 @@ API = (
     _gauge("shared_budget_members", "Collectors at this address.", gauged("shared_budget_members")),
 )
 
+CLUSTER = (
+    _gauge("cluster_members", "Living members of the cluster, at the last beat.", gauged("cluster_members")),
+    _gauge("cluster_shards_held", "Parts of venues that this member reads by a lease.", gauged("cluster_shards_held")),
+    _gauge("cluster_role", "Is 1 while this member has the role.", _roles, "role"),
+    _gauge("cluster_last_beat_seconds", "Time since Redis answered a beat of this member.", field("cluster", "last_answer_s")),
+    _counter("cluster_takeovers_total", "Leases that nobody held and this member took.", counted("cluster_takeovers_total")),
+    _counter("cluster_handovers_total", "Leases that a living member handed over to this one.",
+             counted("cluster_handovers_total")),
+    _counter("cluster_beats_failed_total", "Beats that Redis did not answer in time.", counted("cluster_beats_failed_total")),
+    _counter("cluster_fenced_writes_total", "Writes with an old token, which Redis rejected: another member had the lease by "
+             "then.", counted("cluster_fenced_writes_total")),
+)
+
 PARTS: dict[str, tuple[Metric, ...]] = {
     "The process and its machine": PROCESS, "Venues, gaps and backfill": VENUES, "Journal, memory, sinks and queries": STORE,
-    "Listings and messages": LISTINGS, "Market data": MARKET, "Redis": REDIS, "Jobs": JOBS,
+    "Listings and messages": LISTINGS, "Market data": MARKET, "Redis": REDIS, "Cluster": CLUSTER, "Jobs": JOBS,
     "The API and shared budgets": API}
 METRICS: tuple[Metric, ...] = tuple(metric for part in PARTS.values() for metric in part)
 BY_NAME: dict[str, Metric] = {metric.full_name: metric for metric in METRICS}

@@ -1,0 +1,96 @@
+"""What a member does next follows from the state alone."""
+
+from __future__ import annotations
+
+from pumpwatch.cluster.facts import MemberFacts
+from pumpwatch.cluster.leases import LeaseRow, MemberRow, Step, View
+from pumpwatch.cluster.plan import weight
+from pumpwatch.cluster.shards import Shard, Slot
+from pumpwatch.cluster.steps import covered, deputies, next_end_s, planned, steps_for, wanted_slot, wants_roles
+
+S = 1_000_000
+NOW = 1_900_000_000 * S
+SHARD = Shard("one.spot", 0)
+SLOT0, SLOT1 = Slot(SHARD, 0), Slot(SHARD, 1)
+
+
+def member(name: str, *, left_s: float = 4.0, leaving: bool = False, address: str = "x") -> MemberRow:
+    facts = MemberFacts(member=name, host=name, address=address, instance=name, version="1")
+    return MemberRow(f"{name}@1", NOW + round(left_s * S), leaving, facts)
+
+
+def lease(holder: str, *, left_s: float = 4.0, following: str = "") -> LeaseRow:
+    return LeaseRow(holder, 5, NOW + round(left_s * S), 0, following, NOW + 4 * S)
+
+
+def view(members: dict[str, MemberRow], **leases: LeaseRow) -> View:
+    named = {"first": str(SLOT0), "second": str(SLOT1), "leader": "leader", "board": "boards.0"}
+    return View(NOW, b"", 0, members, {named[key]: row for key, row in leases.items()})
+
+
+THREE = {name: member(name) for name in "abc"}
+
+
+def test_the_dead_and_the_leaving_are_not_planned_with() -> None:
+    shards = [Shard("one.spot", number) for number in range(6)]
+    found = planned(view({"a": member("a"), "b": member("b", left_s=0), "c": member("c", leaving=True)}), shards, 1)
+    assert set(found.values()) == {("a",)}
+    assert set(planned(view({"c": member("c", leaving=True)}), shards, 1).values()) == {("c",)}
+
+
+def test_a_reader_gets_a_free_slot_or_that_of_one_that_is_not_planned() -> None:
+    readers = ("a", "b")
+    assert wanted_slot(view(THREE), SHARD, readers, "b@1", 2) == SLOT1
+    assert wanted_slot(view(THREE, first=lease("a@1")), SHARD, readers, "b@1", 2) == SLOT1
+    assert wanted_slot(view(THREE, first=lease("c@1"), second=lease("a@1")), SHARD, readers, "b@1", 2) == SLOT0
+    assert wanted_slot(view(THREE, first=lease("a@1"), second=lease("b@0")), SHARD, readers, "b@1", 2) == SLOT1
+    assert wanted_slot(view(THREE, first=lease("d@1"), second=lease("c@1", following="b@1")), SHARD, readers, "b@1", 2) == SLOT1
+    assert wanted_slot(view(THREE, first=lease("a@1"), second=lease("a@2")), SHARD, readers, "b@1", 2) is None
+
+
+def test_what_is_held_is_claimed_first_and_taken_once_it_delivers_here() -> None:
+    name = str(SLOT0)
+    held = view(THREE, first=lease("a@1"))
+    assert steps_for(held, SLOT0, 0, may_take_free=True) == [Step("claim", name)]
+    assert steps_for(held, SLOT0, NOW, may_take_free=True) == [Step("claim", name), Step("hand", name, NOW)]
+    over = view(THREE, first=lease("a@1", left_s=0))
+    assert steps_for(over, SLOT0, NOW, may_take_free=True) == [Step("free", name)]
+    assert steps_for(over, SLOT0, NOW, may_take_free=False) == []
+
+
+def test_a_shard_is_covered_where_living_others_hold_every_slot() -> None:
+    both = view(THREE, first=lease("a@1"), second=lease("b@1"))
+    assert covered(both, SHARD, "c@1", 2)
+    assert covered(both, SHARD, "a@0", 2)  # a later process of the same member has it
+    assert not covered(both, SHARD, "a@1", 2)
+    assert not covered(view(THREE, first=lease("a@1")), SHARD, "c@1", 2)
+    assert not covered(view(THREE, first=lease("a@1"), second=lease("d@1")), SHARD, "c@1", 2)
+
+
+def test_one_takes_the_roles_that_are_free_and_that_it_may_have() -> None:
+    alone, two = {"a": member("a")}, {"a": member("a"), "b": member("b")}
+    assert wants_roles(view(alone), "a", [], leaving=False) == (["leader", "boards.0", "boards.1"], [])
+    assert wants_roles(view(two), "a", [], leaving=False) == (["leader", "boards.0"], [])
+    assert wants_roles(view(two, leader=lease("a@1"), board=lease("a@1")), "b", [], leaving=False) == (["boards.1"], [])
+    assert wants_roles(view(two, leader=lease("a@1")), "a", ["leader"], leaving=True) == ([], ["leader"])
+
+
+def test_the_next_end_of_others_is_waited_for() -> None:
+    found = view({"a": member("a", left_s=0.5), "b": member("b", left_s=3.0)}, first=lease("b@1", left_s=2.0))
+    assert next_end_s(found, "a@1") == 2.0
+    assert next_end_s(view({"a": member("a")}), "a@1") == float("inf")
+
+
+def test_a_deputy_takes_what_the_planned_reader_does_not_take() -> None:
+    ranks = sorted("bc", key=lambda name: -weight(SHARD, name))
+    plan = {SHARD: ("a",)}
+
+    def slots(name: str, free_s: float, **leases: LeaseRow) -> list[Slot]:
+        return deputies(view(THREE, **leases), plan, name, 1, lambda slot: 0.0 if leases else free_s, 1.0)
+
+    assert [slots(name, 1.6) for name in (*ranks, "a")] == [[SLOT0], [], []]
+    assert [slots(name, 2.1) for name in ranks] == [[SLOT0], [SLOT0]]
+    assert slots(ranks[0], 1.4) == []
+    assert slots(ranks[0], 9.0, first=lease("a@1")) == []
+    leaving = {**THREE, ranks[0]: member(ranks[0], leaving=True)}
+    assert deputies(view(leaving), plan, ranks[0], 1, lambda slot: 9.0, 1.0) == []
