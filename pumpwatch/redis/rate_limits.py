@@ -28,7 +28,7 @@ local SLOTS = {SLOTS}
 local limit, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local width = math.ceil(tonumber(ARGV[2]) / SLOTS)
 local key, slot = KEYS[1], math.floor(now / width)
-local state = redis.call('HMGET', key, 'first', 'last', 'total', 'held')
+local state = redis.call('HMGET', key, 'first', 'last', 'total', 'held', slot)
 local first, last, total, held = tonumber(state[1]), tonumber(state[2]), tonumber(state[3]), tonumber(state[4]) or 0
 
 if first and last > slot + SLOTS + 1 then  -- the clock was set back by more than a window
@@ -42,11 +42,14 @@ elseif first and last + SLOTS < slot then
   end
   first = nil
 end
+local known = first
 if not first then
   first, last, total = slot, slot, 0
+elseif slot < last then  -- the clock was set back a little: time stands still
+  slot = last
+  now = slot * width
+  state[5] = redis.call('HGET', key, slot)
 end
-slot = math.max(slot, last)
-now = math.max(now, slot * width)
 
 local gone = slot - SLOTS - 1
 if first <= gone then
@@ -70,9 +73,12 @@ if room >= least then
   local granted = math.min(wanted, room)
   if granted > 0 then
     total = total + granted
-    redis.call('HINCRBY', key, slot, granted)
-    redis.call('HSET', key, 'first', first, 'last', slot, 'total', total)
-    redis.call('PEXPIRE', key, math.ceil((SLOTS + 2) * width / 1000))
+    if known and last == slot then  -- one write, which is replicated as it is: nearly all are of this kind
+      redis.call('HSET', key, slot, (tonumber(state[5]) or 0) + granted, 'total', total)
+    else
+      redis.call('HSET', key, slot, granted, 'first', first, 'last', slot, 'total', total)
+      redis.call('PEXPIRE', key, math.ceil((SLOTS + 2) * width / 1000))
+    end
     last = slot
   end
   return {granted, math.max(0, limit - total), 0, total > 0 and (last + SLOTS + 1) * width - now or 0, now}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import falcon.testing
 import pytest
 
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.sessions import Sessions
 from tests.api.desk import TOKEN, client_of, config_of, desk_of
 
 HOLDER = {"Authorization": f"Bearer {TOKEN}"}
@@ -63,6 +65,12 @@ def test_signing_out_removes_the_cookie(client: falcon.testing.TestClient) -> No
 def test_the_cookie_crosses_tls_alone_where_the_browser_speaks_it(tmp_path: Path) -> None:
     client = client_of(desk_of(config_of(tmp_path, hosts=["collector.example.org"])))
     signed_in(client, Host="collector.example.org", Origin="https://collector.example.org")
+
+
+def test_the_cookie_of_an_address_with_tls_is_secure(tmp_path: Path) -> None:
+    desk = desk_of(config_of(tmp_path))
+    desk = dataclasses.replace(desk, sessions=Sessions(TOKEN, desk.clock, desk.stats, secure=True))
+    assert client_of(desk).simulate_post("/api/session", headers=HOLDER).headers["set-cookie"].endswith("; Secure")
 
 
 def test_without_a_token_there_are_no_sessions(tmp_path: Path) -> None:

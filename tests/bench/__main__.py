@@ -79,7 +79,7 @@ LOADS = {
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
              "api", "backup", "accounts", "candles", "candle-building", "candle-cost", "market", "sinks", "paper",
-             "redis")
+             "redis", "limits")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,7 +128,7 @@ class Bench:
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
             "api": self.api, "backup": self.backup, "candles": self.candles, "accounts": self.accounts,
             "candle-building": self.candle_building, "candle-cost": self.candle_cost, "market": self.market,
-            "sinks": self.sinks, "paper": self.paper, "redis": self.redis}
+            "sinks": self.sinks, "paper": self.paper, "redis": self.redis, "limits": self.limits}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -277,6 +277,14 @@ class Bench:
         from tests.bench.paper import paper
 
         figures = paper((1, 5)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
+
+    def limits(self) -> dict[str, Any]:
+        """Check 5,000 requests a second against rate limits that a Redis Cluster counts."""
+        from tests.bench.rate_limits import rate_limits
+
+        figures = rate_limits(self._options.seconds or (5.0, 20.0)[self._size])
         print(json.dumps(figures, indent=1), file=sys.stderr)
         return figures
 

@@ -117,6 +117,7 @@ WANTED = (
     Wanted("frame to numpy columns, a trade a frame: the slowest venue", 1.3, None, "{:.2f} µs",
            single("parse", "worst_single_us")),
     Wanted("the same, ten trades a frame", 0.7, None, "{:.2f} µs", single("parse", "worst_together_us")),
+    Wanted("a rate limit in Redis checked, at 5,000/s, p99", 0.5, None, "{:.2f} ms", single("limits", "check_ms_p99")),
     Wanted("100,000 candles of a history stored", 0.5, None, "{:.2f} s", single("candles", "write_history_s")),
     Wanted("100,000 candles of live minutes stored", 0.5, None, "{:.2f} s", single("candles", "write_live_s")),
     Wanted("a shared order book of 2 x 50 levels, p99", 1, None, "{:.2f} ms", single("redis", "book_read_ms_p99")),

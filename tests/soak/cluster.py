@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.redis_server import RedisNode, RedisNodes, single, six_nodes
@@ -35,8 +37,9 @@ def cluster_nodes(folder: Path, sizes: Sizes) -> ClusterResult:
 def run(folder: Path, sizes: Sizes, redis: RedisNode | RedisNodes) -> ClusterResult:
     """Run with `sizes.times` harms and reckon."""
     rng = random.Random(sizes.seed)
-    with venue(folder) as port:
+    with venue(folder) as port, ExitStack() as stack:
         members = Members(folder, port, redis, MEMBERS, rng)
+        stack.callback(members.kill_all)
         for name in members.names:
             members.start(name)
             members.wait(0.2)
@@ -53,6 +56,7 @@ def run(folder: Path, sizes: Sizes, redis: RedisNode | RedisNodes) -> ClusterRes
         members.wait(2.0)
         if failed := members.stop():
             raise AssertionError(f"did not end well: {failed}; see {folder}")
+    (folder / "harms.json").write_text(json.dumps([asdict(harm) for harm in members.harms]), "utf-8")
     return reckon_cluster(folder, members.harms, from_ns, to_ns)
 
 
