@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import gevent
@@ -37,7 +36,8 @@ Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling 
 WITHIN_S = 0.05  # an answer that takes longer is worth less than local state
 THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
 QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
-_thread_id = get_original("_thread", "get_ident")
+_thread_id, _thread_local = get_original("_thread", "get_ident"), get_original("_thread", "_local")  # of native threads
+_sleep = get_original("time", "sleep")
 
 
 def require_library() -> None:
@@ -85,7 +85,7 @@ class RedisConnection:
         self._watch, self._first_look = NodeWatch(config, self._away, self._looked), Event()
         self._started = self._closed = False
         self._threads, self._poster_thread = ThreadPool(THREADS), ThreadPool(1)
-        self._clients: dict[int, tuple[Client, int]] = {}  # of each thread, and the version of the map it knows
+        self._own = _thread_local()  # a thread's client, and the version of the map that it knows
         self._posts: deque[tuple[str, Callable[[Client], object]]] = deque()
         self._poster: gevent.Greenlet[[], None] | None = None
         self._subscriptions: list[Subscription] = []
@@ -111,6 +111,11 @@ class RedisConnection:
     def server_version(self) -> str:
         """Return the server's version, empty before the first answer."""
         return self._watch.version
+
+    @property
+    def masters(self) -> list[tuple[str, int]]:
+        """Return host and port of each master."""
+        return list(self._watch.masters)
 
     def connect(self, within_s: float = 2.0) -> bool:
         """Wait until the nodes have been asked once, for a command that ends soon. Returns `up`."""
@@ -200,7 +205,7 @@ class RedisConnection:
         with self._counting:
             errors, counts, calls = dict(self._errors), dict(self._counts), self._calls.rows()
         return {"up": self.up, "trouble": self.trouble, "cluster": self.is_cluster, "version": self.server_version,
-                "masters": [f"{host}:{port}" for host, port in self._watch.masters], "calls": calls, "errors": errors,
+                "masters": [f"{host}:{port}" for host, port in self.masters], "calls": calls, "errors": errors,
                 "counts": counts, "threads": THREADS, "busy": sum(row["running"] for row in calls),
                 "queued": len(self._posts)}
 
@@ -214,12 +219,18 @@ class RedisConnection:
         self._watch.stop()
         for subscription in self._subscriptions:
             subscription.close()
+        leaving = gevent.spawn(lambda: gevent.wait([pool.spawn(self._leave) for pool in (
+            self._poster_thread, *[self._threads] * THREADS)]))
+        leaving.join(timeout=1.0)  # a thread may wait for a node that hangs
         self._threads.kill()
         self._poster_thread.kill()
-        for client, _ in list(self._clients.values()):
-            with suppress(ValueError):  # its sockets belong to the loop of a thread that has ended, and end with the process
-                client.close()
-        self._clients.clear()
+
+    def _leave(self) -> None:
+        """Close the calling thread's client: in a patched process its sockets belong to the thread."""
+        client, self._own.client = getattr(self._own, "client", None), None
+        if client is not None:
+            client.close()
+        _sleep(0.01)  # so that each thread of the pool takes one of these
 
     def _start(self) -> None:
         if not self._started:
@@ -272,14 +283,14 @@ class RedisConnection:
         """Return the client of the calling thread, which knows who serves what."""
         from pumpwatch.redis.clients import cluster_client, node_client
 
-        thread, version = _thread_id(), self._away.version
-        client, known = self._clients.get(thread, (None, -1))
+        version = self._away.version
+        client, known = getattr(self._own, "client", None), getattr(self._own, "version", -1)
         if client is None:
             client = (cluster_client(self.config, self._watch.known, self._away) if self._watch.cluster
                       else node_client(self.config, self._watch.known[0]))
         elif known != version and self._watch.cluster:
             client.nodes_manager.initialize()
-        self._clients[thread] = client, version
+        self._own.client, self._own.version = client, version
         return client
 
     def _post_all(self) -> None:

@@ -29,6 +29,12 @@ end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 """
+# ARGV: symbols. Returns their values as lines of one text, empty for those that are not there.
+_READ = """
+local found = redis.call('HMGET', KEYS[1], unpack(ARGV))
+for i = 1, #found do found[i] = found[i] or '' end
+return table.concat(found, '\\n')
+"""
 
 
 class SharedTickers:
@@ -85,7 +91,7 @@ class LastPrices:
     """The newest trade of each instrument: its own time (ns, UTC) and price in the quote."""
 
     def __init__(self, redis: RedisConnection) -> None:
-        self._redis, self._note = redis, redis.script(_NOTE)
+        self._redis, self._note, self._read = redis, redis.script(_NOTE), redis.script(_READ)
 
     def note(self, venue: str, prices: Mapping[str, tuple[int, float]]) -> None:
         """Put the newest trades of symbols, soon; a newer one that is there stays."""
@@ -98,12 +104,12 @@ class LastPrices:
         for venue, symbol in names:
             by_venue.setdefault(venue, []).append(symbol)
 
-        def ask(client: Client) -> list[list[bytes | None]]:
-            return [client.hmget(self._key(venue), symbols) for venue, symbols in by_venue.items()]
+        def ask(client: Client) -> list[list[bytes]]:
+            return [self._read(client, [self._key(venue)], symbols).split(b"\n") for venue, symbols in by_venue.items()]
 
         found = self._redis.call("read prices", ask)
         return {(venue, symbol): _decoded(value) for (venue, symbols), values in zip(by_venue.items(), found, strict=True)
-                for symbol, value in zip(symbols, values, strict=True) if value is not None}
+                for symbol, value in zip(symbols, values, strict=True) if value}
 
     def _key(self, venue: str) -> str:
         return f"{self._redis.prefix}:{{last:{venue}}}"

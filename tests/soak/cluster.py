@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.redis_server import RedisNode, RedisNodes, single, six_nodes
@@ -53,6 +55,7 @@ def run(folder: Path, sizes: Sizes, redis: RedisNode | RedisNodes) -> ClusterRes
         members.wait(2.0)
         if failed := members.stop():
             raise AssertionError(f"did not end well: {failed}; see {folder}")
+    (folder / "harms.json").write_text(json.dumps([asdict(harm) for harm in members.harms]), "utf-8")
     return reckon_cluster(folder, members.harms, from_ns, to_ns)
 
 

@@ -78,9 +78,10 @@ class Members:
         self._folder, self._port, self._redis, self._rng = folder, port, redis, rng
         self.names = [f"m{number}" for number in range(count)]
         self._shift = {name: rng.uniform(-4.0, 4.0) for name in self.names}
-        self._relays = Relays(redis.port) if isinstance(redis, RedisNode) else None
-        self._addresses = {name: f"127.0.0.1:{self._relays.add(name)}" if self._relays else ",".join(redis.addresses)
-                           for name in self.names} if isinstance(redis, RedisNodes) or self._relays else {}
+        self._relays = Relays(0 if isinstance(redis, RedisNodes) else redis.port)
+        self._cuts = isinstance(redis, RedisNode)  # the nodes of a cluster are reached past any relay
+        self._addresses = {name: ",".join(redis.addresses) if isinstance(redis, RedisNodes) else
+                           f"127.0.0.1:{self._relays.add(name)}" for name in self.names}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.harmed: set[str] = set()
         self.harms: list[Harm] = []
@@ -89,8 +90,8 @@ class Members:
     def start(self, name: str) -> None:
         with (self._folder / f"{name}.err").open("ab") as errors:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.soak.cluster_member", name, str(self._folder), str(self._port), self._addresses[name],
-                 str(self._shift[name])], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+                [sys.executable, "-m", "tests.soak.cluster_member", name, str(self._folder), str(self._port),
+                 self._addresses[name], str(self._shift[name])], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and end harms that are over."""
@@ -106,7 +107,7 @@ class Members:
         while len(self.names) - len(self.harmed) < HEALTHY:
             self.wait(0.1)
         kinds = [self._kill] * 7 + [self._suspend] * 4 + [self._stop] * 2 + [self._harm_redis] * 2
-        if self._relays:
+        if self._cuts:
             kinds += [self._cut] * 3
         self._rng.choice(kinds)()
 
@@ -147,7 +148,6 @@ class Members:
         self._later("suspend", name, at_ns, self._rng.uniform(0.5, 15), lambda: os.kill(pid, signal.SIGCONT))
 
     def _cut(self) -> None:
-        assert self._relays
         relays, name = self._relays, self._victim()
         relays.cut(name)
         self._later("cut", name, time.time_ns(), self._rng.uniform(1, 15), lambda: relays.mend(name))

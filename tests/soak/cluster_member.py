@@ -1,6 +1,6 @@
 """One member for the soak of a cluster: the real coordinator, and a light reader that stores trades and gaps in SQLite.
 
-`python -m tests.soak.cluster_member NAME FOLDER VENUE_PORT REDIS[,REDIS...] SHIFT_S`: runs until SIGTERM, then hands over and leaves.
+`python -m tests.soak.cluster_member NAME FOLDER VENUE_PORT REDIS[,REDIS...] SHIFT_S`: runs until SIGTERM, then hands over.
 Its clock is wrong by SHIFT_S, as that of a real host may be.
 """
 
@@ -48,7 +48,7 @@ class Shifted(Clock):
 
 
 class Reader:
-    """Reads shards over one connection, and stores each trade once. Times are the venue's unless they are told to the coordinator."""
+    """Reads shards over one connection, and stores each trade once. Times are the venue's, except those for the coordinator."""
 
     def __init__(self, name: str, file: Path, port: int, shift_ns: int) -> None:
         self._name, self._port, self._shift_ns = name, port, shift_ns

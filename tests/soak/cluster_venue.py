@@ -3,8 +3,9 @@
 `python -m tests.soak.cluster_venue FOLDER`: prints its port, and trades until standard input ends. Then it writes truth.json: the
 trades, and who was sent what from when to when.
 
-A line from a member: {"member": NAME}, {"sub": SHARD}, {"unsub": SHARD} or {"ping": 1}. A line to it: {"granted": SHARD, "at": NS},
-{"trades": SHARD, "ids": [[SYMBOL, ID], ...], "at": NS} or {"all_until": NS}, after which nothing older comes.
+A line from a member: {"member": NAME}, {"sub": SHARD}, {"unsub": SHARD} or {"ping": 1}. A line to it:
+{"granted": SHARD, "at": NS}, {"trades": SHARD, "ids": [[SYMBOL, ID], ...], "at": NS} or {"all_until": NS}, after which nothing
+older comes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from pumpwatch.cluster.shards import Shard, shard_of, shards_of
+from pumpwatch.cluster.shards import shard_of, shards_of
 
 VENUES = [f"venue{number}.spot" for number in range(5)]
 SHARDS_PER_VENUE = 4
