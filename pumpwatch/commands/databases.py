@@ -28,7 +28,7 @@ CALLS = (Column("store"), Column("operation"), Column("calls", right=True), Colu
 def db() -> None:
     """Look at every store.
 
-    The journal, the files beside it, and the sinks.
+    The journal, the files beside it, the sinks, and Redis.
     """
 
 
@@ -38,8 +38,9 @@ def db() -> None:
 def status(as_json: bool, config: Config) -> int:
     """Show every store: its health with the reason, its size, and how long its answers take.
 
-    Each sink of the config is asked now. The times are those of the running collector: of the last 1,000 calls of each method.
-    Exit code 69 if a sink does not answer or has a trouble.
+    Each sink of the config and its Redis are asked now. The times are those of the running collector: of the last 1,000 calls
+    of each method.
+    Exit code 69 if one of them does not answer or has a trouble.
 
     \b
     Example: pumpwatch db status -c pumpwatch.yaml
@@ -47,7 +48,8 @@ def status(as_json: bool, config: Config) -> int:
     """
     from pumpwatch.errors import EXIT_OK, EXIT_UNAVAILABLE, PumpWatchError
     from pumpwatch.ops import health
-    from pumpwatch.ops.stores import describe
+    from pumpwatch.ops.redis_check import NAME, calls_of, store_facts
+    from pumpwatch.ops.stores import StoreRow, describe
     from pumpwatch.plugins import load_plugins
 
     folder, figures = Path(config.store.dir), None
@@ -56,6 +58,8 @@ def status(as_json: bool, config: Config) -> int:
     except PumpWatchError as error:
         say(f"times are not known: {error.message}")
     rows = list(describe(folder, load_plugins(config).make_sinks(config), figures))
+    if config.redis.nodes:
+        rows.append(StoreRow(NAME, *store_facts(config), calls_of(figures)))
     if as_json:
         print_json(map(_as_json, rows))
     else:

@@ -21,7 +21,8 @@ COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alert
           "pumpwatch_venue_symbols_subscribed", "pumpwatch_venue_symbols_rejected", "pumpwatch_venue_symbols_silent",
           "pumpwatch_venue_list_up", "pumpwatch_sink_up", "pumpwatch_sink_suspended",
           "pumpwatch_sink_running_calls", "pumpwatch_listing_source_up",
-          "pumpwatch_notify_up", "pumpwatch_backup_failed"}
+          "pumpwatch_notify_up", "pumpwatch_backup_failed", "pumpwatch_redis_up", "pumpwatch_redis_busy_threads",
+          "pumpwatch_redis_threads"}
 FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache", "operation", "kind"}
 
 
@@ -53,6 +54,8 @@ def test_every_metric_has_a_value_once_everything_is_known() -> None:
     known["jobs"][0]["took_s"] = 0.2
     cache = dict.fromkeys(("hits", "misses", "entries", "bytes", "evictions", "hit_age_s"), 1)
     known["market"] = {"enabled": True, "pid": 7, "starts": 1, "caches": {"books memory": cache}}
+    known["redis"] = {"up": True, "calls": [{"operation": "read book", "total": 1, "seconds": 0.1}], "errors": {"late": 1},
+                      "counts": {}, "busy": 0, "threads": 4, "queued": 0}
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
 
