@@ -34,6 +34,7 @@ def check_cluster(cluster: ClusterConfig, nodes: Sequence[str], source: ConfigSo
         if value and not NAME.fullmatch(value):
             raise wrong(f"cluster.{key}", f"{value!r} is not a name", "use letters, digits, `.`, `_` and `-`, at most 63")
     if cluster.name and not nodes:
-        raise wrong("cluster.name", "a cluster needs Redis, and redis.nodes is empty", "name its nodes: `redis: {nodes: [HOST:PORT]}`")
+        raise wrong("cluster.name", "a cluster needs Redis, and redis.nodes is empty",
+                    "name its nodes: `redis: {nodes: [HOST:PORT]}`")
     if cluster.lease_s < LEAST_LEASE_S:
         raise wrong("cluster.lease_s", f"must be at least {LEAST_LEASE_S:g}", "a short stop of Redis would end every lease")

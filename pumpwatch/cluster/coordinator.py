@@ -16,15 +16,16 @@ from gevent.event import Event
 
 from pumpwatch.clock import Clock
 from pumpwatch.cluster import rows
-from pumpwatch.cluster.facts import MemberFacts, settings_of
+from pumpwatch.cluster.facts import MemberFacts, refusal, settings_of
 from pumpwatch.cluster.leases import Beat, Leases, Refused, Step, Taken, View, name_of
 from pumpwatch.cluster.own_leases import OwnLeases
 from pumpwatch.cluster.reader import ShardReader
 from pumpwatch.cluster.readings import Readings
 from pumpwatch.cluster.redis_time import US_PER_S, RedisTime
 from pumpwatch.cluster.roles import ROLES
-from pumpwatch.cluster.shards import Shard, parse_slot, shards_of
-from pumpwatch.cluster.steps import covered, next_end_s, planned, steps_for, wanted_slot, wants_roles
+from pumpwatch.cluster.seen import Seen
+from pumpwatch.cluster.shards import Shard, parse_slot, shards_of, slots_of
+from pumpwatch.cluster.steps import covered, deputies, next_end_s, planned, steps_for, wanted_slot, wants_roles
 from pumpwatch.config_cluster import ClusterConfig
 from pumpwatch.errors import ConfigError
 from pumpwatch.redis.connection import RedisConnection
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 OnRole = Callable[[str, bool], None]
 BEATS = 5  # in the time of a lease
 ENTRY_LEASES = 2.0  # a dead member of the same name, or of other settings, is waited for
+PATIENCE_LEASES = 0.5  # after Redis was away, for others to come back
 AFTER_END_S = 0.02  # the first look after the end of another one's lease
 SHOWN = 8  # shards in a line of the log
 
@@ -56,7 +58,7 @@ class Coordinator:
         self._on_role = on_role or (lambda role, holds: None)
         self._told_roles: set[str] = set()
         self._view: View | None = None
-        self._read_until_us: dict[str, int] = {}  # of each slot, as Redis had it last; an emptied Redis does not know it
+        self._seen = Seen([slot for shard in self._shards for slot in slots_of(shard, config.replicas)])
         self._began = self._answered = clock.monotonic()  # the last answer, or the start
         self._steady_since: float | None = None  # since when answers come without a pause of a lease
         self._state = "joining"
@@ -194,6 +196,7 @@ class Coordinator:
         now = self._clock.monotonic()
         if now - self._answered >= self._config.lease_s and self._joined:
             self._steady_since = now  # others may have been cut off as well: they need the time to come back
+            self._seen.forget_free()
         elif self._steady_since is None:
             self._steady_since = now
         if self._state not in ("in", "joining", "leaving", "superseded"):
@@ -207,8 +210,7 @@ class Coordinator:
         if self._superseded and self._state != "superseded":
             log.warning("another process has the name of this member, it takes over member=%s", self._facts.member)
         self._state = "superseded" if self._superseded else "leaving" if self._leaving else "in"
-        for name, lease in view.leases.items():
-            self._read_until_us[name] = lease.read_until_us or self._read_until_us.get(name, 0)
+        self._seen.learn(view, now)
         self._renewed(sent, dict(zip(slots, answer.tokens, strict=True)))
         self._adopt(sent, view)
         self._stats.set("cluster_members", len(view.living()))
@@ -217,6 +219,7 @@ class Coordinator:
     def _renewed(self, sent: float, tokens: dict[str, int]) -> None:
         """Note what was renewed and what was lost."""
         lost = [slot for slot, token in tokens.items() if not token]
+        late = [slot for slot in lost if self._own.ended(slot, sent)]  # the others were handed over in time
         for name, token in tokens.items():
             if token:
                 self._own.add(name, token, sent + self._config.lease_s)
@@ -224,9 +227,10 @@ class Coordinator:
             self._own.drop(name)
             if slot := parse_slot(name):
                 self._readings.doubt(slot.shard)
+        self._fenced(len(late))
         if lost:
-            self._fenced(len(lost))
-            log.info("lost leases, others have them member=%s leases=%s", self._facts.member, shown(lost))
+            log.info("leases %s member=%s count=%d leases=%s", "lost" if late else "handed over", self._facts.member, len(lost),
+                     shown(lost))
 
     def _adopt(self, sent: float, view: View) -> None:
         """Take in leases that were granted in an answer which did not come in time."""
@@ -234,7 +238,7 @@ class Coordinator:
             if lease.holder == self.id and name not in self._own and view.lease(name):
                 self._own.add(name, lease.token, sent + (lease.expires_us - view.now_us) / US_PER_S)
                 if slot := parse_slot(name):
-                    self._readings.begin(slot.shard, self._read_until_us[name])
+                    self._readings.begin(slot.shard, self._seen.read_until_us(name, lease.read_until_us))
 
     def _round(self) -> None:
         try:
@@ -256,6 +260,11 @@ class Coordinator:
             slot = wanted_slot(view, shard, plan[shard], self.id, self._config.replicas)
             if slot:
                 steps += steps_for(view, slot, self._readings.delivers_since_us(shard), may_take_free=self._may_take(view))
+        if self._may_take(view) and not self._leaving and not self._superseded:
+            now = self._clock.monotonic()
+            found = deputies(view, plan, self._facts.member, self._config.replicas, lambda slot: self._seen.free_s(slot, now),
+                             self._config.lease_s / BEATS)
+            steps += [Step("free", str(slot)) for slot in found]
         take, give = wants_roles(view, self._facts.member, self._own.roles(), leaving=self._leaving or self._superseded)
         if self._knows_holders(view):
             steps += [Step("free", role) for role in take]
@@ -283,11 +292,11 @@ class Coordinator:
                 self._readings.handed_over(slot.shard)
                 self._stats.add("cluster_handovers_total")
             elif slot:
-                self._readings.begin(slot.shard, answer.read_until_us or self._read_until_us.get(step.slot, 0))
+                self._readings.begin(slot.shard, self._seen.read_until_us(step.slot, answer.read_until_us))
                 self._stats.add("cluster_takeovers_total")
             taken.setdefault((step.kind, name_of(answer.before)), []).append(step.slot)
         for (kind, before), slots in taken.items():
-            log.info("leases %s member=%s from=%s count=%d leases=%s", "handed over" if kind == "hand" else "taken",
+            log.info("leases %s member=%s from=%s count=%d leases=%s", "taken over" if kind == "hand" else "taken",
                      self._facts.member, before or "nobody", len(slots), shown(slots))
 
     def _give(self, view: View, roles: Sequence[str], due: set[Shard]) -> None:
@@ -311,7 +320,7 @@ class Coordinator:
         A newcomer takes it at once: reading twice for a moment is better than not at all.
         """
         assert self._steady_since is not None
-        steady = self._clock.monotonic() - self._steady_since >= self._config.lease_s
+        steady = self._clock.monotonic() - self._steady_since >= self._config.lease_s * PATIENCE_LEASES
         return self._fresh or (steady and self._knows_holders(view))
 
     def _knows_holders(self, view: View) -> bool:
@@ -352,12 +361,7 @@ class Coordinator:
             self._own.drop(slot)
 
     def _refusal(self, answer: Refused) -> ConfigError:
-        name = self._config.name
-        if answer.kind == "name":
-            return ConfigError(f"cluster {name}: another collector is its member {self._facts.member}",
-                               "set cluster.member to another name in one of the two")
-        return ConfigError(f"cluster {name} has other settings: {', '.join(self._settings.differences(answer.theirs))}",
-                           "give every member the same config; new settings need a stop of all members")
+        return refusal(self._config.name, self._facts.member, self._settings, answer.kind, answer.theirs)
 
     def _fenced(self, count: int) -> None:
         if count:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pumpwatch.config_cluster import ClusterConfig
+from pumpwatch.errors import ConfigError
 
 PROTOCOL = 1  # of the keys and scripts; members of two protocols do not work together
 
@@ -57,3 +58,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def settings_of(config: ClusterConfig, venues: Sequence[str]) -> Settings:
     """Return the shared settings of a config."""
     return Settings(shards_per_venue=config.shards_per_venue, replicas=config.replicas, venues=tuple(sorted(venues)))
+
+
+def refusal(cluster: str, member: str, settings: Settings, kind: str, theirs: bytes) -> ConfigError:
+    """Return why a cluster does not let a member in. kind: `name` where another one has it, else theirs are its settings."""
+    if kind == "name":
+        return ConfigError(f"cluster {cluster}: another collector is its member {member}",
+                           "set cluster.member to another name in one of the two")
+    return ConfigError(f"cluster {cluster} has other settings: {', '.join(settings.differences(theirs))}",
+                       "give every member the same config; new settings need a stop of all members")

@@ -42,6 +42,10 @@ class OwnLeases:
         """Forget a lease, which another one has or which was given up."""
         self._leases.pop(slot, None)
 
+    def ended(self, slot: str, at: float) -> bool:
+        """Return whether the time of a lease was over at a moment of the monotonic clock."""
+        return slot in self._leases and self._leases[slot].until <= at
+
     def as_held(self, read_until_us: Callable[[Shard], int]) -> list[Held]:
         """Return the leases to be renewed or released."""
         found = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pumpwatch.cluster.leases import Step, View, name_of
-from pumpwatch.cluster.plan import Candidate, Plan, plan
+from pumpwatch.cluster.plan import Candidate, Plan, plan, weight
 from pumpwatch.cluster.roles import ROLES, may_have
 from pumpwatch.cluster.shards import Shard, Slot, slots_of
+
+DEPUTY_BEATS = 1.5  # so long a planned member has to take what is free
 
 
 def planned(view: View, shards: Sequence[Shard], replicas: int) -> Plan:
@@ -43,6 +45,23 @@ def steps_for(view: View, slot: Slot, delivers_since_us: int, *, may_take_free: 
     if delivers_since_us:
         steps.append(Step("hand", name, delivers_since_us))
     return steps
+
+
+def deputies(view: View, plan: Plan, name: str, replicas: int, free_s: Callable[[Slot], float], beat_s: float) -> list[Slot]:
+    """Return the slots that a member should take though it is not planned, since those that are do not take them.
+
+    They may be dead, and not known to be so yet. The best others wait least, so that one after another tries.
+    """
+    staying = [member for member, row in view.living().items() if not row.leaving]
+    found = []
+    for shard, readers in plan.items():
+        slots = slots_of(shard, replicas)
+        holders = {name_of(lease.holder) for slot in slots if (lease := view.lease(str(slot)))}
+        others = sorted(set(staying) - set(readers) - holders, key=lambda member: -weight(shard, member))
+        if name in others:
+            patience_s = beat_s * (DEPUTY_BEATS + others.index(name) / 2)
+            found += [slot for slot in slots if free_s(slot) >= patience_s][:1]
+    return found
 
 
 def covered(view: View, shard: Shard, id: str, replicas: int) -> bool:

@@ -52,7 +52,8 @@ def cluster(leases: bool, as_json: bool, config: Config) -> int:
     unread = [f"{row['venue']}/{row['shard']}" for row in shards if not row["member"] and not row["replica"]]
     free = [row["role"] for row in roles if not row["member"]]
     if members and (unread or free):
-        say(*([f"nobody reads {', '.join(unread)}"] if unread else []), *([f"nobody has the role {', '.join(free)}"] if free else []))
+        say(*([f"nobody reads {', '.join(unread)}"] if unread else []),
+            *([f"nobody has the role {', '.join(free)}"] if free else []))
     return EXIT_OK if members and not unread and not free else EXIT_FOUND
 
 
@@ -63,7 +64,8 @@ def _look(config: Config) -> View:
     from pumpwatch.redis.connection import RedisConnection
 
     if not config.cluster.name:
-        raise UsageError("the config names no cluster: this collector is alone", "name one in `cluster.name`, see docs/cluster.md")
+        raise UsageError("the config names no cluster: this collector is alone",
+                         "name one in `cluster.name`, see docs/cluster.md")
     redis = RedisConnection(config.redis)
     try:
         redis.connect(WITHIN_S)
@@ -92,7 +94,8 @@ def _by_venue(shards: Iterable[Mapping[str, Any]]) -> list[Row]:
     readers: dict[str, dict[int, list[str]]] = {}
     for row in shards:
         readers.setdefault(row["venue"], {}).setdefault(row["shard"], []).append(row["member"] or "nobody")
-    return [(venue, "  ".join(f"{number}:{'+'.join(names)}" for number, names in parts.items())) for venue, parts in readers.items()]
+    return [(venue, "  ".join(f"{number}:{'+'.join(names)}" for number, names in parts.items()))
+            for venue, parts in readers.items()]
 
 
 def _known(seconds: float | None) -> str:

@@ -319,8 +319,8 @@ CLUSTER = (
     _counter("cluster_handovers_total", "Leases that a living member handed over to this one.",
              counted("cluster_handovers_total")),
     _counter("cluster_beats_failed_total", "Beats that Redis did not answer in time.", counted("cluster_beats_failed_total")),
-    _counter("cluster_fenced_writes_total", "Writes with an old token, which Redis rejected: another member had the lease by then.",
-             counted("cluster_fenced_writes_total")),
+    _counter("cluster_fenced_writes_total", "Writes with an old token, which Redis rejected: another member had the lease by "
+             "then.", counted("cluster_fenced_writes_total")),
 )
 
 PARTS: dict[str, tuple[Metric, ...]] = {

@@ -16,6 +16,8 @@ def test_a_role_ends_with_its_time_and_a_shard_does_not() -> None:
     assert own.roles() == {"leader"}
     assert own.token_of("leader") == 7
     assert own.next_end() == clock.monotonic() + 5
+    assert not own.ended("leader", clock.monotonic() + 4.9)
+    assert own.ended("leader", clock.monotonic() + 5)
     clock.advance(5)
     assert (own.roles(), own.token_of("leader")) == (frozenset(), 0)
     assert own.drop_ended_roles() == ["leader"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pumpwatch.cluster.facts import MemberFacts
 from pumpwatch.cluster.leases import LeaseRow, MemberRow, Step, View
+from pumpwatch.cluster.plan import weight
 from pumpwatch.cluster.shards import Shard, Slot
-from pumpwatch.cluster.steps import covered, next_end_s, planned, steps_for, wanted_slot, wants_roles
+from pumpwatch.cluster.steps import covered, deputies, next_end_s, planned, steps_for, wanted_slot, wants_roles
 
 S = 1_000_000
 NOW = 1_900_000_000 * S
@@ -78,3 +79,18 @@ def test_the_next_end_of_others_is_waited_for() -> None:
     found = view({"a": member("a", left_s=0.5), "b": member("b", left_s=3.0)}, first=lease("b@1", left_s=2.0))
     assert next_end_s(found, "a@1") == 2.0
     assert next_end_s(view({"a": member("a")}), "a@1") == float("inf")
+
+
+def test_a_deputy_takes_what_the_planned_reader_does_not_take() -> None:
+    ranks = sorted("bc", key=lambda name: -weight(SHARD, name))
+    plan = {SHARD: ("a",)}
+
+    def slots(name: str, free_s: float, **leases: LeaseRow) -> list[Slot]:
+        return deputies(view(THREE, **leases), plan, name, 1, lambda slot: 0.0 if leases else free_s, 1.0)
+
+    assert [slots(name, 1.6) for name in (*ranks, "a")] == [[SLOT0], [], []]
+    assert [slots(name, 2.1) for name in ranks] == [[SLOT0], [SLOT0]]
+    assert slots(ranks[0], 1.4) == []
+    assert slots(ranks[0], 9.0, first=lease("a@1")) == []
+    leaving = {**THREE, ranks[0]: member(ranks[0], leaving=True)}
+    assert deputies(view(leaving), plan, ranks[0], 1, lambda slot: 9.0, 1.0) == []

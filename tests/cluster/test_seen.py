@@ -1,0 +1,35 @@
+"""A member remembers what Redis may forget."""
+
+from __future__ import annotations
+
+from pumpwatch.cluster.leases import LeaseRow, View
+from pumpwatch.cluster.seen import Seen
+from pumpwatch.cluster.shards import Shard, Slot
+
+SLOT = Slot(Shard("one.spot", 0), 0)
+
+
+def view(**lease: LeaseRow) -> View:
+    return View(1000, b"", 0, {}, {str(SLOT): row for row in lease.values()})
+
+
+def test_an_emptied_redis_does_not_make_a_member_forget_up_to_when_others_read() -> None:
+    seen = Seen([SLOT])
+    assert seen.read_until_us(str(SLOT), 0) == 0
+    seen.learn(view(held=LeaseRow("a@1", 5, 2000, 700, "", 0)), 1.0)
+    seen.learn(view(), 2.0)
+    assert seen.read_until_us(str(SLOT), 0) == 700
+    seen.learn(view(held=LeaseRow("b@1", 6, 2000, 0, "", 0)), 3.0)  # who took it has nothing yet
+    assert seen.read_until_us(str(SLOT), 0) == 700
+    assert seen.read_until_us(str(SLOT), 600) == 600  # Redis went back to an older state: the earlier time is the safe one
+
+
+def test_the_time_counts_for_which_nobody_holds_a_slot() -> None:
+    seen = Seen([SLOT])
+    seen.learn(view(ended=LeaseRow("a@1", 5, 1000, 700, "", 0)), 10.0)
+    seen.learn(view(), 12.0)
+    assert seen.free_s(SLOT, 13.0) == 3.0
+    seen.forget_free()
+    assert seen.free_s(SLOT, 13.0) == 0.0
+    seen.learn(view(held=LeaseRow("a@1", 5, 1001, 700, "", 0)), 14.0)
+    assert seen.free_s(SLOT, 20.0) == 0.0
