@@ -37,7 +37,8 @@ class ClusterMember:
         config, host = collector.config, socket.gethostname()
         self._collector = collector
         self.name, self.member = config.cluster.name, config.cluster.member or host
-        self.redis = RedisConnection(config.redis, collector.stats)
+        assert collector.redis is not None  # the config has nodes where it names a cluster
+        self.redis: RedisConnection = collector.redis
         self._feeds = ShardFeeds(collector)
         facts = MemberFacts(member=self.member, host=host, address=config.cluster.address or host,
                             instance=f"{host}:{collector.folder.absolute()}", version=__version__, pid=os.getpid(),
@@ -67,9 +68,8 @@ class ClusterMember:
         self._feeds.end_reading()
 
     def stop(self) -> None:
-        """Release what is held, as of the last trade that is durable, and close the connection."""
+        """Release what is held, as of the last trade that is durable."""
         self.coordinator.stop()
-        self.redis.close()
 
     def durable(self, batch_id: int, batch: TradeBatch) -> None:
         """Take note of a durable batch."""

@@ -294,11 +294,11 @@ class Collector:
         self.supervisor.stop("last commit", max(0.5, deadline - self.clock.monotonic()))
         self.notifying.stop(max(0.2, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
-        if self.redis:
-            self.redis.close()
         code = close_journal(self.committer, self.journal, self.journal_thread)
         if self.cluster:
             self.cluster.stop()
+        if self.redis:
+            self.redis.close()
         write_last_figures(self.status)
         log.info("stopped stored_trades=%d%s", self.stats.get("durable_trades_total"),
                  "".join(f" {name}_lacks={drain.lag_rows} (kept in the journal)" for name, drain in self.drains.items()

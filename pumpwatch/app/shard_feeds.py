@@ -27,10 +27,13 @@ class ShardFeeds:
         self._batches: deque[tuple[int, int]] = deque()  # durable, maybe not in every sink yet; their oldest time of arrival
         self._spans: dict[Shard, list[tuple[int, int]]] = {}  # when each was read here; the end is 0 while it is
         self._delivering: set[Shard] = set()
+        self._heard: dict[Shard, int] = {}  # up to when each was certainly read
         self._ended_ns = 0  # when reading was ended, 0 before
 
     def end_reading(self) -> None:
         """Note that nothing is read from now on; what came until then counts."""
+        for shard in self._delivering:
+            self.read_until_ns(shard)
         self._ended_ns = self._collector.clock.now_ns()
 
     def spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
@@ -56,7 +59,7 @@ class ShardFeeds:
             return False
         if shard not in self._delivering:
             self._delivering.add(shard)
-            self._begin_span(shard, feeds.slice_read_since(shard.number))
+            self._begin_span(shard, feeds.slice_reader.read_since(shard.number))
         return True
 
     def leave(self, shard: Shard) -> None:
@@ -83,17 +86,21 @@ class ShardFeeds:
         if self._collector.drains and len(batch):
             self._batches.append((batch_id, int(batch.received_at.min())))
 
-    def read_until_ns(self) -> int:
-        """Return the time up to which every trade that the shards read here had is durable: its own time, not that of arrival.
+    def read_until_ns(self, shard: Shard) -> int:
+        """Return the time up to which every trade of a shard was read and is durable: its own time, not that of arrival.
 
         Durable means in every sink: other members may never see this journal again. A sink that is away or lags by more than
         SINK_BEHIND_S does not count, and the journal does.
         """
-        collector = self._collector
-        now_ns = self._ended_ns or collector.clock.now_ns() - int(READ_WITHIN_S * NS_PER_S)
-        waiting = [now_ns, collector.committer.oldest_waiting_ns or now_ns, self._oldest_unsent_ns() or now_ns]
-        lag_ms = max((abs(collector.stats.get("lag_ms", venue=feeds.venue.name)) for feeds in collector.venues), default=0.0)
-        return min(waiting) - int(min(lag_ms * NS_PER_MS, LONGEST_LAG_S * NS_PER_S))
+        collector, feeds = self._collector, self._feeds_of(shard)
+        now_ns = collector.clock.now_ns() - int(READ_WITHIN_S * NS_PER_S)
+        if self._ended_ns:
+            now_ns = self._heard.get(shard, 0)
+        elif feeds is not None:
+            now_ns = self._heard[shard] = min(now_ns, feeds.slice_reader.heard_at_ns(shard.number))
+        waiting = (now_ns, collector.committer.oldest_waiting_ns or now_ns, self._oldest_unsent_ns() or now_ns)
+        lag_ns = abs(collector.stats.get("lag_ms", venue=shard.venue)) * NS_PER_MS
+        return max(0, min(waiting) - int(min(lag_ns, LONGEST_LAG_S * NS_PER_S)))
 
     def _oldest_unsent_ns(self) -> int:
         """Return when the oldest durable trade arrived that a sink lacks, 0 where every sink keeps up or has all."""

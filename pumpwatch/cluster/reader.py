@@ -24,5 +24,5 @@ class ShardReader(Protocol):
     def leave(self, shard: Shard) -> None:
         """Stop reading a shard: another member reads it."""
 
-    def read_until_ns(self) -> int:
-        """Return the time, by this machine's clock, up to which everything that was read is durable here."""
+    def read_until_ns(self, shard: Shard) -> int:
+        """Return the time, by this machine's clock, up to which everything of a shard was read and is durable here."""

@@ -17,7 +17,7 @@ class Readings:
         self._reader, self._clock, self._time = reader, clock, time
         self._delivers_since: dict[Shard, float | None] = {}
         self._beside: set[Shard] = set()  # read while another one was known to read it as well
-        self._read_until_us = 0
+        self._read_until_us: dict[Shard, int] = {}
 
     def __contains__(self, shard: Shard) -> bool:
         return shard in self._delivers_since
@@ -33,7 +33,7 @@ class Readings:
                 self._delivers_since[shard] = None
             elif since is None:
                 self._delivers_since[shard] = now
-        self._read_until_us = self._time.at_least_us(self._reader.read_until_ns())
+        self._read_until_us = {shard: self._time.at_least_us(self._reader.read_until_ns(shard)) for shard in self._delivers_since}
 
     def delivers(self, shard: Shard) -> bool:
         """Return whether a shard delivered when it was last looked at."""
@@ -44,7 +44,7 @@ class Readings:
 
         It is not known while the shard does not deliver: who takes over then goes back to the last time at which it did.
         """
-        return self._read_until_us if self.delivers(shard) else 0
+        return self._read_until_us.get(shard, 0) if self.delivers(shard) else 0
 
     def delivers_since_us(self, shard: Shard) -> int:
         """Return Redis' time since which a shard delivers, never too early; 0 where it does not."""

@@ -65,6 +65,15 @@ class VenueConnections:
         """Return since when any connection has read a symbol without interruption, in ns; infinite where none reads it."""
         return min((feed.read_since(symbol) for feed in self.all), default=math.inf)
 
+    def heard_at_ns(self, symbols: Collection[str]) -> int:
+        """Return when the connections of these symbols last brought anything, the one that is silent for longest; 0: one is down.
+
+        Of a symbol that several have, the latest counts.
+        """
+        heard = {feed.number: feed.heard_at_ns() for feed in self.all if not feed.granted.isdisjoint(symbols)}
+        return min((max((heard[feed.number] for feed in self.all if symbol in feed.granted), default=0) for symbol in symbols),
+                   default=self._context.clock.now_ns())
+
     def read_beside(self, number: int, symbol: str) -> bool:
         """Return whether another connection than this one has the symbol."""
         return any(symbol in feed.granted for feed in self.all if feed.number != number and feed.established_at_ns)

@@ -19,15 +19,12 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.connection_gap import ConnectionGap
 from pumpwatch.feeds.hand_over import HandOver
-from pumpwatch.feeds.rate_limits import ConnectLimit
 from pumpwatch.feeds.read_since import ReadSince
 from pumpwatch.feeds.session import ConnectAttempt, FeedContext, FeedSession
 from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
 from pumpwatch.records import BESIDE
-
-__all__ = ["ConnectLimit", "Feed", "FeedContext"]
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +50,7 @@ class Feed:
         self._failure_logged = self._down_logged = False
         self._staleness = Staleness(context.venue.stale_after_s)
         self._leave_reason = ""  # why to leave the connection although it looks alive
-        self._wake = Event()
-        self._stopped = False
+        self._wake, self._stopped = Event(), False
         self._session: FeedSession | None = None
         self._attempt: ConnectAttempt | None = None
         self._hand_over = HandOver(context, number, self._staleness, self._new_attempt, self._adopt, self._close)
@@ -108,6 +104,10 @@ class Feed:
     def source(self) -> int:
         """The number by which the pipeline knows its connection; 0: it has none."""
         return self._session.source_number if self._session else 0
+
+    def heard_at_ns(self) -> int:
+        """Return when anything last came on the connection, 0 without one; see `FeedSession.heard_at_ns`."""
+        return self._session.heard_at_ns() if self._session else 0
 
     def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
         """Return those of the symbols that it has read without interruption since then."""

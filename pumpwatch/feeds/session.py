@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import gevent
 from gevent.event import Event
 
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit, message_limit
 from pumpwatch.feeds.renewal_queue import RenewalQueue, due_age_s
@@ -26,6 +26,7 @@ from pumpwatch.venue import HttpRequest, Venue
 
 PARSED_WITHIN_S = 1.0  # frames that wait longer are held back; the venue's lag covers that
 PARSED_LOOK_S = 0.005
+QUIET_S = 3.0  # without a byte, before a connection is asked for an answer by whoever wants to know that it is alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class FeedSession:
         self._context, self._number, self._venue, self._clock = context, number, venue, clock
         self._wake, self._renewals = wake, context.renewals
         self._bytes_read = 0
+        self._nudged_at = -math.inf  # when it was last asked for an answer because it was quiet
         self._next_heartbeat = self.opened_at + venue.heartbeat.interval_s
         self._heartbeats = self._probe = 0  # pings sent, and the number of the probe
         self._pongs = 0  # text answers, which are counted because they carry no payload of ours
@@ -116,6 +118,14 @@ class FeedSession:
             return ANSWER_WITHIN_S
         ages_s = self.due_at - now
         return min(self._send_requests(now), self._heartbeat(now), ages_s if ages_s > 0 else math.inf)
+
+    def heard_at_ns(self) -> int:
+        """Return when anything last came; where that is a while ago, ask for an answer, so that it can be told soon."""
+        now = self._clock.monotonic()
+        if self._clock.now_ns() - self.connection.received_at_ns > QUIET_S * NS_PER_S and now - self._nudged_at > QUIET_S:
+            self._nudged_at = now
+            self._send_heartbeat()
+        return self.connection.received_at_ns
 
     def problem(self, now: float, stale_s: float) -> str:
         """Return why this connection must be given up, or nothing; `stale_s` seconds without a byte are a reason."""

@@ -193,6 +193,14 @@ class SliceReader:
         placement, connections = self._parts.placement, self._parts.connections
         return max((connections.read_since(symbol) for symbol in self.symbols(number) if symbol in placement), default=0)
 
+    def heard_at_ns(self, number: int) -> int:
+        """Return up to when every symbol of a slice was certainly read: its connections brought something then. 0: one is down.
+
+        What a connection would have brought since then may be lost without a sign, if this process is killed now.
+        """
+        placement = self._parts.placement
+        return self._parts.connections.heard_at_ns([symbol for symbol in self.symbols(number) if symbol in placement])
+
     def missed_since(self, since_ns: int, *, killed: bool) -> None:
         """Begin the gaps of what is read here and was not granted by then: the process on this folder before read it so long."""
         for number in self._slices.numbers if self._has_list else ():
@@ -214,14 +222,14 @@ class SliceReader:
         venue = self._context.venue
         return dict(self._catalogue.ids_of((venue.exchange, venue.market_type)))
 
-    def _record_unread(self, number: int, since_ns: int, *, killed: bool = True) -> None:
+    def _record_unread(self, number: int, since_ns: int, *, killed: bool = False) -> None:
         """Begin the gap of the symbols that nobody has read since then; without a known time, since this one did."""
         symbols = [symbol for symbol in self.symbols(number)
                    if symbol in self._parts.placement or symbol in self._parts.rejected]
-        since_ns = since_ns or self._last_read_ns(symbols)
+        known, since_ns = since_ns > 0, since_ns or self._last_read_ns(symbols)
         if not since_ns:
             return  # neither another collector nor an earlier run here is known
-        if killed:  # maybe before it noticed that a connection was dead
+        if killed or not known:  # maybe before it noticed that a connection was dead
             since_ns -= int(self._context.venue.stale_after_s * NS_PER_S)
         unread = [symbol for symbol in symbols if self._parts.connections.read_since(symbol) > since_ns]
         self._parts.unread.add_together(unread, since_ns - self._context.slack_ns(), UNREAD)

@@ -113,7 +113,7 @@ class VenueFeeds:
                                              self._traded_at)
         self._unwatched = Unwatched(down_since_ns or self._began_ns, every=True) if slices else Unwatched()
         self.silence = SilentSymbolWatch(self._context, self, self._catalogue, process.last_times, self._stopping)
-        self._slice_reader = SliceReader(self.slices, self._context, self._catalogue, SlicedParts(
+        self.slice_reader = SliceReader(self.slices, self._context, self._catalogue, SlicedParts(
             self.placement, self._connections, self._rejected, self._unread, self.silence, process.last_times, process.resumed,
             self._follow_placement), down_since_ns)
 
@@ -138,22 +138,18 @@ class VenueFeeds:
         beside: another collector reads it until `delivers_slice` is true for it here. Else nobody has read it since `since_ns`
         (0: not known), and a gap names its symbols from then until they are granted here.
         """
-        self._slice_reader.read(number, since_ns, beside=beside)
+        self.slice_reader.read(number, since_ns, beside=beside)
 
     def leave_slice(self, number: int) -> None:
         """Stop reading a slice, without a gap: another collector delivers it."""
         before, at_ns = self.watched(), self._clock.now_ns()
-        self._slice_reader.leave(number)
+        self.slice_reader.leave(number)
         self._unwatched.note(before - self.watched(), at_ns)
         self._left = {symbol: since_ns for symbol, since_ns in self._left.items() if self.slices.reads(symbol)}
 
     def delivers_slice(self, number: int) -> bool:
         """Return whether every symbol of a slice is read here, and has been for long enough."""
-        return self._slice_reader.delivers(number)
-
-    def slice_read_since(self, number: int) -> float:
-        """Return since when every symbol of a slice has been read here, in ns; infinite where one is not."""
-        return self._slice_reader.read_since(number)
+        return self.slice_reader.delivers(number)
 
     def take_unwatched(self) -> Unwatched:
         """Return the symbols that were watched before and are not since a moment, once."""
@@ -162,7 +158,7 @@ class VenueFeeds:
 
     def is_listed(self, symbol: str) -> bool:
         """Return whether a symbol is read, here or in another collector's slice."""
-        return symbol in self.placement or (not self.slices.reads(symbol) and symbol in self._slice_reader.elsewhere)
+        return symbol in self.placement or (not self.slices.reads(symbol) and symbol in self.slice_reader.elsewhere)
 
     def run(self) -> None:
         """Update the placement from the venue's own list until stopped."""
@@ -200,7 +196,7 @@ class VenueFeeds:
         may have had a dead connection, so slices begin earlier; of an undivided venue the caller records that.
         """
         if self.slices.divided:
-            self._slice_reader.missed_since(since_ns, killed=killed)
+            self.slice_reader.missed_since(since_ns, killed=killed)
             return
         self._ran_before = True
         for symbol, reason in self._rejected.left_out.items():
@@ -250,7 +246,7 @@ class VenueFeeds:
                 "silent": self.silence.silent, "unlisted": sorted(self._reports.unlisted),
                 "list_problem": self._reports.problem, "no_coin_listed": self._reports.nothing_chosen,
                 "slices": self.slices.count, "slices_read": sorted(self.slices.numbers),
-                "elsewhere": len(self._slice_reader.elsewhere),
+                "elsewhere": len(self.slice_reader.elsewhere),
                 "problem": f"connection {down[0].number}: {down[0].trouble}" if down else "",
                 "redundancy_problem": self._connections.not_doubled(), "renewing": self.awaiting_renewal(),
                 "connected_ns": min(filter(None, (feed.established_at_ns for feed in connections)), default=0),
@@ -280,7 +276,7 @@ class VenueFeeds:
         kept = sorted(self.placement.kept)
         self._report_list(f"it lacks {len(kept)} symbols that are read, such as {kept[0]}" if kept else "")
         if not kept and not self.placement.leaving:
-            read = self.placement.volumes.keys() | set(self._slice_reader.elsewhere)
+            read = self.placement.volumes.keys() | set(self.slice_reader.elsewhere)
             self._symbols_record.put(listed, bodies, read, self._rejected.left_out)
 
     def _place_known(self) -> None:
@@ -293,7 +289,7 @@ class VenueFeeds:
         self._rejected.review({instrument.symbol for instrument in chosen}, self._connections.granted())
         self._connections.ask_doubles_again()
         left_out = self._rejected.left_out
-        wanted = [instrument for instrument in self._slice_reader.take_list(chosen) if instrument.symbol not in left_out]
+        wanted = [instrument for instrument in self.slice_reader.take_list(chosen) if instrument.symbol not in left_out]
         self._reports.review_coins(chosen)
         came, gone = self.placement.refresh(wanted, self._trades)
         for instrument in chosen:
@@ -305,7 +301,7 @@ class VenueFeeds:
         self._record_no_list()
         self._failed_ns = 0
         self._record_unread(came, gone)
-        self._slice_reader.first_list_placed()
+        self.slice_reader.first_list_placed()
         self._asked_ns = asked_ns
 
     def _record_unread(self, came: Set[str], gone: Set[str]) -> None:

@@ -87,7 +87,8 @@ class Venue:
 def test_a_venue_is_silent_for_as_long_as_no_trade_is_read_and_the_start_counts_as_one(collector: Collector) -> None:
     clock = FakeClock()
     collector.clock = clock
-    collector.venues = [SimpleNamespace(venue=Venue, status=lambda: {"exchange": "a", "market_type": "spot"})]
+    collector.venues = [SimpleNamespace(venue=Venue, reads_nothing=False,
+                                        status=lambda: {"exchange": "a", "market_type": "spot"})]
     status = Status(collector)
     clock.advance(7)
     assert status.now()["venues"][0]["silent_s"] == 7.0
@@ -100,7 +101,8 @@ def test_a_venue_is_silent_for_as_long_as_no_trade_is_read_and_the_start_counts_
 def test_rates_are_over_ten_seconds_however_often_somebody_asks(collector: Collector) -> None:
     clock = FakeClock()
     collector.clock = clock
-    collector.venues = [SimpleNamespace(venue=Venue, status=lambda: {"exchange": "a", "market_type": "spot"})]
+    collector.venues = [SimpleNamespace(venue=Venue, reads_nothing=False,
+                                        status=lambda: {"exchange": "a", "market_type": "spot"})]
     status = Status(collector)
     rates = set()
     for _ in range(30):

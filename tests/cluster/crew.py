@@ -56,7 +56,7 @@ class LoggingReader:
         self.calls.append(("leave", shard, 0, False))
         self.times[shard][-1][1] = time.monotonic()
 
-    def read_until_ns(self) -> int:
+    def read_until_ns(self, shard: Shard) -> int:
         return self._frozen_ns or self._clock.now_ns()
 
     def reads(self, shard: Shard) -> bool:

@@ -31,7 +31,7 @@ class Reader:
     def leave(self, shard: Shard) -> None:
         self.calls.append(("leave",))
 
-    def read_until_ns(self) -> int:
+    def read_until_ns(self, shard: Shard) -> int:
         return self.clock.now_ns() - NS_PER_S
 
 

@@ -85,7 +85,7 @@ class Reader:
         self._open.pop(name, None)
         self._send({"unsub": name})
 
-    def read_until_ns(self) -> int:
+    def read_until_ns(self, shard: Shard) -> int:
         return self._durable_until + self._shift_ns if self._durable_until else 0
 
     def _last_stored(self) -> int:
