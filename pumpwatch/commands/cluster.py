@@ -28,7 +28,7 @@ VENUES = (Column("venue"), Column("read by", wraps=True))
 @json_option
 @config_option
 def cluster(leases: bool, as_json: bool, config: Config) -> int:
-    """Show the members of the cluster, who reads what, and who leads.
+    """Show the members of the cluster, and who reads what.
 
     It asks Redis itself, so it works on every host and without a running collector. Exit code 1 if a member is missing: a part
     of a venue, or a role, has nobody. 69 if Redis does not answer.

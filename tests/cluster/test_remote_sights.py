@@ -87,7 +87,8 @@ def test_everything_else_is_stored_or_handed_on(receiver: Receiver) -> None:
     notice = Notice(source="upbit", notice_id="6642", title="edited", category="", published_at_ns=1, updated_at_ns=2)
     part = PartNews("KITE:abc", 5)
     receiver.tell(SightNews(listing_of("LATE", notice_id="1"), "its market opened while the list was not read"),
-                  SightNews(listing_of()), ShownNews((Evidence("upbit", "6642", 5, "seen", {"raw": "r"}),)), EditedNews(notice, 9),
+                  SightNews(listing_of()), ShownNews((Evidence("upbit", "6642", 5, "seen", {"raw": "r"}),)),
+                  EditedNews(notice, 9),
                   NoticesNews("upbit", ((notice, "krw_listing", "r1"),)), part, ToldNews("seen:1"))
     assert {record.problem for record in receiver.ledger.listings()} == {"", "its market opened while the list was not read"}
     assert [listing.symbol for listing in receiver.opened] == ["KITE"]

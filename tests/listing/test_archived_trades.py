@@ -24,7 +24,8 @@ def write(folder: Path, batch: TradeBatch, **made: object) -> Path:
 
 def texts(batch: TradeBatch, catalogue: Catalogue) -> set[tuple[object, ...]]:
     return set(zip(catalogue.names(batch.instrument), batch.id_texts(), batch.timestamp.tolist(), batch.price.tolist(),
-                   batch.quantity.tolist(), batch.side.tolist(), batch.sequence_number.tolist(), batch.received_at.tolist(), strict=True))
+                   batch.quantity.tolist(), batch.side.tolist(), batch.sequence_number.tolist(), batch.received_at.tolist(),
+                   strict=True))
 
 
 def test_every_column_comes_back(tmp_path: Path) -> None:

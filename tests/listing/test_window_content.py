@@ -27,8 +27,8 @@ class Neighbour:
 
     def join(self, content: WindowContent, path: Path, final: bool) -> WindowContent:
         self.joined.append(final)
-        return replace(content, batch=TradeBatch.concat([content.batch, self.batch]), members=(MemberRow("b", MERGED, len(self.batch)),),
-                       made_by="a")
+        return replace(content, batch=TradeBatch.concat([content.batch, self.batch]), made_by="a",
+                       members=(MemberRow("b", MERGED, len(self.batch)),))
 
 
 def keeper(desk: Desk, sharing: Neighbour) -> WindowKeeper:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,8 +37,9 @@ def cluster_nodes(folder: Path, sizes: Sizes) -> ClusterResult:
 def run(folder: Path, sizes: Sizes, redis: RedisNode | RedisNodes) -> ClusterResult:
     """Run with `sizes.times` harms and reckon."""
     rng = random.Random(sizes.seed)
-    with venue(folder) as port:
+    with venue(folder) as port, ExitStack() as stack:
         members = Members(folder, port, redis, MEMBERS, rng)
+        stack.callback(members.kill_all)
         for name in members.names:
             members.start(name)
             members.wait(0.2)

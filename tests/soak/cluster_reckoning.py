@@ -26,8 +26,9 @@ class ClusterResult:
     """The outcome. trades: sent while the cluster stood. stored: of them, each once; copies: read once more, and dropped.
 
     missing: in no store; unnamed: missing and in no gap. taken_over: harms to members after which others read, and the time
-    until they did, of the last shard: the median of the harms, and the longest; those near a harm to Redis apart. clashes: moments at which a
-    member acted in a role though another one had a newer token. fenced: writes with an old token that Redis rejected.
+    until they did, of the last shard: the median of the harms, and the longest; those near a harm to Redis apart. clashes:
+    moments at which a member acted in a role though another one had a newer token. fenced: writes with an old token that
+    Redis rejected.
     """
 
     trades: int

@@ -24,7 +24,6 @@ from tests.app.reckoning import settle
 from tests.soak import __main__ as soak
 from tests.soak.reckoning import Result, differing, nameless, reckon, unseen_why
 from tests.soak.resources import Look, Resources
-from tests.soak.scenarios import SCENARIOS
 from tests.trades import batch_of
 
 GOOD = Result(sent=9, stored=9, missing=0, doubled=0, different=0, unknown=0, unnamed=0, out_of_bounds=0,
@@ -33,7 +32,7 @@ GOOD = Result(sent=9, stored=9, missing=0, doubled=0, different=0, unknown=0, un
 
 def test_every_scenario_is_described_and_every_described_one_exists() -> None:
     described = (soak.__doc__ or "").partition("Scenarios: ")[2].partition(". Each runs")[0]
-    assert re.findall(r"(\w+) \(", described) == list(SCENARIOS)
+    assert re.findall(r"(\w+) \(", described) == list(soak.ALL)
 
 
 def test_a_run_is_good_only_with_nothing_lost_and_every_gap_done_in_time() -> None:
