@@ -288,7 +288,9 @@ class Coordinator:
         self._give(view, give, due)
         held = self._own.slots()
         for shard in self._readings:
-            if shard not in held and shard not in due and covered(view, shard, self.id, self._config.replicas):
+            if shard in held or shard in due:
+                self._readings.keep(shard)
+            elif covered(view, shard, self.id, self._config.replicas, self._readings.spare_since_us(shard, view.now_us)):
                 self._readings.leave(shard)
 
     def _taken(self, sent: float, steps: Sequence[Step], answers: Sequence[Taken]) -> None:

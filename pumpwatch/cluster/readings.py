@@ -18,6 +18,7 @@ class Readings:
         self._delivers_since: dict[Shard, float | None] = {}
         self._beside: set[Shard] = set()  # read while another one was known to read it as well
         self._read_until_us: dict[Shard, int] = {}
+        self._spare: dict[Shard, int] = {}
 
     def __contains__(self, shard: Shard) -> bool:
         return shard in self._delivers_since
@@ -76,8 +77,17 @@ class Readings:
         if shard in self._delivers_since:
             self._delivers_since[shard] = None
 
+    def spare_since_us(self, shard: Shard, now_us: int) -> int:
+        """Return since when (Redis' time) others should read a shard that is read on here until they do: now, the first time."""
+        return self._spare.setdefault(shard, now_us)
+
+    def keep(self, shard: Shard) -> None:
+        """Note that a shard is to be read here."""
+        self._spare.pop(shard, None)
+
     def leave(self, shard: Shard) -> None:
         """Stop reading a shard."""
         del self._delivers_since[shard]
+        self._spare.pop(shard, None)
         self._beside.discard(shard)
         self._reader.leave(shard)

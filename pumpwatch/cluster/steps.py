@@ -64,11 +64,15 @@ def deputies(view: View, plan: Plan, name: str, replicas: int, free_s: Callable[
     return found
 
 
-def covered(view: View, shard: Shard, id: str, replicas: int) -> bool:
-    """Return whether living members other than this process hold every slot of a shard."""
+def covered(view: View, shard: Shard, id: str, replicas: int, since_us: int = 0) -> bool:
+    """Return whether living members other than this process hold every slot of a shard, and have read it until `since_us`.
+
+    A holder that does not deliver yet, as it has only just taken what was free, never says that it has.
+    """
     living = view.living()
     leases = [view.lease(str(slot)) for slot in slots_of(shard, replicas)]
-    return all(lease and lease.holder != id and name_of(lease.holder) in living for lease in leases)
+    return all(lease and lease.holder != id and name_of(lease.holder) in living and lease.read_until_us >= since_us
+               for lease in leases)
 
 
 def wants_roles(view: View, name: str, held: Collection[str], *, leaving: bool) -> tuple[list[str], list[str]]:

@@ -76,11 +76,13 @@ class Crew:
         """End trading, and wait until these members have stored everything, filled every gap, and sent it."""
         self._sim.pause()
         for name in names:
+            self.members[name].wait_until(lambda figures: figures["sinks"] and figures["sinks"][0]["state"] == "up")
             self.members[name].wait_until_idle()
 
         def done(figures: dict[str, Any]) -> bool:
-            return bool(figures["backfill"]["looked"] and not figures["backfill"]["open"]
-                        and not figures["sinks"][0]["backlog_trades"] and not figures["journal"]["backlog_trades"])
+            sink = figures["sinks"][0]
+            return bool(figures["backfill"].get("looked") and not figures["backfill"]["open"] and sink["state"] == "up"
+                        and not sink["backlog_trades"] and not figures["journal"]["backlog_trades"])
 
         for name in names:
             self.members[name].wait_until(done, 3 * HANGS_S)

@@ -58,6 +58,12 @@ def test_what_is_held_is_claimed_first_and_taken_once_it_delivers_here() -> None
     assert steps_for(over, SLOT0, NOW, may_take_free=False) == []
 
 
+def test_a_holder_that_has_not_read_a_shard_until_now_does_not_cover_it() -> None:
+    held = view(THREE, first=lease("a@1"))
+    until_us = held.leases[str(SLOT0)].read_until_us
+    assert covered(held, SHARD, "c@1", 1, until_us) and not covered(held, SHARD, "c@1", 1, until_us + 1)
+
+
 def test_a_shard_is_covered_where_living_others_hold_every_slot() -> None:
     both = view(THREE, first=lease("a@1"), second=lease("b@1"))
     assert covered(both, SHARD, "c@1", 2)

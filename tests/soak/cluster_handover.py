@@ -1,9 +1,9 @@
 """`python -m tests.soak.cluster_handover [SCENARIO ...]`: whole collectors of a cluster, and what a change of members costs.
 
 Two or three real collectors share simulated venues with a REST history, a real Redis, and a real PostgreSQL as the store. Each
-scenario ends with a comparison of the store and every trade that the venues made. It prints one JSON object a scenario; the exit
-code is 1 where a trade is missing or stored twice, where a minute is called complete without all of its trades, or where a gap is on
-record that should not be. Run it on an otherwise idle machine.
+scenario ends with a comparison of the store and every trade that the venues made. It prints one JSON object a scenario. The exit
+code is 1 where a trade is missing or stored twice, where a minute is called complete without all of its trades, or where a gap is
+on record that should not be. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""Whole collectors of a cluster: every trade is stored once, whoever reads it. More of them: tests/soak/cluster_handover.py."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pumpwatch.sim.process import SimProcess
+from tests.app.cluster_crew import Crew
+from tests.app.collector import CollectorProcess
+from tests.postgres_server import Database
+from tests.redis_server import RedisNode, free_port
+
+RULES = {"all": {"connects_per_5_minutes": 100_000, "connects_per_minute": 0, "connects_per_second": 0}}
+
+
+def test_a_member_leaves_and_comes_back_another_is_killed_and_every_trade_is_stored_once(tmp_path: Path, postgres: Database,
+                                                                                         single_redis: RedisNode) -> None:
+    with SimProcess(venues=["binance.spot", "phemex.futures"], symbols=6, rate=150.0, paused=True, rules=RULES,
+                    folder=str(tmp_path / "venues")) as sim, Crew(tmp_path, sim, [single_redis.address], postgres.dsn) as crew:
+        crew.start("a", "b")
+        crew.wait_shared(["a", "b"])
+        sim.resume()
+        time.sleep(1.0)
+        assert crew.members["a"].stop() == 0, crew.members["a"].log()
+        crew.start("a")
+        crew.wait_shared(["a", "b"])
+        crew.members["b"].kill()
+        crew.wait_shared(["a"])
+        crew.settle(["a"])
+        assert crew.members["a"].stop() == 0, crew.members["a"].log()
+        counted = crew.compare(sim.truth())
+        assert counted.equal and counted.sent > 150, counted.figures()
+        assert any("collector ended" in gap.reason and gap.symbols for gap in crew.gaps("a"))
+
+
+def test_a_member_that_never_reaches_redis_reads_everything_and_says_so_once(tmp_path: Path) -> None:
+    away = {"redis": {"nodes": [f"127.0.0.1:{free_port()}"]}, "cluster": {"name": "crew", "lease_s": 1.0}}
+    with SimProcess(venues=["binance.spot"], symbols=3, rate=200.0, rules=RULES, folder=str(tmp_path / "venues")) as sim, \
+            CollectorProcess(sim, tmp_path, **away) as collector:
+        figures = collector.wait_until(lambda figures: figures["venues"][0]["trades_total"] > 50)
+        assert figures["venues"][0]["elsewhere"] == 0 and figures["cluster"]["state"] == "alone"
+        assert collector.stop() == 0, collector.log()
+        assert collector.log().count("this collector reads everything") == 1 and "Traceback" not in collector.log()
