@@ -15,6 +15,7 @@ from pathlib import Path
 import gevent
 
 from pumpwatch.app.parts import CollectorParts, Membership
+from pumpwatch.catalogue import VenueKey
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.cluster.listing_news import ListingNews
 from pumpwatch.cluster.news import Message, PartNews, ToldNews
@@ -30,11 +31,13 @@ from pumpwatch.listing.listing_ledger import Call, ListingLedger
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.window import WindowKeeper
 from pumpwatch.model import Listing
+from pumpwatch.store.coverage import CoverageFile, Watched
 from pumpwatch.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+UNSTORED_NS = NS_PER_S  # a kill costs what was in memory, which may be older than the last trade that was stored
 PUBLISHED = "published:"  # with the key of a listing: every sink has it
 Key = tuple[str, str, str]
 
@@ -186,8 +189,31 @@ class ClusterListings:
             self._collector.notifying.notifier.told_elsewhere(event_id)
 
     def _reads(self, coin: str, intervals: Sequence[Interval]) -> tuple[Reading, ...] | None:
-        """Return when the coin's symbols were read by this run."""
-        catalogue = self._collector.catalogue
-        return tuple(Reading(*catalogue.venues[number], catalogue.instruments[number].symbol,
-                             self._cluster.slice_spans(".".join(catalogue.venues[number]), catalogue.instruments[number].symbol))
-                     for number in catalogue.matching(coin))
+        """Return when the coin's symbols were read by this run, and by earlier ones where a window begins before it."""
+        catalogue, started_ns = self._collector.catalogue, self._collector.started_at_ns
+        earlier: Sequence[Watched] = ()
+        if any(start < started_ns for start, _ in intervals):
+            earlier = self._earlier_watched()
+        return tuple(Reading(*catalogue.venues[number], symbol, (
+            *spans_before(earlier, catalogue.venues[number], symbol, self._collector.recent.earlier_end_ns - UNSTORED_NS),
+            *self._cluster.slice_spans(".".join(catalogue.venues[number]), symbol)))
+            for number in catalogue.matching(coin) for symbol in (catalogue.instruments[number].symbol,))
+
+    def _earlier_watched(self) -> Sequence[Watched]:
+        """Return what earlier runs noted of the symbols that they watched. It blocks, and runs in a thread of `offload`."""
+        try:
+            file = CoverageFile(self._collector.folder, read_only=True)
+            try:
+                return file.watched()
+            finally:
+                file.close()
+        except StorageError:
+            return ()
+
+
+def spans_before(watched: Sequence[Watched], venue: VenueKey, symbol: str, until_ns: int) -> list[Interval]:
+    """Return the [from, to) in which a symbol was watched, up to the last trade that an earlier run has stored."""
+    notes = sorted((note for note in watched if (note.exchange, note.market_type) == venue), key=lambda note: note.from_ns)
+    ends = [*(note.from_ns for note in notes[1:]), until_ns]
+    return [(note.from_ns, min(end, until_ns)) for note, end in zip(notes, ends, strict=False)
+            if symbol in note.symbols and note.from_ns < min(end, until_ns)]

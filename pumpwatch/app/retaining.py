@@ -17,6 +17,8 @@ from pumpwatch.ops.retention_request import take
 
 log = logging.getLogger(__name__)
 
+LEADER = "leader"  # the role, as `cluster.roles` names it; without a cluster nothing of it is imported
+
 
 class Retaining:
     """The jobs that remove what is old. Sinks are asked in a thread of their own: a copy of a day takes minutes."""
@@ -28,8 +30,10 @@ class Retaining:
         self._refused: dict[str, str] = {}  # sink -> reason
 
     def drop_days(self) -> None:
-        """Copy and drop the days of each sink that are due at the level of its disk."""
+        """Copy and drop the days of each sink that are due at the level of its disk; in a cluster one member does."""
         for tier in self._collector.cold_tiers:
+            if not self._drops(tier):
+                continue
             try:
                 self._thread.apply(self._drop_days_of, (tier,))
             except PumpWatchError as error:
@@ -38,6 +42,15 @@ class Retaining:
                 self._refused[tier.name] = error.message
             else:
                 self._refused.pop(tier.name, None)
+
+    def _drops(self, tier: ColdTier) -> bool:
+        """Return whether days of a sink are dropped here: by the leader, and on another host where the sink's files are there."""
+        cluster = self._collector.cluster
+        if cluster is None or LEADER in cluster.coordinator.roles:
+            return True
+        hosts = {str(row["member"]): row["host"] for row in cluster.coordinator.member_rows()}
+        leads = next((row["host"] for row in cluster.coordinator.member_rows() if LEADER in row["roles"]), None)
+        return leads is not None and leads != hosts.get(cluster.member) and bool(tier.files_in())
 
     def _drop_days_of(self, tier: ColdTier) -> None:
         disk = self._collector.disk

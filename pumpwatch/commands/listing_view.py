@@ -72,6 +72,8 @@ def listing_lines(listing: Listed, width: int) -> list[str]:
 def sight_text(sight: Mapping[str, Any], listing: Listed) -> str:
     """Return one sight of a listing in words: who saw it when, how long after its publication or after the earliest sight."""
     text = f"{'its market seen open' if sight['kind'] == 'market_opened' else 'its notice seen'} by {sight['source']}"
+    if sight.get("member"):
+        text += f" on {sight['member']}"
     if sight["behind_ms"]:
         text += f" {lasted(round(sight['behind_ms'] * NS_PER_MS))} behind the first"
     elif listing["kind"] == "notice":
@@ -89,7 +91,21 @@ def _state(listing: Listed, width: int) -> list[str]:
                         "missing": f"the archive was removed: {listing['archive']}"}.get(listing["state"], ""), width)
     final = f"final at {listing['final_at']}" if listing["final"] else (
         "not final: a running collector adds late trades until its last look, ten minutes after the longest window")
-    return wrapped(f"{count(listing['trades'], 'trade')}, {final}", width) + wrapped(f"archive {listing['archive']}", width)
+    return [*wrapped(f"{count(listing['trades'], 'trade')}, {final}", width), *member_lines(listing, width),
+            *wrapped(f"archive {listing['archive']}", width)]
+
+
+def member_lines(listing: Listed, width: int) -> list[str]:
+    """Return whose parts an archive of a cluster has, and whose it lacks; nothing where a collector is alone."""
+    members = listing.get("members") or []
+    if alone := next((row for row in members if row["state"] == "alone"), None):
+        return wrapped(f"part of {alone['member']} alone: {alone['reason']}", width)
+    joined = [f"{row['member']} ({row['trades']:,})" for row in members if row["state"] == "merged"]
+    lines = wrapped(f"joined by {listing['made_by']} from the parts of {', '.join(joined)}", width) if joined else []
+    for row in members:
+        if row["state"] == "missing":
+            lines += wrapped(f"part of {row['member']} is missing: {row['reason']}", width)
+    return lines
 
 
 def analysis_lines(analysis: Mapping[str, Any], width: int) -> list[str]:

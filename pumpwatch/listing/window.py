@@ -327,8 +327,8 @@ class WindowKeeper:
                    for number, (start, end) in enumerate(span.intervals)]
         parts = [part for answer in answers for part in answer.parts]
         return WindowContent(
-            span=span, batch=TradeBatch.concat([answer.batch for answer in answers]), catalogue=self._context.catalogue, parts=parts,
-            gaps=[gap for start, end in span.intervals for gap in self._trades.gaps(start, end)], unlisted=unlisted,
+            span=span, batch=TradeBatch.concat([answer.batch for answer in answers]), catalogue=self._context.catalogue,
+            parts=parts, gaps=[gap for start, end in span.intervals for gap in self._trades.gaps(start, end)], unlisted=unlisted,
             books=self._books.of(window.coin, span.intervals),
             problems=[*problems, *sorted({part.problem for part in parts if part.problem})])
 

@@ -1,7 +1,7 @@
 """The content of one pass over a window: everything that an archive is made of, before it is written.
 
-Where several collectors share the reading, each has a part of a window's trades. Then whoever shares (`Sharing`) joins the parts of
-the others with its own before the archive is written.
+Where several collectors share the reading, each has a part of a window's trades. Then whoever shares (`Sharing`) joins the parts
+of the others with its own before the archive is written.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pumpwatch.store.query import QueryPart
 class WindowContent:
     """Everything that one pass writes. problems: why trades may be missing. unlisted: venues whose instrument list is not there.
 
-    members: the collectors whose parts are in it, and those whose parts are missing; none where a collector is alone. made_by: the
-    one that joined them.
+    members: the collectors whose parts are in it, and those whose parts are missing; none where a collector is alone. made_by:
+    the one that joined them.
     """
 
     span: Span

@@ -87,15 +87,17 @@ class ListedRows:
     def first_sight(self, listing: Listing) -> Sight | None:
         """Return the earliest sight of the listing that this one belongs to, None where it is not known."""
         found = self._rows(
-            f"SELECT {self._sight_fields()} FROM sights WHERE (of_source, of_notice_id, symbol) = (SELECT of_source, of_notice_id, symbol"
-            " FROM sights WHERE source = ? AND notice_id = ? AND symbol = ?) ORDER BY seen_at_ns LIMIT 1",
+            f"SELECT {self._sight_fields()} FROM sights WHERE (of_source, of_notice_id, symbol) = ("
+            "SELECT of_source, of_notice_id, symbol FROM sights WHERE source = ? AND notice_id = ? AND symbol = ?)"
+            " ORDER BY seen_at_ns LIMIT 1",
             (listing.source, listing.notice_id, listing.symbol))
         return Sight(*found[0]) if found else None
 
     def sights_of(self, listing: Listing) -> list[Sight]:
         """Return the sights of a listing, the earliest first."""
         return [Sight(*row) for row in self._rows(
-            f"SELECT {self._sight_fields()} FROM sights WHERE of_source = ? AND of_notice_id = ? AND symbol = ? ORDER BY seen_at_ns, source",
+            f"SELECT {self._sight_fields()} FROM sights WHERE of_source = ? AND of_notice_id = ? AND symbol = ?"
+            " ORDER BY seen_at_ns, source",
             (listing.source, listing.notice_id, listing.symbol))]
 
     def keep_evidence(self, rows: Sequence[Evidence]) -> None:

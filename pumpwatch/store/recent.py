@@ -79,6 +79,11 @@ class Recent:
         """Set the newest timestamp that an earlier run stored. Call it before the first trade."""
         self._before_ns = last_ns
 
+    @property
+    def earlier_end_ns(self) -> int:
+        """Return the newest timestamp that an earlier run stored, 0 where it is not known."""
+        return self._before_ns
+
     def add(self, batch: TradeBatch) -> None:
         """Add a batch that was just received."""
         rows = len(batch)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gevent
 
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.cluster.listing_news import ListingNews
 from pumpwatch.cluster.news import Message, SightNews, ToldNews, encode_message
 from pumpwatch.model import Listing, Notice
@@ -24,8 +24,8 @@ def listing_now(coin: str = "KITE", notice_id: str = "1") -> Listing:
 
 
 def notices(*numbers: int, source: str = "upbit") -> list[tuple[Notice, str, str]]:
-    return [(Notice(source=source, notice_id=str(number), title=f"notice {number}", category="", published_at_ns=1, updated_at_ns=1,
-                    raw="x" * 100), "other", f"r{number}") for number in numbers]
+    return [(Notice(source=source, notice_id=str(number), title=f"notice {number}", category="", published_at_ns=1,
+                    updated_at_ns=1, raw="x" * 100), "other", f"r{number}") for number in numbers]
 
 
 def known(teller: Teller, *numbers: int) -> dict[str, str]:
@@ -42,7 +42,7 @@ def test_a_sight_reaches_the_others_on_a_cluster_of_nodes(redis_cluster: RedisNo
         assert a.coins() == []  # its own registry opens it
         eventually(lambda: known(b, 1) == {"1": "r1"}, "it knows the notice")
         with tellers(tmp_path, redis_cluster.addresses, "d") as (late,):
-            eventually(lambda: late.coins() == ["KITE"] and known(late, 1) and late.ledger.notice_count("upbit"), "it has caught up")
+            eventually(lambda: late.coins() == ["KITE"] and known(late, 1) and late.ledger.notice_count("upbit"), "it knows all")
 
 
 def test_the_second_sight_of_a_notice_opens_nothing_and_the_earlier_one_counts(single_redis: RedisNode, tmp_path: Path) -> None:
@@ -117,8 +117,6 @@ def test_what_is_no_news_is_counted_and_a_sight_that_cannot_be_is_rejected(singl
 def test_a_message_that_comes_twice_acts_once(single_redis: RedisNode) -> None:
     heard: list[Message] = []
     redis = connected([single_redis.address])
-    from pumpwatch.clock import Clock
-
     news = ListingNews(redis, "tests", CLUSTER, "a", Clock(), Stats(), heard.append)
     body = encode_message(Message("b", 1, 1, 5, ToldNews("x")))
     news._received(body)

@@ -23,8 +23,8 @@ from pumpwatch.model import Notice
 from pumpwatch.store.evidence import Evidence
 from tests.listing.market import listing_of
 
-NOTICE = Notice(source="upbit", notice_id="1", title="카이트(KITE)", category="x", published_at_ns=5, updated_at_ns=6, raw="{}", body="b",
-                coins=("KITE",))
+NOTICE = Notice(source="upbit", notice_id="1", title="카이트(KITE)", category="x", published_at_ns=5, updated_at_ns=6, raw="{}",
+                body="b", coins=("KITE",))
 NEWS: list[News] = [
     SightNews(listing_of()), SightNews(listing_of(), "too many at once"), NoticesNews("upbit", ((NOTICE, "other", "r"),)),
     FirstLookNews("upbit"), ShownNews((Evidence("upbit", "1", 5, "seen", {"raw": "{}", "answer": None}),)), EditedNews(NOTICE, 7),

@@ -16,7 +16,8 @@ from tests.trades import batch_of
 
 
 def test_a_part_comes_back_as_it_was_given() -> None:
-    part = part_of("a", KITE, gaps=[gap_of(KITE[0], 1, 2, first_id=5, last_id=9), gap_of(KITE[1], 3, 4, symbol="", symbols=("X",))])
+    part = part_of("a", KITE, gaps=[gap_of(KITE[0], 1, 2, first_id=5, last_id=9),
+                                    gap_of(KITE[1], 3, 4, symbol="", symbols=("X",))])
     found = decode_part(encode_part(part))
     assert found.facts == part.facts
     assert same_rows(found.batch, part.batch)
@@ -39,7 +40,8 @@ def test_a_part_without_trades_comes_back() -> None:
 
 def test_what_is_damaged_or_no_part_is_refused() -> None:
     whole = encode_part(part_of("a", KITE))
-    for damaged in (b"", b"something else", whole[:-1], whole[:40], whole[:-5] + b"xxxxx", whole[:30] + b"\xff" * 10 + whole[40:]):
+    for damaged in (b"", b"something else", whole[:-1], whole[:40], whole[:-5] + b"xxxxx",
+                    whole[:30] + b"\xff" * 10 + whole[40:]):
         with pytest.raises(StorageError):
             decode_part(damaged)
 

@@ -38,8 +38,8 @@ class Sharer:
     def __init__(self, name: str, crew: Crew, redis: RedisConnection, folder: Path, numbers: list[int]) -> None:
         self.name, self.crew, self.folder, self.numbers = name, crew, folder / name, numbers
         self.clock, self.told = FakeClock(END_NS), list[News]()
-        self.sharing = WindowSharing(WindowParts(redis, "t", "x", name), self, lambda coin, intervals: tuple(map(reading, self.numbers)),
-                                     self.told.append, self.clock)
+        self.sharing = WindowSharing(WindowParts(redis, "t", "x", name), self,
+                                     lambda coin, intervals: tuple(map(reading, self.numbers)), self.told.append, self.clock)
 
     def leads(self) -> bool:
         return self.crew.head == self.name
@@ -154,7 +154,7 @@ def test_a_part_waits_for_redis_and_an_unchanged_one_is_not_put_again(sharers: l
     b.write()
     b.write()
     assert b.sharing.not_put == set() and len(b.told) == 1
-    b.numbers = b.numbers + [KITE[2]]
+    b.numbers = [*b.numbers, KITE[2]]
     b.write()
     assert len(b.told) == 2
 

@@ -11,7 +11,7 @@ import pytest
 from pumpwatch_plugins.sources.bithumb import BITHUMB_MARKETS
 
 from pumpwatch.errors import StorageError
-from pumpwatch.listing.market_intake import MANY, UNSEEN
+from pumpwatch.listing.market_intake import LOOKED_ID, MANY, UNSEEN
 from pumpwatch.listing.watch import Watch
 from pumpwatch.model import Listing
 from pumpwatch.net.http import Response
@@ -155,3 +155,11 @@ def test_a_source_that_is_stopped_reads_no_further_list(exchange: Exchange) -> N
     exchange.coins.append("KITE")
     exchange.watch.stop()
     assert exchange.poll(2) == []
+
+
+def test_a_market_that_opened_just_after_another_collector_has_looked_gets_its_window(exchange: Exchange) -> None:
+    assert exchange.poll(3) == []
+    exchange.clock.advance(7200)
+    exchange.ledger.remember_notices([exchange.watch._intake._row(LOOKED_ID, str(exchange.clock.now_ns()))])
+    exchange.coins.append("KITE")
+    assert exchange.poll(1) == ["KITE"]

@@ -136,3 +136,28 @@ def test_an_archive_without_a_manifest_is_published_all_the_same(shop: Shop, tmp
     shop.publisher.publish(listing_of(), tmp_path / "none", 5)
     assert shop.good.events == [("KITE", "none", 5)]
     assert not (tmp_path / "none").exists()
+
+
+def test_a_listing_waits_while_another_collector_offers_and_goes_once_that_one_has_published_it(shop: Shop) -> None:
+    offers, published = [False], list[tuple[str, str, str]]()
+    shop.publisher = Publisher({"good": shop.good}, shop.clock, shop.stats, offers=lambda: offers[0],
+                               on_published=published.append)
+    shop.publish()
+    shop.wait(RETRY_S)
+    assert (shop.good.events, shop.publisher.waiting(), published) == ([], 1, [])
+    shop.publisher.published_elsewhere(listing_of().key)
+    assert (shop.publisher.waiting(), shop.unpublished()) == (0, ())
+    shop.publish(trades=6)  # a later look has found more
+    assert shop.publisher.waiting() == 0
+    offers[0] = True
+    shop.publish(trades=7)
+    assert len(shop.good.events) == 1 and published == [listing_of().key]
+
+
+def test_a_collector_whose_turn_comes_offers_what_waits(shop: Shop) -> None:
+    offers = [False]
+    shop.publisher = Publisher({"good": shop.good}, shop.clock, shop.stats, offers=lambda: offers[0])
+    shop.publish()
+    offers[0] = True
+    shop.wait(RETRY_S + 1)
+    assert len(shop.good.events) == 1 and shop.publisher.waiting() == 0

@@ -285,3 +285,13 @@ def test_a_source_with_a_pace_is_polled_when_it_says_so(machine: Machine) -> Non
     machine.watch.tick()
     machine.watch.tick()
     assert len(machine.board.statuses) == 6
+
+
+def test_a_board_is_left_to_another_collector_and_polled_at_once_when_it_is_ours(machine: Machine) -> None:
+    ours = [False]
+    machine.start(polls=lambda: ours[0])
+    machine.watch.tick()
+    assert len(machine.board.requests) == 0
+    ours[0] = True
+    machine.watch.tick()
+    assert len(machine.board.requests) == 1

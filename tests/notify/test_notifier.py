@@ -164,3 +164,33 @@ def test_without_channels_nothing_runs_and_nothing_is_kept(ledger: Ledger) -> No
     desk = Desk(ledger)
     desk.notifier.tell(event)
     assert list(desk.notifier.bodies()) == [] and desk.notifier.status() == [] and not desk.notifier._news
+
+
+def test_an_event_is_reported_once_no_channel_waits_for_it(ledger: Ledger) -> None:
+    phone, stuck, done = Script(), Script(), list[str]()
+    stuck.opened.clear()
+    channels = [phone.channel("phone"), stuck.channel("stuck"), Script().channel("late", events=("archived",))]
+    desk = Desk(ledger)
+    desk.notifier = Notifier(channels, lambda: ledger, Clock(), Stats(), on_told=done.append)
+    desk.start()
+    told = event("A")
+    desk.notifier.tell(lambda: told)
+    wait_for(lambda: phone.got == ["A"])
+    gevent.sleep(0.05)
+    assert done == []
+    stuck.opened.set()
+    wait_for(lambda: done == [told.id])
+    desk.stop()
+
+
+def test_what_another_collector_has_told_is_not_told_here_even_after_a_restart(ledger: Ledger) -> None:
+    phone = Script()
+    desk = Desk(ledger, phone=phone)
+    desk.start()
+    first, second = event("A"), event("B")
+    desk.notifier.told_elsewhere(first.id)
+    for told in (first, second):
+        desk.notifier.tell(partial(lambda told: told, told))
+    wait_for(lambda: phone.got == ["B"])
+    desk.stop()
+    assert set(ledger.told_events()) == {first.id, second.id}

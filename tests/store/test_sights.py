@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,23 @@ def test_a_drill_joins_nothing_and_nothing_joins_a_drill(ledger: Ledger) -> None
     assert [(found.source, found.of_source) for found in ledger.sights()] == [
         ("web", "web"), ("push", "push"), ("markets", "push"), ("other", "other")]
     assert [record.listing.drill for record in ledger.listings()] == [True, False, True]
+
+
+def test_of_one_notice_that_two_collectors_saw_the_earlier_time_counts(ledger: Ledger) -> None:
+    late = sight()
+    assert ledger.remember_listing(late, "a")
+    earlier = replace(late, detected_at_ns=late.detected_at_ns - 7, triggered_at_ns=late.triggered_at_ns - 5)
+    assert not ledger.remember_listing(earlier, "b")
+    assert not ledger.remember_listing(replace(late, detected_at_ns=late.detected_at_ns + 9), "c")
+    (record,), (seen,) = ledger.listings(), ledger.sights()
+    assert (record.listing.detected_at_ns, record.listing.triggered_at_ns) == (earlier.detected_at_ns, earlier.triggered_at_ns)
+    assert (seen.seen_at_ns, seen.member) == (earlier.detected_at_ns, "b")
+
+
+def test_a_ledger_of_an_older_version_has_sights_without_members(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.remember_listing(sight())
+    ledger._change("ALTER TABLE sights DROP COLUMN member", ())
+    ledger.close()
+    older = Ledger(tmp_path, read_only=True)
+    assert [found.member for found in older.sights()] == [""] == [found.member for found in older.sights_of(sight())]
+    older.close()
