@@ -47,7 +47,7 @@ from pumpwatch.net.ws import Dialer, tls_context
 from pumpwatch.notify.notifier import MakeEvent
 from pumpwatch.ops.cold_tier import cold_tiers
 from pumpwatch.ops.disk_watch import DiskWatch
-from pumpwatch.ops.memory_watch import MemoryWatch, give_back
+from pumpwatch.ops.memory_watch import MemoryWatch, give_back, share_heap
 from pumpwatch.ops.service_manager import keep_alive, notify
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
@@ -381,6 +381,7 @@ def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[]
     SIGHUP. Raises ConfigError, after the same orderly end, where a sink turns out to
     need a person, and ServiceUnavailable or StorageError where it could not start or take over.
     """
+    share_heap()
     collector = Collector(config)
     if reread is not None:
         collector.reload_on_hangup(*reread)

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 REQUESTS_S, TAKEOVER_S = 1.0, 1.0
 UPKEEP_S = 5.0
+COMPACT_S = 2.0  # a trade in memory takes six times as much before
 DISK_S, MEMORY_S = 5.0, 5.0
 RETENTION_S = 60.0
 DAYS_LAST_S = 6 * 3600.0  # copies of many days
@@ -66,7 +67,7 @@ class Jobs:
         self.every(TAKEOVER_S, self._share_limits)
         self.every(DISK_S, self._look_at_disks, at_once=True)
         self.every(MEMORY_S, collector.memory.look, at_once=True)
-        self.every(UPKEEP_S, self._compact)
+        self.every(COMPACT_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
         self.every(UPKEEP_S, self._report_absent_coins)

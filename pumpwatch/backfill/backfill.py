@@ -103,11 +103,11 @@ class Backfill:
             except StorageError as error:
                 log.debug("gaps not read reason=%s", error)
             self._read_at = now + min(LONGEST_UNREAD_S, LEDGER_SHARE * (self._means.clock.monotonic() - now))
-        windows = self._sources.windows()
-        for queue in self._queues if self._enabled else ():
-            if queue.has_gaps:
-                queue.split(windows)
-                gevent.sleep(PAUSE_S)
+        queues = [queue for queue in self._queues if queue.has_gaps] if self._enabled else ()
+        windows = self._sources.windows() if queues else {}
+        for queue in queues:
+            queue.split(windows)
+            gevent.sleep(PAUSE_S)
         was_busy, self._busy = self._busy, any(queue.left for queue in self._queues)
         if was_busy and not self._busy:
             self._sources.rest()

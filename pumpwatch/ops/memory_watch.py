@@ -22,6 +22,7 @@ SHRINK, GROW = 0.7, 1.25  # of what the recent trades may have, at each look
 ROOM = 0.85  # they grow again below this share of the limit
 LEAST_BYTES = 8 << 20
 NO_LIMIT = 1 << 60  # control groups write a large number or `max`
+M_ARENA_MAX = -8  # of mallopt(3)
 
 
 class Shrinkable(Protocol):
@@ -82,6 +83,15 @@ def memory_limit(options: MemoryConfig, group: Callable[[], int] = group_limit) 
     machine = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
     grouped = group()
     return min(int(machine * OF_MACHINE), int(grouped * OF_GROUP)) if grouped else int(machine * OF_MACHINE)
+
+
+def share_heap() -> bool:
+    """Have all threads allocate from one heap, before there are any; return whether the C library can.
+
+    Its usual heap for each thread keeps what was freed there from the others: 25 MB at 100,000 trades/s.
+    """
+    choose = getattr(ctypes.CDLL(None), "mallopt", None)
+    return choose is not None and bool(choose(M_ARENA_MAX, 1))
 
 
 def give_back() -> None:

@@ -158,9 +158,10 @@ class Journal:
         rows = [self._row(number, part) for number, part
                 in enumerate(codec.split(batch, CHUNK_ROWS), self._last_id + 1)]
         backfilled = bool((batch.flags & Flag.BACKFILLED).any())  # their times say nothing about now
-        self._write(rows, batch.instrument[codec.run_starts(batch.instrument)].tolist(), backfilled=backfilled)
+        starts = codec.run_starts(batch.instrument)
+        self._write(rows, batch.instrument[starts].tolist(), backfilled=backfilled)
         self._last_id = rows[-1][0]
-        self._last_ids.record(batch)
+        self._last_ids.record(batch, starts)
         self._stats.add("journal_trades_total", len(batch))
         self._stats.add("journal_commits_total")
         return self._last_id

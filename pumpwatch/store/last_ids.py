@@ -13,7 +13,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.model import TradeBatch
+from pumpwatch.model import Int64, TradeBatch
 from pumpwatch.pipeline.seen_ids import RESTART_NS
 from pumpwatch.store.codec import run_starts
 
@@ -32,9 +32,10 @@ class LastIds:
         self._catalogue, self._carried = catalogue, dict(carried or {})
         self._last = np.full((2, 0), _NONE, np.int64)
 
-    def record(self, batch: TradeBatch) -> None:
-        """Record a batch that is grouped by instrument, each group in order of arrival."""
-        starts = run_starts(batch.instrument)
+    def record(self, batch: TradeBatch, starts: Int64 | None = None) -> None:
+        """Record a batch that is grouped by instrument, each group in order of arrival. starts: of its groups, if known."""
+        if starts is None:
+            starts = run_starts(batch.instrument)
         if not len(starts):
             return
         who = batch.instrument[starts]

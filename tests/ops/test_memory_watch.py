@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,25 @@ def test_resident_memory_is_that_of_this_process() -> None:
     before = resident_bytes()
     block = b"x" * (64 << 20)
     assert resident_bytes() - before > 32 << 20 and len(block) == 64 << 20
+
+
+ALLOCATING = """
+import ctypes, threading
+from pumpwatch.ops.memory_watch import share_heap
+
+assert share_heap()
+kept = []
+threads = [threading.Thread(target=lambda: kept.append([bytes(1000) for _ in range(1000)])) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+c = ctypes.CDLL(None)
+c.fdopen.restype = ctypes.c_void_p
+stdout = ctypes.c_void_p(c.fdopen(1, b"w"))
+c.malloc_info(0, stdout)
+c.fflush(stdout)
+"""
+
+
+def test_all_threads_allocate_from_one_heap() -> None:
+    done = subprocess.run([sys.executable, "-c", ALLOCATING], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.count("<heap nr=") == 1
