@@ -5,6 +5,7 @@ and environment, with four files: stdin, stdout, stderr, and the pipe that gets 
 with the socket.
 """
 
+import gc
 import json
 import os
 import socket
@@ -106,4 +107,6 @@ def _become(request: dict[str, dict[str, str]], files: list[int]) -> None:
 
 if __name__ == "__main__":
     ready = {"pumpwatch": pumpwatch, "venues": venues}[sys.argv[1]]()
+    gc.collect()
+    gc.freeze()  # or each process would copy the memory of all that is imported, to count references to it
     serve(Socket(fileno=int(sys.argv[2])), ready)
