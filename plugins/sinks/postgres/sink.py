@@ -25,11 +25,13 @@ from pumpwatch_plugins.sinks.postgres import rows as stage
 from pumpwatch_plugins.sinks.postgres import schema as schemas
 from pumpwatch_plugins.sinks.postgres import sql
 from pumpwatch_plugins.sinks.postgres.advice import advice
+from pumpwatch_plugins.sinks.postgres.chunks import fit_chunks, set_retention
+from pumpwatch_plugins.sinks.postgres.days import Days
 from pumpwatch_plugins.sinks.postgres.facts import facts
 from pumpwatch_plugins.sinks.postgres.options import PostgresOptions
 from pumpwatch_plugins.sinks.postgres.reading import Readers, read
 from pumpwatch_plugins.sinks.postgres.server import Server, StatementRejected
-from pumpwatch_plugins.sinks.postgres.upkeep import Upkeep, set_retention, touch
+from pumpwatch_plugins.sinks.postgres.upkeep import Upkeep, touch
 
 from pumpwatch import (
     Catalogue,
@@ -55,6 +57,7 @@ NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operati
 LATE_SYNC_S = 10.0  # the same with synchronous_commit off: three times wal_writer_delay, which is 10 s at most
 ERROR_CHARS = 200
 MINUTE_NS = 60 * 10**9
+FIT_S = 3600.0  # between two looks at the size of chunks
 CAREFUL_S = 60.0  # what is sent again comes in a row, after an outage
 SCHEMA_CHARS = 30  # of the schema in the name of a trial: PostgreSQL takes 63 in all
 TRIAL = "_trial_"  # in the schema of a trial
@@ -68,9 +71,12 @@ class PostgresSink:
         self._server = Server(options)
         self._readers = Readers(self._server, options)
         self._upkeep = Upkeep(self._server, options)
+        days = Days(self._server, options, self._upkeep)
+        self.days, self.keep_days, self.drop_days = days.days, days.keep_days, days.drop_days
+        self.write_parquet, self.day_sums, self.files_in = days.write_parquet, days.day_sums, days.files_in
         self._state: schemas.Schema | None = None  # None: not open
         self._copies = options.copy
-        self._careful_until = 0.0
+        self._careful_until = self._fit_at = 0.0
         self._rows = self._write_s = 0.0
 
     def open(self) -> None:
@@ -78,7 +84,7 @@ class PostgresSink:
         self.close()
         state = schemas.ensure(self._server, self._options)
         if state.engine == schemas.TIMESCALE:
-            set_retention(self._server, self._options)
+            set_retention(self._server, self._schema, self._options.retention_days)
         self._copies = self._options.copy and "emcc" not in self._server.rows("SELECT version()")[0][0]
         self._upkeep.forget()
         self._careful_until = time.monotonic() + CAREFUL_S
@@ -156,10 +162,13 @@ class PostgresSink:
             connection.execute(statement.encode(), [*values, *names])
 
     def trouble(self) -> str:
-        """Return an empty string: what is acknowledged is visible. Days and candles that are due are made meanwhile."""
+        """Return an empty string: what is acknowledged is visible. The upkeep that is due is done meanwhile."""
         state = self._state
         if state is not None and state.engine == schemas.NATIVE:
             self._upkeep.run()
+        elif state is not None and time.monotonic() >= self._fit_at:
+            self._fit_at = time.monotonic() + FIT_S
+            fit_chunks(self._server, self._schema, self._options.chunk_hours)
         return ""
 
     def advice(self) -> Sequence[tuple[str, str]]:

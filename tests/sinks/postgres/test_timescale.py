@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink, schema
+from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink, chunks, schema
 from pumpwatch_plugins.sinks.postgres.server import Server
 
 from pumpwatch.model import TradeBatch
@@ -16,6 +16,8 @@ from tests.timescale_server import TimescaleServer
 from tests.trades import batch_of
 
 DAY_NS = 86_400 * 10**9
+DROPPED = ("SELECT config ->> 'drop_after' FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
+           " AND hypertable_schema = '{}'")
 AGGREGATES = ("candles", "candles_5m", "candles_1h", "candles_1d", "daily_trading_stats")
 
 
@@ -114,10 +116,48 @@ def test_a_compressed_day_is_read_and_takes_a_trade_again_without_doubling_it(
 
 
 def test_the_retention_of_the_options_replaces_the_policy(timescale: TimescaleServer) -> None:
-    dropped = ("SELECT config ->> 'drop_after' FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
-               " AND hypertable_schema = 'aged'")
     for days, expected in ((30, [("30 days",)]), (60, [("60 days",)]), (60, [("60 days",)]), (0, [])):
         sink = PostgresSink(options_of(timescale, schema="aged", retention_days=days))
         sink.open()
         sink.close()
-        assert timescale.sql(dropped) == expected
+        assert timescale.sql(DROPPED.format("aged")) == expected
+
+
+def test_the_size_counts_compressed_chunks_and_days_are_counted_and_dropped(
+        filled: PostgresSink, timescale: TimescaleServer, batch: TradeBatch) -> None:
+    days = filled.days()
+    assert [day.trades for day in days] == [300] * 3 and all(day.size_bytes > 0 for day in days)
+    facts = filled.facts()
+    filled.close()
+    assert facts.parts == 3 and facts.size_bytes and facts.size_bytes >= sum(day.size_bytes for day in days)
+    assert facts.compression_ratio
+    filled.keep_days(30)
+    filled.close()
+    assert timescale.sql(DROPPED.format("pumpwatch")) == [("30 days",)]
+    filled.keep_days(0)
+    filled.close()
+    assert timescale.sql(DROPPED.format("pumpwatch")) == [("90 days",)]
+    filled.drop_days(days[:1])
+    assert_same(filled.read(names(), 0, 2**62, CATALOGUE), batch.take(slice(300, 900)))
+    assert [day.name for day in filled.days()] == [day.name for day in days[1:]]
+    filled.close()
+
+
+def test_chunks_are_an_hour_once_a_day_is_large(filled: PostgresSink, timescale: TimescaleServer,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    timescale.sql("SELECT decompress_chunk(c, true) FROM show_chunks('pumpwatch.trade_history') c")
+    server = Server(options_of(timescale))
+    assert chunks.fit_chunks(server, "pumpwatch") == 24
+    monkeypatch.setattr(chunks, "LARGE_DAY_BYTES", 1_000)
+    assert chunks.fit_chunks(server, "pumpwatch") == 1
+    monkeypatch.undo()
+    assert chunks.fit_chunks(server, "pumpwatch", 1) == 1, "as the options say"
+    server.close_idle()
+    filled.open()
+    now = time.time_ns()
+    filled.write(batch_of(2, first_id=10**6, start_ns=now, step_ns=3600 * 10**9), CATALOGUE)
+    filled.close()
+    assert timescale.sql("SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'trade_history' AND"
+                         " hypertable_schema = 'pumpwatch' AND range_end - range_start <= interval '1 hour'") == [(2,)]
+    assert chunks.fit_chunks(server, "pumpwatch") == 24
+    server.close_idle()
