@@ -29,6 +29,7 @@ from pumpwatch.config_listing import ChannelConfig, ListingConfig, SourceConfig,
 from pumpwatch.config_log import LogConfig, check_log
 from pumpwatch.config_market import MarketConfig
 from pumpwatch.config_paper import PaperConfig, check_paper
+from pumpwatch.config_redis import RedisConfig, check_redis
 from pumpwatch.config_rollout import RolloutConfig, check_rollout
 from pumpwatch.config_section import Count, Folder, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
@@ -37,7 +38,6 @@ from pumpwatch.net.proxy import parse_proxy
 from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
-
 
 
 class TopByVolume(Section):
@@ -134,6 +134,7 @@ class Keys(Section):
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
     rollout: RolloutConfig = msgspec.field(default_factory=RolloutConfig)
+    redis: RedisConfig = msgspec.field(default_factory=RedisConfig)
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
     alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
@@ -244,6 +245,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     check_backup(found.backup, source)
     check_rollout(found.rollout, found.sinks, source)
     check_paper(found.paper, source)
+    check_redis(found.redis, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":

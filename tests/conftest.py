@@ -17,6 +17,7 @@ from pumpwatch.sim.process import SimProcess
 from tests.forked import Forked, forked_venues
 from tests.postgres_server import pgbouncer, postgres, postgres_server, private_postgres  # noqa: F401 fixtures
 from tests.questdb_server import hung_questdb, private_questdb, questdb_server  # noqa: F401 fixtures
+from tests.redis_server import redis_cluster, redis_nodes, shared_redis, single_redis  # noqa: F401 fixtures
 from tests.s3_server import s3_server  # noqa: F401 a fixture
 from tests.timescale_server import timescale  # noqa: F401 a fixture
 from tests.zipapp import zipapp  # noqa: F401 a fixture

@@ -23,8 +23,8 @@ LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
 BASE = {"descriptors", "errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "moments",
         "clock", "stats", "config", "config_alerts", "config_api", "config_backup", "config_disk", "config_errors",
-        "config_listing", "config_log", "config_market", "config_paper", "config_rollout", "config_section", "yaml_loader",
-        "catalogue", "hook_marker", "hookspecs", "sink_abilities", "strategy", "net", "ticker"}
+        "config_listing", "config_log", "config_market", "config_paper", "config_redis", "config_rollout", "config_section",
+        "yaml_loader", "catalogue", "hook_marker", "hookspecs", "sink_abilities", "strategy", "net", "ticker"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
@@ -34,13 +34,14 @@ READS = {
     "feeds": {"instruments"},
     "pipeline": {"feeds"},
     "store": {"pipeline"},
+    "redis": {"store"},
     "backfill": {"instruments", "pipeline", "store"},
     "listing": {"store"},
     "notify": {"store", "listing"},
     "backup": {"store", "listing", "notify"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
-    "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops", "market", "paper"},
-    "market": {"instruments", "feeds", "store", "backfill", "ops"},
+    "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops", "market", "paper", "redis"},
+    "market": {"instruments", "feeds", "store", "backfill", "ops", "redis"},
     "rollout": {"store", "listing", "notify"},
     "sim": set(),
     "playback": {"listing", "sim"},

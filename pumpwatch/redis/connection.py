@@ -1,0 +1,288 @@
+"""Ask Redis in threads, for at most so long, and say at once that it is away when it is.
+
+Only the calling greenlet waits. Each thread has a client of its own: no socket and no lock is shared between threads. A thread of
+its own watches the nodes (`node_watch`), so that no caller waits for one that is away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+import gevent
+from gevent.event import Event
+from gevent.monkey import get_original
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.config_redis import RedisConfig
+from pumpwatch.errors import ConfigError
+from pumpwatch.redis.errors import OF_THE_COMMAND, RedisUnavailable, explain
+from pumpwatch.redis.node_watch import NodeWatch
+from pumpwatch.redis.subscription import Subscription
+from pumpwatch.stats import Stats
+from pumpwatch.store.sink_calls import SinkCalls
+
+if TYPE_CHECKING:
+    from pumpwatch.redis.clients import AwayNodes
+
+T = TypeVar("T")
+Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling thread
+
+THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
+QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
+_thread_id = get_original("_thread", "get_ident")
+
+
+def require_library() -> None:
+    """Raise ConfigError where the client library is missing."""
+    if importlib.util.find_spec("redis") is None:
+        raise ConfigError("redis.nodes: the Python package `redis` is missing", "run: pip install 'pumpwatch[redis]'")
+
+
+class Script:
+    """A Lua script: sent once to each node, then named by its hash. Keys must have one hash tag."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | float] = ()) -> Any:
+        """Run it inside a function that was given to `call` or `post`; return Redis' answer (bytes, ints, lists, None)."""
+        from redis.exceptions import NoScriptError
+
+        try:
+            return client.evalsha(self._sha, len(keys), *keys, *arguments)
+        except NoScriptError:  # a new master, or a server that was emptied
+            return client.eval(self.source, len(keys), *keys, *arguments)
+
+
+class RedisConnection:
+    """The connection of one process. Making it connects to nothing. Use it on the hub's thread, or block in any other one.
+
+    A call that failed may have been carried out all the same: Redis may have answered too late.
+    """
+
+    def __init__(self, config: RedisConfig, stats: Stats | None = None) -> None:
+        require_library()
+        from pumpwatch.redis.clients import AwayNodes
+
+        self.config, self.prefix = config, config.prefix
+        self._stats, self._calls = stats or Stats(), SinkCalls()
+        self._hub, self._home = gevent.get_hub(), _thread_id()
+        self._away: AwayNodes = AwayNodes()
+        self._watch, self._first_look = NodeWatch(config, self._away, self._looked), Event()
+        self._started = self._closed = False
+        self._threads, self._poster_thread = ThreadPool(THREADS), ThreadPool(1)
+        self._clients: dict[int, tuple[Client, int]] = {}  # of each thread, and the version of the map it knows
+        self._posts: deque[tuple[str, Callable[[Client], object]]] = deque()
+        self._poster: gevent.Greenlet[[], None] | None = None
+        self._subscriptions: list[Subscription] = []
+        self._errors: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    @property
+    def up(self) -> bool:
+        """Return whether every master answered when it was last asked."""
+        return not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Return why Redis or a part of it is away, empty where all is well."""
+        return self._watch.trouble.message if self._watch.trouble else self._watch.partial
+
+    @property
+    def is_cluster(self) -> bool:
+        return self._watch.cluster
+
+    @property
+    def server_version(self) -> str:
+        """Return the server's version, empty before the first answer."""
+        return self._watch.version
+
+    def connect(self, within_s: float = 2.0) -> bool:
+        """Wait until the nodes have been asked once, for a command that ends soon. Returns `up`."""
+        self._start()
+        self._first_look.wait(within_s)
+        return self.up
+
+    def call(self, operation: str, function: Callable[[Client], T], within_s: float = 0.05) -> T:
+        """Return `function(client)`, run in a thread; the calling greenlet waits for at most `within_s`.
+
+        Raises RedisUnavailable: at once while Redis is away, else when it is late, does not answer, or rejects a command. Other
+        errors of the function come through. In another thread than the hub's it runs there, for as long as the library waits.
+        """
+        self._start()
+        if not self._first_look.is_set():
+            began = time.monotonic()
+            self._first_look.wait(within_s)
+            within_s = max(0.001, within_s - (time.monotonic() - began))
+        try:
+            if self._watch.trouble:
+                raise RedisUnavailable(f"redis: {self._watch.trouble.message}", "away")
+            answer = (self._run(operation, function) if _thread_id() != self._home
+                      else self._run_within(within_s, operation, function))
+            if isinstance(answer, RedisUnavailable):
+                raise answer
+            return answer
+        except RedisUnavailable as error:
+            self._failed(error)
+            raise
+
+    def _failed(self, error: RedisUnavailable) -> None:
+        with self._counting:
+            self._errors[error.kind] += 1
+
+    def post(self, operation: str, function: Callable[[Client], object]) -> None:
+        """Run `function(client)` soon, in the order of posts. Never waits, never raises; what is dropped or fails is counted."""
+        self._start()
+        if self._watch.looked and self._watch.trouble:
+            self.count("dropped")
+            return
+        if len(self._posts) >= QUEUED:
+            self._posts.popleft()
+            self.count("dropped")
+        self._posts.append((operation, function))
+        if self._poster is None or self._poster.dead:
+            self._poster = gevent.spawn(self._post_all)
+
+    def script(self, source: str) -> Script:
+        """Return a script to be run inside functions: `script(client, keys, arguments)`."""
+        return Script(source)
+
+    def listen(self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None] | None = None) -> Subscription:
+        """Have `on_message(body)` called on the hub for each message of a channel; close() of what is returned ends it.
+
+        After a break it subscribes again by itself: what was published meanwhile is missed, so `on_gap()` is called. It is
+        called at the first subscription as well: what came before that was missed too.
+        """
+        self._start()
+        subscription = Subscription(self.config, self._watch, channel, on_message, on_gap)
+        self._subscriptions.append(subscription)
+        subscription.start()
+        return subscription
+
+    def publish(self, channel: str, body: bytes) -> None:
+        """Send a message to every listener of a channel. Never waits, never raises."""
+        self.post("publish", lambda client: self.send_message(client, channel, body))
+
+    def send_message(self, client: Client, channel: str, body: bytes) -> None:
+        """Publish inside a function that was given to `call` or `post`."""
+        if self._watch.sharded:
+            client.execute_command("SPUBLISH", channel, body)
+        else:
+            client.publish(channel, body)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count `hits`, `misses` and the like for `figures`. Any thread may call it."""
+        with self._counting:
+            self._counts[name] += amount
+
+    def figures(self) -> dict[str, Any]:
+        """Return what was asked and how it went.
+
+        Keys: up, trouble, cluster, version, masters, calls (rows of SinkCalls), errors (count by kind), counts (hits, misses,
+        dropped and others), threads, busy, queued.
+        """
+        with self._counting:
+            errors, counts, calls = dict(self._errors), dict(self._counts), self._calls.rows()
+        return {"up": self.up, "trouble": self.trouble, "cluster": self.is_cluster, "version": self.server_version,
+                "masters": [f"{host}:{port}" for host, port in self._watch.masters], "calls": calls, "errors": errors,
+                "counts": counts, "threads": THREADS, "busy": sum(row["running"] for row in calls),
+                "queued": len(self._posts)}
+
+    def close(self) -> None:
+        """End threads and connections. Posts that wait are sent first, for at most half a second."""
+        if self._closed:
+            return
+        if self._poster:
+            self._poster.join(timeout=0.5)
+        self._closed = True
+        self._watch.stop()
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._threads.kill()
+        self._poster_thread.kill()
+        for client, _ in list(self._clients.values()):
+            client.close()
+        self._clients.clear()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._watch.start()
+
+    def _looked(self) -> None:
+        """Wake those who wait for the first look; called in the watch's thread."""
+        if not self._first_look.is_set() and not self._closed:
+            self._hub.loop.run_callback_threadsafe(gevent.spawn, self._warm_up)
+
+    def _warm_up(self) -> None:
+        """Make one thread's client before the first call, which would be late otherwise."""
+        if not self._watch.trouble:
+            self._threads.apply(self._run, ("connect", lambda client: None))
+        self._first_look.set()
+
+    def _run_within(self, within_s: float, operation: str, function: Callable[[Client], T]) -> T | RedisUnavailable:
+        """Run a function in a thread of the pool; what comes later than `within_s` is thrown away."""
+        with gevent.Timeout(within_s) as timeout:
+            try:
+                return cast("T | RedisUnavailable", self._threads.apply(self._run, (operation, function)))
+            except gevent.Timeout as late:
+                if late is not timeout:
+                    raise
+        self._watch.look_now()
+        return RedisUnavailable(f"redis: {operation} took longer than {within_s * 1000:.3g} ms", "late")
+
+    def _run(self, operation: str, function: Callable[[Client], T]) -> T | RedisUnavailable:
+        """Run a function in the calling thread, with this thread's client. Returns the error: the hub prints those of threads."""
+        from pumpwatch.redis.clients import FAILURES
+
+        try:
+            return cast(T, self._calls.timed(operation, lambda: function(self._client()))())
+        except FAILURES as error:
+            meaning = explain(error)
+            if meaning.kind not in OF_THE_COMMAND:
+                self._blame(error, meaning)
+            return RedisUnavailable(f"redis: {operation}: {meaning.message}", meaning.kind)
+
+    def _blame(self, error: Any, meaning: RedisUnavailable) -> None:
+        """Remember the node that failed, so that nobody waits for it again before the watch has seen it answer."""
+        node = getattr(error, "connection", None)
+        address = (getattr(node, "host", ""), getattr(node, "port", 0))
+        if meaning.kind == "timeout" and address in self._watch.known:
+            self._away.reasons = {**self._away.reasons, address: meaning.message}
+        self._watch.look_now()
+
+    def _client(self) -> Client:
+        """Return the client of the calling thread, which knows who serves what."""
+        from pumpwatch.redis.clients import cluster_client, node_client
+
+        thread, version = _thread_id(), self._away.version
+        client, known = self._clients.get(thread, (None, -1))
+        if client is None:
+            client = (cluster_client(self.config, self._watch.known, self._away) if self._watch.cluster
+                      else node_client(self.config, self._watch.known[0]))
+        elif known != version and self._watch.cluster:
+            client.nodes_manager.initialize()
+        self._clients[thread] = client, version
+        return client
+
+    def _post_all(self) -> None:
+        """Run what was posted, one after the other."""
+        self._first_look.wait()
+        while self._posts and not self._closed:
+            if self._watch.trouble:
+                self.count("dropped", len(self._posts))
+                self._posts.clear()
+                return
+            operation, function = self._posts.popleft()
+            answer = self._poster_thread.apply(self._run, (operation, function))
+            if isinstance(answer, RedisUnavailable):
+                self.count("dropped")
+                self._failed(answer)

@@ -1,0 +1,182 @@
+"""Ask the nodes of Redis whether they answer and who serves which slot, in a thread of its own.
+
+It is the only one that waits for a node that is away: those who use Redis read what it found and answer from local state.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from _queue import Empty, SimpleQueue
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gevent.monkey import get_original
+
+from pumpwatch.config_redis import RedisConfig
+from pumpwatch.redis.errors import RedisUnavailable, explain
+
+if TYPE_CHECKING:
+    from pumpwatch.redis.clients import Address, AwayNodes
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0  # between two looks at nodes that are well
+AWAY_S = 0.1  # at nodes that are not, at first; then longer up to LOOK_S
+PASSWORD_S = 30.0  # a server may lock out who tries a wrong one too often
+PING_S = 0.25  # a node that does not answer for so long is away
+
+
+class NodeWatch:
+    """What is known of the nodes. Attributes are read by any thread; they are replaced, never changed."""
+
+    def __init__(self, config: RedisConfig, away: AwayNodes, on_change: Callable[[], None]) -> None:
+        self._config, self.away, self._on_change = config, away, on_change
+        self.looked = False  # the first look has ended
+        self.trouble: RedisUnavailable | None = RedisUnavailable("not connected yet", "away")  # None: some node answers
+        self.cluster = False
+        self.version = ""  # of the server
+        self.masters: dict[Address, list[tuple[int, int]]] = {}  # their slots; a single server has all
+        self.known: list[Address] = []
+        self._wakes: SimpleQueue[bool] = SimpleQueue()  # a native one, whether the process is patched or not
+        self._clients: dict[Address, Any] = {}
+        self._away_since = 0.0
+        self._told = ""
+
+    @property
+    def partial(self) -> str:
+        """Return which masters are away, empty where all answer."""
+        reasons = self.away.reasons
+        return "; ".join(f"node {host}:{port}: {reasons[host, port]}" for host, port in self.masters if (host, port) in reasons)
+
+    @property
+    def sharded(self) -> bool:
+        """Return whether the server has channels that belong to a slot."""
+        return int(self.version.partition(".")[0] or 0) >= 7
+
+    def start(self) -> None:
+        """Begin to look."""
+        get_original("_thread", "start_new_thread")(self._run, ())
+
+    def look_now(self) -> None:
+        """Look at once: a call failed."""
+        if self._wakes.empty():
+            self._wakes.put(True)
+
+    def stop(self) -> None:
+        self._wakes.put(False)
+
+    def master_of_channel(self, channel: str) -> Address | None:
+        """Return the node that has a channel, None where none does."""
+        from redis.crc import key_slot
+
+        slot = key_slot(channel.encode())
+        return next((address for address, ranges in self.masters.items() for first, last in ranges if first <= slot <= last),
+                    None)
+
+    def _run(self) -> None:
+        wait_s = AWAY_S
+        while True:
+            self._look()
+            if self.trouble is None and not self.partial:
+                wait_s, pause_s = AWAY_S, LOOK_S
+            else:
+                wait_s = min(LOOK_S, wait_s * 1.5)
+                pause_s = PASSWORD_S if self.trouble and self.trouble.kind == "password" else wait_s
+            try:
+                if not self._wakes.get(timeout=pause_s):
+                    break
+            except Empty:
+                pass
+        for client in self._clients.values():
+            client.close()
+
+    def _look(self) -> None:
+        """Ask every node once, and say it when the answer is another than before."""
+        from pumpwatch.redis.clients import configured
+
+        trouble: RedisUnavailable | None = None
+        candidates = dict.fromkeys((*self.masters, *self.known, *configured(self._config)))
+        for address in sorted(candidates, key=self.away.reasons.__contains__):  # those that hang are asked last
+            found = self._read_map(address)
+            trouble = found if trouble is None or found is None or found.kind in ("cluster_down", "loading") else trouble
+            if found is None or found.kind == "password":
+                trouble = found
+                break
+        for address in self.known if trouble is None else ():
+            reason = self._ping(address)
+            if reason:
+                self.away.reasons = {**self.away.reasons, address: reason}
+            elif address in self.away.reasons:
+                self.away.reasons = {key: text for key, text in self.away.reasons.items() if key != address}
+        self.trouble = trouble
+        self.looked = True
+        self._say()
+        self._on_change()
+
+    def _client(self, address: Address) -> Any:
+        from pumpwatch.redis.clients import node_client
+
+        if address not in self._clients:
+            self._clients[address] = node_client(self._config, address, PING_S)
+        return self._clients[address]
+
+    def _read_map(self, address: Address) -> RedisUnavailable | None:
+        """Ask a node who serves what. Returns why it cannot say."""
+        from pumpwatch.redis.clients import FAILURES
+
+        client = self._client(address)
+        try:
+            if not self.version:
+                facts = client.info("server") | client.info("cluster")
+                self.version, self.cluster = str(facts["redis_version"]), bool(facts.get("cluster_enabled"))
+            if not self.cluster:
+                client.ping()
+                self.known, self.masters = [address], {address: [(0, 16383)]}
+                return None
+            state = client.execute_command("CLUSTER INFO")
+            slots = client.execute_command("CLUSTER SLOTS")
+        except FAILURES as error:
+            return explain(error)
+        if state["cluster_state"] != "ok":
+            return RedisUnavailable("the cluster is down: some slots have no master, or most masters are out of reach",
+                                    "cluster_down")
+        masters: dict[Address, list[tuple[int, int]]] = {}
+        known = []
+        for first, last, *nodes in slots:
+            found = [_address(node, address) for node in nodes]
+            masters.setdefault(found[0], []).append((first, last))
+            known += found
+        if masters != self.masters:
+            self.masters, self.known = masters, list(dict.fromkeys(known))
+            self.away.reasons = {key: text for key, text in self.away.reasons.items() if key in self.known}
+            self.away.version += 1
+        return None
+
+    def _ping(self, address: Address) -> str:
+        """Return why a node does not answer, empty where it does."""
+        from pumpwatch.redis.clients import FAILURES
+
+        try:
+            self._client(address).ping()
+        except FAILURES as error:
+            return explain(error).message
+        return ""
+
+    def _say(self) -> None:
+        """Log a change of state, once."""
+        reason = self.trouble.message if self.trouble else self.partial
+        if bool(reason) == bool(self._told):
+            return
+        if reason:
+            self._away_since = time.monotonic()
+            what = "redis is away" if self.trouble else "a part of redis is away"
+            log.warning("%s, local state answers instead reason=%s", what, reason)
+        else:
+            log.warning("redis is back after_s=%.1f", time.monotonic() - self._away_since)
+        self._told = reason
+
+
+def _address(node: Any, asked: Address) -> Address:
+    """Return a node's address; one that does not know its own is the one that was asked."""
+    return (node[0].decode() if node[0] else asked[0], int(node[1]))

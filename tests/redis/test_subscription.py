@@ -1,0 +1,88 @@
+"""Messages from one connection to another, on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from tests.redis.waiting import connected, eventually, in_thread
+from tests.redis_server import RedisNode, RedisNodes
+
+CHANNEL = "pumpwatch:{news}"
+
+
+class Listener:
+    """Two connections, one that listens."""
+
+    def __init__(self, nodes: list[str]) -> None:
+        self.one, self.other = connected(nodes), connected(nodes)
+        self.heard: list[bytes] = []
+        self.gaps = 0
+        self.subscription = self.one.listen(CHANNEL, self.heard.append, self._gap)
+        eventually(lambda: self.gaps == 1, "it has subscribed")
+
+    def _gap(self) -> None:
+        self.gaps += 1
+
+    def hears(self, body: bytes) -> bool:
+        """Publish and say whether it came, some time after a break."""
+        self.other.publish(CHANNEL, body)
+        gevent.sleep(0.05)
+        return body in self.heard
+
+    def close(self) -> None:
+        self.one.close()
+        self.other.close()
+
+
+@pytest.fixture
+def listener(redis_cluster: RedisNodes) -> Iterator[Listener]:
+    found = Listener(redis_cluster.addresses)
+    yield found
+    found.close()
+
+
+def test_messages_come_in_order_whatever_bytes_they_hold(listener: Listener) -> None:
+    bodies = [bytes([n]) * n for n in range(200)]
+    for body in bodies:
+        listener.other.publish(CHANNEL, body)
+    eventually(lambda: len(listener.heard) == 200, "all came")
+    assert listener.heard == bodies and listener.gaps == 1
+
+
+def test_only_the_node_of_the_slot_carries_a_sharded_message(listener: Listener, redis_cluster: RedisNodes) -> None:
+    owner = redis_cluster.master_of(CHANNEL)
+    assert owner.ask("PUBSUB SHARDNUMSUB", CHANNEL) == [(CHANNEL, 1)]
+
+
+def test_a_moved_slot_takes_the_listener_along(listener: Listener, redis_cluster: RedisNodes) -> None:
+    in_thread(redis_cluster.move_slot, CHANNEL)
+    eventually(lambda: listener.gaps == 2 and listener.hears(b"after"), "it listens at the new node")
+
+
+def test_a_fail_over_is_a_gap_and_then_messages_come_again(listener: Listener, redis_cluster: RedisNodes) -> None:
+    old = redis_cluster.master_of(CHANNEL)
+    old.kill()
+    in_thread(redis_cluster.wait_for_fail_over, CHANNEL, old)
+    eventually(lambda: listener.hears(b"after"), "it listens at the new master")
+    assert listener.gaps >= 2
+
+
+def test_a_node_that_hangs_is_left_for_its_replica(listener: Listener, redis_cluster: RedisNodes) -> None:
+    old = redis_cluster.master_of(CHANNEL)
+    old.hang()
+    in_thread(redis_cluster.wait_for_fail_over, CHANNEL, old)
+    eventually(lambda: listener.hears(b"after"), "it listens at the new master")
+
+
+def test_a_closed_subscription_hears_nothing(listener: Listener) -> None:
+    listener.subscription.close()
+    assert not listener.hears(b"late")
+
+
+def test_a_single_server_carries_messages(single_redis: RedisNode) -> None:
+    listener = Listener([single_redis.address])
+    assert eventually(lambda: listener.hears(b"hello"), "it came")
+    listener.close()
