@@ -17,6 +17,7 @@ import resource
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,20 +26,24 @@ from pumpwatch_plugins.sinks.postgres import rows as stage
 from pumpwatch_plugins.sinks.postgres import schema as schemas
 from pumpwatch_plugins.sinks.postgres import sql
 from pumpwatch_plugins.sinks.postgres.advice import advice
+from pumpwatch_plugins.sinks.postgres.backup import hold
 from pumpwatch_plugins.sinks.postgres.chunks import fit_chunks, set_retention
 from pumpwatch_plugins.sinks.postgres.days import Days
 from pumpwatch_plugins.sinks.postgres.facts import facts
 from pumpwatch_plugins.sinks.postgres.options import PostgresOptions
 from pumpwatch_plugins.sinks.postgres.reading import Readers, read
+from pumpwatch_plugins.sinks.postgres.restoring import restore
 from pumpwatch_plugins.sinks.postgres.server import Server, StatementRejected
 from pumpwatch_plugins.sinks.postgres.upkeep import Upkeep, touch
 
 from pumpwatch import (
     Catalogue,
     ConfigError,
+    HeldBackup,
     Keeping,
     Listing,
     ListingEvent,
+    OpenPart,
     PumpWatchError,
     ServerFacts,
     ServiceUnavailable,
@@ -241,6 +246,16 @@ class PostgresSink:
         self._state = None
         self._server.close_idle()
         self._readers.close()
+
+    def backup(self) -> AbstractContextManager[HeldBackup]:
+        """Hold the schema for pg_dump, see `backup.hold`."""
+        held: AbstractContextManager[HeldBackup] = hold(self._server, self._options)
+        return held
+
+    def restore(self, names: Sequence[str], open_part: OpenPart) -> Mapping[str, Mapping[str, int]]:
+        """Fill an empty database by pg_restore, see `restoring.restore`."""
+        found: Mapping[str, Mapping[str, int]] = restore(self._server, self._options, names, open_part)
+        return found
 
     def trial(self, name: str) -> PostgresSink:
         """Return a sink on the same database with a schema of its own: `SCHEMA_trial_NAME`."""

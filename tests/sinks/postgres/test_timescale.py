@@ -8,9 +8,13 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink, chunks, schema
+from pumpwatch_plugins.sinks.postgres.programs import Programs
+from pumpwatch_plugins.sinks.postgres.restoring import About, _Restoring
 from pumpwatch_plugins.sinks.postgres.server import Server
 
+from pumpwatch.errors import ConfigError, UsageError
 from pumpwatch.model import TradeBatch
+from tests.sinks.postgres.dumped import dumped
 from tests.sinks.stores import CATALOGUE, assert_same, names
 from tests.timescale_server import TimescaleServer
 from tests.trades import batch_of
@@ -161,3 +165,33 @@ def test_chunks_are_an_hour_once_a_day_is_large(filled: PostgresSink, timescale:
                          " hypertable_schema = 'pumpwatch' AND range_end - range_start <= interval '1 hour'") == [(2,)]
     assert chunks.fit_chunks(server, "pumpwatch") == 24
     server.close_idle()
+
+
+def test_a_server_that_is_newer_than_pg_dump_is_named(timescale: TimescaleServer) -> None:
+    sink = PostgresSink(PostgresOptions(dsn=timescale.dsn, statement_timeout_ms=60_000, schema="dumped"))
+    sink.open()
+    sink.close()
+    with pytest.raises(ConfigError, match=r"older than the server at .* \(17\)"):
+        dumped(sink)
+    sink.close()
+
+
+def test_timescale_takes_its_steps_before_and_after(timescale: TimescaleServer) -> None:
+    server = Server(PostgresOptions(dsn=timescale.dsn))
+    connection = server.connect()
+    version = connection.execute(b"SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+    assert version
+    about = About("17.5", 17, "timescale", str(version[0]), "pumpwatch")
+    restoring = _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server.place, about)
+    restoring._check_extension(str(version[0]), is_used=False)
+    with pytest.raises(UsageError, match="is there already, or a restore was cut off"):
+        restoring._check_extension(str(version[0]), is_used=True)
+    with pytest.raises(ConfigError, match=r"it has TimescaleDB 1\.7"):
+        restoring._check_extension("1.7", is_used=False)
+    restoring.before()
+    connection.close()
+    assert timescale.sql("SHOW timescaledb.restoring") == [("on",)]
+    connection = server.connect()
+    _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server.place, about).after()
+    connection.close()
+    assert timescale.sql("SHOW timescaledb.restoring") == [("off",)]
