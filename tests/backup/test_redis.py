@@ -91,5 +91,4 @@ def test_a_snapshot_that_is_cut_off_is_not_in_the_backup(plan: Plan, answer: byt
 
 def test_a_redis_that_is_away_costs_its_snapshot_alone(plan: Plan) -> None:
     made = make(msgspec.structs.replace(plan, redis=RedisConfig(nodes=["127.0.0.1:1"])))
-    assert made.problems == ["redis: Redis at 127.0.0.1:1 does not answer: [Errno 111] Connection refused"
-                             " (is it running there?)"] and made.exit_code == 1
+    assert len(made.problems) == 1 and "redis: Redis at 127.0.0.1:1 does not answer" in made.problems[0] and made.exit_code == 1

@@ -220,7 +220,7 @@ def test_the_commands_bring_postgresql_back_onto_an_empty_server(
 def test_a_killed_backup_leaves_no_pg_dump_and_the_earlier_ones(plan: Plan, filled: Database) -> None:
     with_it = msgspec.structs.replace(plan, sinks=SinkBackups({"postgres": {"dsn": filled.dsn}}, PluginsConfig()))
     assert make(with_it).problems == []
-    slow = msgspec.structs.replace(with_it, mb_per_s=0.001, folder=plan.folder)
+    slow = msgspec.structs.replace(with_it, mb_per_s=0.1, folder=plan.folder)
     filled.sql("UPDATE pumpwatch.trade_history SET price = price + 1")
     child = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                              env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
