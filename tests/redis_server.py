@@ -87,9 +87,9 @@ class RedisNode:
         assert self._process, "the server is not running"
         return self._process.pid
 
-    def run(self) -> None:
-        """Start the process and do not wait."""
-        words = [word for name, value in self._settings.items() for word in (f"--{name}", value)]
+    def run(self, settings: dict[str, str] | None = None) -> None:
+        """Start the process, with further settings this time, and do not wait."""
+        words = [word for name, value in (self._settings | (settings or {})).items() for word in (f"--{name}", value)]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *words],

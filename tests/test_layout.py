@@ -368,9 +368,9 @@ DISTRIBUTION_OF = {"websocket": "websocket-client", "sqlite_utils": "sqlite-util
 
 
 def test_what_is_installed_is_what_is_imported() -> None:
-    """Tests and the extras `parquet`, `postgres` and `s3` have their own lists."""
+    """Tests and the extras `parquet`, `postgres`, `redis` and `s3` have their own lists."""
     declared = {re.split(r"[><=]", line)[0] for line in SETUP["options"]["install_requires"].split("\n") if line}
-    extra = {re.split(r"[\[><=]", line)[0] for name in ("parquet", "postgres", "s3")
+    extra = {re.split(r"[\[><=]", line)[0] for name in ("parquet", "postgres", "redis", "s3")
              for line in SETUP["options.extras_require"][name].split("\n") if line}
     imported = {module.split(".")[0] for path in [*CORE, *PLUGINS] for _, module in imports_of(path)}
     ours_or_pythons = sys.stdlib_module_names | {"pumpwatch", "pumpwatch_plugins"}

@@ -52,6 +52,7 @@ from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.records import Records
+from pumpwatch.redis.connection import connection_of
 from pumpwatch.stats import Stats
 from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
@@ -84,6 +85,7 @@ class Collector:
         self.sinks = {name: off_hub(sink, self.sink_calls[name]) for name, sink in own_sinks.items()}
         self.clock, self.stats, self.catalogue = Clock(), Stats(), Catalogue()
         self.started_at_ns = self.clock.now_ns()
+        self.redis = connection_of(config.redis, self.stats)
         self.supervisor = Supervisor(self.stats)
         self.folder = Path(config.store.dir)
         net, store = config.net, config.store
@@ -276,6 +278,8 @@ class Collector:
         self.supervisor.stop("last commit", max(0.5, deadline - self.clock.monotonic()))
         self.notifying.stop(max(0.2, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
+        if self.redis:
+            self.redis.close()
         code = close_journal(self.committer, self.journal, self.journal_thread)
         write_last_figures(self.status)
         log.info("stopped stored_trades=%d%s", self.stats.get("durable_trades_total"),

@@ -27,6 +27,7 @@ from pumpwatch.ops.disk_watch import DiskWatch
 from pumpwatch.ops.memory_watch import MemoryWatch
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins
+from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.stats import Stats
 from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
@@ -77,6 +78,7 @@ class CollectorParts(Protocol):
     sink_calls: dict[str, SinkCalls]
     clock: Clock
     stats: Stats
+    redis: RedisConnection | None  # None where the config names no node
     catalogue: Catalogue
     supervisor: Supervisor
     folder: Path

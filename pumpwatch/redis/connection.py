@@ -44,6 +44,11 @@ def require_library() -> None:
         raise ConfigError("redis.nodes: the Python package `redis` is missing", "run: pip install 'pumpwatch[redis]'")
 
 
+def connection_of(config: RedisConfig, stats: Stats | None = None) -> RedisConnection | None:
+    """Return a connection, None where the config names no node. Raises ConfigError where the library is missing."""
+    return RedisConnection(config, stats) if config.nodes else None
+
+
 class Script:
     """A Lua script: sent once to each node, then named by its hash. Keys must have one hash tag."""
 
