@@ -62,6 +62,7 @@ class ServerFacts:
 
     version: its name and version. size_bytes: of the sink's tables. parts: their partitions or chunks. compression_ratio: the
     size without compression by the size with it. cache_hit_ratio: the share of reads that its memory answered, 0 to 1.
+    connections: that this sink holds open; busy: those that carry a call at this moment.
     """
 
     version: str = ""
@@ -69,6 +70,8 @@ class ServerFacts:
     parts: int | None = None
     compression_ratio: float | None = None
     cache_hit_ratio: float | None = None
+    connections: int | None = None
+    busy: int | None = None
 
 
 @runtime_checkable

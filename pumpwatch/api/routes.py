@@ -11,6 +11,7 @@ from pumpwatch.api import (
     prometheus,
     recent_trades,
     rollout,
+    stores,
     stream,
     system,
     trades,
@@ -20,6 +21,6 @@ from pumpwatch.api.route import Route
 
 _DESCRIBED: tuple[Route, ...] = (
     *system.ROUTES, *venues.ROUTES, *recent_trades.ROUTES, *trades.ROUTES, *listings.ROUTES, *gaps.ROUTES, *market.ROUTES,
-    *paper.ROUTES, *prometheus.ROUTES, *rollout.ROUTES, *stream.ROUTES)
+    *paper.ROUTES, *prometheus.ROUTES, *rollout.ROUTES, *stores.ROUTES, *stream.ROUTES)
 
 ROUTES: tuple[Route, ...] = (*_DESCRIBED, openapi.route_of(_DESCRIBED))

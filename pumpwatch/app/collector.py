@@ -24,11 +24,12 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.market import MarketProcess
 from pumpwatch.app.notifying import Notifying
-from pumpwatch.app.parts import Telling
+from pumpwatch.app.parts import ReportsStores, Telling
 from pumpwatch.app.reloading import Reloading
 from pumpwatch.app.serving import Serving
 from pumpwatch.app.sink_rollout import SinkRollout
 from pumpwatch.app.status import Status
+from pumpwatch.app.store_watch import StoreWatch
 from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
@@ -108,6 +109,7 @@ class Collector:
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
                            self.ingest.wake, sparse_s=net.sparse_sweep_ms / 1000)
         self.drains: dict[str, Drain] = {}
+        self.stores: ReportsStores = StoreWatch(self)
         self.venues: list[VenueFeeds] = []
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)

@@ -27,4 +27,4 @@ def facts(server: Server, schema: str) -> ServerFacts:
         size += chunks_size
         before, after = (server.rows(_COMPRESSED, (schema,)) if parts else [(None, None)])[0]
         ratio = before / after if before and after else None
-    return ServerFacts(name, int(size), int(parts), ratio, hit / (hit + read) if hit + read else None)
+    return ServerFacts(name, int(size), int(parts), ratio, hit / (hit + read) if hit + read else None, *server.pool)

@@ -51,6 +51,7 @@ class Server:
         self.place = place_of(options.dsn)
         self.timeout_ms = options.statement_timeout_ms
         self._idle: list[psycopg.Connection[Any]] = []
+        self._lent: set[int] = set()  # by id; the operations of a set are whole in any thread
 
     def connect(self, dsn: str = "") -> psycopg.Connection[Any]:
         """Return a new connection in which a statement commits by itself. Raises ConfigError or ServiceUnavailable."""
@@ -79,6 +80,7 @@ class Server:
 
         wait_ms = self.timeout_ms if timeout_ms is None else timeout_ms
         connection = self._idle.pop() if self._idle else self.connect()
+        self._lent.add(id(connection))
         try:
             connection.limit_s = wait_ms / 1000 + MARGIN_S  # type: ignore[attr-defined]
             connection.execute(f"BEGIN; SET LOCAL statement_timeout = {wait_ms:d}; {also}".encode())
@@ -96,7 +98,15 @@ class Server:
         except BaseException:
             connection.close()
             raise
+        finally:
+            self._lent.discard(id(connection))
         self._keep(connection)
+
+    @property
+    def pool(self) -> tuple[int, int]:
+        """Return how many connections are open, and how many of them are lent."""
+        lent = len(self._lent)
+        return lent + len(self._idle), lent
 
     def rows(self, statement: str, values: Sequence[Any] = (), timeout_ms: int | None = None) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. A connection that has died while it waited is replaced once."""

@@ -169,6 +169,19 @@ def test_in_a_patched_process_the_hub_goes_on_while_the_server_is_asked(postgres
     assert done.returncode == 0, done.stderr
 
 
+def test_the_pool_says_how_many_connections_are_open_and_lent(postgres: Database) -> None:
+    server = Server(PostgresOptions(dsn=postgres.dsn))
+    assert server.pool == (0, 0)
+    with server.session(), server.session():
+        assert server.pool == (2, 2)
+    assert server.pool == (2, 0)
+    with pytest.raises(ServiceUnavailable):
+        server.rows("SELECT nonsense")
+    assert server.pool == (1, 0)
+    server.close_idle()
+    assert server.pool == (0, 0)
+
+
 def test_a_place_names_neither_user_nor_password() -> None:
     assert place_of("postgresql://me:secret@db.example/market") == "PostgreSQL at db.example:5432/market"
     assert place_of("user=me dbname=market") == "PostgreSQL at a socket of this machine:5432/market"
