@@ -39,7 +39,7 @@ READS = {
     "listing": {"store"},
     "notify": {"store", "listing"},
     "backup": {"store", "listing", "notify"},
-    "ops": {"redis", "instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
+    "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "redis"},
     "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops", "market", "paper", "redis"},
     "market": {"instruments", "feeds", "store", "backfill", "ops", "redis"},
     "rollout": {"store", "listing", "notify"},

@@ -18,7 +18,7 @@ MAVEN = """for word; do case $word in
     -DoutputDirectory=*) echo jar > "${word#*=}/$jar" ;;
 esac; done"""
 PROMTOOL = "echo 'promtool, version 2.53.1 (branch: debian/sid)'"
-SERVERS = ("initdb", "postgres", "pgbouncer")
+SERVERS = ("initdb", "postgres", "pgbouncer", "redis-server", "redis-cli")
 NODE = ("node", "npm")
 # fetches a package as apt-get does, and takes a program out of it as dpkg-deb does
 DOWNLOAD = ': > prometheus_2.42.0_amd64.deb'
@@ -31,6 +31,7 @@ for word; do case $word in
     chromium) cp "$HOME/java" "$HOME/bin/chromium" ;;
     postgresql) cp "$POLICY_RC_D" "$HOME/policy"; cp "$HOME/java" "$HOME/bin/initdb"; cp "$HOME/java" "$HOME/bin/postgres" ;;
     pgbouncer) cp "$HOME/java" "$HOME/bin/pgbouncer" ;;
+    redis-server) cp "$HOME/java" "$HOME/bin/redis-server"; cp "$HOME/java" "$HOME/bin/redis-cli" ;;
     update) [ ! -e "$HOME/offline" ] || exit 100 ;;
 esac; done"""
 
@@ -123,7 +124,7 @@ def test_servers_are_installed_and_not_started(machine: Machine, has_policy: boo
         (machine.bin / name).unlink()
     done = machine.run()
     assert done.returncode == 0, done.stderr
-    assert machine.asked()[1].endswith("chromium postgresql pgbouncer")
+    assert machine.asked()[1].endswith("chromium postgresql pgbouncer redis-server")
     assert (machine.home / "policy").read_text() == f"#!/bin/sh\nexit {104 if has_policy else 101}\n"
     assert policy.exists() == has_policy, "the machine's own rules are as before"
 

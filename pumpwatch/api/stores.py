@@ -55,8 +55,9 @@ class Stores(msgspec.Struct):
 
 
 def rows_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each store from a collector's figures, with the calls of sinks."""
+    """Return a row for each store from a collector's figures, with the calls of sinks and of Redis."""
     calls = {sink["name"]: sink.get("calls", ()) for sink in figures.get("sinks", ())}
+    calls["redis"] = (figures.get("redis") or {}).get("calls", ())
     return [{**row, "calls": calls.get(row["store"], row["calls"])} for row in figures.get("stores", ())]
 
 

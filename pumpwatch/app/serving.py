@@ -17,13 +17,15 @@ from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.page_events import PageEvents
 from pumpwatch.app.parts import CollectorParts
+from pumpwatch.app.price_sharing import PriceSharing
 from pumpwatch.app.status import Status
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.market.disk_cache import CacheInThread, DiskCache, disk_caches
+from pumpwatch.market.disk_cache import BOOK_S, TICKER_S, CacheInThread, DiskCache, disk_caches
 from pumpwatch.market.service import DiskTiers, MarketService
 from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.metrics import Metrics
+from pumpwatch.redis.market_tiers import shared_market
 from pumpwatch.venue import HttpRequest
 
 THREADS = 2
@@ -37,6 +39,7 @@ class Serving:
         self._metrics = Metrics()
         self._page = PageEvents(collector, status, jobs)
         access = access_of(collector.config)
+        self._prices = PriceSharing(collector.redis, collector.catalogue)
         self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
         self.desk = self._desk()
         self.service = Service(self.desk, access) if access is not None else None
@@ -65,7 +68,8 @@ class Serving:
             return next((access(feeds) for feeds in collector.venues if feeds.venue.name == venue), None)
 
         return MarketService(HeldTrades(collector.catalogue, (), 0), None, VenueAsker(found, collector.clock), collector.clock,
-                             self._disk_tiers(), day=lambda ids: days(self.desk, ids))
+                             self._disk_tiers(), shared=shared_market(collector.redis, TICKER_S, BOOK_S, collector.clock),
+                             day=lambda ids: days(self.desk, ids))
 
     def _disk_tiers(self) -> DiskTiers:
         """Return the caches on the disk, which the commands share; a disk that hangs holds up their own thread alone."""
@@ -78,7 +82,8 @@ class Serving:
         return DiskTiers(*made)
 
     def note_trades(self, batch: TradeBatch) -> None:
-        """Have answers about prices take trades into account that are durable."""
+        """Have answers about prices take trades into account that are durable, here and in other processes."""
+        self._prices.note(batch)
         if self.service is not None and self.desk.market is not None:
             self.desk.market.note_trades(batch)
 
@@ -111,6 +116,7 @@ class Serving:
 
     def start(self) -> None:
         """Have the API served."""
+        self._prices.start(self._collector.supervisor.spawn)
         if self.service is not None:
             self._collector.supervisor.spawn("api", self.service.run)
             self._page.start()

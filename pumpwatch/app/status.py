@@ -63,7 +63,7 @@ class Status:
             "backfill": collector.backfill.figures() if collector.backfill else {},
             "page": collector.serving.url, "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
             "jobs": collector.job_rows(), "queries": collector.queries.figures(), "active_alerts": collector.alert_rows(),
-            "backup": collector.backup_status(),
+            "backup": collector.backup_status(), "redis": collector.redis.figures() if collector.redis else {},
             "rollout": collector.rollout_status(), "market": collector.market_status(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }

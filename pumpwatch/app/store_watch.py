@@ -48,7 +48,7 @@ class StoreWatch:
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each store, see `StoreRow.figures`, with the state of this moment.
 
-        The calls of sinks are left out: `status.json` has them with the sinks.
+        The calls are left out: `status.json` has them with the sinks and with Redis.
         """
         collector = self._collector
         rows = [row.figures() for row in self._files]
@@ -60,6 +60,5 @@ class StoreWatch:
                 state = row.state  # it takes trades and does not answer questions
             rows.append(dataclasses.replace(row, state=state, failed_in_a_row=failed).figures())
         if collector.redis and (seen := self._seen.get("redis")):
-            figures = collector.redis.figures()
-            rows.append(dataclasses.replace(seen, state=collector.redis.trouble or "up", calls=figures["calls"]).figures())
+            rows.append(dataclasses.replace(seen, state=collector.redis.trouble or "up").figures())
         return rows

@@ -28,7 +28,7 @@ CALLS = (Column("store"), Column("operation"), Column("calls", right=True), Colu
 def db() -> None:
     """Look at every store.
 
-    The journal, the files beside it, and the sinks.
+    The journal, the files beside it, the sinks, and Redis.
     """
 
 
@@ -38,9 +38,9 @@ def db() -> None:
 def status(as_json: bool, config: Config) -> int:
     """Show every store: its health with the reason, its size, and how long its answers take.
 
-    Each sink of the config, and Redis, is asked now. The times are those of the running collector: of the last 1,000 calls of
-    each method. pool: its connections that carry a call, of those that are open.
-    Exit code 69 if a sink does not answer or has a trouble.
+    Each sink of the config and its Redis are asked now. The times are those of the running collector: of the last 1,000 calls
+    of each method. pool: its connections that carry a call, of those that are open.
+    Exit code 69 if one of them does not answer or has a trouble.
 
     \b
     Example: pumpwatch db status -c pumpwatch.yaml
@@ -70,23 +70,17 @@ def status(as_json: bool, config: Config) -> int:
 
 
 def _redis(config: Config, figures: Mapping[str, Any] | None) -> StoreRow:
-    """Return the row of Redis, asked now; the calls, hits and misses are those of the collector."""
+    """Return the row of Redis, asked now; the calls and the pool are those of the collector."""
     from dataclasses import replace
 
-    from pumpwatch.ops.stores import REDIS, redis_row
-    from pumpwatch.redis.connection import RedisConnection
+    from pumpwatch.ops.redis_check import NAME, calls_of, store_facts
+    from pumpwatch.ops.stores import StoreRow
 
-    connection = RedisConnection(config.redis)
-    try:
-        connection.connect()
-        row = redis_row(connection)
-    finally:
-        connection.close()
-    seen: Mapping[str, Any] = next((seen for seen in (figures or {}).get("stores", ()) if seen["store"] == REDIS), {})
-    facts = replace(row.facts, connections=seen.get("connections"), busy=seen.get("busy"),
-                    cache_hit_ratio=seen.get("cache_hit_ratio"))
-    return replace(row, facts=facts, calls=seen.get("calls", ()), hits=seen.get("hits"), misses=seen.get("misses"),
-                   failed_in_a_row=seen.get("failed_in_a_row", 0))
+    state, facts = store_facts(config)
+    held = (figures or {}).get("redis") or {}
+    facts = replace(facts, connections=held.get("threads"), busy=held.get("busy"))
+    counts = held.get("counts", {})
+    return StoreRow(NAME, state, facts, calls_of(figures), hits=counts.get("hits"), misses=counts.get("misses"))
 
 
 def _store(row: StoreRow) -> Row:

@@ -134,6 +134,12 @@ def _stores(status: Status) -> list[list[str]]:
         rows.append(["gaps", _gaps(status["backfill"])])
     rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
              for sink in status.get("sinks", ())]
+    redis = status.get("redis") or {}
+    if redis.get("trouble"):
+        rows.append(["redis", f"away, local state answers instead: {redis['trouble']}"])
+    elif redis:
+        kind = f"a cluster of {len(redis.get('masters', ()))} masters" if redis.get("cluster") else "a single server"
+        rows.append(["redis", f"up, {kind}, version {redis.get('version')}"])
     market = status.get("market") or {}
     if market.get("problem"):
         rows.append(["candles", f"not made: {market['problem']}"])

@@ -22,7 +22,7 @@ FIGURES = ("timestamp", "open", "high", "low", "close", "volume", "quote_volume"
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """The answer about one symbol. source: memory, journal, cache, disk, store, or venue; age_s: how old it is.
+    """The answer about one symbol. source: memory, journal, cache, redis, disk, store, or venue; age_s: how old it is.
 
     Without a value `problem` says the reason, for a person. day_source: of a ticker alone, the source of its 24 hours: `candles`
     or `venue`, empty where these are not known; day_age_s: how old they are.

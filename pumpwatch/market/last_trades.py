@@ -15,7 +15,7 @@ AHEAD_NS = 60 * NS_PER_S  # a time further ahead of its arrival is a clock's err
 
 
 class Last(NamedTuple):
-    """The newest trade: its own time (ns, UTC), its price in the quote, and the place where it is: `memory` or `journal`."""
+    """The newest trade: its own time (ns, UTC), its price in the quote, and where it is: `memory`, `redis` or `journal`."""
 
     at_ns: int
     price: float
@@ -31,6 +31,7 @@ class LastTrades:
 
     def __init__(self, batches: Iterable[TradeBatch] = ()) -> None:
         self._at_ns, self._price = np.zeros(0, np.int64), np.zeros(0, np.float64)  # by the instrument's id; 0: none yet
+        self._told_ns = np.zeros(0, np.int64)  # the times that `changed` returned last
         self._waiting: list[TradeBatch] = []
         self._rows = 0
         for batch in batches:
@@ -48,6 +49,14 @@ class LastTrades:
         self._take_up()
         return {number: Last(int(self._at_ns[number]), float(self._price[number])) for number in ids
                 if number < len(self._at_ns) and self._at_ns[number]}
+
+    def changed(self) -> dict[int, Last]:
+        """Return the newest trade of each instrument that has had a newer one since this was last asked."""
+        self._take_up()
+        told_ns = np.zeros(len(self._at_ns), np.int64)
+        told_ns[:len(self._told_ns)] = self._told_ns
+        self._told_ns = self._at_ns.copy()
+        return self.of(np.flatnonzero(self._at_ns > told_ns).tolist())
 
     def _take_up(self) -> None:
         waiting, self._waiting, self._rows = [batch for batch in self._waiting if len(batch)], [], 0

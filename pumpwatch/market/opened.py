@@ -13,7 +13,7 @@ from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.instruments.symbols_file import SymbolsFile
-from pumpwatch.market.disk_cache import DiskCache, disk_caches
+from pumpwatch.market.disk_cache import BOOK_S, TICKER_S, DiskCache, disk_caches
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.minute_verdicts import Evidence, evidence
 from pumpwatch.market.service import DiskTiers, MarketService
@@ -26,9 +26,12 @@ from pumpwatch.ops import health
 from pumpwatch.ops.completeness import SETTLE_S
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.redis.connection import connection_of
+from pumpwatch.redis.market_tiers import shared_market
 from pumpwatch.venue import HttpRequest, Venue
 
 STORE_FILE = "market_data.sqlite3"
+CONNECT_S = 1.0  # a Redis that hangs is not waited for any longer
 
 
 class OpenMarket(MarketService):
@@ -43,7 +46,11 @@ class OpenMarket(MarketService):
         most_bytes = int(config.market.cache_mb * 1e6)
         self._disk = ([DiskCache(path, most_bytes, ttl_s, clock, kind) for path, ttl_s, kind in disk_caches(folder)]
                       if folder.is_dir() and most_bytes else [])
+        self._redis = connection_of(config.redis)
+        if self._redis is not None:
+            self._redis.connect(CONNECT_S)
         super().__init__(trades, self._store, _asker(config, plugins, clock, listed), clock, DiskTiers(*self._disk),
+                         shared=shared_market(self._redis, TICKER_S, BOOK_S, clock),
                          records=partial(_records, folder, clock), store_problem=problem)
 
     def __enter__(self) -> OpenMarket:
@@ -53,7 +60,9 @@ class OpenMarket(MarketService):
         self.close()
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files and connections."""
+        if self._redis is not None:
+            self._redis.close()
         for cache in self._disk:
             cache.close()
         if self._store is not None:

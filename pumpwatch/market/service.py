@@ -1,7 +1,7 @@
 """The market data of a data folder: candles, tickers, order books, trades and 24-hour figures, of many coins in one call.
 
-Answers come from the nearest place that has them: recent trades, the caches in memory and on the disk, the store, the venue. Each
-one says which, and how old it is. Nothing here writes to the journal or to the store.
+Answers come from the nearest place that has them: recent trades, the caches in memory, in Redis and on the disk, the store, the
+venue. Each one says which, and how old it is. Nothing here writes to the journal or to the store.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from pumpwatch.market.trade_source import TradeSource, ids_of
 from pumpwatch.market.venue_asker import VenueAsker
 from pumpwatch.model import BUY, Instrument, TradeBatch
 from pumpwatch.order_book import LEVELS, OrderBook
+from pumpwatch.redis.errors import RedisUnavailable
+from pumpwatch.redis.market_tiers import SharedMarket
 from pumpwatch.ticker import Ticker
 
 Coins = str | Sequence[str]
@@ -54,20 +56,23 @@ class MarketService:
     """Answers questions about coins. asker: without one no venue is asked. Every method raises UsageError for a wrong question.
 
     A coin is a name such as SOMI, or a sequence of names; exchange and market (spot, futures) narrow it.
-    records, store_problem: see CandleReader. day: gives the last 24 hours of instruments, where the service itself would block.
+    shared: what processes and hosts share. records, store_problem: see CandleReader. day: gives the last 24 hours of
+    instruments, where the service itself would block.
     """
 
     def __init__(self, trades: TradeSource, store: CandleStore | None, asker: VenueAsker | None, clock: Clock,
-                 disk: DiskTiers | None = None, *, records: Records | None = None, day: DayOf | None = None,
-                 store_problem: str = "") -> None:
-        disk = disk or DiskTiers()
+                 disk: DiskTiers | None = None, *, shared: SharedMarket | None = None, records: Records | None = None,
+                 day: DayOf | None = None, store_problem: str = "") -> None:
+        disk, self._shared = disk or DiskTiers(), shared
         self.trades, self._asker, self._clock = trades, asker, clock
         self.candles = CandleReader(trades, store, clock, asker, records, store_problem)
         self._noted = LastTrades()
         self._looked = MemoryCache(MEMORY_BYTES, LAST_S, clock, lambda last: 100)
         self._own = OwnTickers(self._last, day or self.days, clock)
-        self._tickers: PullThrough[Ticker] = PullThrough(_tiers(TICKER_S, clock, disk.tickers), clock)
-        self._books: PullThrough[OrderBook] = PullThrough(_tiers(BOOK_S, clock, disk.books), clock)
+        tickers = _tiers(TICKER_S, clock, shared.tickers if shared else None, disk.tickers)
+        books = _tiers(BOOK_S, clock, shared.books if shared else None, disk.books)
+        self._tickers: PullThrough[Ticker] = PullThrough(tickers, clock)
+        self._books: PullThrough[OrderBook] = PullThrough(books, clock)
         self._trades = MemoryCache(MEMORY_BYTES, TRADES_S, clock, lambda kept: 90 * len(kept[1]))
 
     def get_candles(self, coins: Coins, interval: str = "1m", from_ns: int | None = None, to_ns: int | None = None, *,
@@ -160,10 +165,14 @@ class MarketService:
         return {number: stats for number, stats in found.items() if stats is not None}
 
     def _last(self, ids: Sequence[int]) -> dict[int, Last]:
-        """Return the newest trade of each instrument that has a recent one: of those noted, or in the journal."""
+        """Return the newest trade of each instrument that has a recent one: of those noted, in Redis, or in the journal."""
         found, now_ns = self._noted.of(ids), self._clock.now_ns()
         kept: dict[int, Any] = {number: self._looked.get(str(number)) for number in ids if number not in found}
         missing = [number for number, last in kept.items() if last is None]
+        for number, shared in self._shared_last(missing).items():
+            self._looked.put(str(number), shared, now_ns)
+            kept[number] = shared, now_ns
+        missing = [number for number in missing if kept[number] is None]
         if missing:
             read = LastTrades([self.trades.between(missing, now_ns - int(RECENT_S * NS_PER_S), now_ns + AHEAD_NS)]).of(missing)
             for number in missing:
@@ -171,6 +180,19 @@ class MarketService:
                 self._looked.put(str(number), last, now_ns)
                 kept[number] = last, now_ns
         return found | {number: last for number, (last, _) in kept.items() if last is not None}
+
+    def _shared_last(self, ids: Sequence[int]) -> dict[int, Last]:
+        """Return the recent newest trades that other processes have put into Redis; none where it is away."""
+        if self._shared is None or not ids:
+            return {}
+        since_ns, numbers = self._clock.now_ns() - int(RECENT_S * NS_PER_S), dict[tuple[str, str], int]()
+        for number, (exchange, market_type, symbol) in zip(ids, self.trades.catalogue.names(ids), strict=True):
+            numbers[f"{exchange}.{market_type}", symbol] = number
+        try:
+            found = self._shared.prices.of(numbers)
+        except RedisUnavailable:
+            return {}
+        return {numbers[name]: Last(at_ns, price, "redis") for name, (at_ns, price) in found.items() if at_ns >= since_ns}
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Return the figures of each cache, under its kind and tier, such as `tickers memory`."""
@@ -225,9 +247,10 @@ class MarketService:
         return Found(*name, columns, "store", 0.0, "; ".join(problems))
 
 
-def _tiers(ttl_s: float, clock: Clock, disk: Cache | None) -> dict[str, Cache]:
-    memory: dict[str, Cache] = {"cache": MemoryCache(MEMORY_BYTES, ttl_s, clock)}
-    return memory if disk is None else memory | {"disk": disk}
+def _tiers(ttl_s: float, clock: Clock, shared: Cache | None, disk: Cache | None) -> dict[str, Cache]:
+    """Return the caches by name, the fastest first."""
+    found: dict[str, Cache | None] = {"cache": MemoryCache(MEMORY_BYTES, ttl_s, clock), "redis": shared, "disk": disk}
+    return {name: cache for name, cache in found.items() if cache is not None}
 
 
 def _last(columns: TradeColumns, limit: int) -> TradeColumns:

@@ -123,21 +123,6 @@ def _stores(key: str) -> Read:
     return read
 
 
-def _store_calls(key: str) -> Read:
-    def read(figures: Figures) -> Reading:
-        for store in figures.status.get("stores", ()):
-            for row in store["calls"]:
-                yield (store["store"], row["operation"]), float(row[key])
-    return read
-
-
-def _store_errors(figures: Figures) -> Reading:
-    for store in figures.status.get("stores", ()):
-        for row in store["calls"]:
-            for kind, count in row["errors"].items():
-                yield (store["store"], row["operation"], kind), float(count)
-
-
 def _sink_works(row: Mapping[str, Any]) -> bool:
     state = str(row.get("state", ""))
     return state in ("up", "starting") or state.startswith("refilling")
@@ -145,6 +130,23 @@ def _sink_works(row: Mapping[str, Any]) -> bool:
 
 def _sink_suspended(row: Mapping[str, Any]) -> bool:
     return not _sink_works(row) and row.get("state") != "down"
+
+
+def _redis_calls(key: str) -> Read:
+    def read(figures: Figures) -> Reading:
+        return [((row["operation"],), float(row[key])) for row in (figures.status.get("redis") or {}).get("calls", ())]
+    return read
+
+
+def _redis_errors(figures: Figures) -> Reading:
+    return [((kind,), float(count)) for kind, count in (figures.status.get("redis") or {}).get("errors", {}).items()]
+
+
+def _redis_counts(key: str) -> Read:
+    def read(figures: Figures) -> Reading:
+        redis = figures.status.get("redis") or {}
+        return [((), float(redis["counts"].get(key, 0)))] if redis else []
+    return read
 
 
 def _counter(name: str, meaning: str, read: Read, *labels: str) -> Metric:
@@ -267,11 +269,6 @@ STORES = (
     _gauge("store_cache_hit_ratio", "The part of the reads that its memory answered.", _stores("cache_hit_ratio"), "store"),
     _gauge("store_connections", "Connections to it that are open.", _stores("connections"), "store"),
     _gauge("store_connections_busy", "Those that carry a call.", _stores("busy"), "store"),
-    _counter("cache_hits_total", "Questions that the store answered from what it holds.", _stores("hits"), "store"),
-    _counter("cache_misses_total", "Questions that it could not answer.", _stores("misses"), "store"),
-    _counter("store_commands_total", "Calls of a store that is no sink.", _store_calls("total"), "store", "operation"),
-    _counter("store_command_seconds_total", "Time that these calls took.", _store_calls("seconds"), "store", "operation"),
-    _counter("store_command_errors_total", "Those that failed, by kind.", _store_errors, "store", "operation", "kind"),
 )
 
 LISTINGS = (
@@ -304,6 +301,19 @@ JOBS = (
            _backup_failed),
 )
 
+REDIS = (
+    _gauge("redis_up", "Is 1 while every master of Redis answers.", field("redis", "up")),
+    _counter("redis_calls_total", "Calls of Redis, by what they are for.", _redis_calls("total"), "operation"),
+    _counter("redis_call_seconds_total", "Time that these calls took.", _redis_calls("seconds"), "operation"),
+    _counter("redis_call_errors_total", "Calls that had no answer, by the reason; `away`: not tried.", _redis_errors, "kind"),
+    _counter("redis_hits_total", "Shared answers that Redis had.", _redis_counts("hits")),
+    _counter("redis_misses_total", "Those that it did not have.", _redis_counts("misses")),
+    _counter("redis_dropped_total", "Writes and messages that were not sent, or failed.", _redis_counts("dropped")),
+    _gauge("redis_busy_threads", "Threads that wait for Redis.", field("redis", "busy")),
+    _gauge("redis_threads", "Threads that may wait for Redis at once.", field("redis", "threads")),
+    _gauge("redis_queued_messages", "Writes and messages that wait to be sent.", field("redis", "queued")),
+)
+
 MARKET = (
     _gauge("market_process_up", "Is 1 while the process that makes candles runs.", _market_up),
     _counter("market_process_starts_total", "Starts of that process.", field("market", "starts")),
@@ -318,7 +328,7 @@ MARKET = (
 
 PARTS: dict[str, tuple[Metric, ...]] = {
     "The process and its machine": PROCESS, "Venues, gaps and backfill": VENUES, "Journal, memory, sinks and queries": STORE,
-    "Stores": STORES, "Listings and messages": LISTINGS, "Market data": MARKET, "Jobs": JOBS}
+    "Stores": STORES, "Listings and messages": LISTINGS, "Market data": MARKET, "Redis": REDIS, "Jobs": JOBS}
 METRICS: tuple[Metric, ...] = tuple(metric for part in PARTS.values() for metric in part)
 BY_NAME: dict[str, Metric] = {metric.full_name: metric for metric in METRICS}
 

@@ -27,6 +27,7 @@ from pumpwatch.net.texts import masked, one_line
 from pumpwatch.notify.channels import make_channels
 from pumpwatch.ops.exposed_secrets import exposed_secrets
 from pumpwatch.ops.machine import kernel_clock, machine_findings
+from pumpwatch.ops.redis_check import library_findings, server_findings
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.sink_abilities import AdvisingSink, DescribedSink
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
@@ -49,7 +50,8 @@ def check(config: Config, connect: bool = False, plugins: Plugins | None = None)
                *_notify_findings(config),
                 *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock()),
                 *machine_findings()]
-    return [*findings, *_service_findings(config, plugins)] if connect else findings
+    findings += library_findings(config)
+    return [*findings, *_service_findings(config, plugins), *server_findings(config)] if connect else findings
 
 
 def exit_code(findings: list[Finding], *, settled: bool = False) -> int:

@@ -10,13 +10,13 @@ from typing import Any
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.hookspecs import Sink
 from pumpwatch.redis.connection import RedisConnection
+from pumpwatch.redis.server_facts import read_facts
 from pumpwatch.sink_abilities import DescribedSink, ServerFacts
 
 LEDGERS = ("ledger.sqlite", "coverage.sqlite")
 CANDLES = "market_data.sqlite3"
 DAMAGED = "damaged: the collector builds it again"
 REDIS = "redis"
-ASKED_S = 1.0  # for the size of a Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +88,19 @@ def ask(name: str, sink: Sink, running: Mapping[str, Any] | None, *, also_troubl
 
 
 def redis_row(redis: RedisConnection) -> StoreRow:
-    """Return the row of Redis. Its size is asked for, within ASKED_S."""
+    """Return the row of the Redis that a collector is connected to, which is asked now; without the calls."""
     figures = redis.figures()
-    counts, size = figures["counts"], None
-    if redis.up:
-        try:
-            size = redis.call("size", _memory, ASKED_S)
-        except PumpWatchError:
-            size = None  # the state says why
+    counts, failed = figures["counts"], sum(figures["errors"].values())
+    pool = {"connections": figures["threads"], "busy": figures["busy"]}
+    try:
+        found = read_facts(redis)
+    except PumpWatchError as error:
+        return StoreRow(REDIS, redis.trouble or error.message, ServerFacts(f"Redis {figures['version']}".strip(), **pool), (),
+                        failed, counts.get("hits", 0), counts.get("misses", 0))
     hits, misses = counts.get("hits", 0), counts.get("misses", 0)
-    facts = ServerFacts(f"Redis {figures['version']}".strip(), size, len(figures["masters"]) or None, None,
-                        hits / (hits + misses) if hits + misses else None, figures["threads"], figures["busy"])
-    failed = sum(figures["errors"].values())
-    return StoreRow(REDIS, redis.trouble or "up", facts, figures["calls"], failed if redis.trouble else 0, hits, misses)
-
-
-def _memory(client: Any) -> int:
-    """Return the memory that all masters use."""
-    primaries = getattr(client, "PRIMARIES", None)
-    found = client.info("memory", target_nodes=primaries) if primaries else client.info("memory")
-    nodes = [found] if "used_memory" in found else list(found.values())
-    return sum(int(node["used_memory"]) for node in nodes)
+    ratio = hits / (hits + misses) if hits + misses else found.hit_ratio  # that of all programs
+    facts = ServerFacts(f"Redis {found.version}", found.used_bytes, len(found.masters), None, ratio, **pool)
+    return StoreRow(REDIS, redis.trouble or "up", facts, (), 0, hits, misses)
 
 
 def _size(paths: Sequence[Path]) -> int:

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling thread
 
+WITHIN_S = 0.05  # an answer that takes longer is worth less than local state
 THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
 QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
-_thread_id = get_original("_thread", "get_ident")
+_thread_id, _thread_local = get_original("_thread", "get_ident"), get_original("_thread", "_local")  # of native threads
+_sleep = get_original("time", "sleep")
 
 
 def require_library() -> None:
@@ -56,7 +58,7 @@ class Script:
         self.source = source
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    def __call__(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | float] = ()) -> Any:
+    def __call__(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[Any] = ()) -> Any:
         """Run it inside a function that was given to `call` or `post`; return Redis' answer (bytes, ints, lists, None)."""
         from redis.exceptions import NoScriptError
 
@@ -74,16 +76,17 @@ class RedisConnection:
 
     def __init__(self, config: RedisConfig, stats: Stats | None = None) -> None:
         require_library()
-        from pumpwatch.redis.clients import AwayNodes
+        from pumpwatch.redis.clients import AwayNodes, connection_class
 
-        self.config, self.prefix = config, config.prefix
+        connection_class(config)  # certificates that cannot be read are an error of the config
+        self.config, self.prefix, self.within_s = config, config.prefix, WITHIN_S
         self._stats, self._calls = stats or Stats(), SinkCalls()
         self._hub, self._home = gevent.get_hub(), _thread_id()
         self._away: AwayNodes = AwayNodes()
         self._watch, self._first_look = NodeWatch(config, self._away, self._looked), Event()
         self._started = self._closed = False
         self._threads, self._poster_thread = ThreadPool(THREADS), ThreadPool(1)
-        self._clients: dict[int, tuple[Client, int]] = {}  # of each thread, and the version of the map it knows
+        self._own = _thread_local()  # a thread's client, and the version of the map that it knows
         self._posts: deque[tuple[str, Callable[[Client], object]]] = deque()
         self._poster: gevent.Greenlet[[], None] | None = None
         self._subscriptions: list[Subscription] = []
@@ -110,19 +113,25 @@ class RedisConnection:
         """Return the server's version, empty before the first answer."""
         return self._watch.version
 
+    @property
+    def masters(self) -> list[tuple[str, int]]:
+        """Return host and port of each master."""
+        return list(self._watch.masters)
+
     def connect(self, within_s: float = 2.0) -> bool:
         """Wait until the nodes have been asked once, for a command that ends soon. Returns `up`."""
         self._start()
         self._first_look.wait(within_s)
         return self.up
 
-    def call(self, operation: str, function: Callable[[Client], T], within_s: float = 0.05) -> T:
-        """Return `function(client)`, run in a thread; the calling greenlet waits for at most `within_s`.
+    def call(self, operation: str, function: Callable[[Client], T], within_s: float | None = None) -> T:
+        """Return `function(client)`, run in a thread; the calling greenlet waits for at most `within_s`, WITHIN_S by default.
 
         Raises RedisUnavailable: at once while Redis is away, else when it is late, does not answer, or rejects a command. Other
         errors of the function come through. In another thread than the hub's it runs there, for as long as the library waits.
         """
         self._start()
+        within_s = self.within_s if within_s is None else within_s
         if not self._first_look.is_set():
             began = time.monotonic()
             self._first_look.wait(within_s)
@@ -197,7 +206,7 @@ class RedisConnection:
         with self._counting:
             errors, counts, calls = dict(self._errors), dict(self._counts), self._calls.rows()
         return {"up": self.up, "trouble": self.trouble, "cluster": self.is_cluster, "version": self.server_version,
-                "masters": [f"{host}:{port}" for host, port in self._watch.masters], "calls": calls, "errors": errors,
+                "masters": [f"{host}:{port}" for host, port in self.masters], "calls": calls, "errors": errors,
                 "counts": counts, "threads": THREADS, "busy": sum(row["running"] for row in calls),
                 "queued": len(self._posts)}
 
@@ -211,11 +220,18 @@ class RedisConnection:
         self._watch.stop()
         for subscription in self._subscriptions:
             subscription.close()
+        leaving = gevent.spawn(lambda: gevent.wait([pool.spawn(self._leave) for pool in (
+            self._poster_thread, *[self._threads] * THREADS)]))
+        leaving.join(timeout=1.0)  # a thread may wait for a node that hangs
         self._threads.kill()
         self._poster_thread.kill()
-        for client, _ in list(self._clients.values()):
+
+    def _leave(self) -> None:
+        """Close the calling thread's client: in a patched process its sockets belong to the thread."""
+        client, self._own.client = getattr(self._own, "client", None), None
+        if client is not None:
             client.close()
-        self._clients.clear()
+        _sleep(0.01)  # so that each thread of the pool takes one of these
 
     def _start(self) -> None:
         if not self._started:
@@ -268,14 +284,14 @@ class RedisConnection:
         """Return the client of the calling thread, which knows who serves what."""
         from pumpwatch.redis.clients import cluster_client, node_client
 
-        thread, version = _thread_id(), self._away.version
-        client, known = self._clients.get(thread, (None, -1))
+        version = self._away.version
+        client, known = getattr(self._own, "client", None), getattr(self._own, "version", -1)
         if client is None:
             client = (cluster_client(self.config, self._watch.known, self._away) if self._watch.cluster
                       else node_client(self.config, self._watch.known[0]))
         elif known != version and self._watch.cluster:
             client.nodes_manager.initialize()
-        self._clients[thread] = client, version
+        self._own.client, self._own.version = client, version
         return client
 
     def _post_all(self) -> None:

@@ -25,7 +25,6 @@ CLASSES = {
     "BusyLoadingError": "loading", "ClusterDownError": "cluster_down", "MasterDownError": "cluster_down",
     "SlotNotCoveredError": "cluster_down", "ReadOnlyError": "read_only", "OutOfMemoryError": "memory", "TryAgainError": "moved",
     "MovedError": "moved", "AskError": "moved", "ClusterCrossSlotError": "cross_slot", "TimeoutError": "timeout",
-    "NodeAway": "away",
 }
 SAYINGS = {
     "Authentication required": "no_password", "NOAUTH": "no_password", "WRONGPASS": "password",
@@ -49,7 +48,7 @@ MEANINGS = {
     "timeout": "a node does not answer",
     "no_disk": "the server cannot save to its disk and takes no writes",
     "no_replicas": "the server has too few replicas and takes no writes",
-    "away": "a node is away",
+    "away": "not asked",
     "connection": "no connection",
     "script": "a script failed",
     "rejected": "the server rejected a command",
@@ -69,6 +68,8 @@ def _meaning(error: BaseException) -> str:
     from redis.exceptions import ConnectionError as LostConnection
     from redis.exceptions import RedisClusterException
 
+    if type(error).__name__ == "NodeAway":  # what it says of the node is no news
+        return "away"
     text = " ".join(str(error).split())[:300]
     for saying, meaning in SAYINGS.items():
         if saying in text:

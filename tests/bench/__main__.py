@@ -12,7 +12,7 @@ accounts (commands of the account ledger in a file, and by 8 writers in PostgreS
 candles (100,000 stored, and the last 1,000 of a series read), candle-building (candles from trades, beside pandas, and a pass
 over a journal with its memory), candle-cost (what making candles costs at 50,000/s and 5,000/s), market (cached tickers, books
 and trades, and candles, as they are asked for), sinks (PostgreSQL beside QuestDB: rows a second, CPU a row, a window), paper
-(1,000,000 recorded trades replayed through a strategy).
+(1,000,000 recorded trades replayed through a strategy), redis (shared order books, and messages between processes).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -81,7 +81,8 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api", "backup", "accounts", "candles", "candle-building", "candle-cost", "market", "sinks", "paper")
+             "api", "backup", "accounts", "candles", "candle-building", "candle-cost", "market", "sinks", "paper",
+             "redis")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,7 +131,7 @@ class Bench:
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
             "api": self.api, "backup": self.backup, "candles": self.candles, "accounts": self.accounts,
             "candle-building": self.candle_building, "candle-cost": self.candle_cost, "market": self.market,
-            "sinks": self.sinks, "paper": self.paper}
+            "sinks": self.sinks, "paper": self.paper, "redis": self.redis}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -279,6 +280,14 @@ class Bench:
         from tests.bench.paper import paper
 
         figures = paper((1, 5)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
+
+    def redis(self) -> dict[str, Any]:
+        """Read and write order books in a cluster of six nodes, and send messages through it."""
+        from tests.bench.shared_answers import shared_answers
+
+        figures = shared_answers((1_000, 10_000)[self._size], (400, 4_000)[self._size])
         print(json.dumps(figures, indent=1), file=sys.stderr)
         return figures
 

@@ -119,6 +119,8 @@ WANTED = (
     Wanted("the same, ten trades a frame", 0.7, None, "{:.2f} µs", single("parse", "worst_together_us")),
     Wanted("100,000 candles of a history stored", 0.5, None, "{:.2f} s", single("candles", "write_history_s")),
     Wanted("100,000 candles of live minutes stored", 0.5, None, "{:.2f} s", single("candles", "write_live_s")),
+    Wanted("a shared order book of 2 x 50 levels, p99", 1, None, "{:.2f} ms", single("redis", "book_read_ms_p99")),
+    Wanted("a message from one process to another, p99", 50, None, "{:.1f} ms", single("redis", "delivery_ms_p99")),
     Wanted("last 1,000 candles of a series, warm, p99", 2, None, "{:.2f} ms", single("candles", "small_warm_ms_p99")),
     Wanted("the same from a file that is not in memory", 20, None, "{:.1f} ms", single("candles", "small_cold_ms")),
     Wanted("the same, warm, p99, from a large store, as a multiple", 2, None, "{:.2f}", single("candles", "growth")),

@@ -12,6 +12,7 @@ import yaml
 
 from pumpwatch.cli import run
 from pumpwatch.errors import EXIT_OK, EXIT_UNAVAILABLE
+from tests.redis_server import RedisNode
 
 
 @pytest.fixture
@@ -48,3 +49,16 @@ def test_the_times_of_the_running_collector_are_shown(data: Path, capsys: pytest
         "sinks": [{"name": "questdb", "state": "down", "calls": [call]}]}))
     run(["db", "status", "-c", config(data, questdb={"addr": "127.0.0.1:1"})])
     assert "questdb  write      1,234       5        1     1.2     9.0" in capsys.readouterr().out
+
+
+def test_redis_has_a_row_and_its_calls(data: Path, single_redis: RedisNode, capsys: pytest.CaptureFixture[str]) -> None:
+    call = {"operation": "read book", "total": 7, "failed": 0, "running": 0, "seconds": 0.1, "p50_ms": 0.25, "p99_ms": 0.5,
+            "errors": {}}
+    (data / "status.json").write_text(json.dumps({
+        "pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic(), "venues": [], "sinks": [],
+        "redis": {"calls": [call]}}))
+    file = Path(config(data))
+    file.write_text(file.read_text() + f"redis: {{nodes: ['{single_redis.address}']}}\n")
+    assert run(["db", "status", "-c", str(file)]) == EXIT_OK
+    out = capsys.readouterr().out
+    assert "redis" in out and "Redis 7." in out and "read book" in out

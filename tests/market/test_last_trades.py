@@ -42,3 +42,12 @@ def test_a_trade_outside_the_market_and_one_of_a_wrong_clock_do_not_count() -> N
     block = dataclasses.replace(trades_at((6, 2.0, 1.0)), flags=np.array([Flag.outside_market()], np.uint8))
     ahead = dataclasses.replace(trades_at((AHEAD_NS + 10, 3.0, 1.0)), received_at=np.array([9]))
     assert LastTrades([good, block, ahead]).of([0])[0][:2] == (5, 1.0)
+
+
+def test_what_changed_is_told_once() -> None:
+    noted = LastTrades([trades_at((1, 10.0, 1.0)), trades_at((2, 20.0, 1.0), instrument=3)])
+    assert {number: last.price for number, last in noted.changed().items()} == {0: 10.0, 3: 20.0}
+    assert noted.changed() == {}
+    noted.note(trades_at((3, 30.0, 1.0), instrument=9))
+    noted.note(trades_at((1, 5.0, 1.0), instrument=3))  # older
+    assert {number: last.price for number, last in noted.changed().items()} == {9: 30.0}

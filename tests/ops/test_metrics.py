@@ -24,7 +24,8 @@ COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alert
           "pumpwatch_venue_list_up", "pumpwatch_sink_up", "pumpwatch_sink_suspended",
           "pumpwatch_store_up", "pumpwatch_store_failed_in_a_row", "pumpwatch_store_parts", "pumpwatch_store_connections",
           "pumpwatch_store_connections_busy", "pumpwatch_sink_running_calls", "pumpwatch_listing_source_up",
-          "pumpwatch_notify_up", "pumpwatch_backup_failed"}
+          "pumpwatch_notify_up", "pumpwatch_backup_failed", "pumpwatch_redis_up", "pumpwatch_redis_busy_threads",
+          "pumpwatch_redis_threads"}
 FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache", "operation", "kind",
        "store"}
 
@@ -57,10 +58,9 @@ def test_every_metric_has_a_value_once_everything_is_known() -> None:
     known["jobs"][0]["took_s"] = 0.2
     cache = dict.fromkeys(("hits", "misses", "entries", "bytes", "evictions", "hit_age_s"), 1)
     known["market"] = {"enabled": True, "pid": 7, "starts": 1, "caches": {"books memory": cache}}
-    call = {"operation": "get", "total": 2, "failed": 1, "running": 0, "seconds": 0.1, "p50_ms": 1.0, "p99_ms": 2.0,
-            "errors": {"RedisUnavailable": 1}}
-    facts = ServerFacts("Redis 7", 10, 3, 2.0, 0.5, 4, 1)
-    known["stores"] = [StoreRow("redis", "up", facts, [call], 0, 1, 1).figures()]
+    known["redis"] = {"up": True, "calls": [{"operation": "read book", "total": 1, "seconds": 0.1}], "errors": {"late": 1},
+                      "counts": {}, "busy": 0, "threads": 4, "queued": 0}
+    known["stores"] = [StoreRow("s", "up", ServerFacts("Server 1", 10, 3, 2.0, 0.5, 4, 1)).figures()]
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
 

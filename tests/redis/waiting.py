@@ -47,7 +47,8 @@ def kind_of(connection: RedisConnection, function: Callable[[Client], object], w
 
 
 def connected(nodes: list[str], **named: Any) -> RedisConnection:
-    """Return a connection that has found its servers."""
+    """Return a connection that has found its servers, and is not in a hurry: the machine may be busy."""
     connection = RedisConnection(RedisConfig(nodes=nodes, **named))
+    connection.within_s = PATIENT_S
     assert connection.connect(PATIENT_S), connection.trouble
     return connection

@@ -21,7 +21,7 @@ class Answers:
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> Any:
         if statement not in self._found:
-            self.told.append((statement.split("(")[0], *values[1:]))
+            self.told.append((statement.split("(", maxsplit=1)[0], *values[1:]))
         return self._found.get(statement, [])
 
 

@@ -1,0 +1,63 @@
+"""Two services of market data, as in two processes, share what one of them has asked for and seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from pumpwatch.clock import Clock
+from pumpwatch.market.disk_cache import BOOK_S, TICKER_S
+from pumpwatch.market.service import MarketService
+from pumpwatch.redis.connection import RedisConnection
+from pumpwatch.redis.market_tiers import shared_market
+from pumpwatch.venue import HttpRequest
+from tests.market.market_parts import KeptTrades, asker, refused
+from tests.redis.waiting import connected, eventually
+from tests.redis_server import RedisNodes
+
+
+@pytest.fixture
+def pair(redis_cluster: RedisNodes) -> Iterator[tuple[RedisConnection, RedisConnection]]:
+    found = connected(redis_cluster.addresses), connected(redis_cluster.addresses)
+    yield found
+    for connection in found:
+        connection.close()
+
+
+def answer(request: HttpRequest) -> bytes:
+    now_ms = Clock().now_ns() // 10**6
+    if "depth" in request.path:
+        return json.dumps({"lastUpdateId": 1, "T": now_ms, "bids": [["100", "1"]], "asks": [["101", "1"]]}).encode()
+    return json.dumps({"symbol": request.params["symbol"], "lastPrice": "2", "openPrice": "1", "closeTime": now_ms}).encode()
+
+
+def test_without_redis_nothing_is_shared() -> None:
+    assert shared_market(None, TICKER_S, BOOK_S, Clock()) is None
+
+
+def test_what_one_process_has_asked_for_no_other_asks_for(pair: tuple[RedisConnection, RedisConnection]) -> None:
+    clock, trades = Clock(), KeptTrades()
+    one, other = (MarketService(trades, None, asker(reply, clock), clock, shared=shared_market(redis, TICKER_S, BOOK_S, clock))
+                  for redis, reply in zip(pair, (answer, refused), strict=True))
+    assert [one.get_orderbook("C0", market="spot")[0].source, one.get_ticker("C0", market="spot")[0].source] == ["venue"] * 2
+    book = eventually(lambda: (found := other.get_orderbook("C0", market="spot", ask=False)[0]).value and found, "it is shared")
+    assert book.source == "redis" and book.value.bids == [(100.0, 1.0)] and book.age_s < 60
+    ticker = eventually(lambda: (found := other.get_ticker("C0", market="spot", ask=False)[0]).value and found, "it is shared")
+    assert ticker.source == "redis" and ticker.value.price == 2.0
+    assert other.get_orderbook("C0", market="spot", ask=False)[0].source == "cache"
+    assert other.figures()["books redis"]["hits"] == 1
+
+
+def test_a_price_that_a_collector_has_seen_is_known_to_all(pair: tuple[RedisConnection, RedisConnection]) -> None:
+    clock, trades = Clock(), KeptTrades()
+    shared = [shared_market(redis, TICKER_S, BOOK_S, clock) for redis in pair]
+    assert shared[0] is not None
+    now_ns = clock.now_ns()
+    shared[0].prices.note("binance.spot", {"C1USDT": (now_ns - 10**9, 7.5), "C2USDT": (now_ns - 301 * 10**9, 1.0)})
+    other = MarketService(trades, None, None, clock, shared=shared[1])
+    eventually(lambda: shared[1] and shared[1].prices.of([("binance.spot", "C1USDT")]), "it is there")
+    found = other.get_ticker("C1", market="spot")[0]
+    assert found.source == "redis" and found.value is not None and found.value.price == 7.5 and found.age_s >= 1
+    assert other.get_ticker("C2", market="spot")[0].value is None  # too long ago
