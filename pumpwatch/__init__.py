@@ -26,8 +26,8 @@ _HOMES = {
         "Listing", "Notice", "QuantityUnit", "TradeBatch",
     ),
     "pumpwatch.sink_abilities": (
-        "AdvisingSink", "CountingSink", "DescribedSink", "DroppingSink", "KeepingSink", "ServerFacts", "StoredDay", "SummingSink",
-        "TrialSink",
+        "AdvisingSink", "BackedUpSink", "BackupPart", "CountingSink", "DescribedSink", "DroppingSink", "HeldBackup",
+        "KeepingSink", "OpenPart", "Readable", "ServerFacts", "StoredDay", "SummingSink", "TrialSink",
     ),
     "pumpwatch.venue": (
         "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",
@@ -36,7 +36,7 @@ _HOMES = {
     "pumpwatch.order_book": ("OrderBook", "book_reader"),
     "pumpwatch.ticker": ("Ticker", "ticker_reader"),
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
-    "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
+    "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable", "UsageError"),
     "pumpwatch.hookspecs": (
         "Keeping", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket", "NoticeBody", "Pace", "PushLink",
         "PushSource", "Sink", "SinkPlugin", "Verdict", "WriteResult",

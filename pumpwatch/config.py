@@ -244,7 +244,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     _check_windows(found, source)
     check_disk(found.disk, source)
     check_log(found.log, source)
-    check_backup(found.backup, source)
+    check_backup(found.backup, source, found.sinks, bool(found.redis.nodes))
     check_rollout(found.rollout, found.sinks, source)
     check_paper(found.paper, source)
     check_redis(found.redis, source)

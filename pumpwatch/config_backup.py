@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import msgspec
 
@@ -41,13 +42,18 @@ class BackupConfig(Section):
     with_config: bool = True
     questdb_folder: str = ""
     questdb_parquet: bool = False
+    sinks: list[str] = []
+    redis: bool = False
     recipients: list[str] = []
     identity_file: str = ""
     s3: S3Config = msgspec.field(default_factory=S3Config)
 
 
-def check_backup(backup: BackupConfig, source: ConfigSource) -> None:
-    """Raise ConfigError for a time, an address or a combination that cannot work."""
+def check_backup(backup: BackupConfig, source: ConfigSource, sinks: Collection[str] = (), has_redis: bool = False) -> None:
+    """Raise ConfigError for a time, an address or a combination that cannot work.
+
+    sinks: those of the config; has_redis: whether it names a Redis.
+    """
     def wrong(key: str, problem: str, hint: str = "") -> ConfigError:
         return ConfigError(f"{source.at(key)}: {key}: {problem}", hint)
 
@@ -55,6 +61,13 @@ def check_backup(backup: BackupConfig, source: ConfigSource) -> None:
         raise wrong("backup.at", "give a time of day in UTC, such as \"03:30\"")
     if backup.questdb_folder and backup.questdb_parquet:
         raise wrong("backup.questdb_parquet", "backup.questdb_folder copies the same tables", "choose one of the two")
+    for name in backup.sinks:
+        if name not in sinks:
+            raise wrong("backup.sinks", f"{name} is not in `sinks`", "name sinks of this config, such as [postgres]")
+        if name == "questdb":
+            raise wrong("backup.sinks", "QuestDB has keys of its own", "set backup.questdb_folder or backup.questdb_parquet")
+    if backup.redis and not has_redis:
+        raise wrong("backup.redis", "redis.nodes is empty")
     if backup.s3.url and not S3_URL.fullmatch(backup.s3.url):
         raise wrong("backup.s3.url", "give s3://BUCKET/PREFIX")
     if bool(backup.s3.access_key) != bool(backup.s3.secret_key):

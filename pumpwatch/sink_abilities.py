@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -61,6 +62,7 @@ class ServerFacts:
 
     version: its name and version. size_bytes: of the sink's tables. parts: their partitions or chunks. compression_ratio: the
     size without compression by the size with it. cache_hit_ratio: the share of reads that its memory answered, 0 to 1.
+    connections: that this sink holds open; busy: those that carry a call at this moment.
     """
 
     version: str = ""
@@ -68,6 +70,8 @@ class ServerFacts:
     parts: int | None = None
     compression_ratio: float | None = None
     cache_hit_ratio: float | None = None
+    connections: int | None = None
+    busy: int | None = None
 
 
 @runtime_checkable
@@ -113,6 +117,56 @@ class DroppingSink(Protocol):
 
     def files_in(self) -> str:
         """Return the folder of its files where it is on this machine, else an empty text. Raises ServiceUnavailable."""
+
+
+class Readable(Protocol):
+    """Whatever bytes are read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` bytes, none at the end. Raises ServiceUnavailable where the rest cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPart:
+    """One file of a sink's backup.
+
+    name: letters, digits, `.`, `_`, `-` and `/`. key: the file of an earlier backup with an equal key, not empty, is taken over
+    and this one is not read. size_bytes: about how much of the server is read for it.
+    """
+
+    name: str
+    key: str = ""
+    size_bytes: int = 0
+
+
+class HeldBackup(Protocol):
+    """A sink as it was at one moment. Methods block; they are called one after the other."""
+
+    parts: Sequence[BackupPart]
+
+    def open(self, part: BackupPart) -> AbstractContextManager[Readable]:
+        """Return the content of a part; it is read to its end, slowly where the backup's rate is low."""
+
+    def rows(self, part: BackupPart) -> Mapping[str, int]:
+        """Return the number of rows of each table in the part, as of the same moment."""
+
+
+OpenPart = Callable[[str], AbstractContextManager[BinaryIO]]  # name of a part -> its content, from a pipe
+
+
+@runtime_checkable
+class BackedUpSink(Protocol):
+    """A sink that can be backed up beside the journal, and restored onto an empty server. Neither needs `open` first."""
+
+    def backup(self) -> AbstractContextManager[HeldBackup]:
+        """Hold the sink as it is now, while it goes on taking trades. Raises ServiceUnavailable or ConfigError."""
+
+    def restore(self, names: Sequence[str], open_part: OpenPart) -> Mapping[str, Mapping[str, int]]:
+        """Store the parts of a backup; return the rows of each table that are there now, by part.
+
+        A part may be opened several times. Raises UsageError where the sink holds anything, ConfigError where its server does
+        not fit. One that was cut off, even by a kill, must leave a sink that a later `restore` fills, and `open` refuses.
+        """
 
 
 @runtime_checkable

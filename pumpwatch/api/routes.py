@@ -13,6 +13,7 @@ from pumpwatch.api import (
     recent_trades,
     rollout,
     session_routes,
+    stores,
     stream,
     system,
     trades,
@@ -22,7 +23,7 @@ from pumpwatch.api.route import Route
 
 _DESCRIBED: tuple[Route, ...] = (
     *system.ROUTES, *venues.ROUTES, *recent_trades.ROUTES, *trades.ROUTES, *listings.ROUTES, *gaps.ROUTES, *market.ROUTES,
-    *paper.ROUTES, *prometheus.ROUTES, *rollout.ROUTES, *session_routes.ROUTES, *cluster.ROUTES,
+    *paper.ROUTES, *prometheus.ROUTES, *rollout.ROUTES, *session_routes.ROUTES, *cluster.ROUTES, *stores.ROUTES,
     *stream.ROUTES)
 
 ROUTES: tuple[Route, ...] = (*_DESCRIBED, openapi.route_of(_DESCRIBED))

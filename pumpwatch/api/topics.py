@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pumpwatch.api import stores
 from pumpwatch.api.broadcast import Topic
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
@@ -111,6 +112,7 @@ class Topics:
                         "p50_ms": journal["durable_ms_p50"], "p99_ms": journal["durable_ms_p99"]},
             "recent": {**figures["recent"], "minutes": self._sources.config.store.recent_minutes},
             "sinks": [{key: sink[key] for key in ("name", "state", "backlog_trades")} for sink in figures["sinks"]],
+            "stores": [stores.small(row) for row in stores.rows_of(figures)],
             "backfill": figures["backfill"], "channels": figures["notify"],
             "windows": figures["listing"].get(WINDOWS, {"open": 0, "not_final": 0}),
             "memory": {key: figures["memory"][key] for key in ("rss_bytes", "limit_bytes", "level")},

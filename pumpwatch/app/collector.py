@@ -24,13 +24,14 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.market import MarketProcess
 from pumpwatch.app.notifying import Notifying
-from pumpwatch.app.parts import Telling
+from pumpwatch.app.parts import ReportsStores, Telling
 from pumpwatch.app.reloading import Reloading
 from pumpwatch.app.run_before import down_since_ns, ended_ns, gap_since
 from pumpwatch.app.serving import Serving
 from pumpwatch.app.shared_limits import be_absent, be_present, shared_limits
 from pumpwatch.app.sink_rollout import SinkRollout
 from pumpwatch.app.status import Status
+from pumpwatch.app.store_watch import StoreWatch
 from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
@@ -111,6 +112,7 @@ class Collector:
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
                            self.ingest.wake, sparse_s=net.sparse_sweep_ms / 1000)
         self.drains: dict[str, Drain] = {}
+        self.stores: ReportsStores = StoreWatch(self)
         self.venues: list[VenueFeeds] = []
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)

@@ -15,6 +15,7 @@ from pumpwatch.app.minute_ledger import MinuteLedger
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.retaining import Retaining
 from pumpwatch.app.status import Status
+from pumpwatch.app.store_watch import LOOK_S
 from pumpwatch.backup.child import LONGEST_S
 from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
@@ -67,6 +68,7 @@ class Jobs:
         self.every(TAKEOVER_S, self._share_limits)
         self.every(DISK_S, self._look_at_disks, at_once=True)
         self.every(MEMORY_S, collector.memory.look, at_once=True)
+        self.every(LOOK_S, collector.stores.look, at_once=True, name="look at stores")
         self.every(COMPACT_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)

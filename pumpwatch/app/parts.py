@@ -94,6 +94,16 @@ class Serves(Protocol):
         """Return the address of the page."""
 
 
+class ReportsStores(Protocol):
+    """Whoever watches the stores."""
+
+    def look(self) -> None:
+        """Ask every store for its figures; never waits for one that hangs."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each store."""
+
+
 class CollectorParts(Protocol):
     """A collector without its jobs, listings and status. `journal` blocks; `threaded_journal` makes only the caller wait."""
 
@@ -125,6 +135,7 @@ class CollectorParts(Protocol):
     memory: MemoryWatch
     symbols: SymbolsFile
     drains: dict[str, Drain]
+    stores: ReportsStores
     venues: list[VenueFeeds]
     backfill: Backfill | None
     notifying: Telling

@@ -58,6 +58,7 @@ class Status:
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows,
                        "calls": collector.sink_calls[name].rows()}
                       for name, drain in collector.drains.items()],
+            "stores": collector.stores.rows(),
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
             "disk": {**collector.disk.figures(), "tiers": self._tiers()}, "memory": collector.memory.figures(),
             "backfill": collector.backfill.figures() if collector.backfill else {},

@@ -17,8 +17,10 @@ from pumpwatch.backup.manifest import FileRow, Manifest, decode, encode, name_of
 from pumpwatch.backup.objects import Pace
 from pumpwatch.backup.plan import Plan
 from pumpwatch.backup.questdb import add_database
+from pumpwatch.backup.redis import add_redis
 from pumpwatch.backup.s3 import S3Shelf
 from pumpwatch.backup.shelf import DAY_NS, FolderShelf, disk, prune
+from pumpwatch.backup.sinks import add_sinks
 from pumpwatch.backup.snapshot import snapshot
 from pumpwatch.backup.state import note
 from pumpwatch.backup.upload import claim, upload
@@ -81,6 +83,10 @@ def _make(plan: Plan, clock: Clock) -> Made:
         _add_plain(writing, plan)
         if plan.database:
             add_database(writing, plan.database, shelf.folder)
+        if plan.sinks:
+            add_sinks(writing, plan.sinks)
+        if plan.redis:
+            add_redis(writing, plan.redis)
         manifest = Manifest(name_of(made_at_ns), __version__, made_at_ns, round(time.monotonic() - began, 3), bool(recipients),
                             list(writing.rows.values()), writing.problems)
         shelf.write(manifest.name, encode(manifest))
@@ -173,3 +179,7 @@ def would_write(plan: Plan) -> Iterator[dict[str, Any]]:
         yield row(file.name, file.path)
     if plan.database:
         yield {"name": f"questdb ({plan.database.url})", "bytes": None, "unchanged": False}
+    for name in plan.sinks.options if plan.sinks else ():
+        yield {"name": f"sinks/{name}", "bytes": None, "unchanged": False}
+    if plan.redis:
+        yield {"name": f"redis ({', '.join(plan.redis.nodes)})", "bytes": None, "unchanged": False}

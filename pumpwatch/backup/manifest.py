@@ -31,7 +31,8 @@ class FileRow(msgspec.Struct, frozen=True, omit_defaults=True):
     stored_bytes: int  # of the object
     changed_ns: int = 0  # of the source, where the file itself was read; 0 for a copy that SQLite made
     mode: int = FILE_MODE
-    rows: dict[str, int] = {}  # of each table, where it is a SQLite file
+    rows: dict[str, int] = {}  # of each table, where it is a SQLite file or a dump of tables
+    key: str = ""  # of a sink's part: an equal one means the same content
     trades: int = 0
     first_timestamp: int = 0
     last_timestamp: int = 0

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.config import Config
+from pumpwatch.config import Config, PluginsConfig
 from pumpwatch.config_backup import S3_URL, BackupConfig
+from pumpwatch.config_redis import RedisConfig
 from pumpwatch.errors import UsageError
 from pumpwatch.notify.secret_values import secret_value
 
@@ -55,6 +56,16 @@ class Database(msgspec.Struct, frozen=True):
         return f"Database({self.url})"
 
 
+class SinkBackups(msgspec.Struct, frozen=True):
+    """The sinks of the config that are backed up: their options, and the plugins that they come from."""
+
+    options: dict[str, dict[str, Any]]
+    plugins: PluginsConfig
+
+    def __repr__(self) -> str:
+        return f"SinkBackups({', '.join(self.options)})"  # never the passwords
+
+
 class Plan(msgspec.Struct, frozen=True):
     """Sources and target of a backup. Paths are absolute."""
 
@@ -66,6 +77,8 @@ class Plan(msgspec.Struct, frozen=True):
     mb_per_s: float = 0.0  # 0: as fast as the disk
     recipients: list[str] = []
     database: Database | None = None
+    sinks: SinkBackups | None = None
+    redis: RedisConfig | None = None
     s3: S3Target | None = None
 
 
@@ -86,7 +99,7 @@ def plan_of(config: Config, target: str = "", environ: Mapping[str, str] | None 
         data=config.store.dir, archives=config.listing.archive_dir, folder=str(folder),
         config_files=[*(str(Path(name).absolute()) for name in files), config.symbols_file] if part.with_config else [],
         keep_days=part.keep_days, mb_per_s=part.mb_per_s, recipients=part.recipients, s3=s3,
-        database=_database(config, part))
+        database=_database(config, part), sinks=_sinks(config), redis=config.redis if part.redis else None)
 
 
 def backup_folder(config: Config) -> Path:
@@ -111,6 +124,11 @@ def s3_target(config: Config, url: str, environ: Mapping[str, str] | None = None
         bucket=found[1], prefix=f"{prefix}/" if prefix else "", endpoint=part.endpoint, region=part.region,
         path_style=part.path_style, access_key=secret("access_key"), secret_key=secret("secret_key"), ca_file=part.ca_file,
         keep_days=part.keep_days, part_bytes=part.part_mb << 20, timeout_s=part.timeout_s)
+
+
+def _sinks(config: Config) -> SinkBackups | None:
+    names = config.backup.sinks
+    return SinkBackups({name: dict(config.sinks[name]) for name in names}, config.plugins) if names else None
 
 
 def _database(config: Config, part: BackupConfig) -> Database | None:

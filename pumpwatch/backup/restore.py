@@ -19,6 +19,7 @@ from pumpwatch.backup.checking import contradiction, fetch
 from pumpwatch.backup.manifest import FileRow, Manifest
 from pumpwatch.backup.questdb import FILES, TRIGGER
 from pumpwatch.backup.shelf import Shelf, copy_room
+from pumpwatch.backup.sinks import FOLDER as SINKS
 from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.store.folder_lock import LOCK_NAME, TAKEOVER_NAME, lock_folder
@@ -31,22 +32,23 @@ NOTHING = {LOCK_NAME, TAKEOVER_NAME, "status.json", "inbox"}
 
 def restore(shelf: Shelf, manifest: Manifest, folder: Path, identities: Sequence[Any],
             restored: Callable[[FileRow], None] = lambda row: None) -> None:
-    """Restore a backup into a folder that is empty or not there.
+    """Restore a backup into a folder that is empty or not there; its sinks are left out, see `sinks.restore_sink`.
 
     Raises UsageError where the folder holds anything, StorageError where a collector runs on it, the backup is damaged, or the
     disk refuses. In each case the folder is as it was.
     """
     folder = folder.absolute()
+    rows = [row for row in manifest.files if not row.name.startswith(f"{SINKS}/")]
     with _disk(folder), _held(folder), _unpacking(folder) as fresh:
-        copy_room(fresh, manifest.bytes)
-        for row in manifest.files:
+        copy_room(fresh, sum(row.bytes for row in rows))
+        for row in rows:
             path = fresh / row.name
             fetch(shelf, row, path, identities)
             if problem := contradiction(row, path):
                 raise StorageError(f"{row.name}: {problem}; nothing was restored", "take another backup: `pumpwatch backup list`")
             path.chmod(row.mode)
             restored(row)
-        if any(row.name.startswith(f"{FILES}/") for row in manifest.files):
+        if any(row.name.startswith(f"{FILES}/") for row in rows):
             make_private(fresh / FILES / TRIGGER)
         os.sync()  # all of it, once: thousands of files would each wait for the disk
         _put_in_place(fresh, folder)

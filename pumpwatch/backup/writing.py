@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pumpwatch.backup.manifest import OBJECTS, FileRow
 from pumpwatch.backup.objects import ENCRYPTED, ENDING, Pace, Readable, pack
 from pumpwatch.backup.shelf import FolderShelf
@@ -32,6 +34,7 @@ class Writing:
 
     def __init__(self, shelf: FolderShelf, partial: Path, recipients: Sequence[Any], pace: Pace,
                  before: Mapping[str, FileRow], before_ns: int) -> None:
+        self.folder = shelf.folder
         self._shelf, self._partial, self._recipients, self._pace = shelf, partial, recipients, pace
         self._before, self._before_ns = before, before_ns
         self._sizes = shelf.sizes()
@@ -78,6 +81,24 @@ class Writing:
     def add_bytes(self, name: str, source: Readable, rows: Mapping[str, int] | None = None) -> None:
         """Add what is read from a source, with its number of rows."""
         self._store(name, source, 0, {"rows": dict(rows or {})})
+
+    def add_part(self, name: str, source: Readable, key: str) -> None:
+        """Add a part of a sink, whose rows are not counted yet."""
+        self._store(name, source, 0, {"key": key})
+
+    def count_rows(self, name: str, rows: Mapping[str, int]) -> None:
+        """Note the numbers of rows of a file that was added."""
+        self.rows[name] = msgspec.structs.replace(self.rows[name], rows=dict(rows))
+
+    def drop_below(self, folder: str) -> None:
+        """Take the files below a folder out of the backup again."""
+        for name in [name for name in self.rows if name.startswith(f"{folder}/")]:
+            del self.rows[name]
+
+    def has_before(self, name: str, key: str) -> bool:
+        """Return whether the last backup holds a file with this key, which is not empty."""
+        row = self._before.get(name)
+        return bool(key) and row is not None and row.key == key and self._sizes.get(row.object) == row.stored_bytes
 
     def rows_before(self, name: str) -> dict[str, int] | None:
         """Return the numbers of rows that a file of the last backup had."""

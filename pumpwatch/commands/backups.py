@@ -31,7 +31,7 @@ identity_option = click.option("--identity", metavar="FILE", default="",
 def backup(context: click.Context, target: str, dry_run: bool, as_json: bool, config: Config) -> int:
     """Back up all that is stored; check, list backups.
 
-    That is journal, ledgers, archives, reports and the config, and QuestDB where the config says so.
+    That is journal, ledgers, archives, reports and the config. QuestDB, other sinks and Redis are in it where the config says so.
 
     The backup goes into backup.folder, then to S3 where backup.s3.url is set. It holds one moment, also beside a running
     collector. Files that an earlier backup holds are not written again. Exit code 1 if something could not be backed up.
@@ -174,10 +174,13 @@ def verify(where: str, every: bool, identity: str, as_json: bool, config: Config
 @click.argument("source", metavar="FROM")
 @click.option("--to", "target", metavar="FOLDER", default="", help="An empty or new folder; by default store.dir of the config.")
 @click.option("--beside", is_flag=True, help="Into a new folder beside it, which may hold data and a running collector.")
+@click.option("--sink", "sinks", metavar="NAME", multiple=True, help="In place of the folder: this sink of the config, whose"
+              " server must be empty. May be given again.")
 @identity_option
 @json_option
 @config_option
-def restore(source: str, target: str, beside: bool, identity: str, as_json: bool, config: Config) -> int:
+def restore(source: str, target: str, beside: bool, sinks: tuple[str, ...], identity: str, as_json: bool,
+            config: Config) -> int:
     """Put a backup into an empty folder, or beside another.
 
     All of it is checked first, and all of it is restored, or nothing.
@@ -188,12 +191,18 @@ def restore(source: str, target: str, beside: bool, identity: str, as_json: bool
     \b
     Example: pumpwatch restore /mnt/disk/backups --to /srv/restored
              pumpwatch restore s3://my-bucket/backup-20261128T033000Z.json
+             pumpwatch restore /mnt/disk/backups --sink postgres
     """
     from pumpwatch.backup.keys import identities_of
     from pumpwatch.backup.places import manifests_of, place_of
     from pumpwatch.backup.restore import free_name
     from pumpwatch.backup.restore import restore as run
+    from pumpwatch.backup.sinks import sinks_in
 
+    if sinks:
+        if target or beside:
+            raise UsageError("--sink restores no folder", "call it again without --sink for the folder")
+        return _restore_sinks(source, sinks, identity, as_json, config)
     folder = Path(target).expanduser().absolute() if target else Path(config.store.dir)
     if beside:
         folder = free_name(folder)
@@ -204,6 +213,25 @@ def restore(source: str, target: str, beside: bool, identity: str, as_json: bool
         print_json([{**_row(manifest), "folder": str(folder)}])
     say(f"{manifest.name}: {len(manifest.files):,} files, {manifest.bytes:,} bytes, {manifest.trades:,} trades "
         f"restored into {folder}")
+    for sink in sinks_in(manifest):
+        say(f"not restored: the sink {sink}; onto an empty server: pumpwatch restore {source} --sink {sink}")
     for problem in manifest.problems:
         say(f"not in this backup: {problem}")
+    return EXIT_OK
+
+
+def _restore_sinks(source: str, names: tuple[str, ...], identity: str, as_json: bool, config: Config) -> int:
+    from pumpwatch.backup.keys import identities_of
+    from pumpwatch.backup.places import manifests_of, place_of
+    from pumpwatch.backup.sinks import restore_sink, sink_of
+
+    shelf, name = place_of(config, source)
+    manifest = manifests_of(shelf, name)[0]
+    identities = identities_of(identity or config.backup.identity_file)
+    for sink in names:
+        rows = restore_sink(shelf, manifest, sink, sink_of(config, sink), identities)
+        if as_json:
+            print_json([{"backup": manifest.name, "sink": sink, "rows": rows}])
+        say(f"{manifest.name}: sink {sink} restored, {len(rows):,} tables with {sum(rows.values()):,} rows, as many as were "
+            "backed up")
     return EXIT_OK

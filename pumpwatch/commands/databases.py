@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pumpwatch.ops.stores import StoreRow
 
 STORES = (Column("store"), Column("state", wraps=True), Column("size", right=True), Column("parts", right=True),
-          Column("version", rank=1), Column("compression", right=True, optional=True),
+          Column("version", rank=1), Column("pool", right=True, optional=True), Column("compression", right=True, optional=True),
           Column("cache hits", right=True, optional=True))
 CALLS = (Column("store"), Column("operation"), Column("calls", right=True), Column("failed", right=True),
          Column("running", right=True, rank=1), Column("p50 ms", right=True), Column("p99 ms", right=True))
@@ -39,7 +39,7 @@ def status(as_json: bool, config: Config) -> int:
     """Show every store: its health with the reason, its size, and how long its answers take.
 
     Each sink of the config and its Redis are asked now. The times are those of the running collector: of the last 1,000 calls
-    of each method.
+    of each method. pool: its connections that carry a call, of those that are open.
     Exit code 69 if one of them does not answer or has a trouble.
 
     \b
@@ -48,8 +48,7 @@ def status(as_json: bool, config: Config) -> int:
     """
     from pumpwatch.errors import EXIT_OK, EXIT_UNAVAILABLE, PumpWatchError
     from pumpwatch.ops import health
-    from pumpwatch.ops.redis_check import NAME, calls_of, store_facts
-    from pumpwatch.ops.stores import StoreRow, describe
+    from pumpwatch.ops.stores import describe
     from pumpwatch.plugins import load_plugins
 
     folder, figures = Path(config.store.dir), None
@@ -59,9 +58,9 @@ def status(as_json: bool, config: Config) -> int:
         say(f"times are not known: {error.message}")
     rows = list(describe(folder, load_plugins(config).make_sinks(config), figures))
     if config.redis.nodes:
-        rows.append(StoreRow(NAME, *store_facts(config), calls_of(figures)))
+        rows.append(_redis(config, figures))
     if as_json:
-        print_json(map(_as_json, rows))
+        print_json(row.figures() for row in rows)
     else:
         print_table(STORES, map(_store, rows))
         calls = [(row.name, call) for row in rows for call in row.calls]
@@ -70,17 +69,25 @@ def status(as_json: bool, config: Config) -> int:
     return EXIT_OK if all(row.works for row in rows) else EXIT_UNAVAILABLE
 
 
-def _as_json(row: StoreRow) -> dict[str, Any]:
-    facts = row.facts
-    return {"store": row.name, "state": row.state, "works": row.works, "version": facts.version or None,
-            "size_bytes": facts.size_bytes, "parts": facts.parts, "compression_ratio": facts.compression_ratio,
-            "cache_hit_ratio": facts.cache_hit_ratio, "calls": list(row.calls)}
+def _redis(config: Config, figures: Mapping[str, Any] | None) -> StoreRow:
+    """Return the row of Redis, asked now; the calls and the pool are those of the collector."""
+    from dataclasses import replace
+
+    from pumpwatch.ops.redis_check import NAME, calls_of, store_facts
+    from pumpwatch.ops.stores import StoreRow
+
+    state, facts = store_facts(config)
+    held = (figures or {}).get("redis") or {}
+    facts = replace(facts, connections=held.get("threads"), busy=held.get("busy"))
+    counts = held.get("counts", {})
+    return StoreRow(NAME, state, facts, calls_of(figures), hits=counts.get("hits"), misses=counts.get("misses"))
 
 
 def _store(row: StoreRow) -> Row:
     facts = row.facts
     return (row.name, row.state, "" if facts.size_bytes is None else size(facts.size_bytes), _known(facts.parts, ","),
-            facts.version, _known(facts.compression_ratio, ".1f"), _known(facts.cache_hit_ratio, ".1%"))
+            facts.version, "" if facts.connections is None else f"{facts.busy} of {facts.connections}",
+            _known(facts.compression_ratio, ".1f"), _known(facts.cache_hit_ratio, ".1%"))
 
 
 def _known(number: float | None, form: str) -> str:

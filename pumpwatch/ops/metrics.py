@@ -119,6 +119,14 @@ def _sink_errors(figures: Figures) -> Reading:
                 yield (sink["name"], row["operation"], kind), float(count)
 
 
+def _stores(key: str) -> Read:
+    def read(figures: Figures) -> Reading:
+        for row in figures.status.get("stores", ()):
+            if row.get(key) is not None:
+                yield (row["store"],), float(row[key])
+    return read
+
+
 def _sink_works(row: Mapping[str, Any]) -> bool:
     state = str(row.get("state", ""))
     return state in ("up", "starting") or state.startswith("refilling")
@@ -255,6 +263,18 @@ STORE = (
     _gauge("query_memory_ratio", "The part of the queries that memory alone answered.", field("queries", "memory_ratio")),
 )
 
+STORES = (
+    _gauge("store_up", "Is 1 while the store works, as far as is known.", _stores("works"), "store"),
+    _gauge("store_failed_in_a_row", "Tries to open it or to write that have failed since the last that went well.",
+           _stores("failed_in_a_row"), "store"),
+    _gauge("store_size_bytes", "Its size: of files, of tables with their indexes, or of memory.", _stores("size_bytes"), "store"),
+    _gauge("store_parts", "Its segments, partitions, chunks, or masters.", _stores("parts"), "store"),
+    _gauge("store_compression_ratio", "Its size without compression by its size with it.", _stores("compression_ratio"), "store"),
+    _gauge("store_cache_hit_ratio", "The part of the reads that its memory answered.", _stores("cache_hit_ratio"), "store"),
+    _gauge("store_connections", "Connections to it that are open.", _stores("connections"), "store"),
+    _gauge("store_connections_busy", "Those that carry a call.", _stores("busy"), "store"),
+)
+
 LISTINGS = (
     _gauge("listing_source_up", "Is 1 while the listing source answers.", _source_up, "source"),
     _counter("listing_polls_total", "Requests to the source, by outcome.", counted("listing_polls_total", "source", "outcome"),
@@ -340,8 +360,8 @@ CLUSTER = (
 
 PARTS: dict[str, tuple[Metric, ...]] = {
     "The process and its machine": PROCESS, "Venues, gaps and backfill": VENUES, "Journal, memory, sinks and queries": STORE,
-    "Listings and messages": LISTINGS, "Market data": MARKET, "Redis": REDIS, "Cluster": CLUSTER, "Jobs": JOBS,
-    "The API and shared budgets": API}
+    "Stores": STORES, "Listings and messages": LISTINGS, "Market data": MARKET, "Redis": REDIS, "Cluster": CLUSTER,
+    "Jobs": JOBS, "The API and shared budgets": API}
 METRICS: tuple[Metric, ...] = tuple(metric for part in PARTS.values() for metric in part)
 BY_NAME: dict[str, Metric] = {metric.full_name: metric for metric in METRICS}
 

@@ -1,36 +1,51 @@
-"""Describe every store: its health with the reason, its answers' times, its size."""
+"""Describe every store: its health with the reason, its answers' times, its size, its connections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.hookspecs import Sink
+from pumpwatch.redis.connection import RedisConnection
+from pumpwatch.redis.server_facts import read_facts
 from pumpwatch.sink_abilities import DescribedSink, ServerFacts
 
 LEDGERS = ("ledger.sqlite", "coverage.sqlite")
 CANDLES = "market_data.sqlite3"
 DAMAGED = "damaged: the collector builds it again"
+REDIS = "redis"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRow:
     """One store. state: `up`, or why it is not. facts: its version and sizes. calls: as in `status.json`; empty where no
-    collector runs, or where the store is a file.
+    collector runs, or where the store is a file. failed_in_a_row: tries of a collector that failed since the last that went well.
+    hits, misses: what a cache could and could not answer.
     """
 
     name: str
     state: str
     facts: ServerFacts
     calls: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    failed_in_a_row: int = 0
+    hits: int | None = None
+    misses: int | None = None
 
     @property
     def works(self) -> bool:
         """Return whether it takes trades, as far as is known."""
-        return self.state in ("up", "starting") or self.state.startswith("refilling")
+        return self.state in ("up", "starting", "off") or self.state.startswith("refilling")
+
+    def figures(self) -> dict[str, Any]:
+        """Return the row for `status.json`, the API and `pumpwatch db status --json`."""
+        facts = self.facts
+        return {"store": self.name, "state": self.state, "works": self.works, "version": facts.version or None,
+                "size_bytes": facts.size_bytes, "parts": facts.parts, "compression_ratio": facts.compression_ratio,
+                "cache_hit_ratio": facts.cache_hit_ratio, "connections": facts.connections, "busy": facts.busy,
+                "failed_in_a_row": self.failed_in_a_row, "hits": self.hits, "misses": self.misses, "calls": list(self.calls)}
 
 
 def describe(folder: Path, sinks: Mapping[str, Sink], status: Mapping[str, Any] | None) -> Iterator[StoreRow]:
@@ -38,34 +53,59 @@ def describe(folder: Path, sinks: Mapping[str, Sink], status: Mapping[str, Any] 
 
     status: the figures of a collector that runs, or None. Never raises for a sink that does not answer.
     """
+    yield from files(folder, (status or {}).get("journal", {}))
+    running = {sink["name"]: sink for sink in (status or {}).get("sinks", ())}
+    known = {row["store"]: row for row in (status or {}).get("stores", ())}
+    for name, sink in sinks.items():
+        row = ask(name, sink, running.get(name), also_trouble=True)
+        seen = known.get(name, {})
+        facts = replace(row.facts, connections=seen.get("connections"), busy=seen.get("busy"))  # of the collector, not of ours
+        yield replace(row, facts=facts, failed_in_a_row=seen.get("failed_in_a_row", 0))
+
+
+def files(folder: Path, journal: Mapping[str, Any]) -> Iterator[StoreRow]:
+    """Yield the journal and the other files of the data folder. journal: its figures of a collector that runs. Blocks."""
     segments = list((folder / "journal").glob("*.sqlite*"))
-    journal = (status or {}).get("journal", {})
     state = "up" if not journal.get("dropped_trades") else "the disk did not take every trade: see `pumpwatch gaps`"
     yield StoreRow("journal", state, ServerFacts("SQLite", _size(segments), sum(path.suffix == ".sqlite" for path in segments)))
     for name in (*LEDGERS, CANDLES):
-        files = [folder / f"{name}{part}" for part in ("", "-wal", "-shm")]
+        companions = [folder / f"{name}{part}" for part in ("", "-wal", "-shm")]
         if (folder / name).exists():
             damaged = (folder / f"{name}.damaged").exists()
-            yield StoreRow(name, DAMAGED if damaged else "up", ServerFacts("SQLite", _size(files)))
-    running = {sink["name"]: sink for sink in (status or {}).get("sinks", ())}
-    for name, sink in sinks.items():
-        yield _sink_row(name, sink, running.get(name))
+            yield StoreRow(name, DAMAGED if damaged else "up", ServerFacts("SQLite", _size(companions)))
 
 
-def _sink_row(name: str, sink: Sink, running: Mapping[str, Any] | None) -> StoreRow:
+def ask(name: str, sink: Sink, running: Mapping[str, Any] | None, *, also_trouble: bool) -> StoreRow:
     """Return a sink's row: the state is that of the collector where one runs, and that of this question else."""
     calls = (running or {}).get("calls", ())
+    state = str(running["state"]) if running else "up"
     try:
         facts = sink.facts() if isinstance(sink, DescribedSink) else ServerFacts()
-        state = sink.trouble() or (str(running["state"]) if running else "up")
+        state = (sink.trouble() if also_trouble else "") or state
     except PumpWatchError as error:
-        return StoreRow(name, f"down: {error.message}", ServerFacts(), calls)
+        return StoreRow(name, state if state == "off" else f"down: {error.message}", ServerFacts(), calls)
     return StoreRow(name, state, facts, calls)
 
 
-def _size(files: Sequence[Path]) -> int:
+def redis_row(redis: RedisConnection) -> StoreRow:
+    """Return the row of the Redis that a collector is connected to, which is asked now; without the calls."""
+    figures = redis.figures()
+    counts, failed = figures["counts"], sum(figures["errors"].values())
+    pool = {"connections": figures["threads"], "busy": figures["busy"]}
+    try:
+        found = read_facts(redis)
+    except PumpWatchError as error:
+        return StoreRow(REDIS, redis.trouble or error.message, ServerFacts(f"Redis {figures['version']}".strip(), **pool), (),
+                        failed, counts.get("hits", 0), counts.get("misses", 0))
+    hits, misses = counts.get("hits", 0), counts.get("misses", 0)
+    ratio = hits / (hits + misses) if hits + misses else found.hit_ratio  # that of all programs
+    facts = ServerFacts(f"Redis {found.version}", found.used_bytes, len(found.masters), None, ratio, **pool)
+    return StoreRow(REDIS, redis.trouble or "up", facts, (), 0, hits, misses)
+
+
+def _size(paths: Sequence[Path]) -> int:
     found = 0
-    for path in files:
+    for path in paths:
         try:
             found += path.stat().st_size
         except FileNotFoundError:  # expired meanwhile

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 RECENT = 1_000  # calls of a method whose times are kept
+SHOWN = 300  # characters of an error
 
 
 class _Operation:
@@ -20,6 +21,7 @@ class _Operation:
         self.total, self.seconds, self.running = 0, 0.0, 0
         self.errors: Counter[str] = Counter()  # by the name of the error's class
         self.recent_ms: deque[float] = deque(maxlen=RECENT)
+        self.failed_in_a_row, self.last_error = 0, ""
 
 
 class SinkCalls:
@@ -36,11 +38,11 @@ class SinkCalls:
         def call(*arguments: Any, **named: Any) -> Any:
             with self._lock:
                 operation.running += 1
-            began, error = time.perf_counter(), ""
+            began, error, said = time.perf_counter(), "", ""
             try:
                 return method(*arguments, **named)
             except BaseException as raised:
-                error = type(raised).__name__
+                error, said = type(raised).__name__, str(raised)[:SHOWN]
                 raise
             finally:
                 took_s = time.perf_counter() - began
@@ -49,10 +51,18 @@ class SinkCalls:
                     operation.total += 1
                     operation.seconds += took_s
                     operation.recent_ms.append(took_s * 1000)
+                    operation.failed_in_a_row, operation.last_error = (operation.failed_in_a_row + 1, said) if error else (0, "")
                     if error:
                         operation.errors[error] += 1
 
         return call
+
+    def failing(self, *names: str) -> tuple[int, str]:
+        """Return how many calls in a row have failed of the method that fails longest, and its last error; (0, "") if none."""
+        with self._lock:
+            found = [(self._operations[name].failed_in_a_row, self._operations[name].last_error)
+                     for name in names if name in self._operations]
+        return max(found, default=(0, ""))
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each method that was called.

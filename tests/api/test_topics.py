@@ -29,7 +29,8 @@ def figures(*venues: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "version": "1", "up_s": 5.0, "written_monotonic_s": 100.0, "cpu_s": 1.0, "venues": list(venues),
         "journal": {"backlog_trades": 1, "bytes": 2, "commits": 3, "durable_trades": 4, "dropped_trades": 0, "durable_ms_p50": 5,
                     "durable_ms_p99": 6, "durable_ms": [[1, 2]]},
-        "recent": {"trades": 7, "bytes": 8}, "sinks": [{"name": "s", "state": "up", "backlog_trades": 0}], "backfill": {},
+        "recent": {"trades": 7, "bytes": 8}, "sinks": [{"name": "s", "state": "up", "backlog_trades": 0}], "stores": [],
+        "backfill": {},
         "notify": [], "listing": {"windows": {"open": 1, "not_final": 2}},
         "memory": {"rss_bytes": 1, "limit_bytes": 2, "level": "ok", "recent_limit_bytes": 3},
         "disk": {"free_bytes": 1, "used_share": 0.5, "level": "ok", "days_left": None, "disks": []}, **changes}

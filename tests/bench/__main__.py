@@ -1,8 +1,9 @@
 """`python -m tests.bench [SCENARIO ...]`: how the collector stands against cryptofeed, and against the figures it owes.
 
 Scenarios: quiet-12, quiet-56 (connections on which next to nothing is traded, after so long that the watch for silent symbols
-asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, steady-50000 (56 connections), doubled (2,000/s,
-each symbol on two connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections), recent (memory
+asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, steady-50000 (56 connections), postgres-5000
+(the same with each sink), doubled (2,000/s, each symbol on two connections), saturation (the highest rate each sustains),
+burst (150,000/s on 12 connections), recent (memory
 of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), telling (what
 messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
 past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
@@ -60,7 +61,7 @@ class LoadScenario:
     load: Load
     seconds: tuple[float, float]
     warm_s: tuple[float, float]
-    collectors: Sequence[str] = tuple(name for name in MAKERS if name != "pumpwatch twice")
+    collectors: Sequence[str] = tuple(name for name in MAKERS if name not in ("pumpwatch twice", "pumpwatch+postgres"))
 
 
 LOADS = {
@@ -72,6 +73,8 @@ LOADS = {
     "steady-50000": LoadScenario("50,000 trades/s on 56 connections", Load(50_000, 56, "burst", 1), (15, 60), (5, 10)),
     "doubled": LoadScenario("2,000 trades/s on 12 connections, and on twice as many", Load(2_000, 12, "live", 5), (15, 60),
                             (5, 10), ("pumpwatch", "pumpwatch twice")),
+    "postgres-5000": LoadScenario("5,000 trades/s on 56 connections, to each sink", Load(5_000, 56, "paced", 0.2), (15, 60),
+                                  (5, 10), ("pumpwatch+questdb", "pumpwatch+postgres")),
     "saturation": LoadScenario("the highest rate sustained on 56 connections", Load(250_000, 56, "burst", 1, True),
                                (10, 30), (3, 5)),
     "burst": LoadScenario("150,000 trades/s on 12 connections", Load(150_000, 12, "burst", 2), (8, 60), (0, 0),
@@ -265,10 +268,10 @@ class Bench:
         return figures
 
     def sinks(self) -> dict[str, Any]:
-        """Write 3 million trades to each sink, and ask PostgreSQL for a window of them (full: 30 million)."""
+        """Write 3 million trades to each sink, and ask PostgreSQL for a window of them (full: out of 30 million)."""
         from tests.bench.sinks import sinks
 
-        figures = sinks(self._options.trades or (3_000_000, 30_000_000)[self._size], self.database())
+        figures = sinks(self._options.trades or 3_000_000, self.database(), (0, 30_000_000)[self._size])
         print(json.dumps(figures, indent=1), file=sys.stderr)
         return figures
 

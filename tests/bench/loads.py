@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench.checks import Verdict, check, together
 from tests.bench.collectors import Collector, Cryptofeed, Ours, Sample
 from tests.bench.database import Database
+from tests.bench.postgres_collector import OnPostgres
 from tests.bench.processes import BenchError, Usage, await_that
 from tests.bench.venues import Load, Venues
 
@@ -26,6 +27,7 @@ KEEPS_UP = 0.97  # of what is offered is received in its time, or it does not su
 GROWS = 0.1  # and so it is where what waits behind grows by this share of it
 MAKERS: dict[str, tuple[Callable[[Path, Database | None], Collector], bool]] = {
     "pumpwatch": (Ours, False), "pumpwatch+questdb": (Ours, True),
+    "pumpwatch+postgres": (OnPostgres, False),  # a server of its own
     "pumpwatch twice": (partial(Ours, copies=2), False),  # each symbol on two connections
     "cryptofeed": (Cryptofeed, False), "cryptofeed+questdb": (Cryptofeed, True),
 }

@@ -141,6 +141,13 @@ WANTED = (
     Wanted("the same with the store opened for it, from a file that is not in memory", 20, None, "{:.1f} ms",
            single("market", "candles_cold_ms")),
     Wanted("1,000,000 recorded trades replayed through a strategy: CPU", 5, None, "{:.2f} s", single("paper", "cpu_s")),
+    Wanted("the collector's CPU per trade with PostgreSQL against that with QuestDB: 5,000/s", 1.5, None, "{:.2f}",
+           against_peer("postgres-5000", "pumpwatch+postgres", "pumpwatch+questdb")),
+    Wanted("time that the PostgreSQL sink needs to write a trade", 20, None, "{:.1f} µs",
+           lambda results: 1e6 / rows if (rows := single("sinks", "postgres_rows_s")(results)) else None),
+    Wanted("±20 s of a coin from PostgreSQL, median (30,000,000 trades with --full)", 20, None, "{:.1f} ms",
+           single("sinks", "postgres_window_ms")),
+    Wanted("statistics of 24 hours of a symbol from PostgreSQL, p99", 10, None, "{:.1f} ms", single("sinks", "day_p99_ms")),
     Wanted("import pumpwatch", 0.3, None, "{:.3f} s", single("start", "import_s")),
     Wanted("pumpwatch --help", 0.3, None, "{:.3f} s", single("start", "help_s")),
 )

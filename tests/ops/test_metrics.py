@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from pumpwatch.ops.metrics import METRICS, Metrics
+from pumpwatch.ops.stores import StoreRow
+from pumpwatch.sink_abilities import ServerFacts
 from tests.ops.figures import figures, venue
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -20,12 +22,13 @@ COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alert
           "pumpwatch_venue_connections_up", "pumpwatch_listing_windows_open", "pumpwatch_listing_windows_not_final",
           "pumpwatch_venue_symbols_subscribed", "pumpwatch_venue_symbols_rejected", "pumpwatch_venue_symbols_silent",
           "pumpwatch_venue_list_up", "pumpwatch_sink_up", "pumpwatch_sink_suspended",
-          "pumpwatch_sink_running_calls", "pumpwatch_listing_source_up",
+          "pumpwatch_store_up", "pumpwatch_store_failed_in_a_row", "pumpwatch_store_parts", "pumpwatch_store_connections",
+          "pumpwatch_store_connections_busy", "pumpwatch_sink_running_calls", "pumpwatch_listing_source_up",
           "pumpwatch_notify_up", "pumpwatch_backup_failed", "pumpwatch_redis_up", "pumpwatch_redis_busy_threads",
           "pumpwatch_redis_threads", "pumpwatch_cluster_members", "pumpwatch_cluster_shards_held", "pumpwatch_cluster_role",
           "pumpwatch_shared_budget_members"}
 FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache", "operation", "kind",
-       "role"}
+       "role", "store"}
 
 
 def values(**other: Any) -> dict[tuple[str, ...], float]:
@@ -61,6 +64,7 @@ def test_every_metric_has_a_value_once_everything_is_known() -> None:
     known["cluster"] = {"last_answer_s": 0.5}
     known["counters"] += [{"name": "cluster_members", "value": 3.0}, {"name": "cluster_shards_held", "value": 14.0},
                           {"name": "cluster_role", "role": "leader", "value": 1.0}]
+    known["stores"] = [StoreRow("s", "up", ServerFacts("Server 1", 10, 3, 2.0, 0.5, 4, 1)).figures()]
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pumpwatch.config_redis import RedisConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.ops.stores import StoreRow, describe
+from pumpwatch.ops.stores import StoreRow, describe, redis_row
+from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.sink_abilities import ServerFacts
+from tests.redis_server import RedisNode, RedisNodes
 
 CALL = {"operation": "read", "total": 3, "failed": 1, "running": 0, "seconds": 0.1, "p50_ms": 1.0, "p99_ms": 2.0,
         "errors": {"ServiceUnavailable": 1}}
@@ -65,6 +68,34 @@ def test_the_reason_is_said_where_a_sink_has_a_trouble_or_does_not_answer(tmp_pa
     away = rows(tmp_path, Described(away=True), {"sinks": [{"name": "server", "state": "up", "calls": [CALL]}]})["server"]
     assert (troubled.state, troubled.works) == ("table trades is suspended", False)
     assert (away.state, away.works, list(away.calls)) == ("down: does not answer", False, [CALL])
+
+
+def test_what_the_collector_holds_is_shown_with_what_the_server_answers_now(tmp_path: Path) -> None:
+    status = {"sinks": [{"name": "server", "state": "up", "calls": []}],
+              "stores": [{"store": "server", "connections": 3, "busy": 1, "failed_in_a_row": 2}]}
+    row = rows(tmp_path, Described(), status)["server"]
+    assert (row.facts.connections, row.facts.busy, row.failed_in_a_row, row.facts.version) == (3, 1, 2, "Server 1")
+
+
+def test_redis_has_its_masters_memory_and_hits(redis_cluster: RedisNodes, single_redis: RedisNode) -> None:
+    for nodes, masters in ((redis_cluster.addresses, 3), ([single_redis.address], 1)):
+        redis = RedisConnection(RedisConfig(nodes=nodes))
+        redis.connect(20)
+        redis.count("hits", 3)
+        redis.count("misses")
+        row = redis_row(redis)
+        assert (row.state, row.works, row.facts.parts, row.hits, row.misses) == ("up", True, masters, 3, 1)
+        assert row.facts.version.startswith("Redis ") and row.facts.cache_hit_ratio == 0.75
+        assert row.facts.size_bytes is None or row.facts.size_bytes > 0, "a busy machine may answer late"
+        redis.close()
+
+
+def test_a_redis_that_is_away_has_the_reason() -> None:
+    redis = RedisConnection(RedisConfig(nodes=["127.0.0.1:1"]))
+    redis.connect(20)
+    row = redis_row(redis)
+    redis.close()
+    assert not row.works and "127.0.0.1:1" in row.state and row.facts.size_bytes is None
 
 
 def test_trades_that_the_disk_did_not_take_are_a_trouble_of_the_journal(tmp_path: Path) -> None:

@@ -27,6 +27,18 @@ def test_calls_are_counted_by_method_and_errors_by_class() -> None:
     assert 0 <= by_name["read"]["p50_ms"] <= by_name["read"]["p99_ms"]
 
 
+def test_a_row_of_failures_ends_with_a_call_that_goes_well() -> None:
+    calls, reasons = SinkCalls(), ["one", "two", ""]
+    write = calls.timed("write", lambda: away(reasons.pop(0)) if reasons[0] else reasons.pop(0))
+    assert calls.failing("open", "write") == (0, "")
+    for count, reason in ((1, "one"), (2, "two")):
+        with pytest.raises(ServiceUnavailable):
+            write()
+        assert calls.failing("open", "write") == (count, reason)
+    write()
+    assert calls.failing("open", "write") == (0, "")
+
+
 def test_a_method_that_was_never_called_has_no_row_and_a_running_one_has() -> None:
     calls, gate, begun = SinkCalls(), threading.Event(), threading.Event()
     calls.timed("count", away)

@@ -10,8 +10,8 @@ _SERVER = ("SELECT current_setting('server_version'), (SELECT extversion FROM pg
            " blks_hit, blks_read FROM pg_stat_database WHERE datname = current_database()")
 _TABLES = ("SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, count(*) FILTER (WHERE c.relispartition)"
            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind IN ('r', 'm')")
-_CHUNKS = ("SELECT coalesce(sum(pg_total_relation_size(format('%%I.%%I', chunk_schema, chunk_name)::regclass)), 0)::bigint,"
-           " count(*) FROM timescaledb_information.chunks WHERE hypertable_schema = %s AND hypertable_name = 'trade_history'")
+_CHUNKS = ("SELECT coalesce(sum(total_bytes), 0)::bigint, count(*)"  # compressed rows are in a table beside the chunk
+           " FROM chunks_detailed_size(format('%%I.trade_history', %s::text)::regclass)")
 _COMPRESSED = ("SELECT before_compression_total_bytes, after_compression_total_bytes"
                " FROM hypertable_compression_stats(format('%%I.trade_history', %s::text)::regclass)")
 
@@ -27,4 +27,4 @@ def facts(server: Server, schema: str) -> ServerFacts:
         size += chunks_size
         before, after = (server.rows(_COMPRESSED, (schema,)) if parts else [(None, None)])[0]
         ratio = before / after if before and after else None
-    return ServerFacts(name, int(size), int(parts), ratio, hit / (hit + read) if hit + read else None)
+    return ServerFacts(name, int(size), int(parts), ratio, hit / (hit + read) if hit + read else None, *server.pool)

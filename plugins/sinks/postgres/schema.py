@@ -69,6 +69,9 @@ def ensure(server: Server, options: PostgresOptions, upto: int | None = None) ->
     last = known[-1].version if upto is None else upto
     with server.session(MIGRATION_MS) as connection:
         connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})".encode(), (options.schema,))
+        if _exists(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", restoring_mark(options.schema)):
+            raise ConfigError(f"{server.place}: schema {options.schema} is being restored, or a restore was cut off",
+                              "wait for it, or run it again: pumpwatch restore FROM --sink postgres")
         if not _exists(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", options.schema):
             connection.execute(f"CREATE SCHEMA {options.schema}".encode())
         version, engine = _stored(connection, options.schema)
@@ -82,6 +85,11 @@ def ensure(server: Server, options: PostgresOptions, upto: int | None = None) ->
             _migrate(server, connection, options, engine, [step for step in known if version < step.version <= last])
         _check_columns(server, connection, options)
         return Schema(max(version, last), engine, _one(connection, "SHOW server_version"), extension)
+
+
+def restoring_mark(schema: str) -> str:
+    """Return the schema that is there while a backup is being restored."""
+    return f"{schema[:50]}_restoring"
 
 
 def _migrate(server: Server, connection: psycopg.Connection[Any], options: PostgresOptions, engine: str,

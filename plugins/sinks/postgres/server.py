@@ -1,8 +1,8 @@
 """Connections to PostgreSQL, and what its errors mean.
 
-psycopg waits for the server in C or by gevent's sockets, whichever it finds: neither may happen on the hub, which the one blocks
-and the other keeps busy. So every call runs in a native thread, where this module waits by the system's own poll, with a limit.
-psycopg_pool is not used: its workers are threads of `threading`, which gevent makes greenlets of whichever thread came first.
+Every call blocks: PumpWatch calls a sink in native threads (pumpwatch/store/sink_threads.py). psycopg itself waits in C or by
+gevent's sockets, whichever it finds, so this module waits by the system's own poll, with a limit. psycopg_pool is not used: its
+workers are threads of `threading`, which gevent makes greenlets of whichever thread came first.
 
 Nothing is set for a session, since PgBouncer in transaction mode gives each transaction another one: limits are set by SET LOCAL,
 and statements are never prepared.
@@ -11,13 +11,9 @@ and statements are never prepared.
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import gevent
-from gevent.threadpool import ThreadPool
 from pumpwatch_plugins.sinks.postgres.options import PostgresOptions, address_of
 
 from pumpwatch import ConfigError, PumpWatchError, ServiceUnavailable
@@ -25,11 +21,9 @@ from pumpwatch import ConfigError, PumpWatchError, ServiceUnavailable
 if TYPE_CHECKING:
     import psycopg
 
-T = TypeVar("T")
 CONNECT_S = 5
 MARGIN_S = 3.0  # an answer may come so much later than the server's own limit for the statement
 IDLE_MOST = 4  # connections that wait for the next question
-THREADS = 4  # questions at a time
 SHOWN = 300  # characters of a foreign text
 LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects",
          'FATAL: database "', 'FATAL: role "', "is not permitted to log in", "permission denied for database")
@@ -57,19 +51,7 @@ class Server:
         self.place = place_of(options.dsn)
         self.timeout_ms = options.statement_timeout_ms
         self._idle: list[psycopg.Connection[Any]] = []
-        self._threads: ThreadPool | None = None
-
-    def off_hub(self, call: Callable[[], T]) -> T:
-        """Run a call that blocks, in a thread if this is the one of the hub; its greenlet alone waits."""
-        if threading.get_native_id() != os.getpid():  # of the main thread they are equal, after a fork as well
-            return call()
-        if self._threads is None or self._threads.hub is not gevent.get_hub():
-            self._threads = ThreadPool(THREADS)
-        outcome = self._threads.apply(_outcome, (call,))
-        if isinstance(outcome, PumpWatchError):
-            raise outcome
-        found: T = outcome
-        return found
+        self._lent: set[int] = set()  # by id; the operations of a set are whole in any thread
 
     def connect(self, dsn: str = "") -> psycopg.Connection[Any]:
         """Return a new connection in which a statement commits by itself. Raises ConfigError or ServiceUnavailable."""
@@ -98,6 +80,7 @@ class Server:
 
         wait_ms = self.timeout_ms if timeout_ms is None else timeout_ms
         connection = self._idle.pop() if self._idle else self.connect()
+        self._lent.add(id(connection))
         try:
             connection.limit_s = wait_ms / 1000 + MARGIN_S  # type: ignore[attr-defined]
             connection.execute(f"BEGIN; SET LOCAL statement_timeout = {wait_ms:d}; {also}".encode())
@@ -115,7 +98,15 @@ class Server:
         except BaseException:
             connection.close()
             raise
+        finally:
+            self._lent.discard(id(connection))
         self._keep(connection)
+
+    @property
+    def pool(self) -> tuple[int, int]:
+        """Return how many connections are open, and how many of them are lent."""
+        lent = len(self._lent)
+        return lent + len(self._idle), lent
 
     def rows(self, statement: str, values: Sequence[Any] = (), timeout_ms: int | None = None) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. A connection that has died while it waited is replaced once."""
@@ -145,14 +136,6 @@ class Server:
         while self._idle:
             with contextlib.suppress(Exception):
                 self._idle.pop().close()
-
-
-def _outcome(call: Callable[[], T]) -> T | PumpWatchError:
-    """Return the result of a call, or why it failed: what a thread of gevent raises is printed as well."""
-    try:
-        return call()
-    except PumpWatchError as error:
-        return error
 
 
 def place_of(dsn: str) -> str:

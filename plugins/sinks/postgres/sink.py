@@ -17,7 +17,7 @@ import resource
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,18 +26,24 @@ from pumpwatch_plugins.sinks.postgres import rows as stage
 from pumpwatch_plugins.sinks.postgres import schema as schemas
 from pumpwatch_plugins.sinks.postgres import sql
 from pumpwatch_plugins.sinks.postgres.advice import advice
+from pumpwatch_plugins.sinks.postgres.backup import hold
+from pumpwatch_plugins.sinks.postgres.chunks import fit_chunks, set_retention
+from pumpwatch_plugins.sinks.postgres.days import Days
 from pumpwatch_plugins.sinks.postgres.facts import facts
 from pumpwatch_plugins.sinks.postgres.options import PostgresOptions
 from pumpwatch_plugins.sinks.postgres.reading import Readers, read
+from pumpwatch_plugins.sinks.postgres.restoring import restore
 from pumpwatch_plugins.sinks.postgres.server import Server, StatementRejected
-from pumpwatch_plugins.sinks.postgres.upkeep import Upkeep, set_retention, touch
+from pumpwatch_plugins.sinks.postgres.upkeep import Upkeep, touch
 
 from pumpwatch import (
     Catalogue,
     ConfigError,
+    HeldBackup,
     Keeping,
     Listing,
     ListingEvent,
+    OpenPart,
     PumpWatchError,
     ServerFacts,
     ServiceUnavailable,
@@ -56,33 +62,34 @@ NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operati
 LATE_SYNC_S = 10.0  # the same with synchronous_commit off: three times wal_writer_delay, which is 10 s at most
 ERROR_CHARS = 200
 MINUTE_NS = 60 * 10**9
+FIT_S = 3600.0  # between two looks at the size of chunks
 CAREFUL_S = 60.0  # what is sent again comes in a row, after an outage
 SCHEMA_CHARS = 30  # of the schema in the name of a trial: PostgreSQL takes 63 in all
 TRIAL = "_trial_"  # in the schema of a trial
 
 
 class PostgresSink:
-    """One schema of one database. Every call blocks in a native thread; on the hub it makes its greenlet alone wait."""
+    """One schema of one database. `open`, `write`, `close` in the sink's thread; the rest in any thread. Every call blocks."""
 
     def __init__(self, options: PostgresOptions) -> None:
         self._options, self._schema = options, options.schema
         self._server = Server(options)
         self._readers = Readers(self._server, options)
         self._upkeep = Upkeep(self._server, options)
+        days = Days(self._server, options, self._upkeep)
+        self.days, self.keep_days, self.drop_days = days.days, days.keep_days, days.drop_days
+        self.write_parquet, self.day_sums, self.files_in = days.write_parquet, days.day_sums, days.files_in
         self._state: schemas.Schema | None = None  # None: not open
         self._copies = options.copy
-        self._careful_until = 0.0
+        self._careful_until = self._fit_at = 0.0
         self._rows = self._write_s = 0.0
 
     def open(self) -> None:
         """Create or migrate the schema, and check its tables."""
-        self._server.off_hub(self._open)
-
-    def _open(self) -> None:
-        self._close()
+        self.close()
         state = schemas.ensure(self._server, self._options)
         if state.engine == schemas.TIMESCALE:
-            set_retention(self._server, self._options)
+            set_retention(self._server, self._schema, self._options.retention_days)
         self._copies = self._options.copy and "emcc" not in self._server.rows("SELECT version()")[0][0]
         self._upkeep.forget()
         self._careful_until = time.monotonic() + CAREFUL_S
@@ -99,14 +106,11 @@ class PostgresSink:
 
     def facts(self) -> ServerFacts:
         """Return the version, the size of the schema, its partitions or chunks, and how well they are compressed and cached."""
-        found: ServerFacts = self._server.off_hub(partial(facts, self._server, self._schema))
+        found: ServerFacts = facts(self._server, self._schema)
         return found
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
         """Store the batch in transactions of at most FLUSH_ROWS rows. A transaction that is rejected stores none of its rows."""
-        return self._server.off_hub(partial(self._write, batch, catalogue))
-
-    def _write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
         if self._state is None:
             raise ServiceUnavailable("the PostgreSQL sink is not open")
         accepted, refused, started = 0, list[tuple[int, str]](), time.monotonic()
@@ -163,22 +167,22 @@ class PostgresSink:
             connection.execute(statement.encode(), [*values, *names])
 
     def trouble(self) -> str:
-        """Return an empty string: what is acknowledged is visible. Days and candles that are due are made meanwhile."""
+        """Return an empty string: what is acknowledged is visible. The upkeep that is due is done meanwhile."""
         state = self._state
         if state is not None and state.engine == schemas.NATIVE:
-            self._server.off_hub(self._upkeep.run)
+            self._upkeep.run()
+        elif state is not None and time.monotonic() >= self._fit_at:
+            self._fit_at = time.monotonic() + FIT_S
+            fit_chunks(self._server, self._schema, self._options.chunk_hours)
         return ""
 
     def advice(self) -> Sequence[tuple[str, str]]:
         """Return which of the server's settings hurt, see `advice.advice`."""
-        found: Sequence[tuple[str, str]] = self._server.off_hub(partial(advice, self._server))
+        found: Sequence[tuple[str, str]] = advice(self._server)
         return found
 
     def keeping(self) -> Keeping:
         """Return how much this server may lose and what it deletes, by its own settings."""
-        return self._server.off_hub(self._keeping)
-
-    def _keeping(self) -> Keeping:
         fsync, commit, started, table = self._server.rows(
             "SELECT current_setting('fsync'), current_setting('synchronous_commit'),"
             " (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint, to_regclass(%s)::oid::bigint",
@@ -190,10 +194,6 @@ class PostgresSink:
 
     def count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
         """Count the trades in each range by timestamp alone."""
-        found: list[int] = self._server.off_hub(partial(self._count, ranges))
-        return found
-
-    def _count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
         found = [0] * len(ranges)
         for first in range(0, len(ranges), COUNTED_AT_ONCE):
             part = enumerate(ranges[first:first + COUNTED_AT_ONCE], first)
@@ -203,8 +203,7 @@ class PostgresSink:
 
     def minute_sums(self, start_ns: int, end_ns: int) -> list[tuple[str, str, str, int, int, int]]:
         """Return trades and checksum of each symbol and minute of [start_ns, end_ns)."""
-        rows: list[Any] = self._server.off_hub(partial(self._server.rows, sql.minute_sums(self._schema, start_ns, end_ns), (),
-                                                       SUM_TIMEOUT_MS))
+        rows: list[Any] = self._server.rows(sql.minute_sums(self._schema, start_ns, end_ns), (), SUM_TIMEOUT_MS)
         return rows
 
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
@@ -212,7 +211,7 @@ class PostgresSink:
         if not names:
             return TradeBatch.empty()
         ids = {name: catalogue.ids_of(name[:2])[name[2]] for name in names}
-        found: TradeBatch = self._server.off_hub(partial(read, self._readers, self._schema, ids, start_ns, end_ns))
+        found: TradeBatch = read(self._readers, self._schema, ids, start_ns, end_ns)
         return found
 
     def write_listing(self, listing: Listing, event: ListingEvent) -> None:
@@ -232,7 +231,7 @@ class PostgresSink:
         if rows:
             self._upsert("exchange_health", ("time", *sql.HEALTH), sql.health_rows(rows, minute, ERROR_CHARS))
         used = resource.getrusage(resource.RUSAGE_SELF)
-        size = self._server.off_hub(partial(self._server.rows, "SELECT pg_database_size(current_database())"))[0][0]
+        size = self._server.rows("SELECT pg_database_size(current_database())")[0][0]
         values = {"cpu_seconds": used.ru_utime + used.ru_stime, "memory_peak_bytes": used.ru_maxrss * 1024.0,
                   "sink_rows": self._rows, "sink_write_seconds": self._write_s, "database_bytes": size}
         host = socket.gethostname()
@@ -240,16 +239,23 @@ class PostgresSink:
                      [[minute, host, name, value] for name, value in values.items()])
 
     def _upsert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        self._server.off_hub(partial(self._server.rows, *sql.upsert(self._schema, table, columns, rows)))
+        self._server.rows(*sql.upsert(self._schema, table, columns, rows))
 
     def close(self) -> None:
         """Close the connections; what was not answered for remains the caller's."""
-        self._server.off_hub(self._close)
-
-    def _close(self) -> None:
         self._state = None
         self._server.close_idle()
         self._readers.close()
+
+    def backup(self) -> AbstractContextManager[HeldBackup]:
+        """Hold the schema for pg_dump, see `backup.hold`."""
+        held: AbstractContextManager[HeldBackup] = hold(self._server, self._options)
+        return held
+
+    def restore(self, names: Sequence[str], open_part: OpenPart) -> Mapping[str, Mapping[str, int]]:
+        """Fill an empty database by pg_restore, see `restoring.restore`."""
+        found: Mapping[str, Mapping[str, int]] = restore(self._server, self._options, names, open_part)
+        return found
 
     def trial(self, name: str) -> PostgresSink:
         """Return a sink on the same database with a schema of its own: `SCHEMA_trial_NAME`."""
@@ -263,5 +269,5 @@ class PostgresSink:
         """Drop the schema of a trial. Raises ConfigError for a sink that is none."""
         if TRIAL not in self._schema:
             raise ConfigError(f"{self.trial_place()}: not the schema of a trial, it is not dropped")
-        self._server.off_hub(partial(self._server.rows, f"DROP SCHEMA IF EXISTS {self._schema} CASCADE", (), SUM_TIMEOUT_MS))
+        self._server.rows(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE", (), SUM_TIMEOUT_MS)
         self.close()

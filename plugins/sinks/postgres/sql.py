@@ -45,8 +45,8 @@ def counts(schema: str, ranges: Iterable[tuple[int, tuple[int, int]]]) -> str:
                               for at, bounds in ranges)
 
 
-def minute_sums(schema: str, start_ns: int, end_ns: int) -> str:
-    """Return a SELECT of the trades and the checksum of each symbol and minute, see `SummingSink`."""
+def _part() -> str:
+    """Return what a trade adds to a checksum."""
     number = ("CASE WHEN trade_id ~ '^-?[0-9]{1,18}$' THEN trade_id::bigint WHEN trade_id ~ '^-?[0-9]{19}$' AND trade_id::numeric"
               " BETWEEN -9223372036854775807 AND 9223372036854775807 THEN trade_id::bigint ELSE 0 END")
 
@@ -54,11 +54,21 @@ def minute_sums(schema: str, start_ns: int, end_ns: int) -> str:
         product = f"trunc({column}::float8 * 1e8)"
         return f"CASE WHEN abs({product}) < 9223372036854775807 THEN {product}::bigint ELSE 0 END::numeric"
 
+    return f"(({TIME_NS}) # {number})::numeric + 31 * {units('quantity')} + 17 * {units('price')}"
+
+
+def minute_sums(schema: str, start_ns: int, end_ns: int) -> str:
+    """Return a SELECT of the trades and the checksum of each symbol and minute, see `SummingSink`."""
     return ("SELECT exchange, market_type, symbol, minute, count(*),"
             " mod(mod(sum(part), 4294967296) + 4294967296, 4294967296)::bigint"
             " FROM (SELECT exchange, market_type, symbol, floor(extract(epoch FROM time) / 60)::bigint AS minute,"
-            f" (({TIME_NS}) # {number})::numeric + 31 * {units('quantity')} + 17 * {units('price')} AS part"
-            f" FROM {schema}.trade_history WHERE {within(start_ns, end_ns)}) trades GROUP BY 1, 2, 3, 4")
+            f" {_part()} AS part FROM {schema}.trade_history WHERE {within(start_ns, end_ns)}) trades GROUP BY 1, 2, 3, 4")
+
+
+def table_sums(table: str) -> str:
+    """Return a SELECT of the trades of a table and their checksum, see `SummingSink`."""
+    return (f"SELECT count(*), coalesce(mod(mod(sum({_part()}), 4294967296) + 4294967296, 4294967296), 0)::bigint"
+            f" FROM {table}")
 
 
 def upsert(schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:

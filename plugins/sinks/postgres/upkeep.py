@@ -1,6 +1,6 @@
 """The upkeep of plain PostgreSQL, without TimescaleDB: days made ahead and dropped, and candles of changed minutes.
 
-With the extension, its own policies do all of this; only the retention is set.
+With the extension, its own policies do all of this (chunks.py).
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ class Upkeep:
 
     def __init__(self, server: Server, options: PostgresOptions) -> None:
         self._server, self._schema, self._retention_days = server, options.schema, options.retention_days
+        self._kept_days = options.retention_days  # of the trades, which may go earlier than the rest
         self._made: set[int] = set()  # days since 1970 that have a partition, or cannot have one
         self._days_at = 0.0
+
+    def keep_days(self, days: int) -> None:
+        """Have trades go after so many days from now on; 0: as the options say."""
+        self._kept_days, self._days_at = days or self._retention_days, 0.0
 
     def forget(self) -> None:
         """Look at everything again: the tables may be new."""
@@ -71,11 +76,12 @@ class Upkeep:
         """Drop the days, and delete the other rows, that are older than the retention."""
         if not self._retention_days:
             return
-        before = moment(time.time_ns()) - timedelta(days=self._retention_days)
+        now = moment(time.time_ns())
+        kept, before = now - timedelta(days=self._kept_days), now - timedelta(days=self._retention_days)
         for name, in self._server.rows("SELECT relname::text FROM pg_class JOIN pg_inherits ON oid = inhrelid WHERE inhparent ="
                                        " to_regclass(%s) ORDER BY 1", (f"{self._schema}.trade_history",)):
             made = MADE.fullmatch(name)
-            if made and datetime.strptime(f"{made[1]}+0000", "%Y%m%d%z") + timedelta(days=1) <= before:
+            if made and datetime.strptime(f"{made[1]}+0000", "%Y%m%d%z") + timedelta(days=1) <= kept:
                 self._server.rows(f"DROP TABLE IF EXISTS {self._schema}.{name}")
                 self._made.clear()
         for table in ("trade_history_other", "candles", "exchange_health", "system_metrics"):
@@ -118,17 +124,3 @@ def touch(schema: str, batch: TradeBatch) -> str:
     values = ", ".join(f"({literal(minute * MINUTE_NS)}, 1)" for minute in minutes)
     return (f"INSERT INTO {schema}.stale_minutes (time, touched) VALUES {values}"
             " ON CONFLICT (time) DO UPDATE SET touched = stale_minutes.touched % 1000 + 1")
-
-
-def set_retention(server: Server, options: PostgresOptions) -> None:
-    """Have TimescaleDB drop chunks by our retention: its policy is replaced where it differs."""
-    table = f"{options.schema}.trade_history"
-    wanted = options.retention_days
-    found = server.rows("SELECT extract(epoch FROM (config ->> 'drop_after')::interval) / 86400 FROM timescaledb_information.jobs"
-                        " WHERE proc_name = 'policy_retention' AND hypertable_schema = %s AND hypertable_name = 'trade_history'",
-                        (options.schema,))
-    if [int(days) for days, in found] == ([wanted] if wanted else []):
-        return
-    server.rows("SELECT remove_retention_policy(%s::regclass, if_exists => true)", (table,))
-    if wanted:
-        server.rows("SELECT add_retention_policy(%s::regclass, make_interval(days => %s))", (table, wanted))

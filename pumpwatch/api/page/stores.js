@@ -1,6 +1,6 @@
 // The tiles, the journal, memory, sinks, backfill and channels, and the roll-out of a sink.
 
-import { Rows, find, make, mark, write } from "./dom.js";
+import { Rows, fill, find, make, mark, tableRow, write } from "./dom.js";
 import { bytes, clock, duration, percent, rate, whole } from "./format.js";
 
 const sum = (items, key) => items.reduce((total, item) => total + (item[key] ?? 0), 0);
@@ -70,7 +70,17 @@ const makePairs = (name) => new Rows(find(name), (row) => row.name, (row) => {
 const pairs = makePairs("store-rows");
 const rolledOut = makePairs("rollout-rows");
 
-export function showStores({ journal, recent, sinks, backfill, channels, windows, rollout }) {
+/** A row for each store: the files, the sinks, Redis. What a store does not tell stays empty. */
+const kept = new Rows(find("kept-rows"), (row) => row.store, () => tableRow(["", "state", "n", "n mid", "n mid", "n mid", "n"]), (row, item) => {
+  const known = (value, text) => (value === null || value === undefined ? "" : text(value));
+  fill(row, [item.store, item.state, known(item.size_bytes, bytes), known(item.parts, whole),
+             known(item.connections, (open) => `${whole(item.busy)}/${whole(open)}`), known(item.cache_hit_ratio, percent),
+             known(item.p99_ms, (ms) => ms.toFixed(ms < 10 ? 1 : 0))]);
+  mark(row.children[1], "title", item.state);
+  mark(row, "data-state", item.works ? "" : "bad");
+});
+
+export function showStores({ journal, recent, sinks, stores, backfill, channels, windows, rollout }) {
   const rows = [
     { name: "journal", main: `${whole(journal.durable)} trades`, more: bytes(journal.bytes) },
     { name: "memory", main: `${whole(recent.trades)} trades`, more: `${bytes(recent.bytes)}, ${whole(recent.minutes)} min` },
@@ -82,6 +92,7 @@ export function showStores({ journal, recent, sinks, backfill, channels, windows
   ];
   if (backfill.enabled !== undefined) rows.splice(2, 0, backfillRow(backfill));
   pairs.show(rows);
+  kept.show(stores);
   showRollout(rollout);
 }
 

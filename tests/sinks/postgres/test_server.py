@@ -128,7 +128,7 @@ def test_a_server_that_is_not_there_or_hangs_is_unavailable_in_time(private_post
     server.rows("SELECT 1")
     private_postgres.hang()
     with gevent.Timeout(30), pytest.raises(ServiceUnavailable, match=r"no answer within|timeout"):
-        server.off_hub(lambda: server.rows("SELECT 1"))
+        server.rows("SELECT 1")
     private_postgres.unhang()
     assert server.rows("SELECT 1") == [(1,)]
     server.close_idle()
@@ -140,6 +140,7 @@ monkey.patch_all()
 import sys, threading
 import gevent
 from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink
+from pumpwatch.store.sink_threads import off_hub
 ticks = 0
 def tick():
     global ticks
@@ -147,12 +148,17 @@ def tick():
         ticks += 1
         gevent.sleep(0.001)
 gevent.spawn(tick)
-sink = PostgresSink(PostgresOptions(dsn=sys.argv[1]))
-sink.open()
+own = PostgresSink(PostgresOptions(dsn=sys.argv[1]))
+own.open()
 seen = []
+def trouble():
+    seen.append(threading.get_native_id())
+    own._server.rows("SELECT pg_sleep(0.3)")
+own.trouble = trouble
+sink = off_hub(own)
 for _ in range(2):
     before = ticks
-    sink._server.off_hub(lambda: seen.append(threading.get_native_id()) or sink._server.rows("SELECT pg_sleep(0.3)"))
+    sink.trouble()
     assert ticks - before > 3, ticks
 assert threading.get_native_id() not in seen
 """
@@ -161,6 +167,19 @@ assert threading.get_native_id() not in seen
 def test_in_a_patched_process_the_hub_goes_on_while_the_server_is_asked(postgres: Database) -> None:
     done = subprocess.run([sys.executable, "-c", PATCHED, postgres.dsn], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_pool_says_how_many_connections_are_open_and_lent(postgres: Database) -> None:
+    server = Server(PostgresOptions(dsn=postgres.dsn))
+    assert server.pool == (0, 0)
+    with server.session(), server.session():
+        assert server.pool == (2, 2)
+    assert server.pool == (2, 0)
+    with pytest.raises(ServiceUnavailable):
+        server.rows("SELECT nonsense")
+    assert server.pool == (1, 0)
+    server.close_idle()
+    assert server.pool == (0, 0)
 
 
 def test_a_place_names_neither_user_nor_password() -> None:

@@ -7,15 +7,21 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink, schema
+from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink, chunks, schema
+from pumpwatch_plugins.sinks.postgres.programs import Programs
+from pumpwatch_plugins.sinks.postgres.restoring import About, _Restoring
 from pumpwatch_plugins.sinks.postgres.server import Server
 
+from pumpwatch.errors import ConfigError, UsageError
 from pumpwatch.model import TradeBatch
+from tests.sinks.postgres.dumped import dumped
 from tests.sinks.stores import CATALOGUE, assert_same, names
 from tests.timescale_server import TimescaleServer
 from tests.trades import batch_of
 
 DAY_NS = 86_400 * 10**9
+DROPPED = ("SELECT config ->> 'drop_after' FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
+           " AND hypertable_schema = '{}'")
 AGGREGATES = ("candles", "candles_5m", "candles_1h", "candles_1d", "daily_trading_stats")
 
 
@@ -114,10 +120,78 @@ def test_a_compressed_day_is_read_and_takes_a_trade_again_without_doubling_it(
 
 
 def test_the_retention_of_the_options_replaces_the_policy(timescale: TimescaleServer) -> None:
-    dropped = ("SELECT config ->> 'drop_after' FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
-               " AND hypertable_schema = 'aged'")
     for days, expected in ((30, [("30 days",)]), (60, [("60 days",)]), (60, [("60 days",)]), (0, [])):
         sink = PostgresSink(options_of(timescale, schema="aged", retention_days=days))
         sink.open()
         sink.close()
-        assert timescale.sql(dropped) == expected
+        assert timescale.sql(DROPPED.format("aged")) == expected
+
+
+def test_the_size_counts_compressed_chunks_and_days_are_counted_and_dropped(
+        filled: PostgresSink, timescale: TimescaleServer, batch: TradeBatch) -> None:
+    days = filled.days()
+    assert [day.trades for day in days] == [300] * 3 and all(day.size_bytes > 0 for day in days)
+    facts = filled.facts()
+    filled.close()
+    assert facts.parts == 3 and facts.size_bytes and facts.size_bytes >= sum(day.size_bytes for day in days)
+    assert facts.compression_ratio
+    filled.keep_days(30)
+    filled.close()
+    assert timescale.sql(DROPPED.format("pumpwatch")) == [("30 days",)]
+    filled.keep_days(0)
+    filled.close()
+    assert timescale.sql(DROPPED.format("pumpwatch")) == [("90 days",)]
+    filled.drop_days(days[:1])
+    assert_same(filled.read(names(), 0, 2**62, CATALOGUE), batch.take(slice(300, 900)))
+    assert [day.name for day in filled.days()] == [day.name for day in days[1:]]
+    filled.close()
+
+
+def test_chunks_are_an_hour_once_a_day_is_large(filled: PostgresSink, timescale: TimescaleServer,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    timescale.sql("SELECT decompress_chunk(c, true) FROM show_chunks('pumpwatch.trade_history') c")
+    server = Server(options_of(timescale))
+    assert chunks.fit_chunks(server, "pumpwatch") == 24
+    monkeypatch.setattr(chunks, "LARGE_DAY_BYTES", 1_000)
+    assert chunks.fit_chunks(server, "pumpwatch") == 1
+    monkeypatch.undo()
+    assert chunks.fit_chunks(server, "pumpwatch", 1) == 1, "as the options say"
+    server.close_idle()
+    filled.open()
+    now = time.time_ns()
+    filled.write(batch_of(2, first_id=10**6, start_ns=now, step_ns=3600 * 10**9), CATALOGUE)
+    filled.close()
+    assert timescale.sql("SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'trade_history' AND"
+                         " hypertable_schema = 'pumpwatch' AND range_end - range_start <= interval '1 hour'") == [(2,)]
+    assert chunks.fit_chunks(server, "pumpwatch") == 24
+    server.close_idle()
+
+
+def test_a_server_that_is_newer_than_pg_dump_is_named(timescale: TimescaleServer) -> None:
+    sink = PostgresSink(PostgresOptions(dsn=timescale.dsn, statement_timeout_ms=60_000, schema="dumped"))
+    sink.open()
+    sink.close()
+    with pytest.raises(ConfigError, match=r"older than the server at .* \(17\)"):
+        dumped(sink)
+    sink.close()
+
+
+def test_timescale_takes_its_steps_before_and_after(timescale: TimescaleServer) -> None:
+    server = Server(PostgresOptions(dsn=timescale.dsn))
+    connection = server.connect()
+    version = connection.execute(b"SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+    assert version
+    about = About("17.5", 17, "timescale", str(version[0]), "pumpwatch")
+    restoring = _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server.place, about)
+    restoring._check_extension(str(version[0]), is_used=False)
+    with pytest.raises(UsageError, match="is there already, or a restore was cut off"):
+        restoring._check_extension(str(version[0]), is_used=True)
+    with pytest.raises(ConfigError, match=r"it has TimescaleDB 1\.7"):
+        restoring._check_extension("1.7", is_used=False)
+    restoring.before()
+    connection.close()
+    assert timescale.sql("SHOW timescaledb.restoring") == [("on",)]
+    connection = server.connect()
+    _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server.place, about).after()
+    connection.close()
+    assert timescale.sql("SHOW timescaledb.restoring") == [("off",)]

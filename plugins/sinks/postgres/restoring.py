@@ -1,0 +1,172 @@
+"""Restore a backup into an empty database with pg_restore: tables, days, then indexes.
+
+While it runs, and after it was cut off, the empty schema `SCHEMA_restoring` is there: the sink does not open then, and the next
+restore removes what the one before had stored. With TimescaleDB the extension's two steps are taken around pg_restore, as its
+documents ask (docs.timescale.com, "Logical backup"), and the extension is made in the version of the backup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from pumpwatch_plugins.sinks.postgres.backup import ABOUT, DATABASE, HOLD_S, STATE, TABLES
+from pumpwatch_plugins.sinks.postgres.options import PostgresOptions
+from pumpwatch_plugins.sinks.postgres.programs import Programs
+from pumpwatch_plugins.sinks.postgres.schema import TIMESCALE, restoring_mark
+from pumpwatch_plugins.sinks.postgres.server import Server, translated
+
+from pumpwatch import ConfigError, OpenPart, ServiceUnavailable, UsageError
+
+RESTORE = ("--format=custom", "--no-owner", "--no-privileges", "--no-comments", "--exit-on-error")
+FRESH_HINT = "name an empty database in sinks.postgres.dsn: createdb NAME"
+
+
+class About(msgspec.Struct):
+    """The server and the schema of a backup."""
+
+    server: str
+    major: int
+    engine: str
+    extension: str
+    schema: str
+
+
+def restore(server: Server, options: PostgresOptions, names: Sequence[str], open_part: OpenPart) -> dict[str, dict[str, int]]:
+    """Fill an empty database, see `BackedUpSink.restore`."""
+    import psycopg
+
+    with open_part(ABOUT) as file:
+        try:
+            about = msgspec.json.decode(file.read(), type=About)
+        except ValueError as error:
+            raise UsageError(f"{ABOUT} is not one of a backup: {error}") from error
+    programs = Programs(options)
+    connection = server.connect(programs.dsn)
+    try:
+        connection.limit_s = HOLD_S
+        restoring = _Restoring(connection, programs, server.place, about)
+        restoring.check(options)
+        with restoring.marked():
+            if about.engine == TIMESCALE:
+                restoring.whole_database(open_part)
+            else:
+                restoring.schema(names, open_part)
+            rows = restoring.rows(names)
+        return rows
+    except psycopg.Error as error:
+        raise translated(error, server.place) from error
+    finally:
+        with contextlib.suppress(psycopg.Error):
+            connection.close()
+
+
+class _Restoring:
+    """One restore, by one connection beside those of pg_restore."""
+
+    def __init__(self, connection: Any, programs: Programs, place: str, about: About) -> None:
+        self._connection, self._programs, self._place, self._about = connection, programs, place, about
+        self._mark = restoring_mark(about.schema)
+        self._program = ""
+
+    def _one(self, statement: str, *values: Any) -> Any:
+        return self._connection.execute(statement.encode(), values).fetchone()
+
+    def check(self, options: PostgresOptions) -> None:
+        """Raise UsageError or ConfigError where the server is not the place for this backup."""
+        about, where = self._about, f"{self._place}: "
+        if options.schema != about.schema:
+            raise ConfigError(f"{where}the backup is of schema {about.schema}, and sinks.postgres.schema is {options.schema}",
+                              f"set sinks.postgres.schema to {about.schema}")
+        version, major, extension = self._one(STATE)
+        if major < about.major:
+            raise ConfigError(f"{where}the server is PostgreSQL {version}, older than that of the backup ({about.server})",
+                              f"restore onto PostgreSQL {about.major} or newer")
+        self._program = self._programs.find("pg_restore", about.major, "the server of the backup")
+        if not self._one("SELECT pg_try_advisory_lock(hashtext('pumpwatch restore ' || %s))", about.schema)[0]:
+            raise UsageError(f"{where}another restore is under way", "wait for its end")
+        cut_off = self._one("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._mark) is not None
+        there = self._one("SELECT 1 FROM pg_namespace WHERE nspname = %s", about.schema) is not None
+        if about.engine == TIMESCALE:
+            self._check_extension(extension, cut_off or there)
+        elif there and not cut_off:
+            raise UsageError(f"{where}schema {about.schema} is there already, and a backup is restored into an empty database",
+                             FRESH_HINT)
+
+    def _check_extension(self, extension: str, is_used: bool) -> None:
+        about = self._about
+        if is_used:
+            raise UsageError(f"{self._place}: schema {about.schema} is there already, or a restore was cut off", FRESH_HINT)
+        if not self._one("SELECT 1 FROM pg_available_extension_versions WHERE name = 'timescaledb' AND version = %s",
+                         about.extension):
+            raise ConfigError(f"{self._place}: the backup needs TimescaleDB {about.extension}, which the server does not offer",
+                              "install that version; update it after the restore: ALTER EXTENSION timescaledb UPDATE")
+        if extension not in ("", about.extension):
+            raise ConfigError(f"{self._place}: it has TimescaleDB {extension}, and the backup needs {about.extension}",
+                              f"in a new database: CREATE EXTENSION timescaledb VERSION '{about.extension}'")
+
+    @contextlib.contextmanager
+    def marked(self) -> Iterator[None]:
+        """Hold the mark of a restore; remove what an earlier one had stored, and at a failure what this one has."""
+        import psycopg
+
+        schema = self._about.schema
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._mark}".encode())
+        if self._about.engine != TIMESCALE:
+            self._connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
+        try:
+            yield
+        except BaseException:
+            if self._about.engine != TIMESCALE:
+                with contextlib.suppress(psycopg.Error):  # else the next restore does it
+                    self._connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
+                    self._connection.execute(f"DROP SCHEMA {self._mark}".encode())
+            raise
+        self._connection.execute(f"DROP SCHEMA {self._mark}".encode())
+
+    def schema(self, names: Sequence[str], open_part: OpenPart) -> None:
+        """Restore the tables and the days, and the indexes after them."""
+        self._feed(open_part, TABLES, "--section=pre-data", "--section=data")
+        for name in sorted(set(names) - {ABOUT, TABLES}):
+            self._feed(open_part, name)
+        self._feed(open_part, TABLES, "--section=post-data")
+
+    def whole_database(self, open_part: OpenPart) -> None:
+        """Restore a database of TimescaleDB."""
+        self._connection.execute(
+            f"CREATE EXTENSION IF NOT EXISTS timescaledb WITH VERSION '{self._about.extension}'".encode())
+        self.before()
+        try:
+            self._feed(open_part, DATABASE)
+        except ServiceUnavailable as error:
+            raise ServiceUnavailable(error.message, f"the database is not whole: drop it and {FRESH_HINT}") from error
+        self.after()
+
+    def before(self) -> None:
+        """Have TimescaleDB stop its jobs and triggers."""
+        self._one("SELECT timescaledb_pre_restore()")
+
+    def after(self) -> None:
+        """Have it go on."""
+        self._one("SELECT timescaledb_post_restore()")
+
+    def _feed(self, open_part: OpenPart, name: str, *words: str) -> None:
+        with open_part(name) as source:
+            self._programs.feed(source, self._program, *RESTORE, *words)
+
+    def rows(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Count the rows of every table of the schema, by the part that they came with."""
+        found: dict[str, dict[str, int]] = {}
+        tables = self._connection.execute(
+            b"SELECT c.relname::text, c.relispartition FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            b" WHERE n.nspname = %s AND c.relkind = 'r'", (self._about.schema,)).fetchall()
+        for table, partition in tables:
+            part = DATABASE if DATABASE in names else f"days/{table}.dump" if partition else TABLES
+            count = self._one(f"SELECT count(*) FROM {self._about.schema}.{table}")[0]
+            found.setdefault(part, {})[str(table)] = int(count)
+        return found
+
+
+__all__ = ["About", "restore"]
