@@ -40,7 +40,7 @@ MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest 
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
 QUICK_REST = 2.0  # of the time that a quick sweep takes
 STRETCH = 0.2  # of a pause: it may be longer by so much where that saves a sweep
-FRAMES_A_READ = 40  # sweeps are as rare as it takes to find so many: a read costs as much as three frames do
+FRAMES_A_READ = 20  # sweeps are as rare as it takes to find so many: a read costs as much as three frames do
 FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
 
 

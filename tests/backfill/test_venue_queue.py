@@ -333,3 +333,20 @@ def test_after_a_kill_only_the_time_behind_the_last_trade_counts_as_filled():
     again, _ = queue_of(killed, settled=False)
     again.refresh([killed], [fill(killed, "A"), fill(killed, "B", GapState.LOST)])
     assert list(again._filled) == ["A"]
+
+
+def test_workers_sleep_without_work_and_wake_when_some_comes_or_all_is_to_stop():
+    queue, collector = queue_of()
+    idle = gevent.spawn(queue.wait, 0.01)
+    gevent.sleep(0.05)
+    assert not idle.ready() and not queue.has_gaps
+    queue.refresh([gap_of(VENUE, 10, 20, symbols=("A",))], [])
+    collector.clock.advance(6.0)
+    queue.split({})
+    idle.get(timeout=30)
+    gevent.spawn(queue.wait, 0.01).get(timeout=30)  # some is left: look again soon
+    other, _ = queue_of()
+    stopping = gevent.spawn(other.wait, 0.01)
+    gevent.sleep(0)
+    other.wake()
+    stopping.get(timeout=30)
