@@ -103,6 +103,8 @@ def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zi
     shown = demo_with_page(tmp_path, zipapp.file, "demo", *SHORT, "--json", SHIV_ROOT=str(zipapp.unpacked))
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["missing"] == 0
+    held = zipapp.run("-c", "import psycopg, redis", folder=tmp_path, SHIV_INTERPRETER="1")  # nothing can be installed into it
+    assert held.returncode == 0, held.stderr
 
 
 def test_packaging_run_collect_logs_health_and_ends_with_0_on_sigterm(running: Collecting, tmp_path: Path) -> None:
