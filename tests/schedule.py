@@ -26,6 +26,9 @@ TOGETHER = (
                                                                "advice", "outage", "facts")),
     ("tests/accounts/test_ledger.py", "tests/accounts/test_random_commands.py", "tests/accounts/test_kill.py",
      "tests/accounts/test_database.py", "tests/accounts/test_schema.py", "tests/accounts/test_postgres_database.py"),
+    # one Redis Cluster for all of them; they wait for fail-overs more than they compute
+    (*(f"tests/redis/test_{name}.py" for name in ("node_watch", "subscription", "connection", "clients", "order_books", "tickers",
+                                                  "market_tiers", "server_facts")), "tests/ops/test_redis_check.py"),
     # one .venv and one zipapp
     ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py",
      "tests/test_packaging_install.py"),
