@@ -204,14 +204,14 @@ class RedisConnection:
         """Return what was asked and how it went.
 
         Keys: up, trouble, cluster, version, masters, calls (rows of SinkCalls), errors (count by kind), counts (hits, misses,
-        dropped and others), threads, busy, queued.
+        dropped and others), threads, busy, queued, failed_looks (looks at the nodes since the last at which all was well).
         """
         with self._counting:
             errors, counts, calls = dict(self._errors), dict(self._counts), self._calls.rows()
         return {"up": self.up, "trouble": self.trouble, "cluster": self.is_cluster, "version": self.server_version,
                 "masters": [f"{host}:{port}" for host, port in self.masters], "calls": calls, "errors": errors,
                 "counts": counts, "threads": THREADS, "busy": sum(row["running"] for row in calls),
-                "queued": len(self._posts)}
+                "queued": len(self._posts), "failed_looks": self._watch.failed_looks}
 
     def close(self) -> None:
         """End threads and connections. Posts that wait are sent first, for at most half a second."""
@@ -292,14 +292,18 @@ class RedisConnection:
         """Return the client of the calling thread, which knows who serves what."""
         from pumpwatch.redis.clients import cluster_client, node_client
 
-        version = self._away.version
-        client, known = getattr(self._own, "client", None), getattr(self._own, "version", -1)
+        version, known = self._away.version, self._watch.known
+        single = None if self._watch.cluster else known[0]
+        client = getattr(self._own, "client", None)
+        if client is not None and self._own.single != single:  # another server, or a cluster now
+            self._own.client = None
+            client.close()
+            client = None
         if client is None:
-            client = (cluster_client(self.config, self._watch.known, self._away) if self._watch.cluster
-                      else node_client(self.config, self._watch.known[0]))
-        elif known != version and self._watch.cluster:
+            client = cluster_client(self.config, known, self._away) if single is None else node_client(self.config, single)
+        elif self._own.version != version and single is None:
             client.nodes_manager.initialize()
-        self._own.client, self._own.version = client, version
+        self._own.client, self._own.version, self._own.single = client, version, single
         return client
 
     def _post_all(self) -> None:

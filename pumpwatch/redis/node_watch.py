@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0  # between two looks at nodes that are well
 AWAY_S = 0.1  # at nodes that are not, at first; then longer up to LOOK_S
 PASSWORD_S = 30.0  # a server may lock out who tries a wrong one too often
+NAMELESS = "?"  # what a node without a host name is called where these are to be used
 PING_S = 0.25  # a node that does not answer for so long is away
 
 
@@ -33,6 +34,7 @@ class NodeWatch:
     def __init__(self, config: RedisConfig, away: AwayNodes, on_change: Callable[[], None]) -> None:
         self._config, self.away, self._on_change = config, away, on_change
         self.looked = False  # the first look has ended
+        self.failed_looks = 0  # since the last at which every master answered
         self.trouble: RedisUnavailable | None = RedisUnavailable("not connected yet", "away")  # None: some node answers
         self.cluster = False
         self.version = ""  # of the server
@@ -110,6 +112,7 @@ class NodeWatch:
             elif address in self.away.reasons:
                 self.away.reasons = {key: text for key, text in self.away.reasons.items() if key != address}
         self.trouble = trouble
+        self.failed_looks = self.failed_looks + 1 if trouble or self.partial else 0
         self.looked = True
         self._say()
         self._on_change()
@@ -127,26 +130,29 @@ class NodeWatch:
 
         client = self._client(address)
         try:
-            if not self.version:
-                facts = client.info("server") | client.info("cluster")
-                self.version, self.cluster = str(facts["redis_version"]), bool(facts.get("cluster_enabled"))
+            facts = client.info("server") | client.info("cluster")  # each time: a restart may bring another version, or a cluster
+            self.version, self.cluster = str(facts["redis_version"]), bool(facts.get("cluster_enabled"))
             if not self.cluster:
                 client.ping()
                 self.known, self.masters = [address], {address: [(0, 16383)]}
                 return None
             state = client.execute_command("CLUSTER INFO")
             slots = client.execute_command("CLUSTER SLOTS")
+            is_whole = state["cluster_state"] == "ok"
         except FAILURES as error:
             return explain(error)
         except (ValueError, LookupError, TypeError) as error:
             return RedisUnavailable(f"{address[0]}:{address[1]} does not answer as Redis does ({error!r:.100})", "rejected")
-        if state["cluster_state"] != "ok":
+        if not is_whole:
             return RedisUnavailable("the cluster is down: some slots have no master, or most masters are out of reach",
                                     "cluster_down")
         masters: dict[Address, list[tuple[int, int]]] = {}
         known = []
         for first, last, *nodes in slots:
             found = [_address(node, address) for node in nodes]
+            if NAMELESS in (host for host, _ in found):
+                return RedisUnavailable("the nodes do not tell their addresses: set cluster-announce-hostname, or"
+                                        " cluster-preferred-endpoint-type ip, on each", "rejected")
             masters.setdefault(found[0], []).append((first, last))
             known += found
         if masters != self.masters:

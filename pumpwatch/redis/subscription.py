@@ -122,6 +122,8 @@ class Subscription:
                         return  # the slot was moved to another node
                 elif now - heard > 2 * ASK_S:
                     return  # the node hangs
+                if self._watch.sharded != sharded:
+                    return  # the server was updated: others publish the other way now
                 if now - asked > ASK_S:
                     asked = now
                     pubsub.ping()

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from pumpwatch.config_redis import RedisConfig
 from pumpwatch.redis.connection import RedisConnection
 from tests.redis.waiting import PATIENT_S, connected, eventually, in_thread, kind_of, patient
-from tests.redis_server import RedisNode, RedisNodes, single, six_nodes
+from tests.redis_server import RedisNode, RedisNodes, single, six_nodes, until
 
 KEY = "{x}key"
 
@@ -145,4 +145,39 @@ def test_a_server_that_loads_its_data_is_named() -> None:
         connection.connect(20)
         eventually(lambda: "loading its data" in connection.trouble, "it loads")
         eventually(lambda: connection.up, "it has loaded")
+        connection.close()
+
+
+def test_calls_go_to_the_server_that_answers_now() -> None:
+    with single() as one, single() as other:
+        connection = connected([one.address, other.address])
+        assert patient(connection, lambda client: client.set(KEY, "v"))
+        in_thread(one.kill)
+        eventually(lambda: connection.masters == [("127.0.0.1", other.port)] and connection.up, "the other is found")
+        assert patient(connection, lambda client: client.set(KEY, "w")) and other.client.get(KEY) == "w"
+        connection.close()
+
+
+def test_a_server_that_became_a_cluster_is_used_as_one() -> None:
+    with single() as node:
+        connection = connected([node.address])
+        assert patient(connection, lambda client: client.set(KEY, "v")) and not connection.is_cluster
+        in_thread(node.kill)
+        node.run({"cluster-enabled": "yes"})
+        in_thread(until, node.answers, "it answers")
+        node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        eventually(lambda: connection.is_cluster and connection.up, "its slots are known")
+        assert patient(connection, lambda client: client.set(KEY, "w"))
+        connection.close()
+
+
+def test_nodes_that_do_not_tell_their_addresses_are_named() -> None:
+    with single({"cluster-enabled": "yes", "cluster-preferred-endpoint-type": "hostname"}) as node:
+        node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        connection = RedisConnection(RedisConfig(nodes=[node.address]))
+        connection.connect(20)
+        eventually(lambda: "set cluster-announce-hostname" in connection.trouble, "it says what to set")
+        node.ask("CONFIG", "SET", "cluster-announce-hostname", "localhost")
+        eventually(lambda: connection.up, "it is found by its name")
+        assert patient(connection, lambda client: client.set(KEY, "w"))
         connection.close()

@@ -7,19 +7,30 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from pumpwatch.redis.node_watch import NodeWatch
 from tests.redis.waiting import connected, eventually, in_thread
 from tests.redis_server import RedisNode, RedisNodes
 
 CHANNEL = "pumpwatch:{news}"
 
 
+class OldWatch(NodeWatch):
+    """Takes the servers for old ones until they are updated."""
+
+    updated = False
+
+    @property
+    def sharded(self) -> bool:
+        return self.updated
+
+
 class Listener:
     """Two connections, one that listens."""
 
-    def __init__(self, nodes: list[str], version: str = "") -> None:
+    def __init__(self, nodes: list[str], *, old: bool = False) -> None:
         self.one, self.other = connected(nodes), connected(nodes)
-        if version:  # a server that does not know more
-            self.one._watch.version = self.other._watch.version = version
+        if old:  # a server that does not know more
+            self.one._watch.__class__ = self.other._watch.__class__ = OldWatch
         self.heard: list[bytes] = []
         self.gaps = 0
         self.subscription = self.one.listen(CHANNEL, self.heard.append, self._gap)
@@ -94,7 +105,16 @@ def test_a_single_server_carries_messages(single_redis: RedisNode) -> None:
 
 
 def test_before_redis_7_a_plain_channel_reaches_the_listener_through_every_node(redis_cluster: RedisNodes) -> None:
-    listener = Listener(redis_cluster.addresses, "6.2.14")
+    listener = Listener(redis_cluster.addresses, old=True)
     assert eventually(lambda: listener.hears(b"hello"), "it came")
     assert sum(count for node in redis_cluster.masters() for _, count in node.ask("PUBSUB NUMSUB", CHANNEL)) >= 1
+    listener.close()
+
+
+def test_a_listener_changes_over_once_the_servers_are_updated(redis_cluster: RedisNodes) -> None:
+    listener = Listener(redis_cluster.addresses, old=True)
+    for connection in (listener.one, listener.other):
+        connection._watch.updated = True  # type: ignore[attr-defined]
+    eventually(lambda: listener.gaps == 2, "it has subscribed again")
+    assert eventually(lambda: listener.hears(b"hello"), "it came")
     listener.close()
