@@ -29,7 +29,7 @@ class Store(msgspec.Struct):
     """One store. state: `up`, or why it is not. The others are null where the store does not tell.
 
     parts: segments, partitions, chunks, or masters. connections: that are open, of which `busy` carry a call. failed_in_a_row:
-    tries since the last that went well.
+    tries since the last that went well; of Redis, looks at its nodes.
     """
 
     store: str

@@ -60,5 +60,6 @@ class StoreWatch:
                 state = row.state  # it takes trades and does not answer questions
             rows.append(dataclasses.replace(row, state=state, failed_in_a_row=failed).figures())
         if collector.redis and (seen := self._seen.get("redis")):
-            rows.append(dataclasses.replace(seen, state=collector.redis.trouble or "up").figures())
+            failed = collector.redis.figures()["failed_looks"]
+            rows.append(dataclasses.replace(seen, state=collector.redis.trouble or "up", failed_in_a_row=failed).figures())
         return rows

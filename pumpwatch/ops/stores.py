@@ -90,7 +90,7 @@ def ask(name: str, sink: Sink, running: Mapping[str, Any] | None, *, also_troubl
 def redis_row(redis: RedisConnection) -> StoreRow:
     """Return the row of the Redis that a collector is connected to, which is asked now; without the calls."""
     figures = redis.figures()
-    counts, failed = figures["counts"], sum(figures["errors"].values())
+    counts, failed = figures["counts"], figures["failed_looks"]
     pool = {"connections": figures["threads"], "busy": figures["busy"]}
     try:
         found = read_facts(redis)
@@ -100,7 +100,7 @@ def redis_row(redis: RedisConnection) -> StoreRow:
     hits, misses = counts.get("hits", 0), counts.get("misses", 0)
     ratio = hits / (hits + misses) if hits + misses else found.hit_ratio  # that of all programs
     facts = ServerFacts(f"Redis {found.version}", found.used_bytes, len(found.masters), None, ratio, **pool)
-    return StoreRow(REDIS, redis.trouble or "up", facts, (), 0, hits, misses)
+    return StoreRow(REDIS, redis.trouble or "up", facts, (), failed, hits, misses)
 
 
 def _size(paths: Sequence[Path]) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pumpwatch.config_redis import RedisConfig
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.ops.stores import StoreRow, describe, redis_row
 from pumpwatch.redis.connection import RedisConnection
+from pumpwatch.redis.errors import RedisUnavailable
 from pumpwatch.sink_abilities import ServerFacts
 from tests.redis_server import RedisNode, RedisNodes
 
@@ -95,7 +98,18 @@ def test_a_redis_that_is_away_has_the_reason() -> None:
     redis.connect(20)
     row = redis_row(redis)
     redis.close()
-    assert not row.works and "127.0.0.1:1" in row.state and row.facts.size_bytes is None
+    assert not row.works and "127.0.0.1:1" in row.state and row.facts.size_bytes is None and row.failed_in_a_row > 0
+
+
+def test_rejected_commands_are_no_failed_looks_at_redis(single_redis: RedisNode) -> None:
+    redis = RedisConnection(RedisConfig(nodes=[single_redis.address]))
+    redis.connect(20)
+    for _ in range(5):
+        with pytest.raises(RedisUnavailable):
+            redis.call("wrong", lambda client: client.execute_command("NOSUCH"), 20)
+    redis.call("right", lambda client: client.ping(), 20)
+    assert redis_row(redis).failed_in_a_row == 0
+    redis.close()
 
 
 def test_trades_that_the_disk_did_not_take_are_a_trouble_of_the_journal(tmp_path: Path) -> None:
