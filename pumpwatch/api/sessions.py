@@ -15,11 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import gevent
+
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.stats import Stats
 
 LASTS_S = 24 * 3600.0  # after its last use
+AGAIN_S = 1.0  # between two tries to have the store forget what ended while it was away
 AT_ONCE = 50  # that the store forgets in one call
 MOST = 4096  # that a process remembers; those that were used longest ago go first
 
@@ -62,6 +65,7 @@ class Sessions:
         self._clock, self._stats, self._shared = clock, stats, shared
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the one that was used last is the last
         self._ended: OrderedDict[str, float] = OrderedDict()  # that the store does not know of yet
+        self._telling: gevent.Greenlet[[], None] | None = None  # tells it once it is back
 
     def begin(self) -> str:
         """Return the id of a new session."""
@@ -79,13 +83,25 @@ class Sessions:
     def end(self, session: str) -> None:
         """End a session. While the store is away it ends here, and everywhere once the store is back."""
         name = name_of(session)
-        known = self._kept.pop(name, None)
+        known = self._drop(name)
         if self._shared is not None:
             self._ended[name] = self._clock.monotonic() + LASTS_S
             while len(self._ended) > MOST:
                 self._ended.popitem(last=False)
             self._forget_ended()
+            if self._ended and (self._telling is None or self._telling.dead):
+                self._telling = gevent.spawn(self._tell)  # no request may come here before one does elsewhere
         self._count("ended" if known else "ended_unknown")
+
+    def _tell(self) -> None:
+        """Have the store forget what ended, once it is back."""
+        while self._ended:
+            gevent.sleep(AGAIN_S)
+            now = self._clock.monotonic()
+            while self._ended and next(iter(self._ended.values())) <= now:  # it has forgotten that by itself
+                self._ended.popitem(last=False)
+            if self._ended:
+                self._forget_ended()
 
     def _valid(self, session: str) -> bool:
         name, now = name_of(session), self._clock.monotonic()
@@ -102,7 +118,7 @@ class Sessions:
                 return self._judge(session, mark)
         kept = self._kept.get(name)
         if kept is None or kept.ends_at <= now:
-            self._kept.pop(name, None)
+            self._drop(name)
             return False
         self._keep(name, stored=kept.stored)
         return True
@@ -115,7 +131,7 @@ class Sessions:
             self._keep(name, stored=self._put(session))  # it began while the store was away
             return True
         if mark is None or not hmac.compare_digest(mark.encode(), self._mark(session).encode()):
-            self._kept.pop(name, None)
+            self._drop(name)
             return False
         self._keep(name, stored=True)
         return True
@@ -139,6 +155,13 @@ class Sessions:
         while len(self._kept) > MOST:
             self._kept.popitem(last=False)
         self._stats.set("api_sessions", len(self._kept))
+
+    def _drop(self, name: str) -> _Kept | None:
+        """Forget a session here; return what was known of it."""
+        found = self._kept.pop(name, None)
+        if found is not None:
+            self._stats.set("api_sessions", len(self._kept))
+        return found
 
     def _forget_ended(self) -> None:
         """Have the store forget what ended, and remember it for longer where it is away."""

@@ -339,6 +339,7 @@ API = (
              counted("api_limited_total", "kind"), "kind"),
     _counter("api_session_events_total", "Sessions begun, ended, known (`hit`) and not known (`miss`), and times that Redis was "
              "`away`.", counted("api_session_events_total", "outcome"), "outcome"),
+    _gauge("api_sessions", "Sessions that this collector remembers.", gauged("api_sessions")),
     _counter("shared_budget_requests_total", "Requests to the venue, or its exchange, by the budget of the address: paid from a "
              "`slice` that was there, from one that was `asked` for, or while Redis was `away`; and those `denied` for now.",
              counted("shared_budget_requests_total", "venue", "outcome"), "venue", "outcome"),

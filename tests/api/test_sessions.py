@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import gevent
+import pytest
+
 from pumpwatch.api.sessions import LASTS_S, MOST, Sessions, name_of
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import ServiceUnavailable
@@ -117,6 +120,47 @@ def test_a_session_that_ends_while_the_store_is_away_stays_ended() -> None:
     assert not one.holds(session)
     store.away = False
     assert not one.holds(session) and not two.holds(session) and store.kept == {}
+
+
+def test_what_ended_meanwhile_ends_elsewhere_once_the_store_is_back_though_nobody_asks_here(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pumpwatch.api.sessions.AGAIN_S", 0.01)
+    store = Store()
+    one, two = sessions_of(store), sessions_of(store)
+    session = one.begin()
+    store.away = True
+    one.end(session)
+    gevent.sleep(0.05)
+    store.away = False
+    with gevent.Timeout(20):
+        while store.kept:
+            gevent.sleep(0.005)
+    assert not two.holds(session)
+
+
+def test_what_the_store_has_forgotten_by_itself_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pumpwatch.api.sessions.AGAIN_S", 0.01)
+    store, clock, stats = Store(), FakeClock(), Stats()
+    sessions = Sessions(TOKEN, clock, stats, store)
+    session = sessions.begin()
+    store.away = True
+    sessions.end(session)
+    clock.advance(LASTS_S)
+    asked = 0
+    with gevent.Timeout(20):
+        while asked != (asked := stats.get("api_session_events_total", outcome="away")) or asked == 0:
+            gevent.sleep(0.1)
+    assert asked <= 2
+
+
+def test_the_number_of_sessions_falls_when_one_ends() -> None:
+    clock, stats = FakeClock(), Stats()
+    sessions = Sessions(TOKEN, clock, stats)
+    first, second = sessions.begin(), sessions.begin()
+    sessions.end(first)
+    assert stats.get("api_sessions") == 1
+    clock.advance(LASTS_S)
+    assert not sessions.holds(second) and stats.get("api_sessions") == 0
 
 
 def test_a_store_that_was_emptied_ends_what_it_had() -> None:

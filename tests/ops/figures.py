@@ -37,6 +37,7 @@ def figures(**other: Any) -> dict[str, Any]:
                      {"name": "api_limit_checks_total", "value": 3.0, "outcome": "redis"},
                      {"name": "api_limited_total", "value": 1.0, "kind": "address"},
                      {"name": "api_session_events_total", "value": 1.0, "outcome": "hit"},
+                     {"name": "api_sessions", "value": 1.0},
                      {"name": "shared_budget_requests_total", "value": 4.0, "venue": "a.spot", "outcome": "slice"},
                      {"name": "shared_budget_members", "value": 2.0},
                      {"name": "listing_polls_total", "value": 8.0, "source": "upbit", "outcome": "read"},

@@ -26,7 +26,7 @@ COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alert
           "pumpwatch_store_connections_busy", "pumpwatch_sink_running_calls", "pumpwatch_listing_source_up",
           "pumpwatch_notify_up", "pumpwatch_backup_failed", "pumpwatch_redis_up", "pumpwatch_redis_busy_threads",
           "pumpwatch_redis_threads", "pumpwatch_cluster_members", "pumpwatch_cluster_shards_held", "pumpwatch_cluster_role",
-          "pumpwatch_shared_budget_members"}
+          "pumpwatch_shared_budget_members", "pumpwatch_api_sessions"}
 FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache", "operation", "kind",
        "role", "store"}
 
