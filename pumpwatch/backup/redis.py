@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable
 FOLDER, ABOUT = "redis", "redis/about.json"
 ANSWER_S, SNAPSHOT_S = 10.0, 600.0  # until an answer, and until the snapshot is made
 LOGIN = ("NOAUTH", "WRONGPASS", "NOPERM")
+SINGLE = re.compile("cluster support disabled|unknown command", re.IGNORECASE)  # said by a server that is no cluster
 SHOWN = 200
 Address = tuple[str, int]
 
@@ -51,10 +53,16 @@ def masters_of(config: RedisConfig) -> list[tuple[Address, list[tuple[int, int]]
             problem = error
             continue
         if isinstance(rows, Refusal):
-            return [(address, [])]  # cluster support is disabled there
+            if SINGLE.search(rows):
+                return [(address, [])]
+            problem = ServiceUnavailable(f"Redis at {node.place} does not tell its masters: {rows}")
+            continue  # it loads its data, or has no connection left: another node may tell
         found: dict[Address, list[tuple[int, int]]] = {}
         for first, last, master, *_ in rows:
             host = bytes(master[0] or b"").decode() or address[0]
+            if host == "?":  # no host name, where the node is set to tell that
+                raise ServiceUnavailable(f"Redis at {node.place}: the nodes do not tell their addresses",
+                                         "set cluster-announce-hostname, or cluster-preferred-endpoint-type ip, on each")
             found.setdefault((host, int(master[1])), []).append((int(first), int(last)))
         if not found:
             raise ServiceUnavailable(f"Redis at {node.place}: the cluster has no slots", "redis-cli --cluster create makes one")

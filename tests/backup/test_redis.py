@@ -14,10 +14,12 @@ from redis.cluster import RedisCluster
 from pumpwatch.backup.make import make
 from pumpwatch.backup.places import manifests_of
 from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.redis import masters_of
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.config_redis import RedisConfig
-from tests.redis_server import RedisNode, RedisNodes
+from pumpwatch.errors import ServiceUnavailable
+from tests.redis_server import RedisNode, RedisNodes, single
 
 
 def restored(plan: Plan, folder: Path) -> Path:
@@ -92,3 +94,22 @@ def test_a_snapshot_that_is_cut_off_is_not_in_the_backup(plan: Plan, answer: byt
 def test_a_redis_that_is_away_costs_its_snapshot_alone(plan: Plan) -> None:
     made = make(msgspec.structs.replace(plan, redis=RedisConfig(nodes=["127.0.0.1:1"])))
     assert len(made.problems) == 1 and "redis: Redis at 127.0.0.1:1 does not answer" in made.problems[0] and made.exit_code == 1
+
+
+def test_a_node_of_a_cluster_that_refuses_is_no_single_server(redis_cluster: RedisNodes) -> None:
+    full = redis_cluster.nodes[0]
+    clients = str(full.client.config_get("maxclients")["maxclients"])
+    full.ask("CONFIG", "SET", "maxclients", "1")
+    try:
+        assert len(masters_of(RedisConfig(nodes=redis_cluster.addresses[:2]))) == 3
+        with pytest.raises(ServiceUnavailable, match="does not tell its masters: ERR max number of clients"):
+            masters_of(RedisConfig(nodes=[full.address]))
+    finally:
+        full.ask("CONFIG", "SET", "maxclients", clients)
+
+
+def test_a_cluster_whose_nodes_do_not_tell_their_addresses_is_named() -> None:
+    with single({"cluster-enabled": "yes", "cluster-preferred-endpoint-type": "hostname"}) as node:
+        node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        with pytest.raises(ServiceUnavailable, match="do not tell their addresses"):
+            masters_of(RedisConfig(nodes=[node.address]))
