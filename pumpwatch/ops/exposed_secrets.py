@@ -52,12 +52,14 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
     for name, options in config.sinks.items():
         if isinstance(password := options.get("password"), str):
             yield f"sinks.{name}.password", password
-        for key in ("dsn", "read_dsn"):
+        for key in ("dsn", "read_dsn", "backup_dsn"):
             if isinstance(dsn := options.get(key), str) and PASSWORD_IN_DSN.search(dsn):
                 yield f"sinks.{name}.{key}", dsn
     for key in ("access_key", "secret_key"):
         if value := getattr(config.backup.s3, key):
             yield f"backup.s3.{key}", value
+    if config.redis.password:
+        yield "redis.password", config.redis.password
     if config.api.token:
         yield "api.token", config.api.token
     for key in ("token_file", "tls_key_file"):

@@ -16,8 +16,9 @@ SECTIONS = {
                "g": {"webhook": "https://["}},
     "listing": {"sources": {"upbit_announcements": {"options": {"secret_key": "hush"}},
                             "own_signals": {"options": {"token_file": "key"}}, "upbit": {}}},
-    "sinks": {"postgres": {"dsn": "host=x password=hush", "read_dsn": "postgresql://me@x/y"},
+    "sinks": {"postgres": {"dsn": "host=x password=hush", "read_dsn": "postgresql://me@x/y", "backup_dsn": "postgresql://me:hush@x/y"},
               "questdb": {"password": "hush", "user": "me"}},
+    "redis": {"nodes": ["127.0.0.1:1"], "password": "hush"},
     "net": {"proxy": "http://me:hush@127.0.0.1:1"},
     "backup": {"s3": {"access_key": "${KEY}", "secret_key": "hush"}}}
 
@@ -33,7 +34,8 @@ def exposed(folder: Path, mode: int, key_mode: int, **environ: str) -> list[str]
 
 def test_a_file_that_others_can_read_exposes_what_is_written_in_it(tmp_path: Path) -> None:
     own = ["notify.a.url", "notify.c.webhook", "notify.f.webhook", "listing.sources.upbit_announcements.options.secret_key",
-           "sinks.postgres.dsn", "sinks.questdb.password", "backup.s3.secret_key", "net.proxy"]
+           "sinks.postgres.dsn", "sinks.postgres.backup_dsn", "sinks.questdb.password", "backup.s3.secret_key", "redis.password",
+           "net.proxy"]
     assert exposed(tmp_path, 0o644, 0o600) == own
     assert exposed(tmp_path, 0o644, 0o600, PUMPWATCH_NOTIFY__A__URL="tgram://T/1") == own[1:]
     assert exposed(tmp_path, 0o640, 0o604) == ["notify.c.secret", "listing.sources.own_signals.options.token_file"]
