@@ -38,6 +38,7 @@ MEMORY_BYTES = 8 * 1024 * 1024  # of each kind
 AT_ONCE = 24  # questions to venues
 MOST_TRADES = 10_000  # of a symbol
 NOT_TRADED = "not a trade of the last 24 hours is stored"
+FRESH_S = 5.0  # a newer trade than this may be taken without a look elsewhere: prices are shared every second
 LAST_S = 1.0  # newest trades are looked for in the journal again after so long
 LOOKS_S = (60, 900, 7200, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in a later one
 
@@ -165,21 +166,30 @@ class MarketService:
         return {number: stats for number, stats in found.items() if stats is not None}
 
     def _last(self, ids: Sequence[int]) -> dict[int, Last]:
-        """Return the newest trade of each instrument that has a recent one: of those noted, in Redis, or in the journal."""
+        """Return the newest trade of each instrument that has a recent one: of those noted, in Redis, or in the journal.
+
+        One that is fresh is taken at once. If the one in the nearer place is older, the next place may have a newer one: another
+        process may read the symbol by now, or have stopped to share it.
+        """
         found, now_ns = self._noted.of(ids), self._clock.now_ns()
-        kept: dict[int, Any] = {number: self._looked.get(str(number)) for number in ids if number not in found}
+        fresh_ns = now_ns - int(FRESH_S * NS_PER_S)
+        wanted = [number for number in ids
+                  if number not in found or (self._shared is not None and found[number].at_ns < fresh_ns)]
+        kept: dict[int, Any] = {number: self._looked.get(str(number)) for number in wanted}
         missing = [number for number, last in kept.items() if last is None]
-        for number, shared in self._shared_last(missing).items():
-            self._looked.put(str(number), shared, now_ns)
-            kept[number] = shared, now_ns
-        missing = [number for number in missing if kept[number] is None]
-        if missing:
-            read = LastTrades([self.trades.between(missing, now_ns - int(RECENT_S * NS_PER_S), now_ns + AHEAD_NS)]).of(missing)
-            for number in missing:
-                last = read[number]._replace(source="journal") if number in read else None
-                self._looked.put(str(number), last, now_ns)
-                kept[number] = last, now_ns
-        return found | {number: last for number, (last, _) in kept.items() if last is not None}
+        shared = self._shared_last(missing)
+        old = [number for number in missing if number not in found and not (number in shared and shared[number].at_ns >= fresh_ns)]
+        read = (LastTrades([self.trades.between(old, now_ns - int(RECENT_S * NS_PER_S), now_ns + AHEAD_NS)]).of(old)
+                if old else {})
+        for number in missing:
+            last = read[number]._replace(source="journal") if number in read else None
+            if number in shared and (last is None or shared[number].at_ns > last.at_ns):
+                last = shared[number]
+            self._looked.put(str(number), last, now_ns)
+            kept[number] = last, now_ns
+        newer = {number: last for number, (last, _) in kept.items()
+                 if last is not None and (number not in found or last.at_ns > found[number].at_ns)}
+        return found | newer
 
     def _shared_last(self, ids: Sequence[int]) -> dict[int, Last]:
         """Return the recent newest trades that other processes have put into Redis; none where it is away."""

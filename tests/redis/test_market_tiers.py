@@ -13,7 +13,7 @@ from pumpwatch.market.service import MarketService
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.market_tiers import shared_market
 from pumpwatch.venue import HttpRequest
-from tests.market.market_parts import KeptTrades, asker, refused
+from tests.market.market_parts import KeptTrades, asker, refused, trades_at
 from tests.redis.waiting import connected, eventually
 from tests.redis_server import RedisNodes
 
@@ -61,3 +61,24 @@ def test_a_price_that_a_collector_has_seen_is_known_to_all(pair: tuple[RedisConn
     found = other.get_ticker("C1", market="spot")[0]
     assert found.source == "redis" and found.value is not None and found.value.price == 7.5 and found.age_s >= 1
     assert other.get_ticker("C2", market="spot")[0].value is None  # too long ago
+
+
+def test_an_older_price_of_redis_does_not_hide_a_newer_trade_nor_the_other_way(
+        pair: tuple[RedisConnection, RedisConnection]) -> None:
+    clock = Clock()
+    shared = shared_market(pair[0], TICKER_S, BOOK_S, clock)
+    assert shared is not None
+    now_ns, name = clock.now_ns(), ("binance.spot", "C0USDT")
+    shared.prices.note(name[0], {name[1]: (now_ns - 240 * 10**9, 7.0)})
+    eventually(lambda: shared.prices.of([name]), "it is there")
+    reads = MarketService(KeptTrades(trades_at((now_ns - 10**9, 9.0, 1.0))), None, None, clock, shared=shared)
+    found = reads.get_ticker("C0", market="spot")[0]
+    assert found.source == "journal" and found.value is not None and found.value.price == 9.0
+    no_longer = MarketService(KeptTrades(), None, None, clock, shared=shared)
+    no_longer.note_trades(trades_at((now_ns - 280 * 10**9, 5.0, 1.0)))
+    found = no_longer.get_ticker("C0", market="spot")[0]
+    assert found.source == "redis" and found.value is not None and found.value.price == 7.0
+    collects = MarketService(KeptTrades(), None, None, clock, shared=shared)
+    collects.note_trades(trades_at((now_ns - 200 * 10**9, 8.0, 1.0)))
+    found = collects.get_ticker("C0", market="spot")[0]
+    assert found.source == "memory" and found.value is not None and found.value.price == 8.0
