@@ -20,6 +20,12 @@ from pumpwatch.redis.order_books import named, tagged
 from pumpwatch.ticker import Ticker
 
 LAST_S = 300  # the last prices of a venue are kept for so long after the newest one
+# ARGV: the ticker, ms for which it may still be used: one that may be used for longer is newer, and stays.
+_PUT = """
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 # ARGV: ttl in ms, then lines of symbol, time and price as one text, which costs the client less than many arguments. Values begin
 # with the time in digits, so that the newer one is the greater text.
 _NOTE = """
@@ -43,6 +49,7 @@ class SharedTickers:
 
     def __init__(self, redis: RedisConnection, ttl_s: float, clock: Clock) -> None:
         self._redis, self._ttl_s, self._clock, self._counts = redis, ttl_s, clock, CacheCounts(redis)
+        self._put = redis.script(_PUT)
         self._decoder = msgspec.msgpack.Decoder(Ticker)
 
     def get(self, key: str) -> tuple[Ticker, int] | None:
@@ -55,7 +62,7 @@ class SharedTickers:
         left_ms = int((self._ttl_s - max(0.0, (self._clock.now_ns() - at_ns) / NS_PER_S)) * 1000)
         if left_ms > 0:
             body, name = msgspec.msgpack.encode(value), self._key(key)
-            self._redis.post("put ticker", lambda client: client.set(name, body, px=left_ms))
+            self._redis.post("put ticker", lambda client: self._put(client, [name], [body, left_ms]))
 
     def drop(self, key: str) -> None:
         """Forget a ticker, soon."""

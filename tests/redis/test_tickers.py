@@ -38,6 +38,18 @@ def test_a_ticker_comes_back_with_its_age_and_what_is_not_known(redis: RedisConn
     assert redis.figures()["queued"] == 0  # too old to be put
 
 
+def test_an_older_ticker_does_not_replace_a_newer_one(redis: RedisConnection) -> None:
+    """As where one process has an old one on its disk, and Redis was late when it was asked."""
+    clock = Clock()
+    cache = SharedTickers(redis, 300.0, clock)
+    for price, age_s in ((1.0, 200), (2.0, 0), (3.0, 200)):
+        cache.put(KEY, Ticker(price=price), clock.now_ns() - age_s * NS_PER_S)
+    eventually(lambda: redis.figures()["queued"] == 0, "all were sent")
+    patient(redis, lambda client: None)
+    ticker, _ = eventually(lambda: (found := cache.get(KEY)) and found[0].price != 1.0 and found, "they are there")
+    assert ticker.price == 2.0
+
+
 def test_what_is_no_ticker_counts_as_absent(redis: RedisConnection) -> None:
     cache = SharedTickers(redis, 300.0, Clock())
     patient(redis, lambda client: client.set("pumpwatch:{ticker:binance.futures:C0.USDT}", b"nonsense", px=9000))
