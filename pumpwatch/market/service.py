@@ -178,7 +178,8 @@ class MarketService:
         kept: dict[int, Any] = {number: self._looked.get(str(number)) for number in wanted}
         missing = [number for number, last in kept.items() if last is None]
         shared = self._shared_last(missing)
-        old = [number for number in missing if number not in found and not (number in shared and shared[number].at_ns >= fresh_ns)]
+        fresh = {number for number, last in shared.items() if last.at_ns >= fresh_ns}
+        old = [number for number in missing if number not in found and number not in fresh]
         read = (LastTrades([self.trades.between(old, now_ns - int(RECENT_S * NS_PER_S), now_ns + AHEAD_NS)]).of(old)
                 if old else {})
         for number in missing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -21,7 +22,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.config_redis import RedisConfig
 from pumpwatch.errors import ConfigError
-from pumpwatch.redis.errors import OF_THE_COMMAND, RedisUnavailable, explain
+from pumpwatch.redis.errors import OF_THE_COMMAND, REJECTIONS, RedisUnavailable, explain
 from pumpwatch.redis.node_watch import NodeWatch
 from pumpwatch.redis.subscription import Subscription
 from pumpwatch.stats import Stats
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling thread
 
+log = logging.getLogger(__name__)
+
 WITHIN_S = 0.05  # an answer that takes longer is worth less than local state
 THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
+TOLD_S = 3600.0  # a kind of rejection is logged so often at most
 QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
 _thread_id, _thread_local = get_original("_thread", "get_ident"), get_original("_thread", "_local")  # of native threads
 _sleep = get_original("time", "sleep")
@@ -93,6 +97,7 @@ class RedisConnection:
         self._subscriptions: list[Subscription] = []
         self._errors: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
+        self._tell_at: dict[str, float] = {}  # when a kind of rejection may be logged again
         self._counting = threading.Lock()
 
     @property
@@ -152,8 +157,14 @@ class RedisConnection:
             raise
 
     def _failed(self, error: RedisUnavailable) -> None:
+        now = time.monotonic()
         with self._counting:
             self._errors[error.kind] += 1
+            tells = error.kind in REJECTIONS and now >= self._tell_at.get(error.kind, 0.0)
+            if tells:
+                self._tell_at[error.kind] = now + TOLD_S
+        if tells:
+            log.warning("redis rejects commands, local state answers instead reason=%s", error.message)
 
     def post(self, operation: str, function: Callable[[Client], object]) -> None:
         """Run `function(client)` soon, in the order of posts. Never waits, never raises; what is dropped or fails is counted."""

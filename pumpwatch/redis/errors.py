@@ -18,7 +18,8 @@ class RedisUnavailable(ServiceUnavailable):
 
 
 # Of these a command is to blame, and not the server: they say nothing about whether Redis is there.
-OF_THE_COMMAND = frozenset({"wrong_type", "cross_slot", "script", "rejected", "late", "away"})
+OF_THE_COMMAND = frozenset({"wrong_type", "cross_slot", "script", "rejected", "permission", "memory", "late", "away"})
+REJECTIONS = OF_THE_COMMAND - {"late", "away"}  # the server is there, and a person has to mend something
 # The library drops the code of an answer that it has a class for: those are known by the class, the others by what they say.
 CLASSES = {
     "AuthenticationError": "password", "AuthenticationWrongNumberOfArgsError": "password", "NoPermissionError": "permission",

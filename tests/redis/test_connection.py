@@ -79,6 +79,18 @@ def test_a_key_of_another_type_is_named_and_opens_no_circuit(alone: RedisConnect
     assert wrong.value.kind == "wrong_type" and alone.up
 
 
+def test_a_server_that_is_full_is_up_and_the_log_says_once_that_it_takes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with single() as node:
+        connection = connected([node.address])
+        node.ask("CONFIG", "SET", "maxmemory", "1")
+        assert [kind_of(connection, lambda client: client.set("a", "1")) for _ in range(5)] == ["memory"] * 5
+        assert connection.up and connection.figures()["errors"] == {"memory": 5}
+        assert kind_of(connection, lambda client: client.get("a")) == "ok"
+        connection.close()
+    said = [record.getMessage() for record in caplog.records if "rejects commands" in record.getMessage()]
+    assert len(said) == 1 and "out of memory" in said[0]
+
+
 def test_a_script_is_sent_again_to_a_server_that_forgot_it(cluster: RedisConnection, redis_cluster: RedisNodes) -> None:
     script = cluster.script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
     assert patient(cluster, lambda client: script(client, ["n"], [2])) == 2
