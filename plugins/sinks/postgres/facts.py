@@ -10,6 +10,8 @@ _SERVER = ("SELECT current_setting('server_version'), (SELECT extversion FROM pg
            " blks_hit, blks_read FROM pg_stat_database WHERE datname = current_database()")
 _TABLES = ("SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, count(*) FILTER (WHERE c.relispartition)"
            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind IN ('r', 'm')")
+_IS_HYPERTABLE = ("SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_schema = %s"
+                  " AND hypertable_name = 'trade_history'")
 _CHUNKS = ("SELECT coalesce(sum(total_bytes), 0)::bigint, count(*)"  # compressed rows are in a table beside the chunk
            " FROM chunks_detailed_size(format('%%I.trade_history', %s::text)::regclass)")
 _COMPRESSED = ("SELECT before_compression_total_bytes, after_compression_total_bytes"
@@ -23,6 +25,7 @@ def facts(server: Server, schema: str) -> ServerFacts:
     name, ratio = f"PostgreSQL {version.split()[0]}", None
     if extension:
         name += f", TimescaleDB {extension}"
+    if extension and server.rows(_IS_HYPERTABLE, (schema,)):  # not before `open`, nor where plain partitions were there first
         chunks_size, parts = server.rows(_CHUNKS, (schema,))[0]
         size += chunks_size
         before, after = (server.rows(_COMPRESSED, (schema,)) if parts else [(None, None)])[0]

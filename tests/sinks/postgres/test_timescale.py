@@ -147,6 +147,13 @@ def test_the_size_counts_compressed_chunks_and_days_are_counted_and_dropped(
     filled.close()
 
 
+def test_before_it_is_opened_nothing_is_sized_and_it_is_not_down(timescale: TimescaleServer) -> None:
+    fresh = PostgresSink(options_of(timescale, schema="fresh"))
+    facts = fresh.facts()
+    fresh.close()
+    assert "TimescaleDB 2." in facts.version and (facts.size_bytes, facts.parts, facts.compression_ratio) == (0, 0, None)
+
+
 def test_chunks_are_an_hour_once_a_day_is_large(filled: PostgresSink, timescale: TimescaleServer,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     timescale.sql("SELECT decompress_chunk(c, true) FROM show_chunks('pumpwatch.trade_history') c")
