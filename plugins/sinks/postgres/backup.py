@@ -18,6 +18,7 @@ from pumpwatch_plugins.sinks.postgres.options import PostgresOptions
 from pumpwatch_plugins.sinks.postgres.programs import Programs
 from pumpwatch_plugins.sinks.postgres.schema import TIMESCALE
 from pumpwatch_plugins.sinks.postgres.server import Server, translated
+from pumpwatch_plugins.sinks.postgres.upkeep import MADE
 
 from pumpwatch import BackupPart, ConfigError, HeldBackup, Readable
 
@@ -48,6 +49,9 @@ class Held:
         self.parts = [BackupPart(ABOUT)]
         self._days = [] if engine == TIMESCALE else [(name, size) for name, partition, size in tables if partition]
         days = {name for name, _ in self._days}
+        made = [f"{schema}.{name}" for name, _ in self._days if MADE.fullmatch(name)]
+        if made:  # none may go before it is dumped
+            connection.execute(f"LOCK TABLE {', '.join(made)} IN ACCESS SHARE MODE".encode())
         rest = [(name, size) for name, _, size in tables if name not in days]
         names = [name for name, _ in rest]
         if engine == TIMESCALE:

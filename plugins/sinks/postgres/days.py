@@ -116,14 +116,14 @@ class Days:
         return bool(there) and self._server.rows(f"SELECT engine FROM {self._schema}.schema_version LIMIT 1") == [(TIMESCALE,)]
 
     def drop_days(self, days: Sequence[StoredDay]) -> None:
-        """Drop these days at once."""
+        """Drop these days at once. Raises ServiceUnavailable while a backup reads them."""
         by_name = {part.name: part for part in parts(self._server, self._schema)}
         timescale = self._is_timescale()
         for part in (by_name[day.name] for day in days if day.name in by_name):
             if timescale:
-                self._server.rows(DROP_CHUNK, (f"{self._schema}.trade_history", part.end, part.start))
+                self._server.drop(DROP_CHUNK, (f"{self._schema}.trade_history", part.end, part.start))
             else:
-                self._server.rows(f"DROP TABLE IF EXISTS {part.table}")
+                self._server.drop(f"DROP TABLE IF EXISTS {part.table}")
         self._upkeep.forget()
 
     def write_parquet(self, day: StoredDay, file: BinaryIO) -> None:

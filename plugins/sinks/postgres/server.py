@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 MARGIN_S = 3.0  # an answer may come so much later than the server's own limit for the statement
+LOCK_MS = 1_000  # writers wait as long as a DROP waits
+BRIEFLY = f"SET LOCAL lock_timeout = {LOCK_MS}"
+LOCKED = "55P03"
 IDLE_MOST = 4  # connections that wait for the next question
 SHOWN = 300  # characters of a foreign text
 LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects",
@@ -32,6 +35,7 @@ HINTS = {
              " (ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf())",
     "53100": "the server's disk is full: free space there; the trades stay in the journal",
     "53300": "the server has no free connection: raise max_connections, or put PgBouncer before it",
+    LOCKED: "another transaction uses it, such as a backup: it is tried again later",
     "57014": "it took longer than sinks.postgres.statement_timeout_ms, or somebody cancelled it",
 }
 FORBIDDEN = "42501"
@@ -119,6 +123,14 @@ class Server:
                 raise
             self.close_idle()
             return self._rows(statement, values, timeout_ms)
+
+    def drop(self, statement: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement that drops something. Raises ServiceUnavailable at once where another transaction uses it.
+
+        A DROP that waits has locked the whole table of trades by then, and nobody could write.
+        """
+        with self.session(also=BRIEFLY) as connection:
+            connection.execute(statement.encode(), values or None)
 
     def _rows(self, statement: str, values: Sequence[Any], timeout_ms: int | None) -> list[tuple[Any, ...]]:
         with self.session(timeout_ms) as connection:

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from pumpwatch_plugins.sinks.postgres.options import PostgresOptions
-from pumpwatch_plugins.sinks.postgres.server import Server, StatementRejected
+from pumpwatch_plugins.sinks.postgres.server import BRIEFLY, LOCKED, Server, StatementRejected
 from pumpwatch_plugins.sinks.postgres.sql import DAY_NS, literal, moment
 
-from pumpwatch import TradeBatch
+from pumpwatch import ServiceUnavailable, TradeBatch
 
 MINUTE_NS = 60 * 10**9
 AHEAD_DAYS, BEHIND_DAYS = 3, 400  # from today; trades of other days are in trade_history_other
@@ -56,7 +56,7 @@ class Upkeep:
 
     def _make_day(self, day: int) -> None:
         name = f"{self._schema}.trade_history_{moment(day * DAY_NS):%Y%m%d}"
-        with self._server.session() as connection:
+        with self._server.session(also=BRIEFLY) as connection:  # it locks the whole table, as a DROP does
             connection.execute(b"SELECT pg_advisory_xact_lock(hashtext('pumpwatch days ' || %s))", (self._schema,))
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {self._schema}.trade_history"
@@ -82,7 +82,12 @@ class Upkeep:
                                        " to_regclass(%s) ORDER BY 1", (f"{self._schema}.trade_history",)):
             made = MADE.fullmatch(name)
             if made and datetime.strptime(f"{made[1]}+0000", "%Y%m%d%z") + timedelta(days=1) <= kept:
-                self._server.rows(f"DROP TABLE IF EXISTS {self._schema}.{name}")
+                try:
+                    self._server.drop(f"DROP TABLE IF EXISTS {self._schema}.{name}")
+                except ServiceUnavailable as error:
+                    if getattr(error.__cause__, "sqlstate", "") != LOCKED:
+                        raise
+                    break  # a backup reads it
                 self._made.clear()
         for table in ("trade_history_other", "candles", "exchange_health", "system_metrics"):
             self._server.rows(f"DELETE FROM {self._schema}.{table} WHERE time < %s", (before,))

@@ -35,6 +35,24 @@ def test_the_parts_are_of_one_moment_whatever_is_written_meanwhile(sink: Postgre
     assert rows["tables.dump"]["schema_version"] == 2
 
 
+def test_days_stay_while_a_backup_reads_and_a_drop_holds_up_no_writer(postgres: Database) -> None:
+    sink = PostgresSink(PostgresOptions(dsn=postgres.dsn, retention_days=5, statement_timeout_ms=60_000))
+    sink.open()
+    now = time.time_ns()
+    for age in (3, 1):
+        sink.write(batch_of(100, start_ns=now - age * DAY_NS, step_ns=1000), CATALOGUE)
+    oldest = sink.days()[:1]
+    with sink.backup() as held:
+        with pytest.raises(ServiceUnavailable, match="lock timeout"):
+            sink.drop_days(oldest)
+        sink.keep_days(1)
+        assert sink.trouble() == "" and sink.write(batch_of(50, first_id=10**6, start_ns=now), CATALOGUE).accepted == 50
+        assert sum(held.rows(part).get(oldest[0].name, 0) for part in held.parts) == 100
+    sink.keep_days(1)
+    assert sink.trouble() == "" and oldest[0].name not in [day.name for day in sink.days()]
+    sink.close()
+
+
 def test_days_that_are_over_have_a_key_which_a_late_trade_changes(sink: PostgresSink) -> None:
     now = time.time_ns()
     for age in (1, 0):
