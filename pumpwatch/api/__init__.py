@@ -15,6 +15,6 @@ An endless answer (server-sent events) is an iterator too: it is closed when the
 seconds, so it must yield at least a comment line every few seconds. Static files in `page/` are served at `/NAME` from memory,
 with a content security policy that allows no inline script or style; `page/index.html` is `/`.
 
-Layers, outside in: `service.py` (binds, tries again), `server.py` and `head.py` (sockets, limits, time limits), `rate_limits.py` (how
-often a client may ask), `guard.py` (Host, Origin, token, sessions), `application.py` (routes to falcon), the handlers.
+Layers, outside in: `service.py` (binds, tries again), `server.py` and `head.py` (sockets, limits, time limits), `rate_limits.py`
+(how often a client may ask), `guard.py` (Host, Origin, token, sessions), `application.py` (routes to falcon), the handlers.
 """

@@ -87,9 +87,12 @@ def test_collectors_at_one_address_connect_no_more_often_than_the_venue_allows(a
     facts = dataclasses.replace(facts, connects_per_second=1000.0, connects_per_5_minutes=4)
     members = [budgets(alone, name) for name in "abcde"]
     connects = [gevent.spawn(ConnectLimit(facts, Clock(), each, "binance.spot").acquire) for each in members]
-    eventually(lambda: sum(each.stats.get("shared_budget_requests_total", venue="binance.spot connects", outcome="denied") > 0
-                           for each in members) == 2, "two must wait")
-    assert sum(connect.ready() for connect in connects) == 3
+
+    def denied() -> int:
+        return sum(each.stats.get("shared_budget_requests_total", venue="binance.spot connects", outcome="denied") > 0
+                   for each in members)
+
+    eventually(lambda: denied() == 2 and sum(connect.ready() for connect in connects) == 3, "three connect, and two must wait")
     gevent.killall(connects)
 
 
