@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 from pumpwatch.config_redis import RedisConfig
-from pumpwatch.redis.connection import QUEUED, RedisConnection
+from pumpwatch.redis.connection import QUEUED, RedisConnection, connection_of
 from pumpwatch.redis.errors import RedisUnavailable
 from pumpwatch.stats import Stats
 from tests.redis.waiting import connected, eventually, in_thread, kind_of, patient
@@ -171,6 +171,12 @@ def test_a_server_that_comes_back_is_used_again(caplog: pytest.LogCaptureFixture
     told = [record.message for record in caplog.records if record.name.startswith("pumpwatch.redis")]
     assert len(told) == 2 and told[0].startswith("redis is away, local state answers instead reason=no connection")
     assert told[1].startswith("redis is back after_s=")
+
+
+def test_without_nodes_there_is_no_connection_and_the_library_is_not_loaded() -> None:
+    assert connection_of(RedisConfig()) is None
+    code = "import sys, pumpwatch.app.collector, pumpwatch.market.opened; assert 'redis' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 PATCHED = """
