@@ -24,7 +24,7 @@ from pumpwatch.cluster.readings import Readings
 from pumpwatch.cluster.redis_time import US_PER_S, RedisTime
 from pumpwatch.cluster.roles import ROLES
 from pumpwatch.cluster.seen import Seen
-from pumpwatch.cluster.shards import Shard, parse_slot, shards_of, slots_of
+from pumpwatch.cluster.shards import Shard, Slot, parse_slot, shards_of, slots_of
 from pumpwatch.cluster.steps import covered, deputies, next_end_s, planned, steps_for, wanted_slot, wants_roles
 from pumpwatch.config_cluster import ClusterConfig
 from pumpwatch.errors import ConfigError
@@ -117,7 +117,7 @@ class Coordinator:
         if self._joined:
             self._readings.look()
             try:
-                self._fenced(self._leases.release(self._own.as_held(self._readings.read_until_us), leave=True))
+                self._fenced(self._leases.release(self._own.as_held(self._durable_us), leave=True))
             except RedisUnavailable as error:
                 log.warning("leases could not be released, they end by themselves lease_s=%.1f reason=%s", self._config.lease_s,
                             error.message)
@@ -183,7 +183,7 @@ class Coordinator:
         """Renew everything, and take in what came back."""
         self._readings.look()
         sent = self._clock.monotonic()
-        held = self._own.as_held(self._readings.read_until_us)
+        held = self._own.as_held(self._durable_us)
         answer = self._leases.beat(self._facts, self._settings.encoded(), held, self._own.highest_token, first=not self._joined,
                                    leaving=self._leaving)
         if isinstance(answer, Beat):
@@ -213,6 +213,9 @@ class Coordinator:
         self._seen.learn(view, now)
         self._renewed(sent, dict(zip(slots, answer.tokens, strict=True)))
         self._adopt(sent, view)
+        for name, us in self._seen.told(view, in_time=not self._knows_holders(view)).items():
+            if (slot := parse_slot(name)) and name in self._own:
+                self._readings.begin(slot.shard, us)
         self._stats.set("cluster_members", len(view.living()))
         self._stats.set("cluster_shards_held", len(self._own.slots()))
 
@@ -238,7 +241,17 @@ class Coordinator:
             if lease.holder == self.id and name not in self._own and view.lease(name):
                 self._own.add(name, lease.token, sent + (lease.expires_us - view.now_us) / US_PER_S)
                 if slot := parse_slot(name):
-                    self._readings.begin(slot.shard, self._seen.read_until_us(name, lease.read_until_us))
+                    self._begin(slot, lease.read_until_us)
+
+    def _begin(self, slot: Slot, told_us: int) -> None:
+        """Read a shard of which a lease was taken that nobody held."""
+        read_until_us = self._seen.read_until_us(str(slot), told_us)
+        self._seen.began(str(slot), read_until_us)
+        self._readings.begin(slot.shard, read_until_us)
+
+    def _durable_us(self, slot: Slot) -> int:
+        """Return up to when a slot's shard is durable; 0 while others may still tell since when nobody read it."""
+        return 0 if self._seen.waits(str(slot)) else self._readings.read_until_us(slot.shard)
 
     def _round(self) -> None:
         try:
@@ -255,7 +268,7 @@ class Coordinator:
         plan = planned(view, self._shards, self._config.replicas)
         due = set() if self._leaving or self._superseded else {
             shard for shard, readers in plan.items() if self._facts.member in readers}
-        held, steps = self._own.slots(), list[Step]()
+        held, steps = self._own.slots(), [Step("know", name, us) for name, us in self._seen.unknown_to_redis(view).items()]
         for shard in sorted(due - held.keys()):
             slot = wanted_slot(view, shard, plan[shard], self.id, self._config.replicas)
             if slot:
@@ -292,7 +305,7 @@ class Coordinator:
                 self._readings.handed_over(slot.shard)
                 self._stats.add("cluster_handovers_total")
             elif slot:
-                self._readings.begin(slot.shard, self._seen.read_until_us(step.slot, answer.read_until_us))
+                self._begin(slot, answer.read_until_us)
                 self._stats.add("cluster_takeovers_total")
             taken.setdefault((step.kind, name_of(answer.before)), []).append(step.slot)
         for (kind, before), slots in taken.items():
@@ -308,7 +321,7 @@ class Coordinator:
             if waits and shard not in due and not self._readings.delivers(shard):
                 names.add(str(slot))
         if names:
-            given = [held for held in self._own.as_held(self._readings.read_until_us) if held.slot in names]
+            given = [held for held in self._own.as_held(self._durable_us) if held.slot in names]
             for held in given:
                 self._own.drop(held.slot)
             self._tell_roles()  # before others may have them

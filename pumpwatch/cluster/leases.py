@@ -89,7 +89,7 @@ class Beat(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A change of one slot. kind: `free`, `claim` or `hand`, see the script."""
+    """A change of one slot. kind: `free`, `claim`, `hand` or `know`, see the script."""
 
     kind: str
     slot: str

@@ -46,12 +46,12 @@ class OwnLeases:
         """Return whether the time of a lease was over at a moment of the monotonic clock."""
         return slot in self._leases and self._leases[slot].until <= at
 
-    def as_held(self, read_until_us: Callable[[Shard], int]) -> list[Held]:
+    def as_held(self, read_until_us: Callable[[Slot], int]) -> list[Held]:
         """Return the leases to be renewed or released."""
         found = []
         for name, own in self._leases.items():
             slot = parse_slot(name)
-            found.append(Held(name, own.token, read_until_us(slot.shard) if slot else 0))
+            found.append(Held(name, own.token, read_until_us(slot) if slot else 0))
         return found
 
     def slots(self) -> dict[Shard, Slot]:

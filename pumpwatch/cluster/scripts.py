@@ -96,6 +96,7 @@ return {'in', whole(now), born or '0', superseded and 1 or 0, tokens, redis.call
 #   free   take what nobody holds
 #   claim  be the next reader of what another one holds
 #   hand   take as the next reader; the holder must have everything up to the moment
+#   know   tell up to when somebody had everything durable, where Redis does not know it
 TAKE = OPENING + """
 local id, lease_us, floor = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local own, found = member_of(name_of(id)), {}
@@ -108,6 +109,12 @@ for index = 4, #ARGV, 3 do
   local next_mine = lease and lease.next == id and lease.next_until > now
   local answer, token = 'held', 0
   if not inside then answer = 'outside'
+  elseif kind == 'know' then
+    if not lease then lease = {id = '-', token = 0, expires = 0, read = 0, next = '-', next_until = 0} end
+    if lease.read == 0 or lease.id == '-' then
+      lease.read = math.max(lease.read, moment)
+      put(slot, lease)
+    end
   elseif kind == 'free' then
     if not held then answer, token = 'taken', grant(slot, id, floor, lease_us, read) end
   elseif not held then answer = 'free'

@@ -157,7 +157,7 @@ def test_the_old_reader_dies_during_a_hand_over(single_redis: RedisNode) -> None
     with crew(single_redis.address) as all_of:
         a = all_of.add("a")
         all_of.settle(a)
-        gevent.sleep(LEASE_S)
+        gevent.sleep(2 * LEASE_S)
         b = all_of.add("b", start=False)
         b.reader.works = False
         b.start()

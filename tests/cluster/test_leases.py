@@ -203,6 +203,18 @@ class Cluster(RuleBasedStateMachine):
         else:
             assert answer == "held"
 
+    @rule(process=processes, slot=st.sampled_from(SLOTS[:2]), ago=st.integers(0, 5 * S))
+    def tell_what_redis_may_not_know(self, process: Process, slot: str, ago: int) -> None:
+        self.tick()
+        lease, until = self.leases.get(slot), self.now - ago
+        answer = process.step("know", slot, self.now, until)
+        assert answer == ("held" if self.inside(process) else "outside")
+        if self.inside(process):
+            if lease is None:
+                self.leases[slot] = Known("", 0, 0, until, "", 0)
+            elif not lease.read or not lease.holder:
+                self.leases[slot] = lease._replace(read=max(lease.read, until))
+
     @rule(process=processes, slot=st.sampled_from(SLOTS))
     def release(self, process: Process, slot: str) -> None:
         self.tick()

@@ -30,7 +30,7 @@ def test_what_is_renewed_says_up_to_when_it_is_durable() -> None:
     own.add("leader", 7, 0.0)
     own.add("one.spot/1#0", 9, 0.0)
     own.drop("two.spot/1#0")
-    assert own.as_held(lambda shard: 100 + shard.number) == [Held("leader", 7, 0), Held("one.spot/1#0", 9, 101)]
+    assert own.as_held(lambda slot: 100 + slot.shard.number) == [Held("leader", 7, 0), Held("one.spot/1#0", 9, 101)]
     own.drop("one.spot/1#0")
     assert list(own) == ["leader"]
     assert "one.spot/1#0" not in own

@@ -6,6 +6,7 @@ import time
 
 import gevent
 
+from pumpwatch.cluster.shards import Shard
 from tests.cluster.crew import LEASE_S, crew
 from tests.cluster.relay import relay
 from tests.redis.waiting import eventually, in_thread
@@ -102,3 +103,23 @@ def test_an_emptied_redis_is_told_since_when_a_dead_member_reads_nothing(single_
         since = {shard: since_ns for _, shard, since_ns, beside in a.reader.calls if not beside and since_ns}
         assert since.keys() == lost
         assert all(died_ns - 2 * LEASE_S * 1e9 < at_ns <= died_ns for at_ns in since.values())
+
+
+def test_a_newcomer_at_an_emptied_redis_is_told_by_the_others_since_when_nobody_reads(single_redis: RedisNode) -> None:
+    with crew(single_redis.address) as all_of:
+        a, b = all_of.add("a"), all_of.add("b")
+        all_of.settle(a, b)
+        gevent.sleep(2 * LEASE_S)
+        lost = b.held
+        a.pause()  # so that the newcomer comes first
+        b.kill()
+        died_ns = a.clock.now_ns()
+        in_thread(single_redis.client.flushall)
+        c = all_of.add("c")
+        a.go_on()
+
+        def told() -> dict[Shard, int]:
+            return {shard: since_ns for member in (a, c) for _, shard, since_ns, _ in member.reader.calls if since_ns}
+
+        eventually(lambda: told().keys() >= lost, "whoever reads them is told")
+        assert all(died_ns - 2 * LEASE_S * 1e9 < told()[shard] <= died_ns for shard in lost)

@@ -33,3 +33,19 @@ def test_the_time_counts_for_which_nobody_holds_a_slot() -> None:
     assert seen.free_s(SLOT, 13.0) == 0.0
     seen.learn(view(held=LeaseRow("a@1", 5, 1001, 700, "", 0)), 14.0)
     assert seen.free_s(SLOT, 20.0) == 0.0
+
+
+def test_what_redis_forgot_is_told_to_it_and_to_who_took_the_slot_meanwhile() -> None:
+    old, new = Seen([SLOT]), Seen([SLOT])
+    old.learn(view(held=LeaseRow("a@1", 5, 2000, 700, "", 0)), 1.0)
+    assert old.unknown_to_redis(view()) == {str(SLOT): 700}
+    assert old.unknown_to_redis(view(held=LeaseRow("b@1", 6, 2000, 0, "", 0))) == {str(SLOT): 700}
+    assert old.unknown_to_redis(view(held=LeaseRow("a@1", 5, 2000, 600, "", 0))) == {}
+    new.began(str(SLOT), 0)
+    assert new.waits(str(SLOT))
+    assert new.told(view(), in_time=True) == {}
+    assert new.told(view(held=LeaseRow("b@1", 6, 2000, 700, "", 0)), in_time=True) == {str(SLOT): 700}
+    assert not new.waits(str(SLOT))
+    new.began(str(SLOT), 0)
+    assert new.told(view(), in_time=False) == {}
+    assert not new.waits(str(SLOT))

@@ -55,6 +55,7 @@ class Reader:
         self._db = sqlite3.connect(file, isolation_level=None)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + TABLES)
         self._run = time.time_ns()
+        self._stored_until = int(self._db.execute("SELECT max(at_ns) FROM done").fetchone()[0] or 0)  # by an earlier run
         self._wanted: set[str] = set()
         self._granted: dict[str, int] = {}  # shard -> since
         self._open: dict[str, list[tuple[int, str]]] = {}  # gaps that end when the shard is granted
@@ -66,7 +67,7 @@ class Reader:
     def read(self, shard: Shard, since_ns: int, beside: bool) -> None:
         name = str(shard)
         if not beside:
-            since = since_ns - self._shift_ns if since_ns else self._last_stored()
+            since = since_ns - self._shift_ns if since_ns else self._stored_until
             if since and name in self._granted:
                 self._gap(name, since - SLACK_NS, self._granted[name] + SLACK_NS, "taken over")
             elif since:
@@ -87,11 +88,6 @@ class Reader:
 
     def read_until_ns(self) -> int:
         return self._durable_until + self._shift_ns if self._durable_until else 0
-
-    def _last_stored(self) -> int:
-        """Return the time up to which this member's own store goes, 0 for a new one."""
-        found = self._db.execute("SELECT max(at_ns) FROM done").fetchone()[0]
-        return self._durable_until or int(found or 0)
 
     def _gap(self, shard: str, from_ns: int, to_ns: int, why: str) -> None:
         if to_ns > from_ns:
