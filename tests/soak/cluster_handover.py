@@ -3,8 +3,8 @@
 Two or three real collectors share simulated venues with a REST history, a real Redis, and a real PostgreSQL as the store. Each
 scenario ends with a comparison of the store and every trade that the venues made. It prints one JSON object a scenario. The exit
 code is 1 where a trade is stored twice, or missing without a gap that names it as lost; where a minute is called complete without
-all of its trades; or where a gap is on record that should not be. One venue's history reaches 100 trades back: on a busy machine a
-take-over may last longer than that. Run it on an otherwise idle one.
+all of its trades; or where a gap is on record that should not be. One of the histories reaches 100 trades back: on a busy machine
+a take-over may last longer than that. Run it on an otherwise idle one.
 """
 
 from __future__ import annotations
