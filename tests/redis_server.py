@@ -63,10 +63,9 @@ class RedisNode:
 
     def __init__(self, *, cluster: bool = False, settings: dict[str, str] | None = None) -> None:
         self.folder, self.port = Path(tempfile.mkdtemp(prefix="pumpwatch-redis-")), free_port()
-        self._settings = {**QUICK, **(settings or {})}
-        if cluster:
-            self._settings |= {"cluster-enabled": "yes", "cluster-node-timeout": str(NODE_TIMEOUT_MS), "appendonly": "yes",
-                               "cluster-replica-validity-factor": "0", "repl-diskless-sync-delay": "0"}
+        of_cluster = {"cluster-enabled": "yes", "cluster-node-timeout": str(NODE_TIMEOUT_MS), "appendonly": "yes",
+                      "cluster-replica-validity-factor": "0", "repl-diskless-sync-delay": "0"}
+        self._settings = {**QUICK, **(of_cluster if cluster else {}), **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Redis | None = None
 

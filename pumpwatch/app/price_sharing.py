@@ -12,7 +12,7 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.tickers import LastPrices
 
-STEP_S = 0.5
+STEP_S = 1.0
 
 
 class PriceSharing:

@@ -22,8 +22,9 @@ COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alert
           "pumpwatch_venue_list_up", "pumpwatch_sink_up", "pumpwatch_sink_suspended",
           "pumpwatch_sink_running_calls", "pumpwatch_listing_source_up",
           "pumpwatch_notify_up", "pumpwatch_backup_failed", "pumpwatch_redis_up", "pumpwatch_redis_busy_threads",
-          "pumpwatch_redis_threads"}
-FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache", "operation", "kind"}
+          "pumpwatch_redis_threads", "pumpwatch_cluster_members", "pumpwatch_cluster_shards_held", "pumpwatch_cluster_role"}
+FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache", "operation", "kind",
+       "role"}
 
 
 def values(**other: Any) -> dict[tuple[str, ...], float]:
@@ -56,6 +57,9 @@ def test_every_metric_has_a_value_once_everything_is_known() -> None:
     known["market"] = {"enabled": True, "pid": 7, "starts": 1, "caches": {"books memory": cache}}
     known["redis"] = {"up": True, "calls": [{"operation": "read book", "total": 1, "seconds": 0.1}], "errors": {"late": 1},
                       "counts": {}, "busy": 0, "threads": 4, "queued": 0}
+    known["cluster"] = {"last_answer_s": 0.5}
+    known["counters"] += [{"name": "cluster_members", "value": 3.0}, {"name": "cluster_shards_held", "value": 14.0},
+                          {"name": "cluster_role", "role": "leader", "value": 1.0}]
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
 
