@@ -49,7 +49,7 @@ class CandlesAnswer(msgspec.Struct):
 
 
 class FoundRow(msgspec.Struct):
-    """The answer about one symbol. source: memory, journal, cache, disk, store or venue; age_s: how old it is.
+    """The answer about one symbol. source: memory, journal, cache, redis, disk, store or venue; age_s: how old it is.
 
     Without a value `problem` says the reason.
     """

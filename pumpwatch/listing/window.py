@@ -295,7 +295,7 @@ class WindowKeeper:
             incomplete = any(part.problem for part in content.parts)
             final = self._is_final(window, now_s, incomplete)
             content = self._sharing.join(content, self._path(window), final)
-            problems, listings = content.problems, list(content.span.listings)
+            problems = content.problems
             known = known or bool(content.members and content.catalogue.matching(window.coin))
             made = Pass(self._clock.now_ns(), final, problems, self._publisher.sinks if known else None, content.unlisted,
                         content.books, only_changes=True, made_by=content.made_by, members=content.members)

@@ -287,6 +287,7 @@ JOBS = (
 
 REDIS = (
     _gauge("redis_up", "Is 1 while every master of Redis answers.", field("redis", "up")),
+    _counter("redis_away_total", "Times that Redis or a master of it went away.", counted("redis_away_total")),
     _counter("redis_calls_total", "Calls of Redis, by what they are for.", _redis_calls("total"), "operation"),
     _counter("redis_call_seconds_total", "Time that these calls took.", _redis_calls("seconds"), "operation"),
     _counter("redis_call_errors_total", "Calls that had no answer, by the reason; `away`: not tried.", _redis_errors, "kind"),

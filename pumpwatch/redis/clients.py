@@ -5,19 +5,66 @@ This module imports redis-py, which is an extra: import it inside functions, aft
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
-from redis import Redis, RedisCluster
+from gevent.monkey import get_original
+from redis import Connection, ConnectionPool, Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
 from pumpwatch.config_redis import RedisConfig, node_address
+from pumpwatch.errors import ConfigError
 
 ANSWER_S = 0.5  # of a socket: a thread is lost for so long to a node that hangs
 FAILURES = (RedisError, RedisClusterException, OSError)  # whatever the library raises about a server
 Address = tuple[str, int]
+_socket, _addresses = get_original("socket", "socket"), get_original("socket", "getaddrinfo")
+_TlsContext = get_original("ssl", "SSLContext")
+
+
+class NativeConnection(Connection):
+    """A connection whose socket blocks its thread, also in a process that gevent has patched.
+
+    A socket of gevent's would run a hub in each thread: slower, closed by its own thread alone, and a crash at the process's end.
+    """
+
+    tls: ssl.SSLContext | None = None
+
+    def _connect(self) -> Any:
+        """Return a connected socket. Raises OSError."""
+        problem: OSError = OSError(f"{self.host} has no address")
+        for family, kind, protocol, _, address in _addresses(self.host, self.port, 0, 1):  # 1: a stream
+            sock = _socket(family, kind, protocol)
+            try:
+                sock.settimeout(self.socket_connect_timeout)
+                sock.setsockopt(6, 1, 1)  # no delay of small packets
+                sock.connect(address)
+                if self.tls is not None:
+                    sock = self.tls.wrap_socket(sock, server_hostname=self.host)
+                sock.settimeout(self.socket_timeout)
+                return sock
+            except OSError as error:
+                problem = error
+                sock.close()
+        raise problem
+
+
+def connection_class(config: RedisConfig) -> type[NativeConnection]:
+    """Return the class of the connections of a config. Raises ConfigError where its certificates cannot be read."""
+    if not config.tls:
+        return NativeConnection
+    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if config.ca_file:
+            context.load_verify_locations(config.ca_file)
+        else:
+            context.load_default_certs()
+    except OSError as error:
+        raise ConfigError(f"redis.ca_file: {config.ca_file}: {error.strerror or error}") from error
+    return type("TlsConnection", (NativeConnection,), {"tls": context})
 
 
 class NodeAway(RedisError):
@@ -47,7 +94,14 @@ class GuardedCluster(RedisCluster):
 
     def __init__(self, away: AwayNodes, nodes: list[Address], **named: Any) -> None:
         self.away = away  # before the first command, which is sent at once
-        super().__init__(startup_nodes=[ClusterNode(*node) for node in nodes], **named)  # type: ignore[no-untyped-call]
+        known = [ClusterNode(*node) for node in nodes]  # type: ignore[no-untyped-call]
+        host, port = nodes[0]
+        # with an address the library takes the class of the connections; the nodes are those of the list all the same
+        super().__init__(url=f"redis://{f'[{host}]' if ':' in host else host}:{port}", startup_nodes=known, **named)
+
+    def close(self) -> None:
+        self.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+        super().close()
 
     def get_redis_connection(self, node: ClusterNode) -> Redis:
         self.away.check((node.host, node.port))
@@ -66,17 +120,15 @@ class GuardedCluster(RedisCluster):
 
 def options(config: RedisConfig, answer_s: float = ANSWER_S) -> dict[str, Any]:
     """Return the arguments of every client."""
-    found: dict[str, Any] = {"username": config.username or None, "password": config.password or None,
-                             "socket_timeout": answer_s, "socket_connect_timeout": answer_s, "protocol": 2,
-                             "client_name": "pumpwatch", "driver_info": None}  # which reads a file for each client
-    if config.tls:
-        found |= {"ssl": True, "ssl_ca_certs": config.ca_file or None}
-    return found
+    return {"connection_class": connection_class(config), "username": config.username or None,
+            "password": config.password or None, "socket_timeout": answer_s, "socket_connect_timeout": answer_s,
+            "protocol": 2, "client_name": "pumpwatch", "driver_info": None}  # which reads a file for each client
 
 
 def node_client(config: RedisConfig, address: Address, answer_s: float = ANSWER_S) -> Redis:
     """Return a client of one node that never tries twice. It does not connect yet."""
-    return Redis(host=address[0], port=address[1], retry=Retry(NoBackoff(), 0), **options(config, answer_s))
+    return Redis.from_pool(ConnectionPool(host=address[0], port=address[1], retry=Retry(NoBackoff(), 0),
+                                          **options(config, answer_s)))
 
 
 def cluster_client(config: RedisConfig, known: list[Address], away: AwayNodes) -> GuardedCluster:

@@ -76,14 +76,16 @@ class RedisConnection:
 
     def __init__(self, config: RedisConfig, stats: Stats | None = None) -> None:
         require_library()
-        from pumpwatch.redis.clients import AwayNodes
+        from pumpwatch.redis.clients import AwayNodes, connection_class
 
+        connection_class(config)  # certificates that cannot be read are an error of the config
         self.config, self.prefix, self.within_s = config, config.prefix, WITHIN_S
         self._stats, self._calls = stats or Stats(), SinkCalls()
         self._hub, self._home = gevent.get_hub(), _thread_id()
         self._away: AwayNodes = AwayNodes()
         self._watch, self._first_look = NodeWatch(config, self._away, self._looked), Event()
         self._started = self._closed = False
+        self._was_up = True
         self._threads, self._poster_thread = ThreadPool(THREADS), ThreadPool(1)
         self._own = _thread_local()  # a thread's client, and the version of the map that it knows
         self._posts: deque[tuple[str, Callable[[Client], object]]] = deque()
@@ -136,6 +138,8 @@ class RedisConnection:
             self._first_look.wait(within_s)
             within_s = max(0.001, within_s - (time.monotonic() - began))
         try:
+            if self._closed:
+                raise RedisUnavailable("redis: the connection was closed", "away")
             if self._watch.trouble:
                 raise RedisUnavailable(f"redis: {self._watch.trouble.message}", "away")
             answer = (self._run(operation, function) if _thread_id() != self._home
@@ -154,7 +158,7 @@ class RedisConnection:
     def post(self, operation: str, function: Callable[[Client], object]) -> None:
         """Run `function(client)` soon, in the order of posts. Never waits, never raises; what is dropped or fails is counted."""
         self._start()
-        if self._watch.looked and self._watch.trouble:
+        if self._closed or (self._watch.looked and self._watch.trouble):
             self.count("dropped")
             return
         if len(self._posts) >= QUEUED:
@@ -238,9 +242,14 @@ class RedisConnection:
             self._watch.start()
 
     def _looked(self) -> None:
-        """Wake those who wait for the first look; called in the watch's thread."""
-        if not self._first_look.is_set() and not self._closed:
+        """Wake those who wait for the first look, and count a change; called in the watch's thread."""
+        if self._closed:
+            return
+        if not self._first_look.is_set():
             self._hub.loop.run_callback_threadsafe(gevent.spawn, self._warm_up)
+        if self._was_up and not self.up:
+            self._hub.loop.run_callback_threadsafe(self._stats.add, "redis_away_total")
+        self._was_up = self.up
 
     def _warm_up(self) -> None:
         """Make one thread's client before the first call, which would be late otherwise."""

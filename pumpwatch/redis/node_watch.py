@@ -138,6 +138,8 @@ class NodeWatch:
             slots = client.execute_command("CLUSTER SLOTS")
         except FAILURES as error:
             return explain(error)
+        except (ValueError, LookupError, TypeError) as error:
+            return RedisUnavailable(f"{address[0]}:{address[1]} does not answer as Redis does ({error!r:.100})", "rejected")
         if state["cluster_state"] != "ok":
             return RedisUnavailable("the cluster is down: some slots have no master, or most masters are out of reach",
                                     "cluster_down")

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import BadFrame
 from pumpwatch.order_book import LEVELS, Level, OrderBook
@@ -66,8 +68,8 @@ redis.call('HSET', KEYS[3], 'at', ARGV[2], 'sequence', ARGV[3], 'put', string.fo
 for side = 1, 3 do redis.call('PEXPIRE', KEYS[side], ARGV[1]) end
 return 1
 """
-# ARGV: levels of a side. Returns age in µs, time, number, prices of bids, their quantities, and the same of asks: each of these
-# four as one text, because the client takes 3 µs for each value that an answer has.
+# ARGV: levels of a side. Returns age in µs, time, number, bids and asks: each side as one text of JSON, because the client takes
+# 3 µs for each value that an answer has.
 _READ = _NOW + """
 local head = redis.call('HMGET', KEYS[3], 'put', 'at', 'sequence')
 if not head[1] then return nil end
@@ -76,13 +78,13 @@ for side = 1, 2 do
   local prices = redis.call(side == 1 and 'ZREVRANGE' or 'ZRANGE', KEYS[side], 0, ARGV[1] - 1)
   local fields = {}
   for i = 1, #prices do fields[i] = (side == 1 and 'b' or 'a') .. prices[i] end
-  answer[#answer + 1] = table.concat(prices, ' ')
   local quantities = #fields > 0 and redis.call('HMGET', KEYS[3], unpack(fields)) or {}
-  for i = 1, #quantities do quantities[i] = quantities[i] or 'lost' end
-  answer[#answer + 1] = table.concat(quantities, ' ')
+  for i = 1, #prices do prices[i] = '[' .. prices[i] .. ',' .. (quantities[i] or 'lost') .. ']' end
+  answer[#answer + 1] = '[' .. table.concat(prices, ',') .. ']'
 end
 return answer
 """
+_LEVELS = msgspec.json.Decoder(list[Level])
 
 
 class OrderBooks:
@@ -184,8 +186,7 @@ def _decoded(found: Any) -> tuple[OrderBook, float]:
     """Return the book and its age. Raises RedisUnavailable for what is no book."""
     try:
         age_us, at_ns, sequence, *sides = found
-        bids, asks = (list(zip(map(float, prices.split()), map(float, quantities.split()), strict=True))
-                      for prices, quantities in (sides[:2], sides[2:]))
+        bids, asks = map(_LEVELS.decode, sides)
         return OrderBook(bids=bids, asks=asks, at_ns=int(at_ns), sequence=int(sequence)), max(0.0, int(age_us) / 1e6)
     except (BadFrame, TypeError, ValueError) as error:
         raise RedisUnavailable(f"redis: not an order book: {error}", "wrong_type") from error

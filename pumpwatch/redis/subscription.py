@@ -6,7 +6,9 @@ every node of the cluster. The thread asks the node to answer every second, so t
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -38,6 +40,7 @@ class Subscription:
         self._messages: deque[bytes | None] = deque(maxlen=WAITING)  # None: a gap
         self._wake = self._hub.loop.async_()
         self._handing: gevent.Greenlet[[], None] | None = None
+        self._pubsub: Any = None
         self._closed = False
         self.connected = False
 
@@ -46,9 +49,13 @@ class Subscription:
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def close(self) -> None:
-        """End it; the thread ends within a second."""
+        """End it; the thread ends at once where it waits for messages."""
         self._closed = True
         self._wake.stop()
+        sock = getattr(getattr(self._pubsub, "connection", None), "_sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):  # it has just been closed
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _deliver(self) -> None:
         """Hand over on the hub what came, in a greenlet: those who take it may wait."""
@@ -95,7 +102,7 @@ class Subscription:
 
     def _follow(self, client: Any) -> None:
         """Receive until the subscription is closed, the slot is another node's or the node is away."""
-        pubsub = client.pubsub()
+        self._pubsub = pubsub = client.pubsub()
         sharded = self._watch.sharded
         try:
             (pubsub.ssubscribe if sharded else pubsub.subscribe)(self.channel)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 from pumpwatch.config import Config
 from pumpwatch.config_redis import RedisConfig
-from pumpwatch.findings import OK, UNREACHABLE, WARN
+from pumpwatch.errors import ConfigError
+from pumpwatch.findings import FAIL, OK, UNREACHABLE, WARN
 from pumpwatch.ops.redis_check import calls_of, library_findings, server_findings, store_facts
+from pumpwatch.redis.connection import connection_of
 from tests.redis_server import RedisNode, RedisNodes, free_port
 
 AWAY = Config(redis=RedisConfig(nodes=[f"127.0.0.1:{free_port()}"]))
@@ -14,6 +20,14 @@ AWAY = Config(redis=RedisConfig(nodes=[f"127.0.0.1:{free_port()}"]))
 def test_without_a_redis_nothing_is_said() -> None:
     assert list(library_findings(Config())) == [] == server_findings(Config())
     assert list(library_findings(AWAY)) == []
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    (finding,) = library_findings(AWAY)
+    assert finding.state == FAIL and finding.hint == "run: pip install 'pumpwatch[redis]'" and server_findings(AWAY) == []
+    with pytest.raises(ConfigError, match="the Python package `redis` is missing"):
+        connection_of(AWAY.redis)
 
 
 def test_a_cluster_is_fine_and_a_server_without_a_disk_is_warned_of(redis_cluster: RedisNodes, single_redis: RedisNode) -> None:

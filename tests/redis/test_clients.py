@@ -9,6 +9,7 @@ import trustme
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pumpwatch.config_redis import RedisConfig
+from pumpwatch.errors import ConfigError
 from pumpwatch.redis.clients import AwayNodes, NodeAway, cluster_client, configured, node_client, options
 from tests.redis.waiting import connected, patient
 from tests.redis_server import RedisNodes, free_port, single
@@ -40,8 +41,10 @@ def test_the_commands_of_the_server_are_read_once(redis_cluster: RedisNodes) -> 
 
 def test_options_hold_the_config_and_nothing_of_it_when_it_is_empty() -> None:
     plain = options(RedisConfig())
-    assert plain["username"] is None and plain["password"] is None and "ssl" not in plain
-    assert options(RedisConfig(tls=True, ca_file="ca.pem"))["ssl_ca_certs"] == "ca.pem"
+    assert plain["username"] is None and plain["password"] is None and plain["connection_class"].tls is None
+    assert options(RedisConfig(tls=True))["connection_class"].tls is not None
+    with pytest.raises(ConfigError, match=r"redis\.ca_file: /nowhere/ca\.pem: No such file"):
+        options(RedisConfig(tls=True, ca_file="/nowhere/ca.pem"))
 
 
 def test_an_encrypted_server_is_spoken_to_and_its_certificate_checked(tmp_path: Path) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import gevent
 import pytest
 
 from pumpwatch.config_redis import RedisConfig
-from pumpwatch.redis.connection import QUEUED, RedisConnection
+from pumpwatch.redis.connection import QUEUED, RedisConnection, connection_of
 from pumpwatch.redis.errors import RedisUnavailable
+from pumpwatch.stats import Stats
 from tests.redis.waiting import connected, eventually, in_thread, kind_of, patient
 from tests.redis_server import RedisNode, RedisNodes, free_port, single
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -124,6 +131,16 @@ def test_nothing_that_listens_is_away_at_once() -> None:
     connection.close()
 
 
+def test_another_kind_of_server_is_named() -> None:
+    """One that speaks HTTP, on a port that was meant for Redis."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        connection = RedisConnection(RedisConfig(nodes=[f"127.0.0.1:{other.server_port}"]))
+        assert not connection.connect(20) and connection.trouble
+        connection.close()
+        in_thread(other.shutdown)
+
+
 def test_a_wrong_password_is_named_and_not_tried_again_and_again() -> None:
     with single({"requirepass": "right"}) as node:
         for password, said in (("wrong", "redis.password is wrong"), ("", "set redis.password")):
@@ -139,13 +156,45 @@ def test_a_wrong_password_is_named_and_not_tried_again_and_again() -> None:
 
 def test_a_server_that_comes_back_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
     with single() as node:
-        connection = connected([node.address])
+        stats = Stats()
+        connection = RedisConnection(RedisConfig(nodes=[node.address]), stats)
+        assert connection.connect(20)
         node.kill()
         eventually(lambda: kind_of(connection, lambda client: client.ping()) == "away", "it is away")
         in_thread(node.start)
         eventually(lambda: connection.up, "it is back")
         assert patient(connection, lambda client: client.ping())
         connection.close()
+        assert stats.get("redis_away_total") == 1
+        assert kind_of(connection, lambda client: client.ping()) == "away"  # it was closed
+        connection.post("ping", lambda client: client.ping())
     told = [record.message for record in caplog.records if record.name.startswith("pumpwatch.redis")]
     assert len(told) == 2 and told[0].startswith("redis is away, local state answers instead reason=no connection")
     assert told[1].startswith("redis is back after_s=")
+
+
+def test_without_nodes_there_is_no_connection_and_the_library_is_not_loaded() -> None:
+    assert connection_of(RedisConfig()) is None
+    code = "import sys, pumpwatch.app.collector, pumpwatch.market.opened; assert 'redis' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import sys, gevent
+from tests.redis.waiting import connected, eventually, patient
+redis = connected([sys.argv[1]])
+assert patient(redis, lambda client: client.set("{x}a", "1"))
+heard = []
+redis.listen("{x}news", heard.append, lambda: redis.publish("{x}news", b"hello"))
+eventually(lambda: heard, "the message came")
+redis.close()
+print(heard)
+"""
+
+
+def test_it_works_in_a_patched_process_as_the_collector_is(redis_cluster: RedisNodes) -> None:
+    done = subprocess.run([sys.executable, "-c", PATCHED, redis_cluster.addresses[0]], text=True, capture_output=True, timeout=60,
+                          cwd=ROOT, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("[b'hello']\n", "", 0)
