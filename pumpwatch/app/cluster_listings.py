@@ -190,7 +190,7 @@ class ClusterListings:
                 self._collector.notifying.notifier.told_elsewhere(known)
 
     def _own_event(self, event_id: str) -> str:
-        """Return the id that an event of a listing has here, where another source is the first that saw it. Raises StorageError."""
+        """Return the id that an event has here, where another source saw the listing first. Raises StorageError."""
         kind, _, rest = event_id.partition(":")
         place, _, symbol = rest.rpartition(":")
         source, _, notice_id = place.partition(":")
