@@ -28,15 +28,7 @@ from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, free_name
 from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
-from pumpwatch.listing.context import (
-    DoubleNothing,
-    Doubler,
-    Reach,
-    TradeAccess,
-    WindowContext,
-    hasten_nothing,
-    ignore_archive,
-)
+from pumpwatch.listing.context import DoubleNothing, Doubler, Reach, TradeAccess, WindowContext, hasten_nothing, ignore_archive
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.notice_file import Seen, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
