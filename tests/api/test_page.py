@@ -213,10 +213,10 @@ def test_a_coin_that_no_venue_lists_is_said_to_be_so(watcher: Watcher) -> None:
 
 
 def test_each_store_has_a_row_within_the_width_of_the_page(watcher: Watcher) -> None:
-    page = watcher.page
-    page.wait_for_selector("#kept-rows tr")
-    assert page.locator("#kept-rows tr th").first.inner_text() == "journal"
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    rows = watcher.page.locator("#kept-rows")
+    expect(rows).to_contain_text("journal")
+    expect(rows).to_contain_text("coverage.sqlite")
+    assert watcher.fits()
 
 
 def test_a_roll_out_shows_its_phase_and_its_share(watcher: Watcher) -> None:
