@@ -323,7 +323,8 @@ CLUSTER = (
     _counter("cluster_fenced_writes_total", "Writes with an old token, which Redis rejected: another member had the lease by "
              "then.", counted("cluster_fenced_writes_total")),
     _counter("cluster_news_total", "News of listings that other members told.", counted("cluster_news_total")),
-    _gauge("cluster_news_ms", "How long the last news of another member took, by the clocks of both.", gauged("cluster_news_ms")),
+    _gauge("cluster_news_delay_seconds", "How long the last news of another member took, by the clocks of both.",
+           gauged("cluster_news_delay_s")),
     _counter("cluster_news_unreadable_total", "News that could not be read: another version may have told it.",
              counted("cluster_news_unreadable_total")),
     _counter("cluster_news_rejected_total", "News that cannot be right.", counted("cluster_news_rejected_total")),

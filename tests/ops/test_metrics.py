@@ -59,7 +59,8 @@ def test_every_metric_has_a_value_once_everything_is_known() -> None:
                       "counts": {}, "busy": 0, "threads": 4, "queued": 0}
     known["cluster"] = {"last_answer_s": 0.5}
     known["counters"] += [{"name": "cluster_members", "value": 3.0}, {"name": "cluster_shards_held", "value": 14.0},
-                          {"name": "cluster_role", "role": "leader", "value": 1.0}]
+                          {"name": "cluster_role", "role": "leader", "value": 1.0},
+                          {"name": "cluster_news_delay_s", "value": 0.01}]
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
 
