@@ -98,4 +98,4 @@ def test_memory_above_its_limit_is_a_warning_and_fewer_recent_trades_are_not() -
 def test_a_venue_that_other_collectors_read_is_well() -> None:
     row = {"exchange": "a", "market_type": "spot", "connections": 0, "instruments": 0}
     assert list(judge_venue({**row, "elsewhere": 20})) == []
-    assert [finding.severity for finding in judge_venue(row)] == [WARN]
+    assert [finding.state for finding in judge_venue(row)] == [WARN]
