@@ -22,7 +22,9 @@ from tests.s3_server import s3_server  # noqa: F401 a fixture
 from tests.timescale_server import timescale  # noqa: F401 a fixture
 from tests.zipapp import zipapp  # noqa: F401 a fixture
 
-settings.register_profile("pumpwatch", deadline=None, print_blob=True)  # a busy machine is no failure
+# A busy machine is no failure. `--hypothesis-profile thorough` has four times as many examples.
+settings.register_profile("pumpwatch", deadline=None, print_blob=True, max_examples=100)
+settings.register_profile("thorough", settings.get_profile("pumpwatch"), max_examples=400)
 settings.load_profile("pumpwatch")
 
 

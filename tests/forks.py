@@ -28,7 +28,7 @@ def pumpwatch() -> Callable[[], None]:
 def _import_all() -> None:
     from gevent import get_hub
 
-    import pumpwatch.app.collector
+    import pumpwatch.app.collect
     import pumpwatch.commands.running
     import pumpwatch.ops.logs  # noqa: F401
     from pumpwatch.config import Config

@@ -32,6 +32,8 @@ TOGETHER = (
     # one .venv and one zipapp
     ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py",
      "tests/test_packaging_install.py"),
+    # six nodes of Redis for both, which mostly wait for leases to end
+    ("tests/cluster/test_redis_lost.py", "tests/cluster/test_coordinator.py"),
     # each takes long, and would be left over at the end
     ("tests/store/test_drain_losses.py",),
     ("tests/test_contract.py",),

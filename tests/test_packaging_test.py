@@ -205,6 +205,16 @@ def test_the_tests_do_not_run_without_promtool_and_say_where_it_is(machine: Mach
     assert "promtool 2.42 or newer is missing" in done.stderr and "apt-get install prometheus" in done.stderr
 
 
+def test_the_tests_do_not_run_without_a_server_that_could_not_be_fetched(machine: Machine) -> None:
+    machine.be(0)
+    machine.program(machine.bin / "apt-get", APT)
+    machine.program(machine.bin / "apt-cache", "exit 0")
+    machine.program(machine.bin / "npm", "exit 1")
+    done = machine.run()
+    assert (done.returncode, done.stdout.split()) == (69, ["ruff", "mypy"])  # meanwhile lint and types were run
+    assert "npm could not fetch PGlite" in done.stderr
+
+
 FAILING = """case "$*" in
     *--last-failed*) echo "$@" >> "$HOME/alone"; exit {alone} ;;
     *--numprocesses*) mkdir -p .pytest_cache/v/cache; printf '{{{failed}\\n}}' > .pytest_cache/v/cache/lastfailed; exit 1 ;;

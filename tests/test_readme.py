@@ -126,8 +126,8 @@ def test_packaging_run_collect_logs_health_and_ends_with_0_on_sigterm(running: C
 
 
 @pytest.mark.parametrize("line", OF_A_COLLECTOR)
-def test_a_command_line_of_the_readme_works_beside_a_collector(running: Collecting, cli: Cli, line: str) -> None:
-    done = cli(*line.split()[1:], "-c", running.config_file)
+def test_a_command_line_of_the_readme_works_beside_a_collector(running: Collecting, forked_cli: Cli, line: str) -> None:
+    done = forked_cli(*line.split()[1:], "-c", running.config_file)
     assert done.returncode == 0, done.stderr + done.stdout
     if "--json" in line:
         assert all(isinstance(json.loads(row), dict) for row in done.stdout.splitlines())

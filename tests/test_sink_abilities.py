@@ -19,7 +19,7 @@ def test_a_sink_is_known_by_the_methods_that_it_has() -> None:
 
 def test_every_ability_can_be_asked_for() -> None:
     abilities = [found for name, found in vars(sink_abilities).items() if name.endswith("Sink") and name != "Sink"]
-    assert len(abilities) == 7 and not any(isinstance(object(), ability) for ability in abilities)
+    assert len(abilities) == 8 and not any(isinstance(object(), ability) for ability in abilities)
 
 
 def test_a_stored_day_has_its_bounds_and_sizes() -> None:

@@ -18,7 +18,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
 from pumpwatch.market.service import MarketService
-from pumpwatch.ops.metrics import Sample
+from pumpwatch.ops.metric import Sample
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
 from pumpwatch.store.query_figures import QueryFigures

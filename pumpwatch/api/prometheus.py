@@ -10,7 +10,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from pumpwatch.api.route import Answer, Call, Route
-from pumpwatch.ops.metrics import Metric, Sample
+from pumpwatch.ops.metric import Metric, Sample
 
 Family = CounterMetricFamily | GaugeMetricFamily
 

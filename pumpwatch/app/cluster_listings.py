@@ -186,7 +186,17 @@ class ClusterListings:
             if self._publisher is not None:
                 self._publisher.published_elsewhere((source, notice_id, symbol))
         else:
-            self._collector.notifying.notifier.told_elsewhere(event_id)
+            for known in {event_id, self._own_event(event_id)}:
+                self._collector.notifying.notifier.told_elsewhere(known)
+
+    def _own_event(self, event_id: str) -> str:
+        """Return the id that an event has here, where another source saw the listing first. Raises StorageError."""
+        kind, _, rest = event_id.partition(":")
+        place, _, symbol = rest.rpartition(":")
+        source, _, notice_id = place.partition(":")
+        first = self._patient.first_sight(Listing(source=source, notice_id=notice_id, symbol=symbol, title="", announced_at_ns=0,
+                                                  detected_at_ns=0, triggered_at_ns=0))
+        return event_id if first is None else f"{kind}:{first.of_source}:{first.of_notice_id}:{symbol}"
 
     def _reads(self, coin: str, intervals: Sequence[Interval]) -> tuple[Reading, ...] | None:
         """Return when the coin's symbols were read by this run, and by earlier ones where a window begins before it."""

@@ -19,7 +19,6 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.alerting import Alerting
 from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.closing import close_journal, write_last_figures
-from pumpwatch.app.garbage import search_rarely
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.market import MarketProcess
@@ -37,7 +36,7 @@ from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
-from pumpwatch.errors import EXIT_OK, ConfigError
+from pumpwatch.errors import ConfigError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
@@ -48,8 +47,8 @@ from pumpwatch.net.ws import Dialer, tls_context
 from pumpwatch.notify.notifier import MakeEvent
 from pumpwatch.ops.cold_tier import cold_tiers
 from pumpwatch.ops.disk_watch import DiskWatch
-from pumpwatch.ops.memory_watch import MemoryWatch, give_back, share_heap
-from pumpwatch.ops.service_manager import keep_alive, notify
+from pumpwatch.ops.memory_watch import MemoryWatch, give_back
+from pumpwatch.ops.service_manager import keep_alive
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.records import Records
@@ -372,31 +371,3 @@ def _make_cluster(collector: Collector) -> ClusterMember | None:
     from pumpwatch.app.cluster import ClusterMember
 
     return ClusterMember(collector, [venue.name for venue, _ in collector.chosen])
-
-
-def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[], None] = lambda: None,
-            reread: tuple[Config, Callable[[], Config]] | None = None) -> int:
-    """Run a collector until it is asked to stop; return the exit code. Everything received is then durable.
-
-    replace_within_s: take over from the collector that runs on the same folder, which must be possible in so many seconds; 0:
-    do not. `on_ready` is called once it records. reread: the config as it was read, and a function that reads it again on
-    SIGHUP. Raises ConfigError, after the same orderly end, where a sink turns out to
-    need a person, and ServiceUnavailable or StorageError where it could not start or take over.
-    """
-    share_heap()
-    collector = Collector(config)
-    if reread is not None:
-        collector.reload_on_hangup(*reread)
-    if replace_within_s:
-        collector.replace(replace_within_s)
-    else:
-        collector.start()
-    search_rarely()
-    notify("READY=1")
-    on_ready()
-    code = EXIT_OK
-    try:
-        collector.wait()
-    finally:
-        code = collector.stop()
-    return code

@@ -19,7 +19,7 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.cluster.news import FirstLookNews, Message, News, NoticesNews, decode_message, encode_message
 from pumpwatch.model import Notice
 from pumpwatch.redis.connection import RedisConnection
@@ -137,7 +137,7 @@ class ListingNews:
         while len(self._known) > KEPT_MESSAGES:
             del self._known[next(iter(self._known))]
         self._stats.add("cluster_news_total")
-        self._stats.set("cluster_news_ms", max(0.0, (self._clock.now_ns() - message.sent_at_ns) / NS_PER_MS))
+        self._stats.set("cluster_news_delay_s", max(0.0, (self._clock.now_ns() - message.sent_at_ns) / NS_PER_S))
         self._on_message(message)
 
     def _keep(self, message: Message) -> None:

@@ -47,10 +47,11 @@ class EditedNews(msgspec.Struct, frozen=True, tag="edited"):
 
 
 class PartNews(msgspec.Struct, frozen=True, tag="part"):
-    """A member has put its part of a window. window: its name, see `window_parts.window_name`."""
+    """A member has put its part of a window. window: its name, see `window_parts.window_name`; at_ns: its announcement."""
 
     window: str
     made_at_ns: int
+    at_ns: int
     final: bool = False
 
 

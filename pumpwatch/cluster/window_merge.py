@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pumpwatch.catalogue import Catalogue, VenueKey
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.cluster.part_codec import Interval, PartFacts, Reading, WindowPart
 from pumpwatch.listing.archive import Span
 from pumpwatch.listing.books import join_books
@@ -22,6 +23,7 @@ from pumpwatch.listing.notice_file import Seen
 from pumpwatch.listing.open_window import joined
 from pumpwatch.listing.window_content import WindowContent
 from pumpwatch.model import Gap, GapState, Listing, TradeBatch
+from pumpwatch.store.sights import MARKET_OPENED, MARKET_REACH_S, NOTICE_REACH_S
 
 NOT_READ = "not read by a member that has given its part"
 
@@ -78,13 +80,24 @@ def alone(own: WindowPart, leader: str, name: str) -> WindowContent:
 
 
 def earliest(facts: Sequence[PartFacts]) -> list[Listing]:
-    """Return each listing of some parts once, by its earliest sight."""
+    """Return each listing of some parts once, by its earliest sight of any source."""
     found: dict[tuple[str, str, str], Listing] = {}
     for listing in (listing for each in facts for listing in each.listings):
         known = found.get(listing.key)
         if known is None or (listing.detected_at_ns, listing.triggered_at_ns) < (known.detected_at_ns, known.triggered_at_ns):
             found[listing.key] = listing
-    return sorted(found.values(), key=lambda listing: (listing.detected_at_ns, listing.key))
+    kept: list[Listing] = []
+    for listing in sorted(found.values(), key=lambda listing: (listing.detected_at_ns, listing.key)):
+        if not any(_is_sight_of(listing, other) for other in kept):
+            kept.append(listing)
+    return kept
+
+
+def _is_sight_of(listing: Listing, first: Listing) -> bool:
+    """Return whether two sources saw one listing, where members have seen another source first; see `store.sights`."""
+    reach_s = MARKET_REACH_S if MARKET_OPENED in (listing.kind, first.kind) else NOTICE_REACH_S
+    return (listing.symbol, listing.board) == (first.symbol, first.board) and listing.source != first.source and \
+        not (listing.drill or first.drill) and abs(listing.announced_at_ns - first.announced_at_ns) <= reach_s * NS_PER_S
 
 
 def _seen(facts: Sequence[PartFacts]) -> list[Seen]:

@@ -3,7 +3,7 @@
 A part is cut into pieces of at most PIECE_BYTES. The pieces are put first, then the entry that names them, so that whoever finds
 an entry finds its pieces. A newer part replaces an older one. Everything ends after TTL_S. Keys have their window's hash tag:
 
-    PREFIX:{part:CLUSTER:WINDOW}             hash: member -> entry
+    PREFIX:{part:CLUSTER:WINDOW}             hash: member and start of its window -> entry
     PREFIX:{part:CLUSTER:WINDOW}:MEMBER:AT:N  the N-th piece of the part that was made at this time
 
 A window's parts may take PARTS_BYTES together; a part that does not fit is not put, and its entry says so.
@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
 
-from pumpwatch.cluster.part_codec import WindowPart, decode_part, encode_part
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.cluster.part_codec import Interval, WindowPart, decode_part, encode_part
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.listing_ledger import Call, call_here
 from pumpwatch.model import Listing
@@ -40,6 +42,8 @@ TRIES = 3  # a part that is replaced while it is read is read again
 class Entry(msgspec.Struct, frozen=True):
     """A part that was put. problem: the reason why it has no pieces."""
 
+    member: str
+    intervals: tuple[Interval, ...]
     made_at_ns: int
     pieces: int
     bytes: int
@@ -50,10 +54,20 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def window_name(listings: Sequence[Listing]) -> str:
-    """Return the name of a window, the same on every member that knows these listings, whenever it saw them."""
-    keys = "\n".join(sorted("\t".join(listing.key) for listing in listings))
-    first = min(listings, key=lambda listing: listing.key)
-    return f"{first.symbol}:{blake2b(keys.encode(), digest_size=8).hexdigest()}"
+    """Return the name under which parts of a window are put: of a coin, a board and a day.
+
+    It does not depend on which source a member has seen first. So it may be the name of several windows, which are told apart by
+    their intervals.
+    """
+    first = min(listings, key=lambda listing: listing.announced_at_ns)
+    day = first.announced_at_ns // (86_400 * NS_PER_S)
+    board = blake2b(first.board.encode(), digest_size=6).hexdigest()
+    return f"{'DRILL-' if first.drill else ''}{first.symbol}:{board}:{day}"
+
+
+def overlap(some: Sequence[Interval], others: Sequence[Interval]) -> bool:
+    """Return whether two windows have a moment in common."""
+    return any(start < to and since < end for start, end in some for since, to in others)
 
 
 class WindowParts:
@@ -72,7 +86,7 @@ class WindowParts:
         key, facts = self._key(window), part.facts
         content = self._offload(encode_part, part)
         before = self.entries(window)
-        taken = sum(entry.bytes for member, entry in before.items() if member != self.member)
+        taken = sum(entry.bytes for entry in before if entry.member != self.member)
         pieces = [content[start:start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES)]
         problem = ""
         if taken + len(content) > self._parts_bytes:
@@ -81,49 +95,52 @@ class WindowParts:
             log.warning("part of a window is too large for Redis window=%s bytes=%d", window, len(content))
         for number, piece in enumerate(pieces):
             self._ask("put part", _setting(self._piece(key, self.member, facts.made_at_ns, number), piece))
-        entry = Entry(facts.made_at_ns, len(pieces), sum(map(len, pieces)), zlib.crc32(content), len(part.batch), facts.final,
-                      problem)
+        entry = Entry(self.member, facts.intervals, facts.made_at_ns, len(pieces), sum(map(len, pieces)), zlib.crc32(content),
+                      len(part.batch), facts.final, problem)
 
         def enter(client: Client) -> None:
-            client.hset(key, self.member, msgspec.json.encode(entry))
+            client.hset(key, field_of(entry), msgspec.json.encode(entry))
+            if gone:
+                client.hdel(key, *gone)
             client.expire(key, TTL_S)
+            if names:
+                client.unlink(*names)
 
+        old = [each for each in before if each.member == self.member and each.made_at_ns != facts.made_at_ns
+               and overlap(each.intervals, facts.intervals)]
+        gone = {field_of(each) for each in old} - {field_of(entry)}
+        names = [self._piece(key, self.member, each.made_at_ns, number) for each in old for number in range(each.pieces)]
         self._ask("put part", enter)
-        if (old := before.get(self.member)) is not None and old.made_at_ns != facts.made_at_ns:
-            names = [self._piece(key, self.member, old.made_at_ns, number) for number in range(old.pieces)]
-            self._ask("put part", lambda client: client.unlink(*names) if names else None)
         return entry
 
-    def entries(self, window: str) -> dict[str, Entry]:
-        """Return the entries of the parts that were put, by member. Raises RedisUnavailable."""
-        found: dict[str, Entry] = {}
-        for member, content in self._ask("list parts", lambda client: client.hgetall(self._key(window))).items():
-            try:
-                found[member.decode()] = msgspec.json.decode(content, type=Entry)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-        return found
+    def entries(self, window: str) -> list[Entry]:
+        """Return the entries of the parts that were put, the oldest first. Raises RedisUnavailable."""
+        found: list[Entry] = []
+        for content in self._ask("list parts", lambda client: client.hvals(self._key(window))):
+            with suppress(msgspec.DecodeError):
+                found.append(msgspec.json.decode(content, type=Entry))
+        return sorted(found, key=lambda entry: entry.made_at_ns)
 
-    def gather(self, window: str, but: Collection[str] = ()) -> tuple[list[WindowPart], dict[str, str]]:
+    def gather(self, window: str, intervals: Sequence[Interval]) -> tuple[list[WindowPart], dict[str, str]]:
         """Return the parts of the other members, and the members whose part cannot be had, with the reason.
 
-        but: members that are left out. Raises RedisUnavailable where not even the entries can be read.
+        intervals: of the window. Raises RedisUnavailable where not even the entries can be read.
         """
         parts: list[WindowPart] = []
         missing: dict[str, str] = {}
-        for member in sorted(self.entries(window)):
-            if member == self.member or member in but:
-                continue
+        members = {entry.member for entry in self.entries(window) if overlap(entry.intervals, intervals)}
+        for member in sorted(members - {self.member}):
             try:
-                parts.append(self._part_of(window, member))
+                parts.append(self._part_of(window, member, intervals))
             except (RedisUnavailable, StorageError) as error:
                 missing[member] = error.message
         return parts, missing
 
-    def _part_of(self, window: str, member: str) -> WindowPart:
+    def _part_of(self, window: str, member: str, intervals: Sequence[Interval]) -> WindowPart:
         """Return a member's part. Raises RedisUnavailable, and StorageError where it is damaged or gone."""
         for _ in range(TRIES):
-            entry = self.entries(window).get(member)
+            entry = next((entry for entry in reversed(self.entries(window))
+                          if entry.member == member and overlap(entry.intervals, intervals)), None)
             if entry is None:
                 break
             if entry.problem:
@@ -144,6 +161,11 @@ class WindowParts:
 
     def _ask(self, operation: str, function: Callable[[Client], T]) -> T:
         return self._redis.call(operation, function, ANSWER_S)
+
+
+def field_of(entry: Entry) -> str:
+    """Return the field of an entry: a member may have parts of several windows of a coin and a day."""
+    return f"{entry.member} {entry.intervals[0][0] if entry.intervals else 0}"
 
 
 def _setting(name: str, content: bytes) -> Callable[[Client], Any]:

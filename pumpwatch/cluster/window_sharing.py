@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.cluster.news import News, PartNews
 from pumpwatch.cluster.part_codec import PartFacts, Reading, WindowPart
 from pumpwatch.cluster.window_merge import alone, merge
@@ -30,9 +30,15 @@ log = logging.getLogger(__name__)
 
 WAIT_S = 5.0  # the leader's first archive waits at most so long for the parts of living members
 KNOWN_MAX = 1000  # windows
+SAME_WINDOW_NS = 120 * NS_PER_S  # members may have another time of a listing that has none by itself
 NOT_PUT = "it has not given its part"
 
 Reads = Callable[[str, Sequence[tuple[int, int]]], tuple[Reading, ...] | None]
+
+
+def announced_of(listings: Sequence[Listing]) -> int:
+    """Return the first announcement."""
+    return min(listing.announced_at_ns for listing in listings)
 
 
 class Membership(Protocol):
@@ -53,9 +59,10 @@ class _Window:
     """What is known of one window here. expected: the members that were alive while it was open. put: of the part given last."""
 
     expected: set[str] = field(default_factory=set)
-    came: set[str] = field(default_factory=set)  # members that have put a part
+    came: dict[str, int] = field(default_factory=dict)  # member -> announcement of the window of which it has put a part
     used: dict[str, int] = field(default_factory=dict)  # member -> the time of its part that is in the archive
-    waits_until_s: float | None = None
+    waits_for_ns: int = 0  # the window of this announcement
+    waits_until_s: float = 0.0
     put: tuple[object, ...] = ()
 
 
@@ -83,9 +90,6 @@ class WindowSharing:
             window = self._windows[name] = _Window()
             while len(self._windows) > KNOWN_MAX:
                 del self._windows[next(iter(self._windows))]
-        for listing in listings if len(listings) > 1 else ():
-            if (single := self._windows.get(window_name([listing]))) is not None:
-                window.expected |= single.expected
         window.expected |= self._membership.alive()
         return window
 
@@ -94,9 +98,11 @@ class WindowSharing:
         if not self._membership.leads():
             return False
         window, now_s = self._window(listings), self._clock.monotonic()
-        if window.waits_until_s is None:
-            window.waits_until_s = now_s + WAIT_S
-        return bool(self._membership.alive() - {self._parts.member} - window.came) and now_s < window.waits_until_s
+        at_ns = announced_of(listings)
+        if window.waits_for_ns != at_ns:
+            window.waits_for_ns, window.waits_until_s = at_ns, now_s + WAIT_S
+        came = {member for member, came_ns in window.came.items() if abs(came_ns - at_ns) <= SAME_WINDOW_NS}
+        return bool(self._membership.alive() - {self._parts.member} - came) and now_s < window.waits_until_s
 
     def join(self, content: WindowContent, path: Path, final: bool) -> WindowContent:
         """Give this member's part, and return the content of its archive: of all parts where it leads."""
@@ -109,7 +115,7 @@ class WindowSharing:
         missing = {member: NOT_PUT for member in window.expected if member != self._parts.member}
         others: list[WindowPart] = []
         try:
-            others, damaged = self._parts.gather(name)
+            others, damaged = self._parts.gather(name, content.span.intervals)
             missing |= damaged
         except RedisUnavailable as error:
             missing = dict.fromkeys(missing, f"Redis was away: {error.message}")
@@ -149,10 +155,10 @@ class WindowSharing:
             return
         self.not_put.discard(name)
         window.put = state
-        self._tell(PartNews(name, entry.made_at_ns, entry.final))
+        self._tell(PartNews(name, entry.made_at_ns, announced_of(facts.listings), entry.final))
 
     def part_came(self, member: str, news: PartNews) -> bool:
         """Note that a member has put a part; return whether the archive of that window is to be made again here."""
         window = self._windows.setdefault(news.window, _Window())
-        window.came.add(member)
+        window.came[member] = news.at_ns
         return self._membership.leads() and window.used.get(member) != news.made_at_ns

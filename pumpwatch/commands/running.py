@@ -49,7 +49,7 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, r
         raise UsageError("--background is for --replace alone", "a service manager starts `pumpwatch collect` itself")
     if background:
         return in_background()
-    from pumpwatch.app.collector import collect as run
+    from pumpwatch.app.collect import collect as run
     from pumpwatch.config import load
     from pumpwatch.ops.logs import set_up
 

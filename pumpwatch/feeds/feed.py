@@ -4,8 +4,7 @@ A feed is a greenlet that mostly sleeps; the sweep reads and the pipeline parses
 of its connection. Without one it records its gap every second, a little ahead (connection_gap.py). A connection is renewed
 without a gap (hand_over.py).
 
-A feed may have a double: another feed that reads some of the same symbols. The symbols that the double reads are in no gap of
-this one.
+A feed may have a double, which reads some of the same symbols. The symbols that the double reads are in no gap of this one.
 """
 
 from __future__ import annotations

@@ -28,15 +28,7 @@ from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, free_name
 from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
-from pumpwatch.listing.context import (
-    DoubleNothing,
-    Doubler,
-    Reach,
-    TradeAccess,
-    WindowContext,
-    hasten_nothing,
-    ignore_archive,
-)
+from pumpwatch.listing.context import DoubleNothing, Doubler, Reach, TradeAccess, WindowContext, hasten_nothing, ignore_archive
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.notice_file import Seen, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
@@ -295,7 +287,7 @@ class WindowKeeper:
             incomplete = any(part.problem for part in content.parts)
             final = self._is_final(window, now_s, incomplete)
             content = self._sharing.join(content, self._path(window), final)
-            problems, listings = content.problems, list(content.span.listings)
+            problems = content.problems
             known = known or bool(content.members and content.catalogue.matching(window.coin))
             made = Pass(self._clock.now_ns(), final, problems, self._publisher.sinks if known else None, content.unlisted,
                         content.books, only_changes=True, made_by=content.made_by, members=content.members)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from pumpwatch.ops.alert_rules import GROWING_S, OVER_S, RULES, RUNBOOK, Rule, value_text
-from pumpwatch.ops.metrics import Sample
+from pumpwatch.ops.metric import Sample
 
 Key = tuple[str, str]  # the rule, and the values of the labels
 REMEMBERED = 4096  # conditions that are followed at a time; others wait

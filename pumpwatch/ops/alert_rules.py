@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pumpwatch.config_alerts import AlertsConfig
-from pumpwatch.ops.metrics import BY_NAME, PREFIX, Metric
+from pumpwatch.ops.metric import PREFIX, Metric
+from pumpwatch.ops.metrics import BY_NAME
 
 RUNBOOK = "docs/runbook.md"
 OVER_S = 900.0  # the time over which a rule of the kind `increase` counts

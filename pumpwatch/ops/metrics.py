@@ -7,44 +7,15 @@ symbols. The values are read from the collector's figures when somebody asks; no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from pumpwatch.ops.metric import Metric, Sample, counter, gauge
 from pumpwatch.ops.metric_readings import Figures, Labels, Read, Reading, counted, field, gauged, jobs, judged, rows
+from pumpwatch.ops.shared_metrics import API, CLUSTER, REDIS, STORES
 
-PREFIX = "pumpwatch_"
 MS, NS = 1e-3, 1e-9  # in seconds
 STATES = ("open", "filled", "lost")
 SEVERITIES = ("info", "warning", "critical")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric. name: without the prefix. meaning: one sentence."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    meaning: str
-    read: Read
-    labels: Labels = ()
-
-    @property
-    def full_name(self) -> str:
-        """Return the name as Prometheus has it."""
-        return PREFIX + self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One value of a metric. labels: in the order of the metric's."""
-
-    metric: Metric
-    labels: Labels
-    value: float
-
-    def named(self) -> dict[str, str]:
-        """Return the labels by name."""
-        return dict(zip(self.metric.labels, self.labels, strict=True))
 
 
 def _version(figures: Figures) -> Reading:
@@ -100,10 +71,6 @@ def _alerts(figures: Figures) -> Reading:
     return [((severity,), float(standing.count(severity))) for severity in SEVERITIES]
 
 
-def _roles(figures: Figures) -> Reading:
-    return [((str(row.get("role", "")),), row["value"]) for row in figures.counters("cluster_role")]
-
-
 def _sink_calls(key: str) -> Read:
     def read(figures: Figures) -> Reading:
         for sink in figures.status.get("sinks", ()):
@@ -119,14 +86,6 @@ def _sink_errors(figures: Figures) -> Reading:
                 yield (sink["name"], row["operation"], kind), float(count)
 
 
-def _stores(key: str) -> Read:
-    def read(figures: Figures) -> Reading:
-        for row in figures.status.get("stores", ()):
-            if row.get(key) is not None:
-                yield (row["store"],), float(row[key])
-    return read
-
-
 def _sink_works(row: Mapping[str, Any]) -> bool:
     state = str(row.get("state", ""))
     return state in ("up", "starting") or state.startswith("refilling")
@@ -136,227 +95,148 @@ def _sink_suspended(row: Mapping[str, Any]) -> bool:
     return not _sink_works(row) and row.get("state") != "down"
 
 
-def _redis_calls(key: str) -> Read:
-    def read(figures: Figures) -> Reading:
-        return [((row["operation"],), float(row[key])) for row in (figures.status.get("redis") or {}).get("calls", ())]
-    return read
-
-
-def _redis_errors(figures: Figures) -> Reading:
-    return [((kind,), float(count)) for kind, count in (figures.status.get("redis") or {}).get("errors", {}).items()]
-
-
-def _redis_counts(key: str) -> Read:
-    def read(figures: Figures) -> Reading:
-        redis = figures.status.get("redis") or {}
-        return [((), float(redis["counts"].get(key, 0)))] if redis else []
-    return read
-
-
-def _counter(name: str, meaning: str, read: Read, *labels: str) -> Metric:
-    return Metric(name, "counter", meaning, read, labels)
-
-
-def _gauge(name: str, meaning: str, read: Read, *labels: str) -> Metric:
-    return Metric(name, "gauge", meaning, read, labels)
-
-
 PROCESS = (
-    _gauge("build_info", "Is 1, with the version as its label.", _version, "version"),
-    _gauge("start_timestamp_seconds", "The time at which this run began.", field("started_at_ns", factor=NS)),
-    _counter("cpu_seconds_total", "CPU time of the process.", field("cpu_s")),
-    _gauge("resident_memory_bytes", "Memory that the process holds.", field("memory", "rss_bytes")),
-    _gauge("memory_limit_bytes", "Memory that it may have: of its control group or the machine.", field("memory", "limit_bytes")),
-    _gauge("memory_used_ratio", "Resident memory by that limit.", field("memory", "used_ratio")),
-    _gauge("open_files", "Open file descriptors.", field("files", "open")),
-    _gauge("open_files_limit", "File descriptors that it may open.", field("files", "limit")),
-    _gauge("clock_offset_seconds", "Our clock minus the clocks of the servers that answered last, by their Date headers; good to "
-           "about half a second.", field("clock_offset_s")),
-    _counter("clock_steps_total", "Steps of this machine's clock.", counted("clock_steps_total")),
-    _counter("part_restarts_total", "Greenlets that failed and were started again.", counted("restarts_total")),
-    _counter("figures_not_written_total", "Times that status.json could not be written.", counted("figures_not_written_total")),
-    _gauge("disk_size_bytes", "Size of the disk of store.dir.", field("disk", "total_bytes")),
-    _gauge("disk_free_bytes", "Room on it that this user may fill.", field("disk", "free_bytes")),
-    _gauge("disk_used_ratio", "The part of it that is used.", field("disk", "used_share")),
-    _gauge("alerts", "Alerts that stand, by severity.", _alerts, "severity"),
+    gauge("build_info", "Is 1, with the version as its label.", _version, "version"),
+    gauge("start_timestamp_seconds", "The time at which this run began.", field("started_at_ns", factor=NS)),
+    counter("cpu_seconds_total", "CPU time of the process.", field("cpu_s")),
+    gauge("resident_memory_bytes", "Memory that the process holds.", field("memory", "rss_bytes")),
+    gauge("memory_limit_bytes", "Memory that it may have: of its control group or the machine.", field("memory", "limit_bytes")),
+    gauge("memory_used_ratio", "Resident memory by that limit.", field("memory", "used_ratio")),
+    gauge("open_files", "Open file descriptors.", field("files", "open")),
+    gauge("open_files_limit", "File descriptors that it may open.", field("files", "limit")),
+    gauge("clock_offset_seconds", "Our clock minus the clocks of the servers that answered last, by their Date headers; good to "
+          "about half a second.", field("clock_offset_s")),
+    counter("clock_steps_total", "Steps of this machine's clock.", counted("clock_steps_total")),
+    counter("part_restarts_total", "Greenlets that failed and were started again.", counted("restarts_total")),
+    counter("figures_not_written_total", "Times that status.json could not be written.", counted("figures_not_written_total")),
+    gauge("disk_size_bytes", "Size of the disk of store.dir.", field("disk", "total_bytes")),
+    gauge("disk_free_bytes", "Room on it that this user may fill.", field("disk", "free_bytes")),
+    gauge("disk_used_ratio", "The part of it that is used.", field("disk", "used_share")),
+    gauge("alerts", "Alerts that stand, by severity.", _alerts, "severity"),
 )
 
 VENUES = (
-    _counter("trades_total", "Trades that were read.", rows("venue", "trades_total"), "venue"),
-    _counter("frames_total", "Frames that were read.", counted("frames_total", "venue"), "venue"),
-    _gauge("venue_silent_seconds", "Time since a trade was read.", rows("venue", "silent_s"), "venue"),
-    _gauge("venue_lag_seconds", "Usual time between a trade and its arrival.", rows("venue", "lag_ms", MS), "venue"),
-    _gauge("venue_connections", "Connections that are wanted.", rows("venue", "connections"), "venue"),
-    _gauge("venue_connections_up", "Connections that are up.", rows("venue", "connections_up"), "venue"),
-    _gauge("venue_down_seconds", "For how long the longest connection has been down.", rows("venue", "down_s"), "venue"),
-    _gauge("venue_symbols", "Symbols to be read.", rows("venue", "instruments"), "venue"),
-    _gauge("venue_symbols_subscribed", "Symbols that the venue has granted.", rows("venue", "subscribed"), "venue"),
-    _gauge("venue_symbols_rejected", "Symbols that the venue rejects.", rows("venue", "refused"), "venue"),
-    _gauge("venue_symbols_silent", "Symbols that are subscribed and send nothing though they trade.", rows("venue", "silent"),
-           "venue"),
-    _gauge("venue_list_up", "Is 0 where the list of instruments cannot be relied on.",
-           judged("venue", lambda row: not row.get("list_problem")), "venue"),
-    _counter("connect_failures_total", "Connections that could not be opened.",
-             counted("connect_failures_total", "venue"), "venue"),
-    _counter("disconnects_total", "Connections that were lost.", counted("disconnects_total", "venue"), "venue"),
-    _counter("renewal_failures_total", "Replacements of a connection that failed.", counted("renewal_failures_total", "venue"),
-             "venue"),
-    _counter("silent_connections_total", "Connections that were replaced because they sent nothing.",
-             counted("silent_connections_total", "venue"), "venue"),
-    _counter("list_failures_total", "Requests for the list of instruments that failed.",
-             counted("instrument_list_failures_total", "venue"), "venue"),
-    _counter("doubled_trades_total", "Trades that came a second time and were dropped.", counted("doubled_trades_total", "venue"),
-             "venue"),
-    _counter("quarantined_frames_total", "Frames that could not be parsed.",
-             counted("quarantined_frames_total", "venue"), "venue"),
-    _counter("held_back_total", "Times that reading paused because frames had piled up.", counted("net_held_back_total", "venue"),
-             "venue"),
-    _gauge("gaps", "Gaps in the ledger, by state.", _gaps, "venue", "state"),
-    _counter("gaps_recorded_total", "Gaps that this run has recorded, by state.", _gaps_recorded, "venue", "state"),
-    _gauge("backfill_left_symbols", "Symbols of gaps that are still to be asked for.", field("backfill", "left")),
-    _gauge("backfill_left_seconds", "An estimate of the time that this takes.", field("backfill", "left_s")),
-    _counter("backfilled_trades_total", "Missing trades that were fetched.",
-             counted("backfilled_trades_total", "venue"), "venue"),
-    _counter("history_requests_total", "Requests for history.", counted("history_requests_total", "venue"), "venue"),
-    _counter("history_failures_total", "Requests for history that failed.", counted("history_failures_total", "venue"), "venue"),
-    _counter("history_conflicts_total", "Trades of the history that contradict stored ones.",
-             counted("history_conflicts_total", "venue"), "venue"),
+    counter("trades_total", "Trades that were read.", rows("venue", "trades_total"), "venue"),
+    counter("frames_total", "Frames that were read.", counted("frames_total", "venue"), "venue"),
+    gauge("venue_silent_seconds", "Time since a trade was read.", rows("venue", "silent_s"), "venue"),
+    gauge("venue_lag_seconds", "Usual time between a trade and its arrival.", rows("venue", "lag_ms", MS), "venue"),
+    gauge("venue_connections", "Connections that are wanted.", rows("venue", "connections"), "venue"),
+    gauge("venue_connections_up", "Connections that are up.", rows("venue", "connections_up"), "venue"),
+    gauge("venue_down_seconds", "For how long the longest connection has been down.", rows("venue", "down_s"), "venue"),
+    gauge("venue_symbols", "Symbols to be read.", rows("venue", "instruments"), "venue"),
+    gauge("venue_symbols_subscribed", "Symbols that the venue has granted.", rows("venue", "subscribed"), "venue"),
+    gauge("venue_symbols_rejected", "Symbols that the venue rejects.", rows("venue", "refused"), "venue"),
+    gauge("venue_symbols_silent", "Symbols that are subscribed and send nothing though they trade.", rows("venue", "silent"),
+          "venue"),
+    gauge("venue_list_up", "Is 0 where the list of instruments cannot be relied on.",
+          judged("venue", lambda row: not row.get("list_problem")), "venue"),
+    counter("connect_failures_total", "Connections that could not be opened.",
+            counted("connect_failures_total", "venue"), "venue"),
+    counter("disconnects_total", "Connections that were lost.", counted("disconnects_total", "venue"), "venue"),
+    counter("renewal_failures_total", "Replacements of a connection that failed.", counted("renewal_failures_total", "venue"),
+            "venue"),
+    counter("silent_connections_total", "Connections that were replaced because they sent nothing.",
+            counted("silent_connections_total", "venue"), "venue"),
+    counter("list_failures_total", "Requests for the list of instruments that failed.",
+            counted("instrument_list_failures_total", "venue"), "venue"),
+    counter("doubled_trades_total", "Trades that came a second time and were dropped.", counted("doubled_trades_total", "venue"),
+            "venue"),
+    counter("quarantined_frames_total", "Frames that could not be parsed.",
+            counted("quarantined_frames_total", "venue"), "venue"),
+    counter("held_back_total", "Times that reading paused because frames had piled up.", counted("net_held_back_total", "venue"),
+            "venue"),
+    gauge("gaps", "Gaps in the ledger, by state.", _gaps, "venue", "state"),
+    counter("gaps_recorded_total", "Gaps that this run has recorded, by state.", _gaps_recorded, "venue", "state"),
+    gauge("backfill_left_symbols", "Symbols of gaps that are still to be asked for.", field("backfill", "left")),
+    gauge("backfill_left_seconds", "An estimate of the time that this takes.", field("backfill", "left_s")),
+    counter("backfilled_trades_total", "Missing trades that were fetched.",
+            counted("backfilled_trades_total", "venue"), "venue"),
+    counter("history_requests_total", "Requests for history.", counted("history_requests_total", "venue"), "venue"),
+    counter("history_failures_total", "Requests for history that failed.", counted("history_failures_total", "venue"), "venue"),
+    counter("history_conflicts_total", "Trades of the history that contradict stored ones.",
+            counted("history_conflicts_total", "venue"), "venue"),
 )
 
 STORE = (
-    _gauge("journal_size_bytes", "Size of the journal.", field("journal", "bytes")),
-    _gauge("journal_backlog_trades", "Trades that are in memory only.", field("journal", "backlog_trades")),
-    _gauge("journal_backlog_seconds", "For how long the oldest of them has waited.", field("journal", "oldest_waiting_s")),
-    _counter("journal_commits_total", "Commits.", field("journal", "commits")),
-    _counter("durable_trades_total", "Trades that are durable.", field("journal", "durable_trades")),
-    _gauge("durable_p50_seconds", "Median time from a frame's arrival until its trades are durable.",
-           field("journal", "durable_ms_p50", MS)),
-    _gauge("durable_p99_seconds", "The same for the slowest trade of a hundred.", field("journal", "durable_ms_p99", MS)),
-    _gauge("last_commit_timestamp_seconds", "The time of the last commit.", gauged("last_commit_ns", NS)),
-    _counter("dropped_trades_total", "Trades that the disk did not take; gaps name them.", field("journal", "dropped_trades")),
-    _counter("journal_refusals_total", "Commits that failed and were tried again.", counted("journal_refusals_total")),
-    _counter("journal_damage_total", "Damaged places of the journal that were found.", counted("journal_damage_total")),
-    _counter("journal_expired_segments_total", "Segments that retention has removed.", counted("journal_expired_segments_total")),
-    _counter("ledger_refusals_total", "Writes of the ledger that failed and were tried again.", counted("ledger_refusals_total")),
-    _gauge("recent_trades", "Trades in memory for queries.", field("recent", "trades")),
-    _gauge("recent_bytes", "Memory that they take.", field("recent", "bytes")),
-    _gauge("sink_up", "Is 1 while the sink takes trades.", judged("sink", _sink_works), "sink"),
-    _gauge("sink_suspended", "Is 1 while the sink has a trouble that a person has to mend, such as a suspended table.",
-           judged("sink", _sink_suspended), "sink"),
-    _gauge("sink_backlog_trades", "Durable trades that the sink has still to receive.", rows("sink", "backlog_trades"), "sink"),
-    _counter("sink_rows_total", "Trades that the sink has taken.", counted("sink_rows_total", "sink"), "sink"),
-    _counter("sink_writes_total", "Batches that the sink has taken.", counted("sink_writes_total", "sink"), "sink"),
-    _counter("sink_write_seconds_total", "Time that these writes took.", counted("sink_write_seconds_total", "sink"), "sink"),
-    _counter("sink_calls_total", "Calls of the sink's methods.", _sink_calls("total"), "sink", "operation"),
-    _counter("sink_call_seconds_total", "Time that these calls took.", _sink_calls("seconds"), "sink", "operation"),
-    _gauge("sink_running_calls", "Calls that are under way.", _sink_calls("running"), "sink", "operation"),
-    _counter("sink_call_errors_total", "Calls that failed, by the class of the error.", _sink_errors, "sink", "operation",
-             "kind"),
-    _counter("sink_rejected_rows_total", "Trades that the sink has rejected; the quarantine has them.",
-             counted("sink_refused_total", "sink"), "sink"),
-    _counter("queries_total", "Queries of trades that this process has answered.", field("queries", "total")),
-    _counter("queries_failed_total", "Those in which a place did not answer.", field("queries", "failed")),
-    _counter("queries_slow_total", "Those that took longer than log.slow_query_ms.", field("queries", "slow")),
-    _counter("query_seconds_total", "Time that all queries took.", field("queries", "seconds")),
-    _gauge("query_mean_seconds", "Mean time of a query.", field("queries", "mean_ms", MS)),
-    _gauge("query_p99_seconds", "Time of the slowest query of a hundred.", field("queries", "p99_ms", MS)),
-    _gauge("query_memory_ratio", "The part of the queries that memory alone answered.", field("queries", "memory_ratio")),
-)
-
-STORES = (
-    _gauge("store_up", "Is 1 while the store works, as far as is known.", _stores("works"), "store"),
-    _gauge("store_failed_in_a_row", "Tries to open it or to write that have failed since the last that went well.",
-           _stores("failed_in_a_row"), "store"),
-    _gauge("store_size_bytes", "Its size: of files, of tables with their indexes, or of memory.", _stores("size_bytes"), "store"),
-    _gauge("store_parts", "Its segments, partitions, chunks, or masters.", _stores("parts"), "store"),
-    _gauge("store_compression_ratio", "Its size without compression by its size with it.", _stores("compression_ratio"), "store"),
-    _gauge("store_cache_hit_ratio", "The part of the reads that its memory answered.", _stores("cache_hit_ratio"), "store"),
-    _gauge("store_connections", "Connections to it that are open.", _stores("connections"), "store"),
-    _gauge("store_connections_busy", "Those that carry a call.", _stores("busy"), "store"),
+    gauge("journal_size_bytes", "Size of the journal.", field("journal", "bytes")),
+    gauge("journal_backlog_trades", "Trades that are in memory only.", field("journal", "backlog_trades")),
+    gauge("journal_backlog_seconds", "For how long the oldest of them has waited.", field("journal", "oldest_waiting_s")),
+    counter("journal_commits_total", "Commits.", field("journal", "commits")),
+    counter("durable_trades_total", "Trades that are durable.", field("journal", "durable_trades")),
+    gauge("durable_p50_seconds", "Median time from a frame's arrival until its trades are durable.",
+          field("journal", "durable_ms_p50", MS)),
+    gauge("durable_p99_seconds", "The same for the slowest trade of a hundred.", field("journal", "durable_ms_p99", MS)),
+    gauge("last_commit_timestamp_seconds", "The time of the last commit.", gauged("last_commit_ns", NS)),
+    counter("dropped_trades_total", "Trades that the disk did not take; gaps name them.", field("journal", "dropped_trades")),
+    counter("journal_refusals_total", "Commits that failed and were tried again.", counted("journal_refusals_total")),
+    counter("journal_damage_total", "Damaged places of the journal that were found.", counted("journal_damage_total")),
+    counter("journal_expired_segments_total", "Segments that retention has removed.", counted("journal_expired_segments_total")),
+    counter("ledger_refusals_total", "Writes of the ledger that failed and were tried again.", counted("ledger_refusals_total")),
+    gauge("recent_trades", "Trades in memory for queries.", field("recent", "trades")),
+    gauge("recent_bytes", "Memory that they take.", field("recent", "bytes")),
+    gauge("sink_up", "Is 1 while the sink takes trades.", judged("sink", _sink_works), "sink"),
+    gauge("sink_suspended", "Is 1 while the sink has a trouble that a person has to mend, such as a suspended table.",
+          judged("sink", _sink_suspended), "sink"),
+    gauge("sink_backlog_trades", "Durable trades that the sink has still to receive.", rows("sink", "backlog_trades"), "sink"),
+    counter("sink_rows_total", "Trades that the sink has taken.", counted("sink_rows_total", "sink"), "sink"),
+    counter("sink_writes_total", "Batches that the sink has taken.", counted("sink_writes_total", "sink"), "sink"),
+    counter("sink_write_seconds_total", "Time that these writes took.", counted("sink_write_seconds_total", "sink"), "sink"),
+    counter("sink_calls_total", "Calls of the sink's methods.", _sink_calls("total"), "sink", "operation"),
+    counter("sink_call_seconds_total", "Time that these calls took.", _sink_calls("seconds"), "sink", "operation"),
+    gauge("sink_running_calls", "Calls that are under way.", _sink_calls("running"), "sink", "operation"),
+    counter("sink_call_errors_total", "Calls that failed, by the class of the error.", _sink_errors, "sink", "operation",
+            "kind"),
+    counter("sink_rejected_rows_total", "Trades that the sink has rejected; the quarantine has them.",
+            counted("sink_refused_total", "sink"), "sink"),
+    counter("queries_total", "Queries of trades that this process has answered.", field("queries", "total")),
+    counter("queries_failed_total", "Those in which a place did not answer.", field("queries", "failed")),
+    counter("queries_slow_total", "Those that took longer than log.slow_query_ms.", field("queries", "slow")),
+    counter("query_seconds_total", "Time that all queries took.", field("queries", "seconds")),
+    gauge("query_mean_seconds", "Mean time of a query.", field("queries", "mean_ms", MS)),
+    gauge("query_p99_seconds", "Time of the slowest query of a hundred.", field("queries", "p99_ms", MS)),
+    gauge("query_memory_ratio", "The part of the queries that memory alone answered.", field("queries", "memory_ratio")),
 )
 
 LISTINGS = (
-    _gauge("listing_source_up", "Is 1 while the listing source answers.", _source_up, "source"),
-    _counter("listing_polls_total", "Requests to the source, by outcome.", counted("listing_polls_total", "source", "outcome"),
-             "source", "outcome"),
-    _counter("listing_notices_total", "New notices of the source.", counted("listing_notices_total", "source"), "source"),
-    _counter("listing_detected_total", "Listings that the source was the first to show.",
-             counted("listing_detected_total", "source"), "source"),
-    _counter("listing_rejected_rows_total", "Rows of the source that were rejected.", counted("listing_rejected_total", "source"),
-             "source"),
-    _gauge("listing_windows_open", "Windows that are open.", _windows("open")),
-    _gauge("listing_windows_not_final", "Windows whose archive is not final.", _windows("not_final")),
-    _counter("listing_archives_total", "Archives that were written.", counted("listing_archives_total")),
-    _counter("listing_problems_total", "Archives that could not be written.", counted("listing_problems_total")),
-    _gauge("notify_up", "Is 0 while the channel takes no message.", rows("channel", "up"), "channel"),
-    _counter("notify_sent_total", "Messages that the channel has taken.", rows("channel", "sent"), "channel"),
-    _counter("notify_failed_total", "Tries that failed.", rows("channel", "failed"), "channel"),
-    _counter("notify_given_up_total", "Messages that were given up.", rows("channel", "given_up"), "channel"),
-    _gauge("notify_waiting_messages", "Messages that wait for their next try.", rows("channel", "waiting"), "channel"),
+    gauge("listing_source_up", "Is 1 while the listing source answers.", _source_up, "source"),
+    counter("listing_polls_total", "Requests to the source, by outcome.", counted("listing_polls_total", "source", "outcome"),
+            "source", "outcome"),
+    counter("listing_notices_total", "New notices of the source.", counted("listing_notices_total", "source"), "source"),
+    counter("listing_detected_total", "Listings that the source was the first to show.",
+            counted("listing_detected_total", "source"), "source"),
+    counter("listing_rejected_rows_total", "Rows of the source that were rejected.", counted("listing_rejected_total", "source"),
+            "source"),
+    gauge("listing_windows_open", "Windows that are open.", _windows("open")),
+    gauge("listing_windows_not_final", "Windows whose archive is not final.", _windows("not_final")),
+    counter("listing_archives_total", "Archives that were written.", counted("listing_archives_total")),
+    counter("listing_problems_total", "Archives that could not be written.", counted("listing_problems_total")),
+    gauge("notify_up", "Is 0 while the channel takes no message.", rows("channel", "up"), "channel"),
+    counter("notify_sent_total", "Messages that the channel has taken.", rows("channel", "sent"), "channel"),
+    counter("notify_failed_total", "Tries that failed.", rows("channel", "failed"), "channel"),
+    counter("notify_given_up_total", "Messages that were given up.", rows("channel", "given_up"), "channel"),
+    gauge("notify_waiting_messages", "Messages that wait for their next try.", rows("channel", "waiting"), "channel"),
 )
 
 JOBS = (
-    _counter("job_runs_total", "Runs that have ended, with an error or without.", jobs("runs"), "job"),
-    _counter("job_failures_total", "Runs that ended with an error.", jobs("errors"), "job"),
-    _counter("job_skipped_total", "Runs that were left out because the one before had not ended.", jobs("skipped"), "job"),
-    _gauge("job_duration_seconds", "Duration of the last run.", jobs("took_s"), "job"),
-    _gauge("job_overdue_seconds", "How much more than its interval has passed since a run ended.", jobs("overdue_s"), "job"),
-    _gauge("backup_failed", "Is 1 after a backup that failed, until one succeeds; absent before the first.",
-           _backup_failed),
-)
-
-REDIS = (
-    _gauge("redis_up", "Is 1 while every master of Redis answers.", field("redis", "up")),
-    _counter("redis_away_total", "Times that Redis or a master of it went away.", counted("redis_away_total")),
-    _counter("redis_calls_total", "Calls of Redis, by what they are for.", _redis_calls("total"), "operation"),
-    _counter("redis_call_seconds_total", "Time that these calls took.", _redis_calls("seconds"), "operation"),
-    _counter("redis_call_errors_total", "Calls that had no answer, by the reason; `away`: not tried.", _redis_errors, "kind"),
-    _counter("redis_hits_total", "Shared answers that Redis had.", _redis_counts("hits")),
-    _counter("redis_misses_total", "Those that it did not have.", _redis_counts("misses")),
-    _counter("redis_dropped_total", "Writes and messages that were not sent, or failed.", _redis_counts("dropped")),
-    _gauge("redis_busy_threads", "Threads that wait for Redis.", field("redis", "busy")),
-    _gauge("redis_threads", "Threads that may wait for Redis at once.", field("redis", "threads")),
-    _gauge("redis_queued_messages", "Writes and messages that wait to be sent.", field("redis", "queued")),
+    counter("job_runs_total", "Runs that have ended, with an error or without.", jobs("runs"), "job"),
+    counter("job_failures_total", "Runs that ended with an error.", jobs("errors"), "job"),
+    counter("job_skipped_total", "Runs that were left out because the one before had not ended.", jobs("skipped"), "job"),
+    gauge("job_duration_seconds", "Duration of the last run.", jobs("took_s"), "job"),
+    gauge("job_overdue_seconds", "How much more than its interval has passed since a run ended.", jobs("overdue_s"), "job"),
+    gauge("backup_failed", "Is 1 after a backup that failed, until one succeeds; absent before the first.",
+          _backup_failed),
 )
 
 MARKET = (
-    _gauge("market_process_up", "Is 1 while the process that makes candles runs.", _market_up),
-    _counter("market_process_starts_total", "Starts of that process.", field("market", "starts")),
-    _counter("market_cache_hits_total", "Answers that the cache gave.", _caches("hits"), "cache"),
-    _counter("market_cache_misses_total", "Questions that it could not answer.", _caches("misses"), "cache"),
-    _counter("market_cache_hit_age_seconds_total", "The ages of the answers that it gave, all together.",
-             _caches("hit_age_s"), "cache"),
-    _gauge("market_cache_entries", "Answers that it keeps.", _caches("entries"), "cache"),
-    _gauge("market_cache_bytes", "Memory that they take.", _caches("bytes"), "cache"),
-    _counter("market_cache_evictions_total", "Answers that went for want of room.", _caches("evictions"), "cache"),
-)
-
-API = (
-    _counter("api_requests_total", "Requests to the API and the page.", counted("api_requests_total")),
-    _counter("api_limit_checks_total", "Requests that were counted by all collectors (`redis`) or by this one (`memory`), and "
-             "times that Redis was `away`.", counted("api_limit_checks_total", "outcome"), "outcome"),
-    _counter("api_limited_total", "Requests that were one too many, by whom they are counted for.",
-             counted("api_limited_total", "kind"), "kind"),
-    _counter("api_session_events_total", "Sessions begun, ended, known (`hit`) and not known (`miss`), and times that Redis was "
-             "`away`.", counted("api_session_events_total", "outcome"), "outcome"),
-    _gauge("api_sessions", "Sessions that this collector remembers.", gauged("api_sessions")),
-    _counter("shared_budget_requests_total", "Requests to the venue, or its exchange, by the budget of the address: paid from a "
-             "`slice` that was there, from one that was `asked` for, or while Redis was `away`; and those `denied` for now.",
-             counted("shared_budget_requests_total", "venue", "outcome"), "venue", "outcome"),
-    _gauge("shared_budget_members", "Collectors at this address.", gauged("shared_budget_members")),
-)
-
-CLUSTER = (
-    _gauge("cluster_members", "Living members of the cluster, at the last beat.", gauged("cluster_members")),
-    _gauge("cluster_shards_held", "Parts of venues that this member reads by a lease.", gauged("cluster_shards_held")),
-    _gauge("cluster_role", "Is 1 while this member has the role.", _roles, "role"),
-    _gauge("cluster_last_beat_seconds", "Time since Redis answered a beat of this member.", field("cluster", "last_answer_s")),
-    _counter("cluster_takeovers_total", "Leases that nobody held and this member took.", counted("cluster_takeovers_total")),
-    _counter("cluster_handovers_total", "Leases that a living member handed over to this one.",
-             counted("cluster_handovers_total")),
-    _counter("cluster_beats_failed_total", "Beats that Redis did not answer in time.", counted("cluster_beats_failed_total")),
-    _counter("cluster_fenced_writes_total", "Writes with an old token, which Redis rejected: another member had the lease by "
-             "then.", counted("cluster_fenced_writes_total")),
+    gauge("market_process_up", "Is 1 while the process that makes candles runs.", _market_up),
+    counter("market_process_starts_total", "Starts of that process.", field("market", "starts")),
+    counter("market_cache_hits_total", "Answers that the cache gave.", _caches("hits"), "cache"),
+    counter("market_cache_misses_total", "Questions that it could not answer.", _caches("misses"), "cache"),
+    counter("market_cache_hit_age_seconds_total", "The ages of the answers that it gave, all together.",
+            _caches("hit_age_s"), "cache"),
+    gauge("market_cache_entries", "Answers that it keeps.", _caches("entries"), "cache"),
+    gauge("market_cache_bytes", "Memory that they take.", _caches("bytes"), "cache"),
+    counter("market_cache_evictions_total", "Answers that went for want of room.", _caches("evictions"), "cache"),
 )
 
 PARTS: dict[str, tuple[Metric, ...]] = {

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 from tests.api.desk import TOKEN
 from tests.api.served import Served
 
+EXAMPLES = str(settings().max_examples // 8)
 CONFIG = """
 [[operations]]
 include-path = "/api/trades"
@@ -34,7 +37,7 @@ def test_every_described_request_gets_a_described_answer(served: Served, tmp_pat
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     done = subprocess.run(
         [Path(sys.executable).parent / "schemathesis", "--config-file", tmp_path / "schemathesis.toml", "run",
-         f"{served.url}/api/openapi.json", "--phases", "examples,coverage,fuzzing", "--max-examples", "12", "--seed", "1",
+         f"{served.url}/api/openapi.json", "--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--seed", "1",
          "--header", f"Authorization: Bearer {TOKEN}", "--generation-database", "none", "--no-color",
          "--exclude-path", "/api/stream"],  # it has no end
         cwd=tmp_path, env=os.environ | {"HYPOTHESIS_PROFILE": ""}, capture_output=True, text=True, timeout=300, check=False)

@@ -216,6 +216,13 @@ def test_a_coin_that_no_venue_lists_is_said_to_be_so(watcher: Watcher) -> None:
     watcher.complaints = [line for line in watcher.complaints if "404" not in line]  # a browser reports the answer itself
 
 
+def test_each_store_has_a_row_within_the_width_of_the_page(watcher: Watcher) -> None:
+    rows = watcher.page.locator("#kept-rows")
+    expect(rows).to_contain_text("journal")
+    expect(rows).to_contain_text("coverage.sqlite")
+    assert watcher.fits()
+
+
 def test_a_roll_out_shows_its_phase_and_its_share(watcher: Watcher) -> None:
     rows = watcher.page.locator("#rollout-rows")
     expect(rows).to_contain_text("waiting")

@@ -29,6 +29,7 @@ class Crew:
         self._folder, self._sim, self._dsn = folder, sim, dsn
         self._sections: dict[str, Any] = {"redis": {"nodes": list(redis)}, "sinks": {"postgres": {"dsn": dsn}}, **sections}
         self.members: dict[str, CollectorProcess] = {}
+        self.paused_ns = 0  # when trading was ended: a connection that is silent since then may become a gap
         exchanges = yaml.safe_load(sim.config_yaml())["exchanges"]
         self.shards = SHARDS * sum(part.get("enabled", True) for markets in exchanges.values() for part in markets.values())
 
@@ -74,6 +75,7 @@ class Crew:
 
     def settle(self, names: Collection[str]) -> None:
         """End trading, and wait until these members have stored everything, filled every gap, and sent it."""
+        self.paused_ns = time.time_ns()
         self._sim.pause()
         for name in names:
             self.members[name].wait_until(lambda figures: figures["sinks"] and figures["sinks"][0]["state"] == "up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from pumpwatch.store.coverage import Watched
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
 from tests.app.unstarted import unstarted
+from tests.listing.market import listing_of
 from tests.redis.waiting import connected
 from tests.redis_server import RedisNode
 
@@ -140,3 +142,14 @@ def test_a_drill_of_one_collector_opens_on_both_and_becomes_one_archive(single_r
 
 def test_a_collector_that_is_alone_shares_nothing(collector: Collector) -> None:
     assert collector.cluster is None
+
+
+def test_an_event_that_was_told_of_another_sight_is_not_told_of_this_one(shared: ClusterListings, place: Place) -> None:
+    told: list[str] = []
+    shared._collector.notifying.notifier = SimpleNamespace(told_elsewhere=told.append)  # type: ignore[assignment]
+    first = replace(listing_of(), source="push", exchange="upbit")
+    assert shared._patient.remember_listing(first) and not shared._patient.remember_listing(listing_of())
+    shared._told_elsewhere("seen:upbit:6642:KITE")
+    assert set(told) == {"seen:upbit:6642:KITE", "seen:push:6642:KITE"}
+    shared._told_elsewhere("seen:upbit:other:KITE")
+    assert told[2:] == ["seen:upbit:other:KITE"]

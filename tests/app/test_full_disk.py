@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +9,11 @@ import pytest
 from pumpwatch.sim.process import SimProcess
 from tests.app.collector import CollectorProcess
 from tests.app.reckoning import counted_in_journal, settle
+from tests.conftest import Cli
 from tests.small_disk import fill, small_disk
 
 
-def test_the_journals_disk_is_full_and_has_room_again(tmp_path: Path) -> None:
+def test_the_journals_disk_is_full_and_has_room_again(tmp_path: Path, forked_cli: Cli) -> None:
     with small_disk(tmp_path / "data", 20) as problem:
         if problem:
             pytest.skip(f"no right to mount a small file system here: {problem}")
@@ -32,5 +31,4 @@ def test_the_journals_disk_is_full_and_has_room_again(tmp_path: Path) -> None:
             truth = sim.truth()
         counted = counted_in_journal(truth, collector.data)
         assert counted.missing == counted.doubled == counted.different == 0 and counted.sent > 0, counted
-        command = [sys.executable, "-m", "pumpwatch", "verify", "-c", str(collector.config_file)]
-        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+        assert forked_cli("verify", "-c", collector.config_file).returncode == 0

@@ -15,6 +15,7 @@ from pumpwatch.market.market_file import FILE_NAME
 from pumpwatch.sim.process import SimProcess
 from tests.app.collector import CollectorProcess
 from tests.app.reckoning import counted_in_journal, settle
+from tests.conftest import Cli
 from tests.forked import ROOT
 from tests.small_disk import fill, small_disk
 
@@ -79,7 +80,7 @@ def add_migration(folder: Path) -> None:
                      f" SELECT 'm999_later', {', '.join(columns)} FROM {table} LIMIT 1")
 
 
-def test_a_collector_never_notices_what_becomes_of_its_candles(tmp_path: Path) -> None:
+def test_a_collector_never_notices_what_becomes_of_its_candles(tmp_path: Path, forked_cli: Cli) -> None:
     data = tmp_path / "data"
     with small_disk(data, 40) as no_disk, \
             SimProcess(symbols=3, rate=300.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim:
@@ -110,8 +111,7 @@ def test_a_collector_never_notices_what_becomes_of_its_candles(tmp_path: Path) -
             add_migration(data)
             os.kill(collector.good()["pid"], signal.SIGKILL)
             collector.market_until(lambda now: not now["pid"] and "newer pumpwatch" in now["problem"])
-            command = [sys.executable, "-m", "pumpwatch", "store", "-c", str(collector.config_file)]
-            refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+            refused = forked_cli("store", "-c", collector.config_file)
             assert (refused.returncode, "newer pumpwatch" in refused.stderr) == (78, True), refused
             collector.trades_more()
             settle(sim, collector)
@@ -119,5 +119,4 @@ def test_a_collector_never_notices_what_becomes_of_its_candles(tmp_path: Path) -
             assert collector.stop() == 0, collector.log()
         counted = counted_in_journal(sim.truth(), data)
         assert counted.missing == counted.doubled == counted.different == 0 and counted.sent > 0, counted
-        command = [sys.executable, "-m", "pumpwatch", "verify", "-c", str(collector.config_file)]
-        assert subprocess.run(command, capture_output=True, check=False, cwd=ROOT).returncode == 0
+        assert forked_cli("verify", "-c", collector.config_file).returncode == 0

@@ -86,3 +86,25 @@ def test_other_options_count_from_the_next_run_on(collector: Collector, sink: Ne
     collector.disk.look()
     jobs.drop_days()
     assert len(sink.held) == 10
+
+
+class Place:
+    """A collector's place in a cluster: member `a` on host `h1`; `b`, on another host or the same, leads."""
+
+    def __init__(self, roles: frozenset[str], host_of_leader: str) -> None:
+        self.member, self.coordinator, self.roles, self.host = "a", self, roles, host_of_leader
+
+    def member_rows(self) -> list[dict[str, object]]:
+        return [{"member": "a", "host": "h1", "roles": sorted(self.roles)},
+                {"member": "b", "host": self.host, "roles": [] if "leader" in self.roles else ["leader"]}]
+
+
+def test_in_a_cluster_the_leader_drops_days_and_who_has_the_files(collector: Collector, sink: NearSink) -> None:
+    retaining, (near,) = Retaining(collector, lambda: None), collector.cold_tiers
+    far = ColdTier("far", DaySink(time.time_ns(), 40), DiskConfig(), collector.clock)
+    assert retaining._drops(near) and retaining._drops(far)  # alone
+    leads = frozenset({"leader"})
+    for roles, host, tier, drops in ((leads, "h2", near, True), (leads, "h2", far, True), (frozenset[str](), "h2", near, True),
+                                     (frozenset[str](), "h1", near, False), (frozenset[str](), "h2", far, False)):
+        collector.cluster = Place(roles, host)  # type: ignore[assignment]
+        assert retaining._drops(tier) == drops

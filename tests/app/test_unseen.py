@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -83,13 +81,12 @@ def test_a_start_without_any_venue_is_a_gap_of_each_a_warning_and_a_failure_of_d
         assert all(min(gap.from_ns for gap in second) <= gap.to_ns for gap in first)
 
 
-def test_one_venue_without_connections_is_a_gap_that_names_its_symbols_and_a_failure_of_doctor(tmp_path):
+def test_one_venue_without_connections_is_a_gap_that_names_its_symbols_and_a_failure_of_doctor(tmp_path, forked_cli):
     with SimProcess(venues=VENUES, symbols=3, rate=300.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, exchanges=pointed_nowhere(sim, "binance.futures", "ws_url")) as collector:
         figures = collector.wait_until(lambda figures: figures["venues"][0]["connections_up"] and figures["venues"][1]["problem"])
         found = findings(collector)
-        done = subprocess.run([sys.executable, "-m", "pumpwatch", "gaps", "--json", "-c", str(collector.config_file)],
-                              capture_output=True, check=False)
+        done = forked_cli("gaps", "--json", "-c", collector.config_file)
         assert collector.stop() == 0
     assert found["binance.futures"][0] == "fail" and "connection 0: " in found["binance.futures"][1]
     assert "refused" in figures["venues"][1]["problem"] and "binance.spot" not in found

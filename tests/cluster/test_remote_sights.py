@@ -85,7 +85,7 @@ def test_a_listing_that_another_source_has_seen_here_is_joined(receiver: Receive
 
 def test_everything_else_is_stored_or_handed_on(receiver: Receiver) -> None:
     notice = Notice(source="upbit", notice_id="6642", title="edited", category="", published_at_ns=1, updated_at_ns=2)
-    part = PartNews("KITE:abc", 5)
+    part = PartNews("KITE:abc", 5, 4)
     receiver.tell(SightNews(listing_of("LATE", notice_id="1"), "its market opened while the list was not read"),
                   SightNews(listing_of()), ShownNews((Evidence("upbit", "6642", 5, "seen", {"raw": "r"}),)),
                   EditedNews(notice, 9),

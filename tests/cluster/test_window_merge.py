@@ -107,6 +107,14 @@ def test_the_earliest_sight_counts_and_the_window_is_as_wide_as_all_need() -> No
         (early.detected_at_ns, "b", 2)]
 
 
+def test_members_that_saw_another_source_first_have_one_listing() -> None:
+    push = replace(listing_of(after_s=1.0), source="push", exchange="upbit")
+    content = merge(part_of("a", [SPOT], listing=listing_of(after_s=2.0)), [part_of("b", [FUTURES, BETA], listing=push)], {})
+    assert content.span.listings == [push] and len(content.span.seen) == 2
+    second = replace(listing_of(after_s=2.0), notice_id="other")
+    assert merge(part_of("a", [SPOT]), [part_of("b", [BETA], listing=second)], {}).span.listings == [second, listing_of()]
+
+
 def test_one_members_own_archive_says_who_joins_the_parts(tmp_path: Path) -> None:
     manifest = written(tmp_path, alone(part_of("a", [SPOT]), "b", ""))
     assert [(row.member, row.state) for row in manifest.members] == [("a", "alone")] and not was_joined(manifest)

@@ -44,6 +44,7 @@ def test_members_shards_and_roles_are_shown(single_redis: RedisNode, tmp_path: P
         rows = list(map(json.loads, capsys.readouterr().out.splitlines()))
         assert [row["kind"] for row in rows] == ["member"] * 2 + ["role"] * 3 + ["shard"] * 6
         assert {row["member"] for row in rows} == {"alpha", "beta"}
+        a.pause()  # or it would take over before anybody looks
         b.coordinator.stop()
         assert run(["cluster", "-c", file]) == EXIT_FOUND
         assert "nobody reads one.futures/" in capsys.readouterr().err

@@ -115,3 +115,15 @@ def test_venues_that_may_lack_trades_are_counted_or_named() -> None:
 
 def test_a_drill_is_marked_in_the_table() -> None:
     assert [cells[7] for cells in listing_rows([row(drill=True), row()])] == ["written, drill", "written"]
+
+
+def test_the_members_of_an_archive_are_named_and_those_whose_part_is_missing() -> None:
+    from pumpwatch.commands.listing_view import member_lines
+
+    merged = {"member": "a", "state": "merged", "trades": 5000, "reason": ""}
+    missing = {"member": "b", "state": "missing", "trades": 0, "reason": "it has not given its part"}
+    alone = {"member": "b", "state": "alone", "trades": 7, "reason": "a joins the parts of all members"}
+    assert member_lines({"made_by": "a", "members": [merged, missing]}, 80) == [
+        "joined by a from the parts of a (5,000)", "part of b is missing: it has not given its part"]
+    assert member_lines({"made_by": "b", "members": [alone]}, 80) == ["part of b alone: a joins the parts of all members"]
+    assert member_lines({"members": []}, 80) == []

@@ -100,16 +100,17 @@ def test_two_collectors_keep_one_file_and_one_that_was_removed_is_written_again(
 
 def test_processes_that_write_at_once_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "symbols.yaml"
-    script = """
+    script = f"""
 import sys
-from tests.instruments.test_symbols_file import SymbolsFile, symbols
+from pumpwatch.instruments.symbols_file import SymbolsFile, VenueSymbols
+from pumpwatch.model import Instrument
 file = SymbolsFile(sys.argv[1])
 for number in range(30):
-    file.put(sys.argv[2], symbols([f"S{number}"]))
+    file.put(sys.argv[2], VenueSymbols({AT_NS}, [Instrument(symbol=f"S{{number}}", base="S", quote="USDT")], {{}}))
     file.write()
 """
     running = [subprocess.Popen([sys.executable, "-c", script, str(path), f"{name}.spot"]) for name in "abcd"]
-    assert [one.wait(60) for one in running] == [0] * 4
+    assert [one.wait(300) for one in running] == [0] * 4
     assert {venue: one.instruments[0].symbol for venue, one in read(path).items()} == dict.fromkeys(
         ("a.spot", "b.spot", "c.spot", "d.spot"), "S29")
 

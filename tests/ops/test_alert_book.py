@@ -9,7 +9,7 @@ import pytest
 from pumpwatch.config_alerts import AlertsConfig
 from pumpwatch.ops.alert_book import AlertBook, LastValue, Standing
 from pumpwatch.ops.alert_rules import RULES, Rule, thresholds
-from pumpwatch.ops.metrics import Sample
+from pumpwatch.ops.metric import Sample
 from tests.ops.promtool import AFTER, HELD, QUIET, STEP_S, values_in_words
 
 DEFAULTS = thresholds(AlertsConfig())

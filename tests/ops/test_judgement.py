@@ -93,3 +93,9 @@ def test_memory_above_its_limit_is_a_warning_and_fewer_recent_trades_are_not() -
     assert list(judge({"memory": figures | {"level": "shrunk"}})) == []
     (found,) = judge({"memory": figures | {"level": "above"}})
     assert (found.state, found.detail) == (WARN, "700 MB are used, more than the limit of 600 MB")
+
+
+def test_a_venue_that_other_collectors_read_is_well() -> None:
+    row = {"exchange": "a", "market_type": "spot", "connections": 0, "instruments": 0}
+    assert list(judge_venue({**row, "elsewhere": 20})) == []
+    assert [finding.state for finding in judge_venue(row)] == [WARN]

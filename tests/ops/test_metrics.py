@@ -62,9 +62,10 @@ def test_every_metric_has_a_value_once_everything_is_known() -> None:
     known["redis"] = {"up": True, "calls": [{"operation": "read book", "total": 1, "seconds": 0.1}], "errors": {"late": 1},
                       "counts": {}, "busy": 0, "threads": 4, "queued": 0}
     known["cluster"] = {"last_answer_s": 0.5}
-    known["counters"] += [{"name": "cluster_members", "value": 3.0}, {"name": "cluster_shards_held", "value": 14.0},
-                          {"name": "cluster_role", "role": "leader", "value": 1.0}]
     known["stores"] = [StoreRow("s", "up", ServerFacts("Server 1", 10, 3, 2.0, 0.5, 4, 1)).figures()]
+    known["counters"] += [{"name": "cluster_members", "value": 3.0}, {"name": "cluster_shards_held", "value": 14.0},
+                          {"name": "cluster_role", "role": "leader", "value": 1.0},
+                          {"name": "cluster_news_delay_s", "value": 0.01}]
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
 

@@ -44,7 +44,7 @@ def test_all_are_those_of_the_folder_and_a_damaged_one_is_left_out_by_name(tmp_p
     with (archive / "chart.html").open("a") as out:
         out.write(" ")
     [found] = every_listing(config_of(tmp_path))
-    assert found.left_out is not None and "the archive is damaged: chart.html: has" in found.left_out
+    assert found.left_out is not None and "differs from its manifest: chart.html: has" in found.left_out
 
 
 def test_a_folder_without_listings_is_wrong_usage(tmp_path: Path) -> None:

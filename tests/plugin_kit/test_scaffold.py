@@ -110,9 +110,9 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
-def test_a_package_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_a_package_that_cannot_be_written_leaves_nothing(forked_cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = cli("plugins", "new", "example", "--dir", tmp_path / "file")
+    done = forked_cli("plugins", "new", "example", "--dir", tmp_path / "file")
     assert done.returncode == 74
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

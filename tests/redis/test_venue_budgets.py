@@ -61,7 +61,7 @@ def test_a_member_learns_how_many_there_are(alone: RedisConnection) -> None:
 def test_collectors_at_one_address_keep_within_the_budget_together(alone: RedisConnection) -> None:
     """Each has a budget of its own that would allow it; together they would send three times as much."""
     both = [budgets(alone, name) for name in "abc"]
-    made = [SharedBudget(1000.0, 1000.0, Clock(), each.purse("binance.spot", 60, 5.0), 0.5) for each in both]
+    made = [SharedBudget(1000.0, 1000.0, Clock(), each.purse("binance.spot", 60, 30.0), 0.5) for each in both]
     sent: list[float] = []
     clock = Clock()
 
@@ -77,7 +77,7 @@ def test_collectors_at_one_address_keep_within_the_budget_together(alone: RedisC
 
     eventually(lambda: all(paid(each, "denied") for each in both), "the window is full")
     gevent.killall(senders)
-    assert all(2 * sum(first <= at < first + 4.5 for at in sent) <= 60 for first in sent)
+    assert all(2 * sum(first <= at < first + 20 for at in sent) <= 60 for first in sent)
     asked, slices = (sum(paid(each, outcome) for each in both) for outcome in ("asked", "slice"))
     assert asked + slices == len(sent) and slices > 0
 
@@ -87,9 +87,12 @@ def test_collectors_at_one_address_connect_no_more_often_than_the_venue_allows(a
     facts = dataclasses.replace(facts, connects_per_second=1000.0, connects_per_5_minutes=4)
     members = [budgets(alone, name) for name in "abcde"]
     connects = [gevent.spawn(ConnectLimit(facts, Clock(), each, "binance.spot").acquire) for each in members]
-    eventually(lambda: sum(each.stats.get("shared_budget_requests_total", venue="binance.spot connects", outcome="denied") > 0
-                           for each in members) == 2, "two must wait")
-    assert sum(connect.ready() for connect in connects) == 3
+
+    def denied() -> int:
+        return sum(each.stats.get("shared_budget_requests_total", venue="binance.spot connects", outcome="denied") > 0
+                   for each in members)
+
+    eventually(lambda: denied() == 2 and sum(connect.ready() for connect in connects) == 3, "three connect, and two must wait")
     gevent.killall(connects)
 
 

@@ -2,8 +2,9 @@
 
 Two or three real collectors share simulated venues with a REST history, a real Redis, and a real PostgreSQL as the store. Each
 scenario ends with a comparison of the store and every trade that the venues made. It prints one JSON object a scenario. The exit
-code is 1 where a trade is missing or stored twice, where a minute is called complete without all of its trades, or where a gap is
-on record that should not be. Run it on an otherwise idle machine.
+code is 1 where a trade is stored twice, or missing without a gap that names it as lost; where a minute is called complete without
+all of its trades; or where a gap is on record that should not be. One of the histories reaches 100 trades back: on a busy machine
+a take-over may last longer than that. Run it on an otherwise idle one.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import GapState
 from pumpwatch.sim.process import SimProcess
 from tests.app.cluster_crew import Crew
+from tests.app.coverage import covered, missing
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisNodes, six_nodes
 from tests.soak.reckoning import reckon
 
 VENUES = ["binance.spot", "kucoin.spot", "bybit.futures", "phemex.futures"]  # every kind of ids; one that cannot unsubscribe
 TAKEN_WITHIN_S = 10.0
+LAST_NS = 5 * NS_PER_S  # before the end of trading
 RULES = {"all": {"connects_per_5_minutes": 100_000, "connects_per_minute": 0, "connects_per_second": 0}}
 
 
@@ -136,20 +141,23 @@ def run(name: str, folder: Path, redis: RedisNodes, postgres: PostgresServer, ra
         codes = {member: crew.members[member].stop() for member in left}
         truth = sim.truth()
         counted = crew.compare(truth)
-        gaps = {member: Counter(f"{gap.state}: {gap.reason.partition(':')[0]}" for gap in crew.gaps(member))
-                for member in crew.members}
+        found = {member: [gap for gap in crew.gaps(member) if gap.from_ns < crew.paused_ns - LAST_NS] for member in crew.members}
+        gaps = {member: Counter(f"{gap.state}: {gap.reason.partition(':')[0]}" for gap in found[member]) for member in found}
+        lost = [gap for member in found for gap in found[member] if gap.state != GapState.FILLED]
+        unnamed = sum(not covered(one, lost) for one in missing(truth, counted))
         claims = {member: reckon(truth, crew.members[member].data).false_complete for member in left}
-    good = (counted.equal and not any(codes.values()) and not any(claims.values())
-            and (stage.expect_gaps or not any(gaps.values())) and stage.figures.get("taken_s", 0) <= TAKEN_WITHIN_S)
-    return {"scenario": name, "good": good, **stage.figures, **counted.figures(), "exit_codes": codes, "gaps": gaps,
-            "false_complete": claims}
+    good = (not (unnamed or counted.doubled or counted.unknown or counted.different) and not any(codes.values())
+            and not any(claims.values()) and stage.figures.get("taken_s", 0) <= TAKEN_WITHIN_S
+            and (stage.expect_gaps or not (counted.missing or any(gaps.values()))))
+    return {"scenario": name, "good": good, **stage.figures, **counted.figures(), "unnamed": unnamed, "exit_codes": codes,
+            "gaps": gaps, "false_complete": claims}
 
 
 def main() -> int:
     """Run the chosen scenarios."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.cluster_handover", description=__doc__.partition("\n")[0])
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], metavar="SCENARIO", help=", ".join(SCENARIOS))
-    parser.add_argument("--rate", type=float, default=800.0, help="trades a second, all venues together")
+    parser.add_argument("--rate", type=float, default=400.0, help="trades a second, all venues together")
     parser.add_argument("--folder", type=Path, help="keep everything here; else a temporary folder")
     chosen = parser.parse_args()
     good = True

@@ -70,14 +70,15 @@ const makePairs = (name) => new Rows(find(name), (row) => row.name, (row) => {
 const pairs = makePairs("store-rows");
 const rolledOut = makePairs("rollout-rows");
 
-/** A row for each store: the files, the sinks, Redis. What a store does not tell stays empty. */
-const kept = new Rows(find("kept-rows"), (row) => row.store, () => tableRow(["", "state", "n", "n mid", "n mid", "n mid", "n"]), (row, item) => {
+/** A row for each store: the files, the sinks, Redis. What a store does not tell stays empty; the rest of it is said on pointing at it. */
+const kept = new Rows(find("kept-rows"), (row) => row.store, () => tableRow(["", "", "n", "n", "n"]), (row, item) => {
   const known = (value, text) => (value === null || value === undefined ? "" : text(value));
-  fill(row, [item.store, item.state, known(item.size_bytes, bytes), known(item.parts, whole),
-             known(item.connections, (open) => `${whole(item.busy)}/${whole(open)}`), known(item.cache_hit_ratio, percent),
+  fill(row, [item.store, item.state.split(": ")[0], known(item.size_bytes, bytes), known(item.connections, (open) => `${whole(item.busy)}/${whole(open)}`),
              known(item.p99_ms, (ms) => ms.toFixed(ms < 10 ? 1 : 0))]);
-  mark(row.children[1], "title", item.state);
-  mark(row, "data-state", item.works ? "" : "bad");
+  mark(row.children[1], "data-state", item.works ? "" : "bad");
+  mark(row, "title", [item.state, known(item.parts, (parts) => `${whole(parts)} parts`),
+                      known(item.compression_ratio, (ratio) => `compressed ${ratio.toFixed(1)} times`),
+                      known(item.cache_hit_ratio, (share) => `${percent(share)} of the reads from memory`)].filter(Boolean).join(", "));
 });
 
 export function showStores({ journal, recent, sinks, stores, backfill, channels, windows, rollout }) {
