@@ -244,7 +244,8 @@ class Collector:
         self.rollout.load()
         for name, sink in self.sinks.items():
             self.drains[name] = Drain(name, sink, self.threaded_journal, self.catalogue, self.stats, self.clock,
-                                      self.recorder.record, self.config.drain, share=self.rollout.share_of(name))
+                                      self.recorder.record, self.config.drain, share=self.rollout.share_of(name),
+                                      shared=self.cluster is not None)
         self.supervisor.spawn("committer", self.committer.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
