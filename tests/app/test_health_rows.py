@@ -41,7 +41,7 @@ def test_a_health_row_has_the_minutes_counts_the_last_trade_and_the_reason(colle
     number = collector.catalogue.add((venue.exchange, venue.market_type), Instrument(symbol="X", base="X", quote="USDT"))
     collector._add_venue(venue, VenueConfig(), Recovery(0, 0, {}, [], True), 0)
     collector.ingest.dedupe.observe(replace(batch_of(3, start_ns=NOW_NS), instrument=np.full(3, number, np.int32)))
-    collector.venues[0]._list_problem = "HTTP 502"
+    collector.venues[0]._reports.problem = "HTTP 502"
     for frames, trades in ((5, 7), (3, 2)):
         collector.stats.add("frames_total", frames, venue=venue.name)
         collector.stats.add("trades_total", trades, venue=venue.name)
