@@ -36,7 +36,7 @@ from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
-from pumpwatch.errors import ConfigError
+from pumpwatch.errors import ConfigError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
@@ -180,7 +180,7 @@ class Collector:
         self._log_start()
         if self.cluster:
             self.cluster.join()
-        recovery = self.threaded_journal.open()
+        recovery = self._open_journal()
         self.ingest.take_up(recovery.last_ids)  # so that a jump of ids over the downtime is noticed
         if recovery.last_received_at_ns:
             log.info("resuming after a run that %s; the time since its last trade is a gap last_trade_s=%.0f",
@@ -192,6 +192,14 @@ class Collector:
         self._start_reading()
         self._start_storing(recovery)
         self.supervisor.spawn("watchdog", keep_alive)
+
+    def _open_journal(self) -> Recovery:
+        try:
+            return self.threaded_journal.open()
+        except StorageError:
+            if self.cluster:
+                self.cluster.stop()  # or the collector that runs on this folder counts as replaced until the lease ends
+            raise
 
     def replace(self, within_s: float) -> None:
         """Start beside the collector that runs on the same folder, and take over from it once everything is read here too.
