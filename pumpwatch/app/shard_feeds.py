@@ -14,7 +14,7 @@ from pumpwatch.slicing import slice_of
 
 SINK_BEHIND_S = 30.0  # a sink that lags by less counts as the place where trades are durable; one that lags by more does not
 LONGEST_LAG_S = 60.0  # more means a wrong clock
-READ_WITHIN_S = 0.25  # from the socket to the committer
+READ_WITHIN_S = 0.25  # from the socket to the buffer of frames, and from the parser to the committer
 SPANS_KEPT_NS = 2 * 86_400 * NS_PER_S
 
 
@@ -98,7 +98,8 @@ class ShardFeeds:
             now_ns = self._heard.get(shard, 0)
         elif feeds is not None:
             now_ns = self._heard[shard] = min(now_ns, feeds.slice_reader.heard_at_ns(shard.number))
-        waiting = (now_ns, collector.committer.oldest_waiting_ns or now_ns, self._oldest_unsent_ns() or now_ns)
+        waiting = (now_ns, collector.ingest.oldest_waiting_ns(shard.venue) or now_ns,
+                   collector.committer.oldest_waiting_ns or now_ns, self._oldest_unsent_ns() or now_ns)
         lag_ns = abs(collector.stats.get("lag_ms", venue=shard.venue)) * NS_PER_MS
         return max(0, min(waiting) - int(min(lag_ns, LONGEST_LAG_S * NS_PER_S)))
 

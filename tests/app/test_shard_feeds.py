@@ -43,7 +43,8 @@ class Feeds:
 @pytest.fixture
 def collector() -> Any:
     return SimpleNamespace(config=Config(), clock=FakeClock(NOW_NS), stats=Stats(), venues=[Feeds()], drains={},
-                           committer=SimpleNamespace(oldest_waiting_ns=0))
+                           committer=SimpleNamespace(oldest_waiting_ns=0),
+                           ingest=SimpleNamespace(oldest_waiting_ns=lambda venue: 0))
 
 
 def age_s(collector: Any, feeds: ShardFeeds) -> float:
@@ -82,6 +83,8 @@ def test_what_waits_for_the_disk_was_late_or_may_not_have_come_is_not_durable(co
     assert age_s(collector, feeds) == 9
     collector.committer.oldest_waiting_ns = NOW_NS - 20 * NS_PER_S
     assert age_s(collector, feeds) == 22
+    collector.ingest.oldest_waiting_ns = {VENUE: NOW_NS - 25 * NS_PER_S}.__getitem__  # frames pile up
+    assert age_s(collector, feeds) == 27
     collector.venues[0].heard_ns = 0  # a connection is down
     assert feeds.read_until_ns(SHARD) == 0
 
