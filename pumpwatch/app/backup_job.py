@@ -2,6 +2,8 @@
 
 A backup is due at `backup.at` each day. One that was missed because nothing ran then, or that failed, is made up for. On a full
 disk it waits. A checkpoint of QuestDB that a killed backup has left is released.
+
+Of the stores that a cluster shares, one member makes the day's backup, whatever the configs of the others say.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 CHECK_S = 20.0
 AFTER_START_S = 120.0  # a missed backup waits so long: a start has enough to do
 AGAIN_S = 3600.0  # after a failure
+DAY_S = 86_400.0
 
 
 class BackupJob:
@@ -73,7 +77,7 @@ class BackupJob:
         folder, clock = self._collector.folder, self._collector.clock
         self._running = True
         try:
-            plan = plan_of(self._collector.config)
+            plan = self._plan()
             made = self._thread.apply(backup_in_child, (plan,))
         except PumpWatchError as error:
             log.error("backup failed, it is tried again in %.0f s reason=%s", AGAIN_S, error)
@@ -86,6 +90,18 @@ class BackupJob:
         finally:
             self._running = False
             self._state = self._thread.apply(read_state, (folder,))
+
+    def _plan(self) -> Plan:
+        """Return what to back up: without the stores that all members of a cluster share, where another one does that today."""
+        plan, cluster = plan_of(self._collector.config), self._collector.cluster
+        own_files = plan.database is not None and bool(plan.database.folder)  # on this host
+        if cluster is None or not (plan.sinks or plan.redis or (plan.database and not own_files)):
+            return plan
+        due_s = last_due_ns(self._part, self._collector.clock.now_ns()) // NS_PER_S
+        if cluster.does(f"backup:{due_s}", DAY_S):
+            return plan
+        log.info("another member backs up the stores that all share")
+        return msgspec.structs.replace(plan, sinks=None, redis=None, database=plan.database if own_files else None)
 
     def figures(self) -> dict[str, Any]:
         """Return `backup` of `status.json`; times in ns, 0 for never."""

@@ -16,8 +16,12 @@ from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.shard_feeds import ShardFeeds
 from pumpwatch.cluster.coordinator import Coordinator
 from pumpwatch.cluster.facts import MemberFacts
+from pumpwatch.cluster.once import Once
+from pumpwatch.cluster.roles import LEADER
+from pumpwatch.cluster.venue_health import VenueHealth
 from pumpwatch.model import TradeBatch
 from pumpwatch.redis.connection import RedisConnection
+from pumpwatch.redis.errors import RedisUnavailable
 from pumpwatch.store.folder_lock import is_taken_over
 
 log = logging.getLogger(__name__)
@@ -43,6 +47,8 @@ class ClusterMember:
         facts = MemberFacts(member=self.member, host=host, address=config.cluster.address or host,
                             instance=f"{host}:{collector.folder.absolute()}", version=__version__, pid=os.getpid(),
                             started_at_ns=collector.started_at_ns)
+        self._health = VenueHealth(self.redis, self.name, self.member)
+        self._once = Once(self.redis, self.name, self.member)
         self._role_listeners: list[OnRole] = []
         self.coordinator = Coordinator(self.redis, config.cluster, facts, venues, self._feeds, collector.clock, collector.stats,
                                        self._tell_role)
@@ -86,6 +92,24 @@ class ClusterMember:
     def status(self) -> dict[str, Any]:
         """Return the figures for status.json."""
         return self.coordinator.status()
+
+    def health_rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the health rows to be written here: those of all members where this one leads, else none.
+
+        While Redis does not answer they are this member's own, and the table has those of the member that wrote last.
+        """
+        try:
+            joined = self._health.exchange(rows)
+        except RedisUnavailable:
+            return rows
+        return joined if LEADER in self.coordinator.roles else []
+
+    def does(self, what: str, for_s: float) -> bool:
+        """Return whether this member does what one does for all, see `Once`. While Redis does not answer each one does it."""
+        try:
+            return self._once.claims(what, for_s)
+        except RedisUnavailable:
+            return True
 
     def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
         """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run, at least of two days."""

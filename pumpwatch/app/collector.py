@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
-from pumpwatch.errors import ConfigError
+from pumpwatch.errors import ConfigError, ServiceUnavailable, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
@@ -180,7 +181,8 @@ class Collector:
         self._log_start()
         if self.cluster:
             self.cluster.join()
-        recovery = self.threaded_journal.open()
+        with self._stays_out():
+            recovery = self.threaded_journal.open()
         self.ingest.take_up(recovery.last_ids)  # so that a jump of ids over the downtime is noticed
         if recovery.last_received_at_ns:
             log.info("resuming after a run that %s; the time since its last trade is a gap last_trade_s=%.0f",
@@ -192,6 +194,16 @@ class Collector:
         self._start_reading()
         self._start_storing(recovery)
         self.supervisor.spawn("watchdog", keep_alive)
+
+    @contextmanager
+    def _stays_out(self) -> Iterator[None]:
+        """Leave the cluster where this fails: the collector that runs on this folder is its member, and goes on."""
+        try:
+            yield
+        except (StorageError, ServiceUnavailable):
+            if self.cluster:
+                self.cluster.stop()
+            raise
 
     def replace(self, within_s: float) -> None:
         """Start beside the collector that runs on the same folder, and take over from it once everything is read here too.
@@ -210,10 +222,11 @@ class Collector:
         for venue, part in self.chosen:
             self._add_feeds(venue, part, None, 0)
         self._start_reading()
-        takeover.wait_until_up()
-        self._catch_signals()  # from now on it holds trades that nobody else may have
-        self.supervisor.spawn("watchdog", keep_alive)  # it is the service from here on, and a large journal opens slowly
-        takeover.end_other()
+        with self._stays_out():
+            takeover.wait_until_up()
+            self._catch_signals()  # from now on it holds trades that nobody else may have
+            self.supervisor.spawn("watchdog", keep_alive)  # it is the service from here on, and a large journal opens slowly
+            takeover.end_other()
         recovery = self.threaded_journal.open()
         takeover.merge(recovery)
         self._start_storing(recovery)
@@ -244,7 +257,8 @@ class Collector:
         self.rollout.load()
         for name, sink in self.sinks.items():
             self.drains[name] = Drain(name, sink, self.threaded_journal, self.catalogue, self.stats, self.clock,
-                                      self.recorder.record, self.config.drain, share=self.rollout.share_of(name))
+                                      self.recorder.record, self.config.drain, share=self.rollout.share_of(name),
+                                      shared=self.cluster is not None)
         self.supervisor.spawn("committer", self.committer.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))

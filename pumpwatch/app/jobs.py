@@ -202,6 +202,8 @@ class Jobs:
 
     def _write_health(self) -> None:
         rows = self._health_rows.collect()
+        if self._collector.cluster:
+            rows = self._collector.cluster.health_rows(rows)
         for name, sink in self._collector.sinks.items():
             try:
                 sink.write_health(rows)

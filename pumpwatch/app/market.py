@@ -127,8 +127,7 @@ class MarketProcess:
             close_now(output)
             pid, self.pid = self.pid, 0
             self._problem = self._why or "it ended"
-            with suppress(ChildProcessError):  # gevent's loop may have noticed its end before
-                self._thread.apply(_wait, (pid, 0))
+            self._thread.apply(reap, (pid,))
 
     def _read_lines(self, output: int) -> bool:
         held, for_good = b"", False
@@ -166,3 +165,9 @@ class MarketProcess:
             self._problem = ""
             self._figures, self._jobs = said.get("figures", {}), said.get("jobs", [])
         return False
+
+
+def reap(pid: int) -> None:
+    """Wait until a child has ended. Run it in a native thread; what it raised there would be printed with a traceback."""
+    with suppress(ChildProcessError):  # gevent's loop may have noticed its end before
+        _wait(pid, 0)

@@ -56,6 +56,12 @@ class Membership(Protocol):
     def on_role(self, callback: Callable[[str, bool], None]) -> None:
         """Call this with each role that comes (True) or goes (False)."""
 
+    def health_rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the health rows to be written here: those of all members, or none where another one writes them."""
+
+    def does(self, what: str, for_s: float) -> bool:
+        """Return whether this member does what one does for all, for so many seconds."""
+
     def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
         """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run."""
 

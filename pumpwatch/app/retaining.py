@@ -32,9 +32,9 @@ class Retaining:
     def drop_days(self) -> None:
         """Copy and drop the days of each sink that are due at the level of its disk; in a cluster one member does."""
         for tier in self._collector.cold_tiers:
-            if not self._drops(tier):
-                continue
             try:
+                if not self._drops(tier):
+                    continue
                 self._thread.apply(self._drop_days_of, (tier,))
             except PumpWatchError as error:
                 if self._refused.get(tier.name) != error.message:
@@ -50,7 +50,7 @@ class Retaining:
             return True
         hosts = {str(row["member"]): row["host"] for row in cluster.coordinator.member_rows()}
         leads = next((row["host"] for row in cluster.coordinator.member_rows() if LEADER in row["roles"]), None)
-        return leads is not None and leads != hosts.get(cluster.member) and bool(tier.files_in())
+        return leads is not None and leads != hosts.get(cluster.member) and bool(self._thread.apply(tier.files_in))
 
     def _drop_days_of(self, tier: ColdTier) -> None:
         disk = self._collector.disk

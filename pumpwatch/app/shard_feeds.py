@@ -14,7 +14,8 @@ from pumpwatch.slicing import slice_of
 
 SINK_BEHIND_S = 30.0  # a sink that lags by less counts as the place where trades are durable; one that lags by more does not
 LONGEST_LAG_S = 60.0  # more means a wrong clock
-READ_WITHIN_S = 0.25  # from the socket to the committer
+READ_WITHIN_S = 0.25  # from the socket to the buffer of frames, and from the parser to the committer
+STALL_S = 0.5  # a beat that is later than this means that the process may have stood still
 SPANS_KEPT_NS = 2 * 86_400 * NS_PER_S
 
 
@@ -29,6 +30,9 @@ class ShardFeeds:
         self._delivering: set[Shard] = set()
         self._heard: dict[Shard, int] = {}  # up to when each was certainly read
         self._ended_ns = 0  # when reading was ended, 0 before
+        self._longest_s = collector.config.cluster.lease_s / 5 + STALL_S  # between two looks
+        self._looked = (math.inf, 0)  # when it was last asked, by the monotonic clock and in ns
+        self._stall = (0, 0)  # from and to, in ns, of the last time in which the process may have stood still
 
     def end_reading(self) -> None:
         """Note that nothing is read from now on; what came until then counts."""
@@ -90,17 +94,28 @@ class ShardFeeds:
         """Return the time up to which every trade of a shard was read and is durable: its own time, not that of arrival.
 
         Durable means in every sink: other members may never see this journal again. A sink that is away or lags by more than
-        SINK_BEHIND_S does not count, and the journal does.
+        SINK_BEHIND_S does not count, and the journal does. What arrives after a time in which this process stood still may have
+        been sent at any moment of it.
         """
         collector, feeds = self._collector, self._feeds_of(shard)
+        self._note_stall()
         now_ns = collector.clock.now_ns() - int(READ_WITHIN_S * NS_PER_S)
         if self._ended_ns:
             now_ns = self._heard.get(shard, 0)
         elif feeds is not None:
             now_ns = self._heard[shard] = min(now_ns, feeds.slice_reader.heard_at_ns(shard.number))
-        waiting = (now_ns, collector.committer.oldest_waiting_ns or now_ns, self._oldest_unsent_ns() or now_ns)
+        waiting = (now_ns, collector.ingest.oldest_waiting_ns(shard.venue) or now_ns,
+                   collector.committer.oldest_waiting_ns or now_ns, self._oldest_unsent_ns() or now_ns)
         lag_ns = abs(collector.stats.get("lag_ms", venue=shard.venue)) * NS_PER_MS
-        return max(0, min(waiting) - int(min(lag_ns, LONGEST_LAG_S * NS_PER_S)))
+        until_ns, (from_ns, to_ns) = min(waiting), self._stall
+        until_ns = from_ns if from_ns < until_ns <= to_ns else until_ns
+        return max(0, until_ns - int(min(lag_ns, LONGEST_LAG_S * NS_PER_S)))
+
+    def _note_stall(self) -> None:
+        now, now_ns = self._collector.clock.monotonic(), self._collector.clock.now_ns()
+        if now - self._looked[0] > self._longest_s:
+            self._stall = self._looked[1] - int(READ_WITHIN_S * NS_PER_S), now_ns
+        self._looked = now, now_ns
 
     def _oldest_unsent_ns(self) -> int:
         """Return when the oldest durable trade arrived that a sink lacks, 0 where every sink keeps up or has all."""

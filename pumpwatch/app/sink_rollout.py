@@ -12,6 +12,7 @@ from typing import Any
 import gevent
 
 from pumpwatch.app.parts import CollectorParts
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.notify.alert_events import AlertEvent, alert_event
 from pumpwatch.printable import printable
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 SAVE_S = 2.0
+EDGE_NS = 10 * NS_PER_S  # trades of so long after a slice was taken up may have reached another member alone
 ANSWERED = 20  # requests whose answers are kept
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 RUNBOOK = "docs/rollout.md#when-a-sink-was-taken-back"
@@ -95,10 +97,18 @@ class SinkRollout:
                             lambda: self._last_id, lambda: drain.cursor, lambda: drain.state == "down")
         own_sink = collector.plugins.make_sinks(collector.config)[self._options.sink]
         self._comparison = Comparison(own_sink, stored, collector.catalogue, collector.clock, self._options.window_s,
-                                      self._options.instruments)
+                                      self._options.instruments, read_here=self._read_here)
         every(TICK_S, self.tick)
         every(self._options.compare_s, self.compare)
         every(self._options.look_s, self.look)
+
+    def _read_here(self, instrument: int, start_ns: int, end_ns: int) -> bool:
+        """Return whether every trade of an instrument came here: other members of a cluster write to the sink as well."""
+        if not (cluster := self._collector.cluster):
+            return True
+        exchange, market_type, symbol = self._collector.catalogue.names([instrument])[0]
+        return any(from_ns <= start_ns - EDGE_NS and end_ns <= to_ns
+                   for from_ns, to_ns in cluster.slice_spans(f"{exchange}.{market_type}", symbol))
 
     def stop(self) -> None:
         """Keep the state. Jobs that still run change nothing more."""

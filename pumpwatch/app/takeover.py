@@ -104,6 +104,11 @@ class Takeover:
         for feeds in self._collector.venues:
             row = reads.get(feeds.venue.name, {})
             wanted, up = row.get("connections", 0), row.get("connections_up", 0)
+            if feeds.slices.divided and not feeds.slices.numbers.issuperset(row.get("slices_read", ())):
+                behind.append(feeds.venue.name)  # not all of it is taken over yet
+                continue
+            if feeds.reads_nothing and not wanted:
+                continue  # other members of the cluster read all of it
             if wanted and not up:
                 continue  # it is down for both
             busy = row.get("trades_per_s", 0) > BUSY_PER_S

@@ -12,6 +12,7 @@ from pumpwatch.cluster import scripts
 from pumpwatch.cluster.facts import MemberFacts
 
 T = TypeVar("T")
+LONGEST_CALL_S = 2.0  # a stop may wait for two calls, however long a lease is
 
 
 class Asked(Protocol):
@@ -110,7 +111,7 @@ class Leases:
 
     def __init__(self, redis: Asked, cluster: str, id: str, lease_s: float) -> None:
         self._redis, self._id, self._lease_us = redis, id, round(lease_s * 1_000_000)
-        self.within_s = lease_s / 5
+        self.within_s = min(lease_s / 5, LONGEST_CALL_S)
         self._tag = f"{redis.prefix}:{{cluster:{cluster}}}"
         self._keys = [f"{self._tag}:{name}" for name in ("settings", "members", "leases", "tokens")]
         self._beat, self._take, self._release, self._write, self._look = map(

@@ -98,8 +98,10 @@ class ListingNews:
                 self._wake.clear()
                 try:
                     while self._waiting:
-                        self._keep(self._waiting[0])
-                        self._waiting.popleft()
+                        message = self._waiting[0]
+                        self._keep(message)
+                        if self._waiting and self._waiting[0] is message:  # else it was dropped meanwhile
+                            self._waiting.popleft()
                     if self._missed or self._clock.monotonic() - read_s >= READ_AGAIN_S:
                         self._missed = False
                         self._read()

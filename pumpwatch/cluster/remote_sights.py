@@ -59,8 +59,10 @@ class RemoteSights:
             self._wake.clear()
             try:
                 while self._messages:
-                    self._act(self._messages[0])
-                    self._messages.popleft()
+                    message = self._messages[0]
+                    self._act(message)
+                    if self._messages[0] is message:  # else it was dropped meanwhile
+                        self._messages.popleft()
                 self._failing = False
             except StorageError as error:
                 if not self._failing:

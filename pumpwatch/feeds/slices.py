@@ -112,7 +112,8 @@ class SliceReader:
         self._slices.numbers.add(number)
         if not self._has_list:
             if not beside:
-                self._pending.setdefault(number, since_ns)
+                known_ns = self._pending.get(number, 0)
+                self._pending[number] = min(known_ns, since_ns) if known_ns and since_ns else known_ns or since_ns
             return
         if fresh:
             self._place(number)

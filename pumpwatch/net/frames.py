@@ -132,6 +132,11 @@ class FrameBuffer:
         """Return whether frames of this source wait for the parser, or are being parsed."""
         return source in self._run_sources or source in self._taken_sources
 
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest frame that the parser has not taken was read, 0 without one."""
+        return self._run_times[0] if self._run_times else 0
+
     def release_frames(self) -> None:
         """Record that the frames which were taken have been parsed."""
         self._taken_sources = []

@@ -113,10 +113,10 @@ def timeline(venue: tuple[str, str], symbols: Sequence[str], trades: Int64, firs
     by_gap: dict[GapKey, dict[str, GapFill]] = {}
     for fill in fills:
         by_gap.setdefault(gap_key(fill.gap), {})[fill.symbol] = fill
-    for gap in gaps:
-        if gap.to_ns > first * MINUTE_NS and gap.from_ns < found.end * MINUTE_NS:
-            _apply(found, gap, by_gap.get(gap_key(gap), {}), row_of)
-    _leave_unread(found, watched)
+    known = [gap for gap in gaps if gap.to_ns > first * MINUTE_NS and gap.from_ns < found.end * MINUTE_NS]
+    for gap in known:
+        _apply(found, gap, by_gap.get(gap_key(gap), {}), row_of)
+    _leave_unread(found, watched, known)
     return found
 
 
@@ -154,12 +154,12 @@ def _apply_fill(found: Timeline, gap: Gap, fill: GapState, lost: tuple[int, int]
         found.mark(rows, *bounds, State.GAP, "; ".join(filter(None, reasons)))
 
 
-def _leave_unread(found: Timeline, watched: Sequence[Watched]) -> None:
+def _leave_unread(found: Timeline, watched: Sequence[Watched], gaps: Sequence[Gap]) -> None:
     """Mark the minutes in which nobody watched a symbol.
 
     A gap that is open or lost stays: the record of what was watched may itself be lost. A filled one says nothing about the time
-    before a symbol was watched first. Without a record of what was watched, a symbol counts as watched after the minute of its
-    first trade here.
+    before a symbol was watched first, nor about that before the gap. Without a record of what was watched, a symbol counts as
+    watched after the minute of its first trade here.
     """
     shape = found.states.shape
     unread, before = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
@@ -178,6 +178,26 @@ def _leave_unread(found: Timeline, watched: Sequence[Watched]) -> None:
         if first < end:
             unread[~inside, first:end] = True
             before[~ever, first:end] = True
+    for row in np.flatnonzero((unread & (found.states == State.FILLED)).any(axis=1)).tolist():
+        _leave_unnamed(found, row, watched, gaps)
     found.states[unread & (found.states < State.FILLED)] = State.UNREAD
     found.states[before & (found.states != State.GAP)] = State.UNREAD
     found.reasons[found.states == State.UNREAD] = 0
+
+
+def _leave_unnamed(found: Timeline, row: int, watched: Sequence[Watched], gaps: Sequence[Gap]) -> None:
+    """Mark the filled minutes of a symbol in which it was not watched before the gap began.
+
+    A gap reaches back to where a symbol was left, unless another collector has read it in between.
+    """
+    symbol = found.symbols[row]
+    named = [gap for gap in gaps if gap.touches(symbol)]
+    for now, following in zip(watched, [*watched[1:], None], strict=False):
+        if symbol in now.symbols:
+            continue
+        until_ns = found.end * MINUTE_NS if following is None else following.from_ns
+        until_ns = min([until_ns, *(gap.from_ns for gap in named if gap.to_ns > now.from_ns)])
+        first, end = now.from_ns // MINUTE_NS - found.first, -(-until_ns // MINUTE_NS) - found.first
+        if until_ns > now.from_ns and end > 0:
+            part = found.states[row, max(0, first):end]
+            part[part == State.FILLED] = State.UNREAD

@@ -111,6 +111,10 @@ class Ingest:
         """Return the parser of a venue that was added."""
         return next(reader.parser for reader in self._readers if reader.parser.venue is venue)
 
+    def oldest_waiting_ns(self, venue: str) -> int:
+        """Return when the oldest frame of a venue was read whose trades are not handed over yet, 0 without one."""
+        return next((reader.oldest_ns for reader in self._readers if reader.parser.venue.name == venue), 0)
+
     def compare(self, number: int, batch: TradeBatch, stored: TradeBatch) -> Compared:
         """Compare an instrument's history, oldest first, with its stored trades of that time."""
         if self._kinds.get(self._catalogue.venues[number]) is IdKind.NONE and batch.text_id is not None:

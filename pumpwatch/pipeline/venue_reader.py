@@ -77,6 +77,16 @@ class VenueReader:
         """The number of frames for which a turn is due; frames of a venue that waits for credit do not count."""
         return 0 if self._scan is not None else len(self.buffer.stops)
 
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest frame or trade that is not handed over yet was read, 0 without one."""
+        waiting = [int(part.batch.received_at.min()) for part in (*self._taken, *self._read) if len(part.batch)]
+        if self._scan is not None and self._scan.frames.run_times:
+            waiting.append(self._scan.frames.run_times[0])
+        if self.buffer.oldest_ns:
+            waiting.append(self.buffer.oldest_ns)
+        return min(waiting, default=0)
+
     def slice(self) -> None:
         """Read for the length of a slice."""
         self._update_lag()

@@ -1,7 +1,8 @@
 """Ask memory and journal, and the sink, for the same trades, and compare the answers. Nothing of it runs on the hub.
 
 A trade counts as missing in the sink only once the sink has acknowledged everything that was stored when memory and journal were
-asked, and has had time to make it visible. A trade counts as missing here only if a second look does not find it either.
+asked, and has had time to make it visible. A trade counts as missing here only if a second look does not find it either. Where
+other collectors write to the sink, an instrument is compared in times alone in which it was read here.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ class Stored(Protocol):
         """Wait until the sink has acknowledged everything that is stored now; return whether it has in time."""
 
 
+ReadHere = Callable[[int, int, int], bool]  # instrument, from and to in ns: whether every trade of it came here
+
+
+def always(instrument: int, start_ns: int, end_ns: int) -> bool:
+    """Return that it was read here, as a collector that is alone reads everything."""
+    return True
+
+
 @dataclass(slots=True)
 class Compared:
     """The result of one comparison. ms: the time of each query of the sink, None for one that failed. late: see `reached`."""
@@ -56,9 +65,10 @@ class Comparison:
     """Compares one sink. `sink`: an instance of its own, used in this object's thread alone; it need not be open."""
 
     def __init__(self, sink: Sink, stored: Stored, catalogue: Catalogue, clock: Clock, window_s: float, instruments: int,
-                 visible_within_s: float = VISIBLE_WITHIN_S) -> None:
+                 visible_within_s: float = VISIBLE_WITHIN_S, read_here: ReadHere = always) -> None:
         self._sink, self._stored, self._catalogue, self._clock = sink, stored, catalogue, clock
         self._window_ns, self._instruments, self._visible_within_s = int(window_s * NS_PER_S), instruments, visible_within_s
+        self._read_here = read_here
         self._thread = ThreadPool(1)
         self._next, self._turn = 0, 0
 
@@ -74,9 +84,21 @@ class Comparison:
         start_ns = max(since_ns, end_ns - self._window_ns)
         if self._turn % 2 == 0:
             start_ns = random.randint(since_ns, start_ns)
-        chosen = [ids[(self._next + number) % len(ids)] for number in range(min(self._instruments, len(ids)))]
-        self._next = (self._next + len(chosen)) % len(ids)
-        return self._compare(chosen, start_ns, min(end_ns, start_ns + self._window_ns))
+        end_ns = min(end_ns, start_ns + self._window_ns)
+        chosen = self._choose(ids, start_ns, end_ns)
+        return self._compare(chosen, start_ns, end_ns) if chosen else None
+
+    def _choose(self, ids: Sequence[int], start_ns: int, end_ns: int) -> list[int]:
+        """Return the next few instruments that were read here in this time."""
+        chosen: list[int] = []
+        for _ in range(len(ids)):
+            if len(chosen) == self._instruments:
+                break
+            instrument = ids[self._next % len(ids)]
+            self._next = (self._next + 1) % len(ids)
+            if self._read_here(instrument, start_ns, end_ns):
+                chosen.append(instrument)
+        return chosen
 
     def _compare(self, ids: Sequence[int], start_ns: int, end_ns: int) -> Compared:
         result = Compared()

@@ -3,6 +3,10 @@
 Trades are counted by the minute of their timestamp, and only acknowledged trades are expected. So any minute can be compared
 at any time, and a sink with fewer rows has lost some. Before anything is sent again, the minute's different trades are counted
 in the journal, since doubles are one row in a sink.
+
+Collectors of one cluster write to one sink, so its counts hide what one of them lacks behind the rows of the others. There a
+minute that has fewer rows than it was once seen to have has lost some as well, whoever wrote them. Each collector then sends its
+own trades of it again.
 """
 
 from __future__ import annotations
@@ -60,18 +64,19 @@ class Loss:
 class Audit:
     """The row counts that one sink should have. Use it from one greenlet, except `from_ns`."""
 
-    def __init__(self, name: str, sink: CountingSink, census: JournalCensus, clock: Clock) -> None:
-        self._name, self._sink, self._census, self._clock = name, sink, census, clock
+    def __init__(self, name: str, sink: CountingSink, census: JournalCensus, clock: Clock, shared: bool = False) -> None:
+        self._name, self._sink, self._census, self._clock, self._shared = name, sink, census, clock, shared
         self._thread = ThreadPool(1)  # for the census
         self._expected: Counter[int] = Counter()  # trades acknowledged a minute since 1970
         self._tries: Counter[int] = Counter()  # minute -> how often it was sent again
+        self._most: Counter[int] = Counter()  # minute -> the most rows that it was seen to have; of a shared sink alone
         self._began_after, self._earlier_counted = 0, False
         self.counted_upto = 0  # batches up to this one are in `_expected`
         self.keeps_s = 0.0  # the sink deletes trades older than this; 0: it deletes none
 
     def begin(self, batch_id: int) -> None:
         """Begin, or begin again, after this batch: later batches are passed to `add`."""
-        self._expected, self._tries, self._earlier_counted = Counter(), Counter(), False
+        self._expected, self._tries, self._most, self._earlier_counted = Counter(), Counter(), Counter(), False
         self.counted_upto = self._began_after = batch_id
 
     def count_earlier_runs(self) -> None:
@@ -104,15 +109,18 @@ class Audit:
         first, last = self.from_ns() // MINUTE_NS, self._clock.now_ns() // MINUTE_NS + 60 * HOURS
         for minute in [minute for minute in self._expected if not first <= minute <= last]:
             del self._expected[minute]
-        self._tries = Counter({minute: tries for minute, tries in self._tries.items() if minute in self._expected})
+        self._tries, self._most = (Counter({minute: number for minute, number in counts.items() if minute in self._expected})
+                                   for counts in (self._tries, self._most))
         upto, expected = self.counted_upto, dict(self._expected)
         minutes = sorted(minute for minute, trades in expected.items() if trades > 0)
         rows = dict(zip(minutes, self._sink.count([_minute(minute) for minute in minutes]), strict=True))
+        lacks = {minute: max(expected[minute], self._most[minute]) - rows[minute] for minute in minutes}
         for minute in minutes:
-            if rows[minute] >= expected[minute]:
+            if lacks[minute] <= 0:
                 self._tries.pop(minute, None)
-        lacking = [minute for minute in minutes if rows[minute] < expected[minute]]
-        lost = self._really_lost(lacking, rows, expected, upto)
+        if self._shared:
+            self._most |= Counter(rows)
+        lost = self._really_lost([minute for minute in minutes if lacks[minute] > 0], rows, expected, upto)
         if not lost:
             return None
         after_id = self._thread.apply(self._census.first_batch, (lost[0] * MINUTE_NS, (lost[-1] + 1) * MINUTE_NS))
@@ -120,18 +128,21 @@ class Audit:
             return None
         self._tries.update(lost)
         return Loss(min(after_id, self._oldest_loss(first * MINUTE_NS) or after_id) - 1,
-                    sum(expected[minute] - rows[minute] for minute in lost))
+                    sum(lacks[minute] for minute in lost))
 
     def _really_lost(self, lacking: list[int], rows: dict[int, int], expected: dict[int, int], upto: int) -> list[int]:
         """Return the minutes that lack trades, from the first one on that the journal confirms."""
         for at, minute in enumerate(lacking):
             there = self._thread.apply(self._census.distinct, (*_minute(minute), upto))
-            if there > rows[minute] and self._tries[minute] < TRIES:
+            gone = max(there, self._most[minute] if there else 0) - rows[minute]
+            if gone > 0 and self._tries[minute] < TRIES:
                 return lacking[at:]
-            if there > rows[minute]:
+            if gone > 0:
                 log.warning("sink does not keep some trades, though they were sent again sink=%s trades=%d times=%d minute=%d",
-                            self._name, there - rows[minute], TRIES, minute)
-            self._expected[minute] -= expected[minute] - rows[minute]  # doubles, or trades that it does not take
+                            self._name, gone, TRIES, minute)
+            self._expected[minute] -= max(0, expected[minute] - rows[minute])  # doubles, or trades that it does not take
+            if self._shared:
+                self._most[minute] = rows[minute]
         return []
 
     def _oldest_loss(self, before_ns: int) -> int | None:

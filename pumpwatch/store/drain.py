@@ -54,7 +54,7 @@ class Drain:
     def __init__(
         self, name: str, sink: Sink, journal: DrainJournal, catalogue: Catalogue, stats: Stats, clock: Clock,
         record: Callable[[Records], None], options: DrainConfig, trouble_poll_s: float = 5.0,
-        audit_s: tuple[float, float] = (AUDIT_FIRST_S, AUDIT_S), share: int = WHOLE,
+        audit_s: tuple[float, float] = (AUDIT_FIRST_S, AUDIT_S), share: int = WHOLE, shared: bool = False,
     ) -> None:
         self._name, self._sink, self._journal, self._catalogue = name, sink, journal, catalogue
         self._stats, self._clock, self._record, self._options, self._audit_s = stats, clock, record, options, audit_s
@@ -78,7 +78,7 @@ class Drain:
         self._filled = False  # the sink has acknowledged something since it was last seen empty
         self._back_to: tuple[int, str] | None = None  # send everything after this batch again, for this reason
         self._refill_upto = -1  # the last batch of a refill
-        self._audit = Audit(name, sink, journal.census(), clock) if isinstance(sink, CountingSink) else None
+        self._audit = Audit(name, sink, journal.census(), clock, shared) if isinstance(sink, CountingSink) else None
 
     @property
     def state(self) -> str:

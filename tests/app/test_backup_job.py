@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,3 +97,24 @@ def test_the_checkpoint_of_a_killed_backup_is_released_while_no_backup_runs(
         assert questdb_server.value(in_progress) is True
     assert release_checkpoint(plan) is True
     assert questdb_server.value(in_progress) is False and not (tmp_path / "backups" / MARKER).exists()
+
+
+def test_one_member_of_a_cluster_backs_up_what_all_share(collector: Collector) -> None:
+    config = collector.config
+    config.backup.questdb_parquet, config.backup.redis = True, True
+    job, asked = collector.jobs.backup, list[str]()
+    collector.clock = FakeClock(NOON)
+    alone = job._plan()
+    assert alone.database and alone.redis
+
+    def does(what: str, for_s: float) -> bool:
+        asked.append(what)
+        return len(asked) == 1
+
+    collector.cluster = SimpleNamespace(does=does)  # type: ignore[assignment]
+    assert job._plan() == alone
+    other = job._plan()
+    assert (other.database, other.sinks, other.redis) == (None, None, None) and other.data == alone.data
+    assert asked == [f"backup:{DUE // S}"] * 2
+    config.backup.questdb_folder, config.backup.questdb_parquet = "/here", False
+    assert job._plan().database, "its files are on this host"

@@ -5,6 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
+from pumpwatch.app.collector import Collector
+from pumpwatch.cluster.leases import Leases
+from pumpwatch.config import Config, StoreConfig
+from pumpwatch.config_cluster import ClusterConfig
+from pumpwatch.config_redis import RedisConfig
+from pumpwatch.errors import StorageError
+from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.sim.process import SimProcess
 from tests.app.cluster_crew import Crew
 from tests.app.collector import CollectorProcess
@@ -42,3 +51,23 @@ def test_a_member_that_never_reaches_redis_reads_everything_and_says_so_once(tmp
         assert figures["venues"][0]["elsewhere"] == 0 and figures["cluster"]["state"] == "alone"
         assert collector.stop() == 0, collector.log()
         assert collector.log().count("this collector reads everything") == 1 and "Traceback" not in collector.log()
+
+
+def test_a_second_start_on_one_folder_does_not_push_the_running_member_out(tmp_path: Path, single_redis: RedisNode) -> None:
+    config = Config(store=StoreConfig(dir=str(tmp_path)), redis=RedisConfig(nodes=[single_redis.address]),
+                    cluster=ClusterConfig(name="folder", member="a"))
+    running, second, asked = Collector(config), Collector(config), RedisConnection(config.redis)
+    try:
+        running.cluster.join()
+        running.journal.open()
+        with pytest.raises(StorageError, match="another process"):
+            second.start()
+        asked.connect(20.0)
+        assert Leases(asked, "folder", "", 20.0).look().living().keys() == set(), "the running one's next beat puts it in again"
+        running.cluster.coordinator._round()
+        assert running.cluster.status()["state"] == "in"
+    finally:
+        running.cluster.stop()
+        running.journal.close()
+        for redis in (running.redis, second.redis, asked):
+            redis.close()

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import gevent
 import pytest
+from gevent.threadpool import ThreadPool
 
 from pumpwatch.app import market
 from pumpwatch.app.market import MarketProcess
@@ -85,3 +86,10 @@ def test_one_that_cannot_be_started_is_tried_again() -> None:
 def test_what_is_not_a_line_of_its_own_changes_nothing() -> None:
     with running(f"print('garbage', flush=True); {STATE}; sys.stdin.read()") as made:
         wait_until(lambda: made.status().get("candles") == 7)
+
+
+def test_an_end_that_another_part_of_the_process_has_seen_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    pid = os.posix_spawn("/bin/true", ("true",), {})
+    os.waitpid(pid, 0)
+    ThreadPool(1).apply(market.reap, (pid,))
+    assert "ChildProcessError" not in capfd.readouterr().err

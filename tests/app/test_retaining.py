@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from gevent.monkey import get_original
 
 from pumpwatch.app.collector import Collector
 from pumpwatch.app.retaining import Retaining
@@ -18,13 +19,22 @@ from pumpwatch.ops.retention_request import drop
 from pumpwatch.sink_abilities import StoredDay
 from tests.ops.scripted_sink import DaySink
 
+get_ident = get_original("_thread", "get_ident")
+
 
 class NearSink(DaySink):
     """A sink on this machine, which may be down."""
 
     down = False
 
+    def __init__(self, now_ns: int, days: int) -> None:
+        super().__init__(now_ns, days)
+        self.asked_in: set[int] = set()
+
     def files_in(self) -> str:
+        self.asked_in.add(get_ident())
+        if self.down:
+            raise ServiceUnavailable("it is down")
         return "/near"
 
     def days(self) -> list[StoredDay]:
@@ -108,3 +118,7 @@ def test_in_a_cluster_the_leader_drops_days_and_who_has_the_files(collector: Col
                                      (frozenset[str](), "h1", near, False), (frozenset[str](), "h2", far, False)):
         collector.cluster = Place(roles, host)  # type: ignore[assignment]
         assert retaining._drops(tier) == drops
+    assert sink.asked_in and get_ident() not in sink.asked_in, "a server that hangs would hold up everything"
+    sink.down = True
+    collector.cluster = Place(frozenset(), "h2")  # type: ignore[assignment]
+    retaining.drop_days()  # it does not raise

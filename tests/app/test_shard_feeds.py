@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pumpwatch.app.shard_feeds import SINK_BEHIND_S, ShardFeeds
+from pumpwatch.app.shard_feeds import READ_WITHIN_S, SINK_BEHIND_S, ShardFeeds
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, FakeClock
 from pumpwatch.cluster.shards import Shard
 from pumpwatch.config import Config
@@ -43,7 +43,8 @@ class Feeds:
 @pytest.fixture
 def collector() -> Any:
     return SimpleNamespace(config=Config(), clock=FakeClock(NOW_NS), stats=Stats(), venues=[Feeds()], drains={},
-                           committer=SimpleNamespace(oldest_waiting_ns=0))
+                           committer=SimpleNamespace(oldest_waiting_ns=0),
+                           ingest=SimpleNamespace(oldest_waiting_ns=lambda venue: 0))
 
 
 def age_s(collector: Any, feeds: ShardFeeds) -> float:
@@ -82,6 +83,8 @@ def test_what_waits_for_the_disk_was_late_or_may_not_have_come_is_not_durable(co
     assert age_s(collector, feeds) == 9
     collector.committer.oldest_waiting_ns = NOW_NS - 20 * NS_PER_S
     assert age_s(collector, feeds) == 22
+    collector.ingest.oldest_waiting_ns = {VENUE: NOW_NS - 25 * NS_PER_S}.__getitem__  # frames pile up
+    assert age_s(collector, feeds) == 27
     collector.venues[0].heard_ns = 0  # a connection is down
     assert feeds.read_until_ns(SHARD) == 0
 
@@ -115,3 +118,23 @@ def test_at_the_end_of_reading_everything_stays_as_it_was_then(collector):
     assert feeds.delivers(SHARD) and feeds.read_until_ns(SHARD) == before_ns
     collector.committer.oldest_waiting_ns = before_ns - 50 * NS_PER_MS
     assert feeds.read_until_ns(SHARD) == before_ns - 50 * NS_PER_MS
+
+
+def test_what_arrives_after_the_process_stood_still_may_be_as_old_as_that(collector):
+    feeds, clock = ShardFeeds(collector), collector.clock
+    longest_ns = int(READ_WITHIN_S * NS_PER_S)
+    for _ in range(3):
+        clock.advance(1.0)
+        collector.venues[0].heard_ns = clock.now_ns()
+        assert feeds.read_until_ns(SHARD) == clock.now_ns() - longest_ns
+    before_ns = clock.now_ns() - longest_ns
+    clock.advance(4.0)
+    collector.venues[0].heard_ns = clock.now_ns()
+    for _ in range(2):  # of several shards
+        assert feeds.read_until_ns(SHARD) == before_ns
+    woke_ns = clock.now_ns()
+    clock.advance(1.0)
+    collector.venues[0].heard_ns = clock.now_ns()
+    assert feeds.read_until_ns(SHARD) == clock.now_ns() - longest_ns
+    collector.ingest.oldest_waiting_ns = lambda venue: woke_ns
+    assert feeds.read_until_ns(SHARD) == before_ns, "what came then waits for the parser still"

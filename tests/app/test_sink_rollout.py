@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from pumpwatch.config import Config, PluginsConfig, StoreConfig
 from pumpwatch.config_listing import ListingConfig
 from pumpwatch.config_rollout import RolloutConfig
 from pumpwatch.hookspecs import Sink
+from pumpwatch.model import Instrument
 from pumpwatch.rollout.request import RolloutRequest, drop
 from pumpwatch.rollout.state import FILE, State, read_state, write_state
 from pumpwatch.sim.process import SimProcess
@@ -33,6 +36,7 @@ QUICK = {"sink": "questdb", "phases": [{"percent": percent, "duration_h": 1.0} f
          "window_s": 20.0, "instruments": 50, "look_s": 0.5, "judged_s": 10.0, "least_queries": 2, "max_error_percent": 60.0,
          "max_answer_ms": 60_000.0, "max_disk_percent": 100.0}  # however busy this machine is
 PREFIX = "rolled_"
+S = 10**9
 
 
 def asked(collector: CollectorProcess, *words: str) -> None:
@@ -221,3 +225,14 @@ def test_without_a_roll_out_every_sink_gets_everything(tmp_path: Path) -> None:
     one.start(lambda seconds, function: pytest.fail("nothing is to be run"))
     one.stop()
     assert one.share_of("odd") == 100 and one.status() == {} and not (tmp_path / FILE).exists()
+
+
+def test_what_another_member_of_a_cluster_has_read_is_not_compared(tmp_path: Path) -> None:
+    collector = unstarted(tmp_path)
+    number = collector.catalogue.add(("binance", "spot"), Instrument(symbol="X", base="X", quote="USDT"))
+    compared = partial(collector.rollout._read_here, number)
+    assert compared(100 * S, 110 * S), "alone"
+    spans = {("binance.spot", "X"): ((50 * S, 80 * S), (95 * S, 200 * S))}
+    collector.cluster = SimpleNamespace(slice_spans=lambda *name: spans[name])  # type: ignore[assignment]
+    assert [compared(start_s * S, (start_s + 10) * S) for start_s in (52, 62, 75, 100, 110, 195)] == [
+        False, True, False, False, True, False]

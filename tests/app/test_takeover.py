@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from pumpwatch.app.collector import Collector
+from pumpwatch.app.takeover import Takeover
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.config import Config, StoreConfig
+from pumpwatch.config_cluster import ClusterConfig
+from pumpwatch.config_redis import RedisConfig
 from pumpwatch.errors import EXIT_DISK, EXIT_UNAVAILABLE
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare, names_of
@@ -235,3 +241,21 @@ def test_background_without_replace_is_wrong_usage(forked_cli):
     done = forked_cli("collect", "--background")
     assert done.returncode == 2
     assert "--replace" in done.stderr
+
+
+def test_a_venue_that_other_members_of_a_cluster_read_is_not_waited_for(tmp_path):
+    collector = Collector(Config(store=StoreConfig(dir=str(tmp_path)), cluster=ClusterConfig(name="crew", member="a"),
+                                 redis=RedisConfig(nodes=["127.0.0.1:1"])))
+    for venue, part in collector.chosen[:2]:
+        collector._add_feeds(venue, part, None, 0)
+    idle, read = collector.venues
+    idle._asked_ns = read._asked_ns = 1
+    rows = {idle: {"connections": 0, "connections_up": 0, "slices_read": []},
+            read: {"connections": 1, "connections_up": 1, "slices_read": [0, 2]}}
+    (tmp_path / "status.json").write_text(json.dumps({"pid": 1, "written_at_ns": 1, "venues": [
+        {"exchange": feeds.venue.exchange, "market_type": feeds.venue.market_type, **row} for feeds, row in rows.items()]}))
+    takeover = Takeover(collector, 1.0)
+    assert takeover._behind() == [read.venue.name], "the other one reads slices that this one does not"
+    read.slices.numbers |= {0, 2}
+    assert takeover._behind() == [read.venue.name], "no connection is up"
+    collector.redis.close()

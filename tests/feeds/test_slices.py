@@ -193,3 +193,15 @@ def test_where_a_venue_cannot_unsubscribe_the_connection_is_renewed_with_the_res
         assert len(world.streams) > before and "down" not in world.events and not world.gaps
         last = " ".join(world.streams[-1].texts)
         assert not any(f'"{symbol.lower()}@' in last for symbol in IN[0])
+
+
+def test_what_is_learnt_before_there_is_a_list_counts_from_the_earliest_time_that_is_known():
+    with sliced() as world:
+        world.answering = False
+        since_ns = world.clock.now_ns() - 5 * NS_PER_S
+        for told_ns in (0, since_ns + NS_PER_S, since_ns, 0):
+            world.feeds.read_slice(2, told_ns)
+        assert not world.feeds.has_list
+        until(lambda: joint_gaps(world))
+        (gap,) = joint_gaps(world)
+        assert set(gap.symbols) == IN[2] and since_ns - 3 * NS_PER_S < gap.from_ns < since_ns

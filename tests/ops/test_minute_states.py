@@ -115,3 +115,11 @@ def test_runs_join_minutes_of_one_state_with_their_reason_and_trades() -> None:
     assert [(run.first - FIRST, run.end - FIRST, run.state, run.reason, run.trades) for run in runs] == [
         (0, 1, State.COMPLETE, "", 1), (1, 3, State.GAP, "connection lost", 2), (3, 8, State.COMPLETE, "", 17)]
     assert sum(line_of().counts().values()) == 16
+
+
+def test_a_filled_minute_of_which_another_collector_read_a_part_is_not_claimed() -> None:
+    left = [ALL, watched(70, "BUSDT"), watched(250, *SYMBOLS)]
+    taken = gap(215, 245, symbol="AUSDT", state=GapState.FILLED)  # the other one had everything until then
+    assert shown(line_of([taken], watches=left))[0] == "cuuufccc"
+    relisted = gap(69, 245, symbol="AUSDT", state=GapState.FILLED)
+    assert shown(line_of([relisted], watches=left))[0] == "cffffccc"

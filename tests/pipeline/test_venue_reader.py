@@ -249,3 +249,19 @@ def test_the_reason_of_a_quarantined_frame_is_one_printable_line_whatever_the_ve
     ingest.turn()
     (kept,) = records.quarantine
     assert kept.reason.isprintable() and len(kept.reason) <= 200 and r"\r\nERROR forged \x1b[2J \u202e" in kept.reason
+
+
+def test_it_is_known_since_when_frames_wait_that_are_not_handed_over():
+    bench = Bench()
+    assert bench.ingest.oldest_waiting_ns(SPOT.name) == 0
+    worked(bench, 0.001, "spot")
+    before_ns = Clock().now_ns()
+    bench.send("spot", *[BAD] * 2000)
+    after_ns = Clock().now_ns()
+    bench.send("spot", trade(1))
+    assert before_ns <= bench.ingest.oldest_waiting_ns(SPOT.name) <= after_ns
+    bench.slice()
+    assert before_ns <= bench.ingest.oldest_waiting_ns(SPOT.name) <= after_ns, "the trade is not parsed yet"
+    assert bench.ingest.oldest_waiting_ns("binance.futures") == 0
+    bench.turn()
+    assert bench.ingest.oldest_waiting_ns(SPOT.name) == 0

@@ -107,3 +107,16 @@ def test_where_there_is_nothing_to_compare_yet_nothing_is_asked(ids: list[int], 
     place = Place(BATCH)
     one = Comparison(place, place, CATALOGUE, Clock(), 60.0, 20)  # type: ignore[arg-type]
     assert one.run(ids, since_ns) is None and not place.asked
+
+
+def test_an_instrument_is_compared_only_in_times_in_which_it_was_read_here() -> None:
+    place, asked = Place(BATCH), list[tuple[int, int, int]]()
+
+    def read_here(instrument: int, start_ns: int, end_ns: int) -> bool:
+        asked.append((instrument, start_ns, end_ns))
+        return instrument % 2 == 1
+
+    one = Comparison(place, place, CATALOGUE, Clock(), 10.0, 3, read_here=read_here)  # type: ignore[arg-type]
+    assert one.run(range(8), NOW_NS - 50 * 10**9)
+    assert place.asked[0] == ([1, 3, 5], *asked[0][1:])
+    assert one.run([0, 2], NOW_NS - 50 * 10**9) is None

@@ -74,12 +74,13 @@ class CountedSink:
 class Bench:
     """A drain to such a sink."""
 
-    def __init__(self, journal: JournalInMemory | None = None, *, audit_s: float = 0.02) -> None:
+    def __init__(self, journal: JournalInMemory | None = None, *, audit_s: float = 0.02, shared: bool = False) -> None:
         self.sink, self.journal, self.clock = CountedSink(), journal or JournalInMemory(batch_rows=10), Clock()
         self.start_ns = self.clock.now_ns() // MINUTE_NS * MINUTE_NS - 30 * MINUTE_NS
         self.drain = Drain(
             "fake", self.sink, self.journal, CATALOGUE, Stats(), self.clock,  # type: ignore[arg-type]
-            lambda records: None, DrainConfig(flush_ms=2.0), trouble_poll_s=0.01, audit_s=(audit_s, audit_s))
+            lambda records: None, DrainConfig(flush_ms=2.0), trouble_poll_s=0.01, audit_s=(audit_s, audit_s),
+            shared=shared)
         self.made = 0
         self.greenlet: gevent.Greenlet[Any, Any] | None = None
 
@@ -291,3 +292,32 @@ def test_what_a_sink_refuses_for_ever_is_not_expected_of_it(bench: Bench) -> Non
     assert len(bench.sink.written) == written, "nothing is sent again"
     bench.lose(3)
     bench.wait(lambda: len(bench.sink.rows) == bench.made - 2)
+
+
+def test_rows_that_are_gone_are_noticed_though_another_collector_has_written_as_many() -> None:
+    bench, other = Bench(shared=True), batch_of(500, first_id=10_001)
+    bench.start()
+    bench.fill()
+    others = {(bench.start_ns + at // 50 * MINUTE_NS + 7, number) for at, number in enumerate(other.trade_id.tolist())}
+    bench.sink.rows |= others
+    looks = bench.sink.looks
+    bench.wait(lambda: bench.sink.looks >= looks + 2)
+    bench.sink.rows -= {row for row in bench.sink.rows - others if row[0] // MINUTE_NS == bench.start_ns // MINUTE_NS + 4}
+    bench.wait(lambda: len(bench.sink.rows) == bench.made + len(others))
+    bench.drain.stop(1.0)
+
+
+def test_rows_of_another_collector_that_stay_away_are_looked_for_a_few_times(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(shared=True)
+    bench.start()
+    bench.fill()
+    others = {(bench.start_ns + 7, number) for number in range(10_001, 10_011)}
+    bench.sink.rows |= others
+    looks = bench.sink.looks
+    bench.wait(lambda: bench.sink.looks >= looks + 2)
+    bench.sink.rows -= others
+    bench.wait(lambda: "sink=fake trades=10 times=3" in caplog.text)
+    written, looks = len(bench.sink.written), bench.sink.looks
+    bench.wait(lambda: bench.sink.looks >= looks + 3)
+    assert len(bench.sink.written) == written
+    bench.drain.stop(1.0)
