@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gevent.fileobject import FileObjectPosix, FileObjectThread
+
 from pumpwatch.backup.manifest import FileRow, Manifest
 from pumpwatch.backup.objects import unpack
 from pumpwatch.backup.plan import SinkBackups
@@ -123,14 +125,15 @@ def _check(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> None:
 def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[BinaryIO]:
     """Yield a file of a backup as a pipe, which a program may read; nothing is written to a disk.
 
-    Raises what reading the object raises, once the reader is done.
+    Raises what reading the object raises, once the reader is done. In a process that gevent has patched the thread is a greenlet:
+    no end of the pipe may block the hub then. The end that a program inherits stays a blocking one.
     """
     reading, writing = os.pipe()
     failed: list[BaseException] = []
 
     def fill() -> None:
         try:
-            with os.fdopen(writing, "wb") as target, shelf.open(row.object) as source:
+            with FileObjectPosix(writing, "wb") as target, shelf.open(row.object) as source:
                 unpack(source, target, row.object, identities)
         except BrokenPipeError:
             pass  # the reader has what it wanted
@@ -139,7 +142,7 @@ def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[Bin
 
     thread = threading.Thread(target=fill, name=f"reading {Path(row.name).name}", daemon=True)
     thread.start()
-    source = os.fdopen(reading, "rb")
+    source = FileObjectThread(reading, "rb")
     try:
         yield source
     finally:
