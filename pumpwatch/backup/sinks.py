@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from gevent.fileobject import FileObjectPosix, FileObjectThread
 
@@ -134,7 +134,7 @@ def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[Bin
     def fill() -> None:
         try:
             with FileObjectPosix(writing, "wb") as target, shelf.open(row.object) as source:
-                unpack(source, target, row.object, identities)
+                unpack(source, cast(BinaryIO, target), row.object, identities)
         except BrokenPipeError:
             pass  # the reader has what it wanted
         except (PumpWatchError, OSError) as error:
@@ -144,7 +144,7 @@ def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[Bin
     thread.start()
     source = FileObjectThread(reading, "rb")
     try:
-        yield source
+        yield cast(BinaryIO, source)
     finally:
         with suppress(OSError):
             source.close()
