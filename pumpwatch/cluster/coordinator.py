@@ -73,7 +73,6 @@ class Coordinator:
         It waits up to two leases for members that may be dead: of other settings, or of this name on another data folder.
         """
         deadline = self._clock.monotonic() + ENTRY_LEASES * self._config.lease_s
-        waits = False
         while True:
             try:
                 answer = self._beat()
@@ -84,10 +83,6 @@ class Coordinator:
                 return True
             if self._clock.monotonic() >= deadline:
                 raise self._refusal(answer)
-            if not waits:
-                waits = True
-                log.info("waiting for members that may be dead within_s=%.0f reason=%s", ENTRY_LEASES * self._config.lease_s,
-                         self._refusal(answer).message)
             self._stopped.wait(self._config.lease_s / BEATS)
 
     def run(self) -> None:
