@@ -57,6 +57,7 @@ from pumpwatch.redis.connection import connection_of
 from pumpwatch.stats import Stats
 from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
+from pumpwatch.store.folder_lock import refuse_taken
 from pumpwatch.store.in_thread import in_thread
 from pumpwatch.store.journal import Journal, Recovery
 from pumpwatch.store.lasting import LastingLedger
@@ -180,6 +181,7 @@ class Collector:
         """
         self._log_start()
         if self.cluster:
+            refuse_taken(self.folder)  # before others make room for a member that cannot start
             self.cluster.join()
         with self._stays_out():
             recovery = self.threaded_journal.open()

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
+
+from gevent.fileobject import FileObjectPosix, FileObjectThread
 
 from pumpwatch.backup.manifest import FileRow, Manifest
 from pumpwatch.backup.objects import unpack
@@ -123,15 +125,16 @@ def _check(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> None:
 def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[BinaryIO]:
     """Yield a file of a backup as a pipe, which a program may read; nothing is written to a disk.
 
-    Raises what reading the object raises, once the reader is done.
+    Raises what reading the object raises, once the reader is done. In a process that gevent has patched the thread is a greenlet:
+    no end of the pipe may block the hub then. The end that a program inherits stays a blocking one.
     """
     reading, writing = os.pipe()
     failed: list[BaseException] = []
 
     def fill() -> None:
         try:
-            with os.fdopen(writing, "wb") as target, shelf.open(row.object) as source:
-                unpack(source, target, row.object, identities)
+            with FileObjectPosix(writing, "wb") as target, shelf.open(row.object) as source:
+                unpack(source, cast(BinaryIO, target), row.object, identities)
         except BrokenPipeError:
             pass  # the reader has what it wanted
         except (PumpWatchError, OSError) as error:
@@ -139,9 +142,9 @@ def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[Bin
 
     thread = threading.Thread(target=fill, name=f"reading {Path(row.name).name}", daemon=True)
     thread.start()
-    source = os.fdopen(reading, "rb")
+    source = FileObjectThread(reading, "rb")
     try:
-        yield source
+        yield cast(BinaryIO, source)
     finally:
         with suppress(OSError):
             source.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pumpwatch.config import Config
 
 WITHIN_S = 5.0
+REDIS_HINT = "`pumpwatch check --connect` looks at Redis; the collectors go on reading meanwhile"
 MEMBERS = (Column("member"), Column("state"), Column("shards", right=True), Column("roles", wraps=True), Column("version"),
            Column("host", rank=2), Column("address", rank=3), Column("lease s", right=True, rank=1))
 LEASES = (Column("venue"), Column("shard", right=True), Column("member"), Column("next", optional=True),
@@ -60,16 +61,18 @@ def cluster(leases: bool, as_json: bool, config: Config) -> int:
 def _look(config: Config) -> View:
     """Return the state in Redis. Raises UsageError without a cluster, RedisUnavailable where Redis does not answer."""
     from pumpwatch.cluster.leases import Leases
-    from pumpwatch.errors import UsageError
+    from pumpwatch.errors import ServiceUnavailable, UsageError
     from pumpwatch.redis.connection import RedisConnection
 
     if not config.cluster.name:
         raise UsageError("the config names no cluster: this collector is alone",
                          "name one in `cluster.name`, see docs/cluster.md")
-    redis = RedisConnection(config.redis)
+    redis = RedisConnection(config.redis, quiet=True)
     try:
         redis.connect(WITHIN_S)
         return Leases(redis, config.cluster.name, "", WITHIN_S * 5).look()
+    except ServiceUnavailable as error:
+        raise ServiceUnavailable(error.message, error.hint or REDIS_HINT) from error
     finally:
         redis.close()
 

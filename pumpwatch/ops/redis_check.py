@@ -32,14 +32,15 @@ def server_findings(config: Config) -> list[Finding]:
         facts = facts_of(config)
     except PumpWatchError as error:
         state = FAIL if isinstance(error, ConfigError) else UNREACHABLE
-        return [Finding(NAME, state, error.message, error.hint, round((time.monotonic() - began) * 1000, 1))]
+        ms = round((time.monotonic() - began) * 1000, 1)
+        return [Finding(NAME, state, error.message.removeprefix(f"{NAME}: "), error.hint, ms)]
     return [Finding(NAME, OK, facts.describe(), ms=round((time.monotonic() - began) * 1000, 1)),
             *(Finding(NAME, WARN, detail, hint) for detail, hint in facts.advice())]
 
 
 def facts_of(config: Config) -> RedisFacts:
     """Ask the Redis of the config. Raises ConfigError or ServiceUnavailable."""
-    redis = connection_of(config.redis)
+    redis = connection_of(config.redis, quiet=True)
     assert redis is not None, "the config names nodes"
     try:
         return read_facts(redis)
@@ -52,7 +53,7 @@ def store_facts(config: Config) -> tuple[str, ServerFacts]:
     try:
         facts = facts_of(config)
     except PumpWatchError as error:
-        return f"down: {error.message}", ServerFacts()
+        return f"down: {error.message.removeprefix(f'{NAME}: ')}", ServerFacts()
     return "up", ServerFacts(f"Redis {facts.version}", facts.used_bytes, len(facts.masters), None, facts.hit_ratio)
 
 

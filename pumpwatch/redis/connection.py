@@ -50,9 +50,9 @@ def require_library() -> None:
         raise ConfigError("redis.nodes: the Python package `redis` is missing", "run: pip install 'pumpwatch[redis]'")
 
 
-def connection_of(config: RedisConfig, stats: Stats | None = None) -> RedisConnection | None:
+def connection_of(config: RedisConfig, stats: Stats | None = None, *, quiet: bool = False) -> RedisConnection | None:
     """Return a connection, None where the config names no node. Raises ConfigError where the library is missing."""
-    return RedisConnection(config, stats) if config.nodes else None
+    return RedisConnection(config, stats, quiet=quiet) if config.nodes else None
 
 
 class Script:
@@ -78,7 +78,8 @@ class RedisConnection:
     A call that failed may have been carried out all the same: Redis may have answered too late.
     """
 
-    def __init__(self, config: RedisConfig, stats: Stats | None = None) -> None:
+    def __init__(self, config: RedisConfig, stats: Stats | None = None, *, quiet: bool = False) -> None:
+        """quiet: log no change of state, for a command that says itself that Redis is away."""
         require_library()
         from pumpwatch.redis.clients import AwayNodes, connection_class
 
@@ -87,7 +88,7 @@ class RedisConnection:
         self._stats, self._calls = stats or Stats(), SinkCalls()
         self._hub, self._home = gevent.get_hub(), _thread_id()
         self._away: AwayNodes = AwayNodes()
-        self._watch, self._first_look = NodeWatch(config, self._away, self._looked), Event()
+        self._watch, self._first_look = NodeWatch(config, self._away, self._looked, quiet=quiet), Event()
         self._started = self._closed = False
         self._was_up = True
         self._threads, self._poster_thread = ThreadPool(THREADS), ThreadPool(1)

@@ -31,8 +31,9 @@ PING_S = 0.25  # a node that does not answer for so long is away
 class NodeWatch:
     """What is known of the nodes. Attributes are read by any thread; they are replaced, never changed."""
 
-    def __init__(self, config: RedisConfig, away: AwayNodes, on_change: Callable[[], None]) -> None:
-        self._config, self.away, self._on_change = config, away, on_change
+    def __init__(self, config: RedisConfig, away: AwayNodes, on_change: Callable[[], None], *,
+                 quiet: bool = False) -> None:
+        self._config, self.away, self._on_change, self._quiet = config, away, on_change, quiet
         self.looked = False  # the first look has ended
         self.failed_looks = 0  # since the last at which every master answered
         self.trouble: RedisUnavailable | None = RedisUnavailable("not connected yet", "away")  # None: some node answers
@@ -174,7 +175,7 @@ class NodeWatch:
     def _say(self) -> None:
         """Log a change of state, once."""
         reason = self.trouble.message if self.trouble else self.partial
-        if bool(reason) == bool(self._told):
+        if self._quiet or bool(reason) == bool(self._told):
             return
         if reason:
             self._away_since = time.monotonic()

@@ -13,13 +13,22 @@ from pumpwatch.errors import StorageError
 from pumpwatch.store.sqlite import make_private, storage_error
 
 LOCK_NAME, TAKEOVER_NAME = "lock", "lock.takeover"
+TAKEN_HINT = "stop that one, take over from it with `pumpwatch collect --replace`, or give this one its own store.dir"
 TRIES, PAUSE_S = 20, 0.01  # another process that looks who holds the lock, or that ends, has it for a moment
 
 
 def lock_folder(folder: Path) -> int:
     """Lock a data folder for this process; return the open file that holds the lock. It ends with the process."""
-    return _lock(folder / LOCK_NAME, f"{folder}: another process (pid %s) collects into this folder",
-                 "stop that one, take over from it with `pumpwatch collect --replace`, or give this one its own store.dir")
+    return _lock(folder / LOCK_NAME, f"{folder}: another process (pid %s) collects into this folder", TAKEN_HINT)
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raise StorageError where a collector has locked a data folder. Nothing is locked."""
+    for _ in range(TRIES):
+        if not (holder := holder_of(folder)):
+            return
+        time.sleep(PAUSE_S)
+    raise StorageError(f"{folder}: another process (pid {holder}) collects into this folder", TAKEN_HINT)
 
 
 def lock_takeover(folder: Path) -> int:

@@ -117,6 +117,18 @@ def test_a_strangers_sink_is_backed_up_and_restored_with_its_rows(plan: Plan, ot
     assert not (tmp_path / "folder" / "sinks").exists(), "a sink's parts are for its server"
 
 
+def test_the_command_restores_a_part_that_no_pipe_holds(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("0123456789abcdef" * 100_000)
+    make(msgspec.structs.replace(plan, sinks=others))
+    config = tmp_path / "new.yaml"
+    config.write_text(yaml.safe_dump({"sinks": {"others": {"file": str(tmp_path / "new")}},
+                                      "plugins": {"folder": others.plugins.folder}, "store": {"dir": str(tmp_path / "none")}}))
+    command = [sys.executable, "-m", "pumpwatch", "restore", plan.folder, "--sink", "others", "-c", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # patched by gevent, as users run it
+    assert done.returncode == EXIT_OK, done.stderr
+    assert (tmp_path / "new").read_bytes() == (tmp_path / "store").read_bytes()
+
+
 def test_a_part_whose_key_is_the_same_is_not_read_again(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
     with_it = msgspec.structs.replace(plan, sinks=others)
     make(with_it)

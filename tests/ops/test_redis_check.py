@@ -41,7 +41,7 @@ def test_one_that_is_away_is_unreachable_with_the_reason() -> None:
     found = server_findings(AWAY)
     assert [finding.state for finding in found] == [UNREACHABLE] and "no connection" in found[0].detail
     state, facts = store_facts(AWAY)
-    assert state.startswith("down: redis: no connection") and facts.version == ""
+    assert state.startswith("down: no connection") and facts.version == ""
 
 
 def test_as_a_store_it_has_its_version_size_masters_and_the_collectors_calls(redis_cluster: RedisNodes) -> None:

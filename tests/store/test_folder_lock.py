@@ -11,7 +11,7 @@ import pytest
 
 from pumpwatch.errors import StorageError
 from pumpwatch.store import folder_lock
-from pumpwatch.store.folder_lock import LOCK_NAME, holder_of, is_taken_over, lock_folder, lock_takeover
+from pumpwatch.store.folder_lock import LOCK_NAME, holder_of, is_taken_over, lock_folder, lock_takeover, refuse_taken
 
 ASK = ("import sys; from pathlib import Path; from pumpwatch.store.folder_lock import holder_of;"
        " print(holder_of(Path(sys.argv[1])))")
@@ -23,6 +23,15 @@ def test_a_folder_is_locked_for_one_process_and_names_the_other(tmp_path: Path) 
         lock_folder(tmp_path)
     os.close(handle)
     os.close(lock_folder(tmp_path))
+
+
+def test_a_taken_folder_is_refused_before_anything_is_locked(tmp_path: Path) -> None:
+    refuse_taken(tmp_path / "not made yet")
+    handle = lock_folder(tmp_path)
+    with pytest.raises(StorageError, match=f"pid {os.getpid()}"):
+        refuse_taken(tmp_path)
+    os.close(handle)
+    refuse_taken(tmp_path)
 
 
 def test_the_holder_is_known_to_others(tmp_path: Path) -> None:
