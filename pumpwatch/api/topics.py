@@ -125,7 +125,7 @@ class Topics:
                 "down_s": row["down_s"], "age_s": _seconds_since(row.get("connected_ns", 0), now_ns),
                 "quiet_s": _seconds_since(row.get("traded_ns", 0), now_ns), "symbols": row["instruments"],
                 "subscribed": row["subscribed"], "silent": len(row["silent"]), "lag_ms": row["lag_ms"], "open": row["gaps_open"],
-                "filled": row["gaps_filled"], "lost": row["gaps_lost"],
+                "filled": row["gaps_filled"], "lost": row["gaps_lost"], "elsewhere": row.get("elsewhere", 0),
                 "problem": row["problem"] or row["list_problem"] or row["redundancy_problem"]}
 
     def _disk(self, disk: Figures) -> Figures:

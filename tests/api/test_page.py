@@ -223,6 +223,19 @@ def test_each_store_has_a_row_within_the_width_of_the_page(watcher: Watcher) -> 
     assert watcher.fits()
 
 
+@pytest.mark.parametrize("width", [1190, 1280, 1440])
+def test_the_table_of_venues_fits_its_card_with_a_line_that_can_be_read(browser: Browser, watched: Watched, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(watched.url)
+    expect(page.locator("#venue-rows tr")).to_have_count(VENUES, timeout=WAIT_MS)
+    line, last, card = page.evaluate("""() => [
+        document.querySelector("#venue-rows canvas").clientWidth,
+        document.querySelector("#venue-rows tr").lastElementChild.getBoundingClientRect().right,
+        document.querySelector(".venues").parentElement.getBoundingClientRect().right]""")
+    assert line >= 60 and last <= card
+    page.close()
+
+
 def test_a_roll_out_shows_its_phase_and_its_share(watcher: Watcher) -> None:
     rows = watcher.page.locator("#rollout-rows")
     expect(rows).to_contain_text("waiting")

@@ -38,8 +38,12 @@ export class History {
   }
 }
 
+/** Whether other collectors of the cluster read all of a venue. */
+const isReadElsewhere = (venue) => !venue.of && !venue.symbols && venue.elsewhere > 0;
+
 /** The worst that a venue's row says: "bad", "odd" or "". */
 export function stateOf(venue) {
+  if (isReadElsewhere(venue)) return "";
   if (!venue.of || (venue.up < venue.of && (venue.down_s > 30 || !venue.up))) return "bad";
   return venue.up < venue.of || venue.silent || venue.problem || venue.lag_ms > 5000 ? "odd" : "";
 }
@@ -60,7 +64,8 @@ export function venueTable(history) {
     const state = stateOf(venue);
     mark(row, "data-state", state);
     mark(row, "title", venue.problem);
-    mark(row.children[0].firstChild, "title", state ? venue.problem || "see the figures of its row" : "it is read");
+    mark(row.children[0].firstChild, "title", state ? venue.problem || "see the figures of its row"
+         : isReadElsewhere(venue) ? "other collectors read it" : "it is read");
     mark(row.children[3], "data-state", venue.up < venue.of ? state : "");
     mark(row.children[7], "data-state", venue.silent ? "odd" : "");
     mark(row.children[8], "data-state", venue.lag_ms > 5000 ? "odd" : "");
