@@ -84,7 +84,7 @@ def gaps_in_words(backfill: Mapping[str, Any]) -> str:
         return f"gaps {states}"
     left_s = float(backfill.get("left_s", 0))
     about = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min" if left_s < 7200 else f"{left_s / 3600:.1f} h"
-    return f"gaps {states}, {_count(left)} symbols left, about {about}"
+    return f"gaps {states}, {_count(left)} symbol{'' if left == 1 else 's'} left, about {about}"
 
 
 def problems(status: Status) -> list[str]:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, VenueConfig, options_of, source_options
+from pumpwatch.config import ENV_PREFIX, Config, VenueConfig, options_of, source_options
 from pumpwatch.config_listing import SourceConfig
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
@@ -109,7 +109,7 @@ def _notify_findings(config: Config) -> Iterator[Finding]:
             yield Finding("notify", OK, f"channels: {', '.join(names)}", "`pumpwatch notify test` sends each a message")
     for key, reason in exposed_secrets(config):
         yield Finding(key, WARN, f"its secret can be read by every user: {reason}",
-                      "chmod o-r, or write ${NAME} for an environment variable or file:PATH for a file")
+                      f"chmod o-r, or leave the key out and set {ENV_PREFIX}{key.upper().replace('.', '__')}")
 
 
 def _options_finding(config: Config, name: str, plugins: Plugins) -> Finding:
