@@ -48,8 +48,8 @@ class _Known:
     cost, until a count is needed.
     """
 
-    __slots__ = ("_counts", "_heard_ns", "_turned_ns", "ahead", "beside", "fetched", "floor", "last_ns", "later", "newest",
-                 "source")
+    __slots__ = ("_begun", "_counts", "_heard_ns", "_turned_ns", "ahead", "beside", "fetched", "floor", "last_ns", "later",
+                 "newest", "source")
 
     def __init__(self, last_ns: int) -> None:
         self.source = 0  # the connection that brought the last row; 0: none yet
@@ -58,6 +58,7 @@ class _Known:
         self.newest: tuple[Key, int, int] | None = None  # the last new trade: when it came, and on which connection
         self._turned_ns = 0  # when a row last came on another connection than its predecessor
         self._counts: dict[Key, int] = {}
+        self._begun: dict[Key, int] = {}  # counted and not recorded: the newest moment of the first history
         self.ahead: dict[Key, int] = {}  # counts of trades dated hours ahead, which must not affect the others
         self.fetched: dict[Key, int] = {}  # counts of trades fetched from the history that no connection has brought
         self.later: list[Key] = []  # each trade later than its predecessor and than all counted trades
@@ -70,6 +71,14 @@ class _Known:
         for key in rows:
             if key[0] == newest_ns:
                 self.add(key)
+                self._begun[key] = self._begun.get(key, 0) + 1
+
+    def was_begun(self, key: Key) -> bool:
+        """Return whether a trade was counted by `begin` alone, so that it is not recorded; each one is found once."""
+        left = self._begun.pop(key, 0)
+        if left > 1:
+            self._begun[key] = left - 1
+        return left > 0
 
     def switch_source(self, source: int, received_ns: int) -> None:
         """Record that the next row comes on another connection than the last row."""
@@ -230,6 +239,8 @@ class SyntheticIds:
             elif mine is not None:
                 mine[key] = nth = mine.get(key, 0) + 1
                 if nth <= known.count(key):
+                    if known.was_begun(key):  # the history of the other connection had it, and began the recording
+                        continue
                     doubled.add(row)
                     if known.newest is not None and known.newest[0] == key and len(self.races) < SAMPLES:
                         _, first_ns, first = known.newest

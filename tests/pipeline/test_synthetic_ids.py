@@ -49,6 +49,22 @@ def test_recording_starts_where_the_first_history_ends_so_that_a_break_before_th
     assert number(one, (3, b"x"))[0] == [(3, b"x#1")]
 
 
+def test_the_first_live_trades_of_a_connection_are_kept_though_the_history_of_another_one_has_them():
+    for first in (2, 1):  # which connection's rows come first
+        one = make()
+        rows = [(2, 1, b"w", True), (2, 2, b"x", True), (2, 2, b"y", True), (1, 1, b"w", False), (1, 2, b"x", False),
+                (1, 2, b"y", False), (1, 3, b"z", False), (2, 3, b"z", False), (2, 2, b"x", False)]
+        source, at, text, past = zip(*sorted(rows, key=lambda row: row[0] != first), strict=True)
+        ones = np.ones(len(rows))
+        batch = TradeBatch(np.array(at), np.zeros(len(rows), np.int32), ones, ones, np.zeros(len(rows), np.uint8),
+                           np.full(len(rows), -1), np.full(len(rows), NO_SEQUENCE), ones.astype(np.int64),
+                           np.zeros(len(rows), np.uint8), np.array(text))
+        fresh = one.number(Parsed(batch, None, np.array(past), source=np.array(source)))[0].batch
+        kept = [(at_ns, name.partition(b"#")[0]) for at_ns, name in
+                zip(fresh.timestamp.tolist(), fresh.text_id.tolist(), strict=True)]
+        assert sorted(set(kept)) == [(1, b"w"), (2, b"x"), (2, b"y"), (3, b"z")], first
+
+
 def test_what_is_older_than_the_first_trade_seen_is_never_taken_up_later():
     one = make()
     number(one, (10, b"a"))
