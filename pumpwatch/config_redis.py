@@ -1,4 +1,4 @@
-"""The section `redis`: what processes and hosts share. Without nodes it is off."""
+"""The section `redis`: state that processes and hosts share. Without nodes it is off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request brings to be let in: the token, or the cookie of a session."""
+"""The credentials of a request: the token, or the cookie of a session."""
 
 from __future__ import annotations
 

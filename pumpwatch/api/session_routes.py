@@ -11,7 +11,7 @@ from pumpwatch.api.sessions import LASTS_S
 
 
 class SessionState(msgspec.Struct):
-    """What let the request in: `session`, `token`, or `nothing`. lasts_s: how long a session lasts after its last use."""
+    """The credential of the request: `session`, `token`, or `nothing`. lasts_s: how long a session lasts after its last use."""
 
     by: str
     lasts_s: int

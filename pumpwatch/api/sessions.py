@@ -28,7 +28,7 @@ MOST = 4096  # that a process remembers; those that were used longest ago go fir
 
 
 class SessionStore(Protocol):
-    """What several processes share. Every method raises ServiceUnavailable where it does not answer."""
+    """The store of sessions that several processes share. Every method raises ServiceUnavailable where it does not answer."""
 
     def put(self, name: str, mark: str, lasts_s: float) -> None:
         """Keep a session for so long."""

@@ -32,7 +32,7 @@ class Notifying:
 
     A listing and its archive are on record before anyone is told. So a start tells what a kill left untold.
 
-    Where several collectors work as one, one of them tells about listings. tells: whether it is this one now. on_told is called
+    If several collectors work as one, one of them tells about listings. tells: whether it is this one now. on_told is called
     with the id of each event that no channel waits for any more. Alerts are about one collector, so each tells its own.
     """
 

@@ -101,7 +101,7 @@ class Serves(Protocol):
 
 
 class ReportsStores(Protocol):
-    """Whoever watches the stores."""
+    """Watches the stores."""
 
     def look(self) -> None:
         """Ask every store for its figures; never waits for one that hangs."""

@@ -34,7 +34,7 @@ class FirstLookNews(msgspec.Struct, frozen=True, tag="first_look"):
 
 
 class ShownNews(msgspec.Struct, frozen=True, tag="shown"):
-    """What sources showed of listings."""
+    """The content that sources showed of listings."""
 
     rows: tuple[Evidence, ...]
 

@@ -1,4 +1,4 @@
-"""What one member does for all at its time, such as the daily backup of a shared store: the first one to say so does it."""
+"""Work that one member does for all at its time, such as the daily backup of a shared store: the first one to say so does it."""
 
 from __future__ import annotations
 

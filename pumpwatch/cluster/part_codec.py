@@ -2,7 +2,7 @@
 
     magic, length of the facts, facts (zstd), then each batch of trades with its length
 
-Whatever does not decode is a StorageError, never a wrong part: the trades have checksums, the facts are checked by type.
+A part that does not decode is a StorageError, never a wrong part: the trades have checksums, the facts are checked by type.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class WindowPart:
-    """What one member has of a window. The batch's instruments are places in `facts.instruments`."""
+    """The part of a window that one member has. The batch's instruments are places in `facts.instruments`."""
 
     facts: PartFacts
     batch: TradeBatch

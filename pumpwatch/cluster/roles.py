@@ -1,4 +1,4 @@
-"""What only one member does at a time: lead, and ask the notice boards from two places."""
+"""Roles, each of which one member has at a time: to lead, and to ask the notice boards from two places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a member remembers of the states that it has seen: an emptied Redis does not know them any more."""
+"""The states that a member has seen and remembers: an emptied Redis does not know them any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a member does next, out of the state in Redis: pure functions."""
+"""The next steps of a member, out of the state in Redis: pure functions."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Membership(Protocol):
 
 @dataclass(slots=True)
 class _Window:
-    """What is known of one window here. expected: the members that were alive while it was open. put: of the part given last."""
+    """The state of one window here. expected: the members that were alive while it was open. put: of the part given last."""
 
     expected: set[str] = field(default_factory=set)
     came: dict[str, int] = field(default_factory=dict)  # member -> announcement of the window of which it has put a part

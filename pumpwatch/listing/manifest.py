@@ -21,7 +21,7 @@ there are, how many are missing (`failed`), and why; `first_ns` and `last_ns` ar
 where it could not return everything. `steps_ms` is how long each step of the writing took. `window` is the time whose trades are
 in the files, as [from, to) in ns; a longer window extends it. `content_id` is a checksum of what the files are made of: a pass
 that would make the same ones again leaves them in place. These eight say how the files on disk were made: a pass that left
-them in place changes none of these. Where several collectors share the reading, `members` names those whose parts were joined
+them in place changes none of these. If several collectors share the reading, `members` names those whose parts were joined
 (`merged`) and those whose parts are missing (`missing`, with the reason), as of the last pass of `made_by`; `alone` is an archive
 of one member's own part, which the leader has joined with the others in its own archive. Both are empty for a single collector.
 """

@@ -2,7 +2,7 @@
 
 A listing that a sink does not accept is kept in memory and offered again, after 10 s at first and every ten minutes at most.
 The manifest of its archive names these sinks, so that a restart continues. At most WAITING_MAX listings wait. One that a
-reachable sink has rejected REJECTIONS_MAX times is given up until the next start. Where several collectors work as one, one of
+reachable sink has rejected REJECTIONS_MAX times is given up until the next start. If several collectors work as one, one of
 them offers; with the others a listing waits until it is theirs to offer, or has been published.
 """
 

@@ -1,6 +1,6 @@
 """The content of one pass over a window: everything that an archive is made of, before it is written.
 
-Where several collectors share the reading, each has a part of a window's trades. Then whoever shares (`Sharing`) joins the parts
+If several collectors share the reading, each has a part of a window's trades. Then `Sharing` joins the parts
 of the others with its own before the archive is written.
 """
 
@@ -40,7 +40,7 @@ class WindowContent:
 
 
 class Sharing(Protocol):
-    """Whoever joins the parts of several collectors. No method raises for an error of the way between them."""
+    """Joins the parts of several collectors. No method raises for an error of the way between them."""
 
     def waits(self, listings: Sequence[Listing]) -> bool:
         """Return whether the first archive of these listings waits a little longer for the parts of others. Returns at once."""

@@ -14,7 +14,7 @@ SLOTS = 60
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one question.
+    """The result of one question.
 
     granted: the weight that may be used. remaining: of the limit, after this. wait_s: until what was denied may be asked again,
     0 where it was granted. reset_s: until the whole limit is there, if nothing more is granted.
@@ -34,7 +34,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Window:
-    """What one client was granted: [slot, weight], and the sum."""
+    """The grants of one client: [slot, weight], and the sum."""
 
     slots: deque[list[int]] = field(default_factory=deque)
     total: int = 0

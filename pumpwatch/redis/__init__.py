@@ -1,1 +1,1 @@
-"""What processes and hosts share through Redis: answers, messages, limits. Without `redis.nodes` nothing of it runs."""
+"""The answers, messages and limits that processes and hosts share through Redis. Without `redis.nodes` nothing of it runs."""

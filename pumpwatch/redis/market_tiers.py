@@ -1,4 +1,4 @@
-"""What the market data of all processes and hosts share in Redis."""
+"""The market data that all processes and hosts share in Redis."""
 
 from __future__ import annotations
 

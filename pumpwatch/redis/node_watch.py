@@ -29,7 +29,7 @@ PING_S = 0.25  # a node that does not answer for so long is away
 
 
 class NodeWatch:
-    """What is known of the nodes. Attributes are read by any thread; they are replaced, never changed."""
+    """The state of the nodes. Attributes are read by any thread; they are replaced, never changed."""
 
     def __init__(self, config: RedisConfig, away: AwayNodes, on_change: Callable[[], None], *,
                  quiet: bool = False) -> None:

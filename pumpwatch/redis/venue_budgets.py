@@ -15,7 +15,7 @@ APPEARS_S, COUNTS_S = 5.0, 30.0  # a member says so often that it is there, and 
 
 
 class VenueBudget:
-    """What one venue, or one exchange, grants to an address: the purse of `pumpwatch/net/shared_budget.py`."""
+    """The budget of an address at one venue, or one exchange: the purse of `pumpwatch/net/shared_budget.py`."""
 
     def __init__(self, address: AddressBudgets, name: str, limit: int, window_s: float) -> None:
         self._address, self._name, self._limit, self._window_s = address, name, limit, window_s

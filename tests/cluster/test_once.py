@@ -1,4 +1,4 @@
-"""What one member does for all is done by the first one that asks, and by the same one when it tries again."""
+"""Work for all members is done by the first one that asks, and by the same one when it tries again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other members tell is done here, also while the ledger fails."""
+"""News of other members takes effect here, also while the ledger fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sources of a member store is told to the others: in its order, once it is durable, and a sight once."""
+"""Records that the sources of a member store are told to the others: in order, once they are durable, and a sight once."""
 
 from __future__ import annotations
 

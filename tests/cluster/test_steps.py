@@ -1,4 +1,4 @@
-"""What a member does next follows from the state alone."""
+"""The next steps of a member follow from the state alone."""
 
 from __future__ import annotations
 

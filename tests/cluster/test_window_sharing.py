@@ -26,7 +26,7 @@ WINDOW = window_name([LISTING])
 
 
 class Crew:
-    """What the members know of each other."""
+    """The members know of each other."""
 
     def __init__(self, *names: str) -> None:
         self.names, self.head = set(names), names[0]

@@ -1,4 +1,4 @@
-"""What is wrong with an instrument list is logged once, and so is its end."""
+"""A fault of an instrument list is logged once, and so is its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can befall a cluster: its members as processes, Redis before them, and the harms that are done to both."""
+"""The harms that can befall a cluster: its members as processes, Redis before them, and the harms that are done to both."""
 
 from __future__ import annotations
 

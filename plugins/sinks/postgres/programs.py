@@ -97,7 +97,7 @@ class Programs:
 
 
 class Output:
-    """What a program prints. Its end counts once the program has ended well."""
+    """The output of a program. Its end counts once the program has ended well."""
 
     def __init__(self, pipe: Any, finish: Any) -> None:
         self._pipe, self._finish = pipe, finish

@@ -70,7 +70,7 @@ const makePairs = (name) => new Rows(find(name), (row) => row.name, (row) => {
 const pairs = makePairs("store-rows");
 const rolledOut = makePairs("rollout-rows");
 
-/** A row for each store: the files, the sinks, Redis. What a store does not tell stays empty; the rest of it is said on pointing at it. */
+/** A row for each store: the files, the sinks, Redis. A figure that a store does not tell stays empty; pointing at a row shows the rest. */
 const kept = new Rows(find("kept-rows"), (row) => row.store, () => tableRow(["", "", "n", "n", "n"]), (row, item) => {
   const known = (value, text) => (value === null || value === undefined ? "" : text(value));
   fill(row, [item.store, item.state.split(": ")[0], known(item.size_bytes, bytes), known(item.connections, (open) => `${whole(item.busy)}/${whole(open)}`),
