@@ -1,4 +1,4 @@
-"""How many requests a client has within a sliding minute, in this process or in all that share a Redis.
+"""Limit the requests of a client within a sliding minute, in this process or in all that share a Redis.
 
 A client is the holder of the token, a session, or an address. Files of the page and its events have a limit of their own, in the
 memory of the process, so that the page stays usable where the API's limit is low. So has what a page on this machine asks.

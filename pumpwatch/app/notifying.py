@@ -86,7 +86,7 @@ class Notifying:
         end_children()
 
     def take_over(self, since_ns: int) -> None:
-        """Tell of the listings since a time (ns UTC) that nobody has told of, as far as is known. Raises StorageError."""
+        """Announce the listings since a time (ns UTC) that nobody is known to have announced. Raises StorageError."""
         for make in self._of_listings(since_ns):
             self.notifier.tell(make)
 

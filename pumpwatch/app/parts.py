@@ -74,7 +74,7 @@ class Telling(Protocol):
     on_told: Callable[[str], None]
 
     def take_over(self, since_ns: int) -> None:
-        """Tell of the listings since a time (ns UTC) that nobody has told of. Raises StorageError."""
+        """Announce the listings since a time (ns UTC) that nobody has announced. Raises StorageError."""
 
     def start(self) -> None:
         """Start the greenlets of the channels."""
