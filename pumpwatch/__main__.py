@@ -9,9 +9,13 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import os
 import sys
 
 from gevent.hub import Hub
+
+# numpy's OpenBLAS would start a thread for each core, with memory of its own. Nothing here multiplies matrices.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import network
+
 CLIENTS = Path(__file__).parent / "playback" / "clients" / "requirements.txt"
 INSTALL_S = 900
 
@@ -36,7 +38,8 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
             shutil.move(folder, old)
         for command in ([sys.executable, "-m", "venv", folder],
                         [folder / "bin" / "python", "-m", "pip", "install", "-q", *requirements]):
-            done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=INSTALL_S, check=False)
+            done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=INSTALL_S, check=False,
+                                  env=network.environ())
             if done.returncode:
                 raise EnvironmentFailed(f"cannot make {folder}:\n{(done.stdout + done.stderr)[-2000:]}")
     (folder / "ready").write_text(wanted, "utf-8")

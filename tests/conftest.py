@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from pumpwatch.sim.process import SimProcess
+from tests import network
 from tests.forked import Forked, forked_venues
 from tests.postgres_server import pgbouncer, postgres, postgres_server, private_postgres  # noqa: F401 fixtures
 from tests.questdb_server import hung_questdb, private_questdb, questdb_server  # noqa: F401 fixtures
@@ -58,16 +59,23 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_configuration_from_outside() -> Iterator[None]:
+def no_configuration_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the developer's own PUMPWATCH_ variables out of every test and of what it starts.
 
     The API of what it starts is off unless the test's config or variables say where it listens: its port is one for all.
+    The machine's certificates are not trusted: servers of tests have their own, and reading 140 others takes 45 ms of CPU.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("PUMPWATCH_"):
                 patch.delenv(name)
         patch.setenv("PUMPWATCH_API__LISTEN", "off")
+        nothing = tmp_path_factory.mktemp("trusted") / "nothing.pem"
+        nothing.touch()
+        for name, path in zip(network.CERTIFICATES, (nothing, nothing.parent), strict=True):
+            patch.setenv(name, str(path))
+        for name in network.BUNDLES:
+            patch.delenv(name, raising=False)
         yield
 
 

@@ -5,11 +5,13 @@ and environment, with four files: stdin, stdout, stderr, and the pipe that gets 
 with the socket.
 """
 
+import atexit
 import gc
 import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 
 fork, waitpid, Socket = os.fork, os.waitpid, socket.socket  # as they are before gevent patches
@@ -66,7 +68,7 @@ def serve(requests: socket.socket, main: Callable[[], None]) -> None:
             requests.close()
             if _keep(files):
                 _become(json.loads(message), files)
-                return main()
+                _run(main)
             os._exit(0)
         for file in files:
             os.close(file)
@@ -103,6 +105,23 @@ def _become(request: dict[str, dict[str, str]], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environ"])
     sys.argv[1:] = request["arguments"]
+
+
+def _run(main: Callable[[], None]) -> None:
+    """Run the program and leave with its exit code.
+
+    Threads end and what is registered for the end runs, as usual. Freeing each object is left out: it takes 50 ms of CPU.
+    """
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

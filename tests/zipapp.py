@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import network
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -37,7 +39,8 @@ def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Zipapp:
     with (shared / "zipapp.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
-            done = subprocess.run([ROOT / "packaging" / "build"], capture_output=True, text=True, timeout=400, check=False)
+            done = subprocess.run([ROOT / "packaging" / "build"], capture_output=True, text=True, timeout=400, check=False,
+                                  env=network.environ())
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout)
     return Zipapp(ROOT / "dist" / "pumpwatch.pyz", printed.read_text(), shared / "shiv")
