@@ -1,13 +1,14 @@
 """The processes that `tests.forked` has fork: each has imported what is asked for, and starts nothing of it itself.
 
-`python -m tests.forks pumpwatch|venues FD`: a request comes through the socket FD as one JSON object with the arguments, folder
-and environment, with four files: stdin, stdout, stderr, and the pipe that gets the process id and then the exit code. It ends
-with the socket.
+`python -m tests.forks pumpwatch|venues FD`: a request comes through the socket FD as one JSON object with the arguments, folder,
+environment, a module to run instead and statements to run before. Four files come with it: stdin, stdout, stderr, and the pipe
+that gets the process id and then the exit code. It ends with the socket.
 """
 
 import gc
 import json
 import os
+import runpy
 import socket
 import sys
 from collections.abc import Callable
@@ -65,8 +66,9 @@ def serve(requests: socket.socket, main: Callable[[], None]) -> None:
         if fork() == 0:
             requests.close()
             if _keep(files):
-                _become(json.loads(message), files)
-                return main()
+                request = json.loads(message)
+                _become(request, files)
+                return _run(request, main)
             os._exit(0)
         for file in files:
             os.close(file)
@@ -103,6 +105,14 @@ def _become(request: dict[str, dict[str, str]], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environ"])
     sys.argv[1:] = request["arguments"]
+
+
+def _run(request: dict[str, str], main: Callable[[], None]) -> None:
+    """Run the statements of a request, and then its module, or what all of these processes run."""
+    exec(request["before"], {})
+    if not request["module"]:
+        return main()
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
