@@ -27,10 +27,13 @@ def pumpwatch() -> Callable[[], None]:
 
 
 def _import_all() -> None:
+    import numpy.ma  # noqa: F401 for its first figures
     from gevent import get_hub
 
     import pumpwatch.app.collect
+    import pumpwatch.cli
     import pumpwatch.commands.running
+    import pumpwatch.ops.log_file
     import pumpwatch.ops.logs  # noqa: F401
     from pumpwatch.config import Config
     from pumpwatch.plugins import load_plugins

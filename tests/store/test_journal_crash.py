@@ -205,7 +205,7 @@ def left_by_a_crash(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as kill -9 leaves it: closed segments, and one with its write-ahead log."""
     folder = tmp_path_factory.mktemp("crashed")
     process = start_writer(folder)
-    for _ in range(60):
+    for _ in range(30):
         process.stdout.readline()
     kill(process)
     return folder
