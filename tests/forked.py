@@ -1,9 +1,9 @@
 """A process that does not import PumpWatch again: it is forked from one that has.
 
-`pumpwatch ARGS...`, and the simulated venues of SimProcess. Half of the CPU of a test that runs them for some seconds would go
-into imports. The processes that fork, one for each of the two, have no hub, no thread and no open file, so that a fork is in the
-state of `python -m pumpwatch` after its imports. `packaging/run`, the zipapp, the commands and the simulator are started from
-nothing by tests of their own.
+`pumpwatch ARGS...`, the simulated venues of SimProcess, and modules of tests. Half of the CPU of a test that runs them for some
+seconds would go into imports. The processes that fork, one for each kind, have no hub, no thread and no open file, so that a fork
+is in the state of `python -m pumpwatch` after its imports. `packaging/run`, the zipapp, the commands and the simulator are
+started from nothing by tests of their own.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ class Forked:
     """A process as subprocess.Popen has it, with the same names. `of` names a function of tests.forks."""
 
     def __init__(self, arguments: list[str], folder: Path, files: Sequence[int], of: str = "pumpwatch",
-                 env: dict[str, str] | None = None) -> None:
-        """Start it in a folder. `files`: stdin, stdout and stderr; `env`: the environment, None for that of this process."""
+                 env: dict[str, str] | None = None, module: str = "", before: str = "") -> None:
+        """Start it in a folder. `files`: stdin, stdout and stderr; `env`: the environment, None for that of this process.
+
+        module: it runs this module, as `python -m MODULE ARGS...` does, instead of what its function starts.
+        before: Python statements that it runs first, as to shorten what it waits for.
+        """
         self.returncode: int | None = None
         self.stdin: IO[bytes] | None = None
         self.stdout: IO[bytes] | None = None
         self._report, theirs = os.pipe()
-        request = json.dumps({"arguments": arguments, "folder": str(folder), "environ": dict(os.environ if env is None else env)})
+        request = json.dumps({"arguments": arguments, "folder": str(folder), "environ": dict(os.environ if env is None else env),
+                              "module": module, "before": before})
         socket.send_fds(_forks(of), [request.encode()], [*files, theirs])
         os.close(theirs)
         self.pid = self._number()
@@ -74,6 +79,31 @@ class Forked:
     def _ended(self) -> None:
         self.returncode = self._number()
         os.close(self._report)
+
+
+class ForkedModule(Forked):
+    """`python -m MODULE ARGS...` in a process with pipes of text for its stdin and stdout, in the folder of the repository.
+
+    patched: with gevent's patches from the start.
+    """
+
+    stdin: IO[str]  # type: ignore[assignment]
+    stdout: IO[str]  # type: ignore[assignment]
+
+    def __init__(self, module: str, *arguments: str, patched: bool = False) -> None:
+        (stdin, given), (output, stdout) = os.pipe(), os.pipe()
+        super().__init__(list(arguments), ROOT, (stdin, stdout, 2), "pumpwatch" if patched else "venues", module=module)
+        os.close(stdin)
+        os.close(stdout)
+        self.stdin, self.stdout = os.fdopen(given, "w"), os.fdopen(output)
+
+    def communicate(self, timeout: float | None = None) -> str:
+        """Close its stdin, wait for its end, and return what it printed since. Raises subprocess.TimeoutExpired."""
+        self.stdin.close()
+        with self.stdout:
+            printed = self.stdout.read()
+        self.wait(timeout)
+        return printed
 
 
 def forked_venues(options: str) -> Forked:

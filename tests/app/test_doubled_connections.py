@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.app.reckoning import counted_in_journal
 
 EXCHANGES = ["binance", "bybit", "gate", "kucoin", "okx", "phemex"]
 VENUES = [f"{exchange}.{market}" for exchange in EXCHANGES for market in ("spot", "futures")]
-ROUNDS = 2
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "1"))  # in each both connections of a pair are cut
 
 
 def redundant(sim: SimProcess, redundancy: object) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Trade, repeat and reorder frames, announce a restart, cut every connection and reject those of OKX for a second."""
     folder = tmp_path_factory.mktemp("exchanges")
-    with SimProcess(venues=VENUES, symbols=SYMBOLS, rate=5000.0, paused=True, folder=str(folder / "venues")) as sim, \
+    with SimProcess(venues=VENUES, symbols=SYMBOLS, rate=2500.0, paused=True, folder=str(folder / "venues")) as sim, \
             CollectorProcess(sim, folder) as collector:
         figures = collector.wait_until_up()
         subscribed = {f"{row['exchange']}.{row['market_type']}": row["subscribed"] for row in figures["venues"]}

@@ -15,7 +15,7 @@ from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
 from tests.app.coverage import covered, missing
 
-KILLS = int(os.environ.get("TEST_KILLS", "8"))
+KILLS = int(os.environ.get("TEST_KILLS", "6"))
 LAST_RUN = 1000  # trades that it stores without being killed
 VENUES = ("binance.spot", "binance.futures",  # ids that tell what is missing
           "bybit.futures", "phemex.futures")  # ids without order, and no ids at all
@@ -30,11 +30,13 @@ def test_killed_at_random_moments_everything_sent_is_stored_or_in_a_gap_and_noth
         collector.start()
         collector.wait_until_up()
         sim.resume()
-        for _ in range(KILLS):
-            time.sleep(rng.uniform(0.0, 1.5))
+        moments = [(number + rng.random()) / KILLS for number in range(KILLS)]  # from at once to late
+        rng.shuffle(moments)
+        for number, moment in enumerate(moments):
+            time.sleep(1.5 * moment)
             collector.kill(signal.SIGKILL)
             collector.start()
-            if rng.random() < 0.7:
+            if number % 3 != 1:  # the others are killed as they start
                 collector.wait_until_up()
         collector.wait_until(lambda figures: figures["journal"]["durable_trades"] > LAST_RUN)
         sim.pause()

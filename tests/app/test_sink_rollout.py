@@ -33,7 +33,7 @@ from tests.questdb_server import QuestDBServer
 
 VENUES = ["binance.spot", "binance.futures"]
 QUICK = {"sink": "questdb", "phases": [{"percent": percent, "duration_h": 1.0} for percent in (30, 60, 100)], "compare_s": 0.5,
-         "window_s": 20.0, "instruments": 50, "look_s": 0.5, "judged_s": 10.0, "least_queries": 2, "max_error_percent": 60.0,
+         "window_s": 10.0, "instruments": 50, "look_s": 0.5, "judged_s": 6.0, "least_queries": 2, "max_error_percent": 60.0,
          "max_answer_ms": 60_000.0, "max_disk_percent": 100.0}  # however busy this machine is
 PREFIX = "rolled_"
 S = 10**9
@@ -71,7 +71,7 @@ def harm(server: QuestDBServer) -> None:
 def test_a_sink_is_rolled_out_compared_and_taken_back_and_has_everything_in_the_end(
         tmp_path: Path, questdb_server: QuestDBServer, capsys: pytest.CaptureFixture[str]) -> None:
     sink = {"addr": questdb_server.addr, "request_timeout_ms": 2500, "table_prefix": PREFIX, "candles": False}
-    with SimProcess(venues=VENUES, symbols=12, rate=200.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+    with SimProcess(venues=VENUES, symbols=6, rate=200.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, sinks={"questdb": sink}, rollout=QUICK) as collector:
         collector.wait_until_up()
         sim.resume()

@@ -32,7 +32,7 @@ from tests.app.reckoning import counted_in_journal
 from tests.app.slow_line import SlowLine
 
 TAKEOVERS = int(os.environ.get("TEST_TAKEOVERS", "2"))
-RATE = float(os.environ.get("TEST_TAKEOVER_RATE", "2000"))
+RATE = float(os.environ.get("TEST_TAKEOVER_RATE", "1000"))
 VENUES = ("binance.spot", "binance.futures", "kucoin.spot", "bybit.futures", "phemex.futures")  # every kind of ids
 
 

@@ -35,24 +35,23 @@ def newest(plan: Plan) -> tuple[FolderShelf, Manifest]:
     return shelf, manifests_of(shelf, "")[0]
 
 
-def test_a_server_started_on_restored_files_has_every_row(plan: Plan, private_questdb: QuestDBServer, tmp_path: Path) -> None:
-    private_questdb.sql(DDL.format("trades"))
-    fill(private_questdb, "trades", 4, 1000, 1000)
-    files = msgspec.structs.replace(plan, database=Database(url=f"http://{private_questdb.addr}",
-                                                            folder=str(private_questdb.folder)))
+def test_a_server_started_on_restored_files_has_every_row(plan: Plan, questdb_server: QuestDBServer, tmp_path: Path) -> None:
+    questdb_server.sql(DDL.format("f_trades"))
+    fill(questdb_server, "f_trades", 4, 1000, 1000)
+    files = msgspec.structs.replace(plan, database=Database(url=f"http://{questdb_server.addr}",
+                                                            folder=str(questdb_server.folder)))
     made = make(files)
     assert (made.problems, made.exit_code) == ([], 0)
-    assert private_questdb.value(IN_PROGRESS) is False
-    fill(private_questdb, "trades", 7, 500, 1500)
-    private_questdb.end()
+    assert questdb_server.value(IN_PROGRESS) is False
+    fill(questdb_server, "f_trades", 7, 500, 1500)
     shelf, manifest = newest(files)
     restore(shelf, manifest, tmp_path / "again", [])
     second = QuestDBServer(tmp_path / "again" / "questdb")
     second.start()
     try:
-        assert second.await_count(1000) == 1000
-        assert second.value("SELECT sum(price) FROM trades") == sum(x * 0.5 for x in range(1, 1001))
-        fill(second, "trades", 8, 10, 1010)
+        assert second.await_count(1000, "f_trades") == 1000
+        assert second.value("SELECT sum(price) FROM f_trades") == sum(x * 0.5 for x in range(1, 1001))
+        fill(second, "f_trades", 8, 10, 1010)
     finally:
         second.end()
 

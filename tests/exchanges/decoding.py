@@ -69,18 +69,19 @@ def damage(venue: Venue, seeds: Sequence[Any], count: int, vanishing: bytes = b"
 
     Only a frame that contains `vanishing` may be none of the three, such as a snapshot without a trade.
     """
-    chance = random.Random(7)
+    draw = random.Random(7).random  # its other methods take most of the time of a frame
+    payloads = [payload(seed) for seed in seeds]
     decoder = Decoder(venue)
     for number in range(count):
-        frame = bytearray(payload(chance.choice(seeds)))
-        for _ in range(chance.randint(1, 4)):
-            at, kind = chance.randrange(len(frame)), chance.random()
+        frame = bytearray(payloads[int(draw() * len(payloads))])
+        for _ in range(1 + int(draw() * 4)):
+            at, kind = int(draw() * len(frame)), draw()
             if kind < 0.5:
-                frame[at] = chance.randrange(256)
+                frame[at] = int(draw() * 256)
             elif kind < 0.75:
                 del frame[at]
             else:
-                frame.insert(at, chance.choice(STRAY))
+                frame.insert(at, STRAY[int(draw() * len(STRAY))])
         before = len(decoder.refused) + decoder.controls
         trades = decoder.frame(bytes(frame), number)
         outcomes = len(decoder.refused) + decoder.controls - before

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,21 +13,18 @@ from pumpwatch.market.aggregate import continuity_flaws
 from pumpwatch.market.candle_columns import CandleColumns
 from pumpwatch.market.intervals import INTERVALS_NS
 from pumpwatch.market.sqlite_store import SqliteCandleStore
+from tests.forked import ForkedModule
 from tests.market.store_contract import ALL, START, same
 from tests.market.store_writer import SERIES, rows_of
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def written_until_killed(folder: Path, task: str, after_s: float) -> int:
     """Let a writer run so long after its first write, and kill it; return the number of its last finished write."""
-    writer = subprocess.Popen([sys.executable, "-m", "tests.market.store_writer", str(folder), task], cwd=ROOT,
-                              stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    assert writer.stdout is not None
+    writer = ForkedModule("tests.market.store_writer", str(folder), task)
     first = writer.stdout.readline()
     time.sleep(after_s)
     writer.send_signal(signal.SIGKILL)
-    lines = (first + writer.communicate()[0]).split("\n")[:-1]  # what is after the last newline was cut
+    lines = (first + writer.communicate()).split("\n")[:-1]  # what is after the last newline was cut
     return int(lines[-1])
 
 

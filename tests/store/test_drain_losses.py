@@ -13,7 +13,7 @@ import pytest
 from tests.questdb_server import QuestDBServer
 from tests.store.under_load import RATE, Load, await_rows
 
-MORE_ROWS = 2 * RATE
+MORE_ROWS = RATE
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -23,27 +22,23 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import GapState
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal, JournalReader, Recovery
+from tests.forked import ForkedModule
 from tests.small_disk import fill, small_disk
 from tests.trades import batch_of, catalogue_of
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = [("binance", market, f"C{number}USDT") for number in range(4) for market in ("spot", "futures")]
-Writer = subprocess.Popen[str]
 
 
-def start_writer(folder: Path, *arguments: str) -> Writer:
-    process = subprocess.Popen([sys.executable, "-m", "tests.store.journal_writer", str(folder), *arguments], cwd=ROOT,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    assert process.stdout is not None
+def start_writer(folder: Path, *arguments: str) -> ForkedModule:
+    process = ForkedModule("tests.store.journal_writer", str(folder), *arguments)
     assert process.stdout.readline().startswith("open")
     return process
 
 
-def kill(process: Writer) -> list[str]:
+def kill(process: ForkedModule) -> list[str]:
     """Kill without warning; return the lines that got out."""
     process.send_signal(signal.SIGKILL)
-    lines = process.communicate()[0].split("\n")
+    lines = process.communicate().split("\n")
     return lines[:-1]  # what is after the last newline was cut
 
 
@@ -73,8 +68,6 @@ def test_after_kill_9_at_any_moment_every_returned_commit_is_there_once(tmp_path
 
 def test_a_full_disk_refuses_commits_and_nothing_is_lost_when_there_is_room_again(tmp_path: Path) -> None:
     process = start_writer(tmp_path, "150000")
-    assert process.stdin is not None
-    assert process.stdout is not None
     lines: list[str] = []
     while sum(line.startswith("refused") for line in lines) < 5:
         lines.append(process.stdout.readline().strip())
@@ -145,7 +138,6 @@ def test_a_file_system_without_room_is_survived_at_every_step(disk: Path) -> Non
 
 def test_a_start_on_a_full_disk_reads_everything_or_asks_for_room_and_names_no_damage(disk: Path) -> None:
     process = start_writer(disk)
-    assert process.stdout is not None
     lines = [process.stdout.readline().strip() for _ in range(20)] + kill(process)
     ballast = fill(disk)
     refusal = refusal_of(lambda: stored(disk))
@@ -213,8 +205,7 @@ def left_by_a_crash(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as kill -9 leaves it: closed segments, and one with its write-ahead log."""
     folder = tmp_path_factory.mktemp("crashed")
     process = start_writer(folder)
-    assert process.stdout is not None
-    for _ in range(60):
+    for _ in range(30):
         process.stdout.readline()
     kill(process)
     return folder

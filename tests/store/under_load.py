@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.forked import ForkedModule
 from tests.questdb_server import QuestDBServer
 
-ROOT = Path(__file__).resolve().parents[2]
 RATE = 500
 
 
@@ -19,15 +17,13 @@ class Load:
     """The process of drain_under_load. It waits `patience_ms` for an answer: long, where the server does not hang."""
 
     def __init__(self, server: QuestDBServer, prefix: str, folder: Path, patience_ms: int = 20_000) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.store.drain_under_load", server.addr, prefix, str(folder), str(RATE), str(patience_ms)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout
+        self._process = ForkedModule("tests.store.drain_under_load", server.addr, prefix, str(folder), str(RATE),
+                                     str(patience_ms), patched=True)
         assert self._process.stdout.readline() == "ready\n"
 
     def finish(self) -> dict[str, Any]:
         """Stop the making of trades, wait until all are sent, and return the report."""
-        out, _ = self._process.communicate(timeout=300)
+        out = self._process.communicate(timeout=300)
         assert self._process.returncode == 0
         report: dict[str, Any] = json.loads(out)
         return report

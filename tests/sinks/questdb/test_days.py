@@ -14,6 +14,7 @@ from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 from pumpwatch.clock import Clock
 from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.model import TradeBatch
 from pumpwatch.ops.cold_file import ColdFolder
 from pumpwatch.ops.cold_tier import ColdTier
 from pumpwatch.ops.disk_watch import Level, disk_use
@@ -36,8 +37,8 @@ def until(holds: Callable[[], bool]) -> None:
 def store_days(server: QuestDBServer, sink: QuestDBSink, table: str, days: int) -> None:
     """Store trades of the last days, today included, and wait until they are visible."""
     today_ns = time.time_ns() // DAY_NS * DAY_NS
-    for age in range(days - 1, -1, -1):
-        sink.write(batch_of(ROWS, start_ns=today_ns - age * DAY_NS, step_ns=1000), CATALOGUE)
+    sink.write(TradeBatch.concat([batch_of(ROWS, start_ns=today_ns - age * DAY_NS, step_ns=1000)
+                                  for age in range(days - 1, -1, -1)]), CATALOGUE)
     assert server.await_count(days * ROWS, table) == days * ROWS
 
 
