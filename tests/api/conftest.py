@@ -11,7 +11,6 @@ import pytest
 from pumpwatch.api.desk import Desk
 from tests.api.desk import client_of, config_of, desk_of, fill_journal
 from tests.api.served import Served
-from tests.authorities import authority_of_nobody, trusts_nobody  # noqa: F401 fixtures
 
 
 @pytest.fixture

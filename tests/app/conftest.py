@@ -8,7 +8,6 @@ import pytest
 
 from pumpwatch.app.collector import Collector
 from tests.app.unstarted import unstarted
-from tests.authorities import authority_of_nobody, trusts_nobody  # noqa: F401 fixtures
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.authorities import authority_of_nobody, trusts_nobody  # noqa: F401 fixtures
 from tests.ops.command_line import CommandLine
 
 

@@ -10,7 +10,6 @@ from pumpwatch.clock import FakeClock
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
-from tests.authorities import authority_of_nobody, trusts_nobody  # noqa: F401 fixtures
 from tests.ops.command_line import CommandLine
 from tests.ops.data_folder import GAP
 from tests.trades import batch_of, catalogue_of
