@@ -189,7 +189,7 @@ def test_redis_keeps_its_data_over_down_and_up_with_other_addresses(tmp_path: Pa
         run.down()
         run.up()
         until(whole, "the cluster is whole on its new addresses")
-        holder = until(lambda: next((own for own in run.addresses if run.ask(own, "get", "kept") == "yes"), ""), "the key is kept")
+        holder = until(lambda: next((own for own in run.addresses if run.ask(own, "get", "kept") == "yes"), ""), "it has the key")
         assert "redis-" in run.ask(holder, "cluster", "slots"), "collectors are told names"
     finally:
         run.down()

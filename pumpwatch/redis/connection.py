@@ -224,7 +224,8 @@ class RedisConnection:
         return {"up": self.up, "trouble": self.trouble, "cluster": self.is_cluster, "version": self.server_version,
                 "masters": [f"{host}:{port}" for host, port in self.masters], "calls": calls, "errors": errors,
                 "counts": counts, "connections": self._away.sockets.count(), "threads": THREADS,
-                "busy": sum(row["running"] for row in calls), "queued": len(self._posts), "failed_looks": self._watch.failed_looks}
+                "busy": sum(row["running"] for row in calls), "queued": len(self._posts),
+                "failed_looks": self._watch.failed_looks}
 
     def close(self) -> None:
         """End threads and connections. Posts that wait are sent first, for at most half a second."""
