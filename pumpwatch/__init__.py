@@ -27,7 +27,7 @@ _HOMES = {
     ),
     "pumpwatch.sink_abilities": (
         "AdvisingSink", "BackedUpSink", "BackupPart", "CountingSink", "DescribedSink", "DroppingSink", "HeldBackup",
-        "KeepingSink", "OpenPart", "Readable", "ServerFacts", "StoredDay", "SummingSink", "TrialSink",
+        "JudgeRows", "KeepingSink", "OpenPart", "Readable", "ServerFacts", "StoredDay", "SummingSink", "TrialSink",
     ),
     "pumpwatch.venue": (
         "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",

@@ -152,6 +152,7 @@ class HeldBackup(Protocol):
 
 
 OpenPart = Callable[[str], AbstractContextManager[BinaryIO]]  # name of a part -> its content, from a pipe
+JudgeRows = Callable[[Mapping[str, Mapping[str, int]]], None]  # rows of each table, by part; raises StorageError
 
 
 @runtime_checkable
@@ -161,11 +162,12 @@ class BackedUpSink(Protocol):
     def backup(self) -> AbstractContextManager[HeldBackup]:
         """Hold the sink as it is now, while it goes on taking trades. Raises ServiceUnavailable or ConfigError."""
 
-    def restore(self, names: Sequence[str], open_part: OpenPart) -> Mapping[str, Mapping[str, int]]:
-        """Store the parts of a backup; return the rows of each table that are there now, by part.
+    def restore(self, names: Sequence[str], open_part: OpenPart, judge: JudgeRows) -> Mapping[str, Mapping[str, int]]:
+        """Store the parts of a backup, have the rows of each table judged, and return them, by part.
 
         A part may be opened several times. Raises UsageError where the sink holds anything, ConfigError where its server does
-        not fit. One that was cut off, even by a kill, must leave a sink that a later `restore` fills, and `open` refuses.
+        not fit. After an error, that of `judge` included, the sink is empty again, or the error's hint says what is there. One
+        that was cut off, even by a kill, must leave a sink that a later `restore` fills, and `open` refuses.
         """
 
 

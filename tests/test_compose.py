@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import random
 import re
+import shlex
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +18,8 @@ import yaml
 from pumpwatch.config import load
 from pumpwatch.plugins import load_plugins
 from tests.postgres_server import PgBouncer, PostgresServer, program, sql
-from tests.redis_server import RedisNode
+from tests.redis_server import RedisNode, until
+from tests.redis_server import program as redis_program
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "packaging" / "compose"
@@ -108,6 +111,88 @@ def test_pgbouncer_runs_with_the_sample(postgres_server: PostgresServer) -> None
     log = bouncer.log()
     bouncer.remove()
     assert found == [(1,)] and "WARNING" not in log, log
+
+
+STUBS = {
+    "docker-entrypoint.sh": 'exec "$@"',
+    "getent": "sed -n \"s/$/ $2/;$(echo $2 | cut -d- -f2)p\" $ADDRESSES",
+    "redis-cli": """
+case "$1 $2" in
+    "-h redis-"*) host=$(getent hosts "$2" | cut -d" " -f1); shift 2;;
+    --cluster*) exec {program} "$@";;
+    *) host=$OWN;;
+esac
+exec {program} -h "$host" "$@"
+"""}
+
+
+class Containers:
+    """The compose file's Redis services without Docker: its commands, volumes and names, each on an address of the loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.processes = folder, list[subprocess.Popen[bytes]]()
+        self.names = [name for name in SERVICES if re.fullmatch(r"redis-\d", name)]
+        for name, text in STUBS.items():
+            (folder / name).write_text(f"#!/bin/sh\n{text.replace('{program}', redis_program('redis-cli'))}\n")
+            (folder / name).chmod(0o755)
+        self.addresses: list[str] = []
+
+    def environ(self, own: str = "", name: str = "") -> dict[str, str]:
+        return {"PATH": f"{self.folder}:/usr/bin:/bin", "ADDRESSES": str(self.folder / "addresses"), "OWN": own, "HOSTNAME": name,
+                "REDIS_PASSWORD": "secret", "REDISCLI_AUTH": "secret"}
+
+    def up(self) -> None:
+        """Start every node on a new address, with the volume that the file gives it, then the service that makes the cluster."""
+        net = f"127.{random.SystemRandom().randrange(1, 255)}.{random.SystemRandom().randrange(255)}"
+        self.addresses = [f"{net}.{place}" for place in range(1, len(self.names) + 1)]
+        (self.folder / "addresses").write_text("\n".join(self.addresses) + "\n")
+        for name, own in zip(self.names, self.addresses, strict=True):
+            volumes = dict(reversed(volume.split(":")[:2]) for volume in SERVICES[name]["volumes"])
+            data = self.folder / "volumes" / volumes["/data"]
+            data.mkdir(parents=True, exist_ok=True)
+            config = (FOLDER / volumes["/usr/local/etc/redis/redis.conf"]).read_text("utf-8")
+            config = config.replace("bind 0.0.0.0", f"bind {own}\nbind-source-addr {own}")
+            (data / "redis.conf").write_text(config)
+            command = SERVICES[name]["command"].replace("$$", "$").replace("/usr/local/etc/redis", str(data))
+            self.processes.append(subprocess.Popen(shlex.split(command), cwd=data, env=self.environ(own, name),
+                                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        until(lambda: all(self.ask(own, "ping") == "PONG" for own in self.addresses), "the nodes answer")
+        subprocess.run(shlex.split(SERVICES["redis-cluster"]["command"].replace("$$", "$")), env=self.environ(), check=True,
+                       stdout=subprocess.DEVNULL)
+
+    def ask(self, address: str, *words: str) -> str:
+        return subprocess.run([redis_program("redis-cli"), "-h", address, *words], env=self.environ(), capture_output=True,
+                              text=True, check=False).stdout.strip()
+
+    def down(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(60)
+        self.processes.clear()
+
+
+def test_redis_keeps_its_data_over_down_and_up_with_other_addresses(tmp_path: Path) -> None:
+    run = Containers(tmp_path)
+
+    def whole() -> bool:
+        rows = [row.split() for row in run.ask(run.addresses[0], "cluster", "nodes").splitlines()]
+        there = {row[1].split(":")[0] for row in rows if "fail" not in row[2] and row[7] == "connected"}
+        followers = [row for row in rows if row[2].endswith("slave")]
+        return there == set(run.addresses) and len(followers) == 3 and all(
+            "cluster_state:ok" in run.ask(own, "cluster", "info") for own in run.addresses)
+
+    try:
+        run.up()
+        until(whole, "the cluster is whole")
+        assert until(lambda: run.ask(run.addresses[0], "-c", "set", "kept", "yes") == "OK", "it takes a key")
+        run.down()
+        run.up()
+        until(whole, "the cluster is whole on its new addresses")
+        holder = until(lambda: next((own for own in run.addresses if run.ask(own, "get", "kept") == "yes"), ""), "it has the key")
+        assert "redis-" in run.ask(holder, "cluster", "slots"), "collectors are told names"
+    finally:
+        run.down()
 
 
 def test_redis_runs_with_the_sample_as_a_node_of_a_cluster() -> None:

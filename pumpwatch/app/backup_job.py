@@ -3,12 +3,14 @@
 A backup is due at `backup.at` each day. One that was missed because nothing ran then, or that failed, is made up for. On a full
 disk it waits. A checkpoint of QuestDB that a killed backup has left is released.
 
-Of the stores that a cluster shares, one member makes the day's backup, whatever the configs of the others say.
+Of the stores that a cluster shares, one member makes the day's backup, whatever the configs of the others say. Where it dies
+before the end, another one makes it.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,20 +20,23 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.backup.child import backup_in_child
-from pumpwatch.backup.plan import Plan, plan_of
+from pumpwatch.backup.plan import Plan, Shared, plan_of
 from pumpwatch.backup.questdb import MARKER, release_left_over
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import State, note, read_state
+from pumpwatch.backup.turn import DAYS_S, shares, without_shared
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config_backup import BackupConfig
 from pumpwatch.errors import PumpWatchError
+from pumpwatch.redis.errors import RedisUnavailable
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 20.0
 AFTER_START_S = 120.0  # a missed backup waits so long: a start has enough to do
 AGAIN_S = 3600.0  # after a failure
-DAY_S = 86_400.0
+SHARED = "backup"  # the name of the work that one member of a cluster does
+FREE_LOOKS = 2  # at which nobody makes it; who has made it tells an emptied Redis meanwhile
 
 
 class BackupJob:
@@ -43,6 +48,7 @@ class BackupJob:
         self._state = State()
         self._running = False
         self._release_failed = False
+        self._free_looks = 0
         self._began = collector.clock.monotonic()
 
     def run(self) -> None:
@@ -52,7 +58,9 @@ class BackupJob:
         clock = self._collector.clock
         waits = clock.monotonic() - self._began < AFTER_START_S and self._missed_before_start()
         waits = waits or self._collector.disk.only_recording
-        if self._part.enabled and not waits and clock.now_ns() >= next_ns(self._part, self._state, clock.now_ns()):
+        if not self._part.enabled or waits:
+            return
+        if clock.now_ns() >= next_ns(self._part, self._state, clock.now_ns()) or self._must_make_up():
             self._back_up()
 
     def _release_checkpoint(self) -> None:
@@ -75,10 +83,11 @@ class BackupJob:
 
     def _back_up(self) -> None:
         folder, clock = self._collector.folder, self._collector.clock
-        self._running = True
+        self._running, self._free_looks = True, 0
         try:
             plan = self._plan()
-            made = self._thread.apply(backup_in_child, (plan,))
+            with self._kept(plan):
+                made = self._thread.apply(backup_in_child, (plan,))
         except PumpWatchError as error:
             log.error("backup failed, it is tried again in %.0f s reason=%s", AGAIN_S, error)
             self._thread.apply(note, (folder, clock.now_ns(), "", str(error)))
@@ -87,6 +96,8 @@ class BackupJob:
             level = logging.ERROR if problem else logging.INFO
             log.log(level, "backup made name=%s files=%d bytes=%d new_bytes=%d took_s=%.1f%s", made.name, made.files,
                     made.bytes, made.new_bytes, made.took_s, f" problem={problem}" if problem else "")
+            if made.fenced:
+                log.warning("another member has backed up the stores that all share meanwhile, they are not in this backup")
         finally:
             self._running = False
             self._state = self._thread.apply(read_state, (folder,))
@@ -94,14 +105,45 @@ class BackupJob:
     def _plan(self) -> Plan:
         """Return what to back up: without the stores that all members of a cluster share, where another one does that today."""
         plan, cluster = plan_of(self._collector.config), self._collector.cluster
-        own_files = plan.database is not None and bool(plan.database.folder)  # on this host
-        if cluster is None or not (plan.sinks or plan.redis or (plan.database and not own_files)):
+        if cluster is None or not shares(plan):
             return plan
-        due_s = last_due_ns(self._part, self._collector.clock.now_ns()) // NS_PER_S
-        if cluster.does(f"backup:{due_s}", DAY_S):
-            return plan
-        log.info("another member backs up the stores that all share")
-        return msgspec.structs.replace(plan, sinks=None, redis=None, database=plan.database if own_files else None)
+        plan = msgspec.structs.replace(plan, occasion=self._occasion())
+        try:
+            turn = cluster.once.claim(SHARED, plan.occasion)
+        except RedisUnavailable:
+            return plan  # each member makes it then
+        if turn is None:
+            log.info("another member backs up the stores that all share")
+            return without_shared(plan)
+        return msgspec.structs.replace(plan, shared=Shared(self._collector.config.redis, cluster.name, turn))
+
+    def _kept(self, plan: Plan) -> AbstractContextManager[None]:
+        """Keep the turn while the backup is made."""
+        cluster = self._collector.cluster
+        return cluster.once.kept(plan.shared.turn) if cluster and plan.shared else nullcontext()
+
+    def _occasion(self) -> str:
+        due_ns = last_due_ns(self._part, self._collector.clock.now_ns())
+        return datetime.fromtimestamp(due_ns // NS_PER_S, UTC).date().isoformat()
+
+    def _must_make_up(self) -> bool:
+        """Return whether the day's backup of the shared stores is missing and nobody is at it: who was has died, or failed.
+
+        Tells Redis, which may have been emptied, where this member has made it.
+        """
+        cluster, state, now_ns = self._collector.cluster, self._state, self._collector.clock.now_ns()
+        if cluster is None or not shares(plan_of(self._collector.config)):
+            return False
+        try:
+            if state.shared == self._occasion():
+                cluster.once.tell(SHARED, state.shared, DAYS_S)
+                return False
+            found = cluster.once.look(SHARED, self._occasion())
+        except RedisUnavailable:
+            return False
+        self._free_looks = self._free_looks + 1 if found == "free" else 0
+        failed = bool(state.last_error) and now_ns < state.last_try_ns + AGAIN_S * NS_PER_S
+        return self._free_looks >= FREE_LOOKS and not failed
 
     def figures(self) -> dict[str, Any]:
         """Return `backup` of `status.json`; times in ns, 0 for never."""

@@ -48,7 +48,7 @@ class ClusterMember:
                             instance=f"{host}:{collector.folder.absolute()}", version=__version__, pid=os.getpid(),
                             started_at_ns=collector.started_at_ns)
         self._health = VenueHealth(self.redis, self.name, self.member)
-        self._once = Once(self.redis, self.name, self.member)
+        self.once = Once(self.redis, self.name, self.member, config.cluster.lease_s)
         self._role_listeners: list[OnRole] = []
         self.coordinator = Coordinator(self.redis, config.cluster, facts, venues, self._feeds, collector.clock, collector.stats,
                                        self._tell_role)
@@ -103,13 +103,6 @@ class ClusterMember:
         except RedisUnavailable:
             return rows
         return joined if LEADER in self.coordinator.roles else []
-
-    def does(self, what: str, for_s: float) -> bool:
-        """Return whether this member does what one does for all, see `Once`. While Redis does not answer each one does it."""
-        try:
-            return self._once.claims(what, for_s)
-        except RedisUnavailable:
-            return True
 
     def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
         """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run, at least of two days."""

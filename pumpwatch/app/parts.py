@@ -42,6 +42,7 @@ from pumpwatch.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pumpwatch.cluster.coordinator import Coordinator
+    from pumpwatch.cluster.once import Once
     from pumpwatch.redis.connection import RedisConnection
 
 
@@ -52,15 +53,13 @@ class Membership(Protocol):
     member: str
     redis: RedisConnection
     coordinator: Coordinator
+    once: Once
 
     def on_role(self, callback: Callable[[str, bool], None]) -> None:
         """Call this with each role that comes (True) or goes (False)."""
 
     def health_rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the health rows to be written here: those of all members, or none where another one writes them."""
-
-    def does(self, what: str, for_s: float) -> bool:
-        """Return whether this member does what one does for all, for so many seconds."""
 
     def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
         """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run."""

@@ -23,6 +23,7 @@ from pumpwatch.backup.shelf import DAY_NS, FolderShelf, disk, prune
 from pumpwatch.backup.sinks import add_sinks
 from pumpwatch.backup.snapshot import snapshot
 from pumpwatch.backup.state import note
+from pumpwatch.backup.turn import finished, may_finish, shares
 from pumpwatch.backup.upload import claim, upload
 from pumpwatch.backup.writing import Writing
 from pumpwatch.clock import NS_PER_S, Clock
@@ -34,7 +35,10 @@ ARCHIVE_TRIES = 3
 
 
 class Made(msgspec.Struct):
-    """A finished backup. problems: what it lacks; error: why it is not in S3; both empty where all went well."""
+    """A finished backup. problems: what it lacks; error: why it is not in S3; both empty where all went well.
+
+    shared: the stores that all members of a cluster share are in it; fenced: they are not, as another member has them.
+    """
 
     name: str
     where: str
@@ -50,6 +54,8 @@ class Made(msgspec.Struct):
     uploaded_bytes: int = 0
     error: str = ""
     exit_code: int = 0
+    shared: bool = False
+    fenced: bool = False
 
 
 def make(plan: Plan, clock: Clock | None = None) -> Made:
@@ -64,7 +70,7 @@ def make(plan: Plan, clock: Clock | None = None) -> Made:
         if Path(plan.data).is_dir():
             note(Path(plan.data), clock.now_ns(), "", str(error))
         raise
-    note(Path(plan.data), clock.now_ns(), made.name, made.error or "; ".join(made.problems))
+    note(Path(plan.data), clock.now_ns(), made.name, made.error or "; ".join(made.problems), plan.occasion if made.shared else "")
     return made
 
 
@@ -81,17 +87,14 @@ def _make(plan: Plan, clock: Clock) -> Made:
             made_at_ns += NS_PER_S
         _add_data(writing, Path(plan.data))
         _add_plain(writing, plan)
-        if plan.database:
-            add_database(writing, plan.database, shelf.folder)
-        if plan.sinks:
-            add_sinks(writing, plan.sinks)
-        if plan.redis:
-            add_redis(writing, plan.redis)
+        shared, fenced = _add_stores(writing, plan, shelf.folder)
         manifest = Manifest(name_of(made_at_ns), __version__, made_at_ns, round(time.monotonic() - began, 3), bool(recipients),
                             list(writing.rows.values()), writing.problems)
         shelf.write(manifest.name, encode(manifest))
         made = Made(manifest.name, shelf.where, len(manifest.files), manifest.bytes, writing.new_bytes, writing.reused,
-                    manifest.trades, manifest.took_s, writing.problems, [])
+                    manifest.trades, manifest.took_s, writing.problems, [], shared=shared, fenced=fenced)
+        if shared:
+            finished(plan.shared)
         if bucket is not None:
             _copy_to(bucket, shelf, plan, clock, made)
         if not made.error:  # while S3 refuses, an old backup may be the only one of its days
@@ -99,6 +102,26 @@ def _make(plan: Plan, clock: Clock) -> Made:
     made.took_s = round(time.monotonic() - began, 3)
     made.exit_code = made.exit_code or int(bool(made.problems))
     return made
+
+
+def _add_stores(writing: Writing, plan: Plan, folder: Path) -> tuple[bool, bool]:
+    """Add databases; return whether those that members share are in it, and whether they are not as another member has them."""
+    if plan.database and plan.database.folder:
+        add_database(writing, plan.database, folder)
+    own, problems = set(writing.rows), len(writing.problems)
+    if plan.database and not plan.database.folder:
+        add_database(writing, plan.database, folder)
+    if plan.sinks:
+        add_sinks(writing, plan.sinks)
+    if plan.redis:
+        add_redis(writing, plan.redis)
+    if not shares(plan) or len(writing.problems) > problems:
+        return False, False
+    if may_finish(plan.shared):
+        return True, False
+    for name in writing.rows.keys() - own:
+        del writing.rows[name]
+    return False, True
 
 
 def _copy_to(bucket: S3Shelf, shelf: FolderShelf, plan: Plan, clock: Clock, made: Made) -> None:

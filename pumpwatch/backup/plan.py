@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pumpwatch.cluster.once import Turn
 from pumpwatch.config import Config, PluginsConfig
 from pumpwatch.config_backup import S3_URL, BackupConfig
 from pumpwatch.config_redis import RedisConfig
@@ -66,8 +67,19 @@ class SinkBackups(msgspec.Struct, frozen=True):
         return f"SinkBackups({', '.join(self.options)})"  # never the passwords
 
 
+class Shared(msgspec.Struct, frozen=True):
+    """The turn of this member to back up what all members of a cluster share, and the Redis that knows of it."""
+
+    redis: RedisConfig
+    cluster: str
+    turn: Turn
+
+    def __repr__(self) -> str:
+        return f"Shared({self.turn})"  # never the password
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """Sources and target of a backup. Paths are absolute."""
+    """Sources and target of a backup. Paths are absolute. occasion: of a backup that one member of a cluster makes for all."""
 
     data: str
     archives: str
@@ -80,6 +92,8 @@ class Plan(msgspec.Struct, frozen=True):
     sinks: SinkBackups | None = None
     redis: RedisConfig | None = None
     s3: S3Target | None = None
+    occasion: str = ""
+    shared: Shared | None = None
 
 
 def plan_of(config: Config, target: str = "", environ: Mapping[str, str] | None = None) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -93,16 +93,16 @@ def restore_sink(shelf: Shelf, manifest: Manifest, name: str, sink: BackedUpSink
         with piped(shelf, files[part], identities) as source:
             yield source
 
-    found = sink.restore(list(files), open_part)
-    rows: dict[str, int] = {}
-    for part, row in files.items():
-        there = found.get(part, {})
-        for table, wanted in row.rows.items():
-            if there.get(table) != wanted:
-                raise StorageError(f"{name}: table {table} has {there.get(table, 0):,} rows, and {wanted:,} were backed up",
-                                   "the restored tables are not whole: take another backup, onto an empty server")
-        rows |= there
-    return rows
+    def judge(found: Mapping[str, Mapping[str, int]]) -> None:
+        for part, row in files.items():
+            for table, wanted in row.rows.items():
+                if (there := found.get(part, {}).get(table, 0)) != wanted:
+                    raise StorageError(f"{name}: table {table} has {there:,} rows, and {wanted:,} were backed up",
+                                       "take another backup")
+
+    found = sink.restore(list(files), open_part, judge)
+    judge(found)
+    return {table: rows for part in files for table, rows in found.get(part, {}).items()}
 
 
 class _Nowhere:

@@ -15,12 +15,16 @@ FILE = "backup.json"
 
 
 class State(msgspec.Struct, omit_defaults=False):
-    """Times are ns since 1970, 0 for never. last_error: empty once a backup has gone well since."""
+    """Times are ns since 1970, 0 for never. last_error: empty once a backup has gone well since.
+
+    shared: the occasion of the last backup with the stores that all members of a cluster share.
+    """
 
     last_ok_ns: int = 0
     last_name: str = ""
     last_try_ns: int = 0
     last_error: str = ""
+    shared: str = ""
 
 
 def read_state(data: Path) -> State:
@@ -31,9 +35,10 @@ def read_state(data: Path) -> State:
         return State()
 
 
-def note(data: Path, now_ns: int, name: str, error: str) -> State:
-    """Write how a backup went, error empty where it went well, and return the new state."""
+def note(data: Path, now_ns: int, name: str, error: str, shared: str = "") -> State:
+    """Write how a backup went, error empty where it went well, and return the new state. shared: as in State, empty for none."""
     state = read_state(data)
+    state.shared = shared or state.shared
     state.last_try_ns, state.last_error = now_ns, error
     if not error:
         state.last_ok_ns, state.last_name = now_ns, name

@@ -78,7 +78,7 @@ def _redis(config: Config, figures: Mapping[str, Any] | None) -> StoreRow:
 
     state, facts = store_facts(config)
     held = (figures or {}).get("redis") or {}
-    facts = replace(facts, connections=held.get("threads"), busy=held.get("busy"))
+    facts = replace(facts, connections=held.get("connections"), busy=held.get("busy"))
     counts = held.get("counts", {})
     return StoreRow(NAME, state, facts, calls_of(figures), hits=counts.get("hits"), misses=counts.get("misses"))
 

@@ -91,7 +91,7 @@ def redis_row(redis: RedisConnection) -> StoreRow:
     """Return the row of the Redis that a collector is connected to, which is asked now; without the calls."""
     figures = redis.figures()
     counts, failed = figures["counts"], figures["failed_looks"]
-    pool = {"connections": figures["threads"], "busy": figures["busy"]}
+    pool = {"connections": figures["connections"], "busy": figures["busy"]}
     try:
         found = read_facts(redis)
     except PumpWatchError as error:

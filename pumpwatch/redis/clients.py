@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from typing import Any
+from weakref import WeakSet
 
 from gevent.monkey import get_original
 from redis import Connection, ConnectionPool, Redis, RedisCluster
@@ -25,6 +26,24 @@ _socket, _addresses = get_original("socket", "socket"), get_original("socket", "
 _TlsContext = get_original("ssl", "SSLContext")
 
 
+class OpenSockets:
+    """The sockets that are open, in all threads. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._sockets: WeakSet[Any] = WeakSet()
+        self._lock = get_original("_thread", "allocate_lock")()
+
+    def add(self, sock: Any) -> None:
+        """Note a socket that was connected; it counts until it is closed or forgotten."""
+        with self._lock:
+            self._sockets.add(sock)
+
+    def count(self) -> int:
+        """Return how many are open."""
+        with self._lock:
+            return sum(sock.fileno() >= 0 for sock in self._sockets)
+
+
 class NativeConnection(Connection):
     """A connection whose socket blocks its thread, also in a process that gevent has patched.
 
@@ -32,9 +51,16 @@ class NativeConnection(Connection):
     """
 
     tls: ssl.SSLContext | None = None
+    sockets: OpenSockets | None = None
 
     def _connect(self) -> Any:
         """Return a connected socket. Raises OSError."""
+        sock = self._connected()
+        if self.sockets is not None:
+            self.sockets.add(sock)
+        return sock
+
+    def _connected(self) -> Any:
         problem: OSError = OSError(f"{self.host} has no address")
         for family, kind, protocol, _, address in _addresses(self.host, self.port, 0, 1):  # 1: a stream
             sock = _socket(family, kind, protocol)
@@ -52,10 +78,10 @@ class NativeConnection(Connection):
         raise problem
 
 
-def connection_class(config: RedisConfig) -> type[NativeConnection]:
+def connection_class(config: RedisConfig, sockets: OpenSockets | None = None) -> type[NativeConnection]:
     """Return the class of the connections of a config. Raises ConfigError where its certificates cannot be read."""
     if not config.tls:
-        return NativeConnection
+        return type("CountedConnection", (NativeConnection,), {"sockets": sockets})
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if config.ca_file:
@@ -64,7 +90,7 @@ def connection_class(config: RedisConfig) -> type[NativeConnection]:
             context.load_default_certs()
     except OSError as error:
         raise ConfigError(f"redis.ca_file: {config.ca_file}: {error.strerror or error}") from error
-    return type("TlsConnection", (NativeConnection,), {"tls": context})
+    return type("TlsConnection", (NativeConnection,), {"tls": context, "sockets": sockets})
 
 
 class NodeAway(RedisError):
@@ -75,11 +101,12 @@ class NodeAway(RedisError):
 
 
 class AwayNodes:
-    """The nodes that do not answer, and the version of the map of slots. Any thread may use it."""
+    """The nodes that do not answer, the version of the map of slots, and the sockets that are open. Any thread may use it."""
 
     def __init__(self) -> None:
         self.reasons: dict[Address, str] = {}
         self.version = 0  # grows when slots got other masters
+        self.sockets = OpenSockets()
         self.commands: dict[str, Any] = {}  # what the server knows: 20 ms of work, done for the first client alone
 
     def check(self, address: Address) -> None:
@@ -118,24 +145,26 @@ class GuardedCluster(RedisCluster):
         return pipe
 
 
-def options(config: RedisConfig, answer_s: float = ANSWER_S) -> dict[str, Any]:
-    """Return the arguments of every client."""
-    return {"connection_class": connection_class(config), "username": config.username or None,
+def options(config: RedisConfig, answer_s: float = ANSWER_S, sockets: OpenSockets | None = None) -> dict[str, Any]:
+    """Return the arguments of every client. sockets: where those of its connections are counted."""
+    return {"connection_class": connection_class(config, sockets), "username": config.username or None,
             "password": config.password or None, "socket_timeout": answer_s, "socket_connect_timeout": answer_s,
             "protocol": 2, "client_name": "pumpwatch", "driver_info": None}  # which reads a file for each client
 
 
-def node_client(config: RedisConfig, address: Address, answer_s: float = ANSWER_S) -> Redis:
+def node_client(config: RedisConfig, address: Address, answer_s: float = ANSWER_S,
+                sockets: OpenSockets | None = None) -> Redis:
     """Return a client of one node that never tries twice. It does not connect yet."""
     return Redis.from_pool(ConnectionPool(host=address[0], port=address[1], retry=Retry(NoBackoff(), 0),
-                                          **options(config, answer_s)))
+                                          **options(config, answer_s, sockets)))
 
 
 def cluster_client(config: RedisConfig, known: list[Address], away: AwayNodes) -> GuardedCluster:
     """Return a client of the cluster; it asks for the map of slots at once, those nodes first that are not away."""
     seeds = [address for address in known if address not in away.reasons] or known
     # Once more after a fail-over; what waits longer than that belongs to those who ask.
-    return GuardedCluster(away, seeds, retry=Retry(NoBackoff(), 1), require_full_coverage=False, **options(config))
+    return GuardedCluster(away, seeds, retry=Retry(NoBackoff(), 1), require_full_coverage=False,
+                          **options(config, sockets=away.sockets))
 
 
 def configured(config: RedisConfig) -> list[Address]:

@@ -216,14 +216,16 @@ class RedisConnection:
         """Return what was asked and how it went.
 
         Keys: up, trouble, cluster, version, masters, calls (rows of SinkCalls), errors (count by kind), counts (hits, misses,
-        dropped and others), threads, busy, queued, failed_looks (looks at the nodes since the last at which all was well).
+        dropped and others), connections (that are open), threads (of calls), busy (those that wait), queued, failed_looks (looks
+        at the nodes since the last at which all was well).
         """
         with self._counting:
             errors, counts, calls = dict(self._errors), dict(self._counts), self._calls.rows()
         return {"up": self.up, "trouble": self.trouble, "cluster": self.is_cluster, "version": self.server_version,
                 "masters": [f"{host}:{port}" for host, port in self.masters], "calls": calls, "errors": errors,
-                "counts": counts, "threads": THREADS, "busy": sum(row["running"] for row in calls),
-                "queued": len(self._posts), "failed_looks": self._watch.failed_looks}
+                "counts": counts, "connections": self._away.sockets.count(), "threads": THREADS,
+                "busy": sum(row["running"] for row in calls), "queued": len(self._posts),
+                "failed_looks": self._watch.failed_looks}
 
     def close(self) -> None:
         """End threads and connections. Posts that wait are sent first, for at most half a second."""
@@ -312,7 +314,8 @@ class RedisConnection:
             client.close()
             client = None
         if client is None:
-            client = cluster_client(self.config, known, self._away) if single is None else node_client(self.config, single)
+            client = (cluster_client(self.config, known, self._away) if single is None
+                      else node_client(self.config, single, sockets=self._away.sockets))
         elif self._own.version != version and single is None:
             client.nodes_manager.initialize()
         self._own.client, self._own.version, self._own.single = client, version, single

@@ -122,7 +122,7 @@ class NodeWatch:
         from pumpwatch.redis.clients import node_client
 
         if address not in self._clients:
-            self._clients[address] = node_client(self._config, address, PING_S)
+            self._clients[address] = node_client(self._config, address, PING_S, self.away.sockets)
         return self._clients[address]
 
     def _read_map(self, address: Address) -> RedisUnavailable | None:

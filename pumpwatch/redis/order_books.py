@@ -1,4 +1,4 @@
-"""Order books that all processes and hosts share: a snapshot, updates of levels, the best prices; kept for a minute.
+"""Order books that all processes and hosts share: whole books as venues answered them, the best prices; kept for a minute.
 
 The keys of a book have one hash tag, so that a script or a pipeline may touch all of them:
 
@@ -6,12 +6,11 @@ The keys of a book have one hash tag, so that a script or a pipeline may touch a
 - `PREFIX:{book:VENUE:SYMBOL}:levels`  a hash: `b` or `a` and the price lead to the quantity; `at`, `sequence` and `put` are the
   book's own time (ns), its number, and Redis' time (µs) when it was put there.
 
-A level whose quantity changes keeps its member, so there is never one too many. The age of a book is reckoned by Redis' clock.
+A book is replaced as a whole. Its age is reckoned by Redis' clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -50,24 +49,6 @@ redis.call('HSET', KEYS[3], unpack(levels))
 redis.call('PEXPIRE', KEYS[3], ARGV[1])
 return 1
 """
-# ARGV: ttl in ms, the time, the number, then side, price and quantity of each level; of a quantity of 0 the level goes.
-_UPDATE = _NOW + """
-local sequence = redis.call('HGET', KEYS[3], 'sequence')
-if not sequence or (tonumber(ARGV[3]) >= 0 and tonumber(ARGV[3]) <= tonumber(sequence)) then return 0 end
-for i = 4, #ARGV, 3 do
-  local side, price, field = ARGV[i] == 'b' and 1 or 2, ARGV[i + 1], ARGV[i] .. ARGV[i + 1]
-  if tonumber(ARGV[i + 2]) == 0 then
-    redis.call('ZREM', KEYS[side], price)
-    redis.call('HDEL', KEYS[3], field)
-  else
-    redis.call('ZADD', KEYS[side], price, price)
-    redis.call('HSET', KEYS[3], field, ARGV[i + 2])
-  end
-end
-redis.call('HSET', KEYS[3], 'at', ARGV[2], 'sequence', ARGV[3], 'put', string.format('%.0f', now))
-for side = 1, 3 do redis.call('PEXPIRE', KEYS[side], ARGV[1]) end
-return 1
-"""
 # ARGV: levels of a side. Returns age in µs, time, number, bids and asks: each side as one text of JSON, because the client takes
 # 3 µs for each value that an answer has.
 _READ = _NOW + """
@@ -92,7 +73,7 @@ class OrderBooks:
 
     def __init__(self, redis: RedisConnection) -> None:
         self._redis = redis
-        self._put, self._update, self._read = redis.script(_PUT), redis.script(_UPDATE), redis.script(_READ)
+        self._put, self._read = redis.script(_PUT), redis.script(_READ)
 
     def put(self, venue: str, symbol: str, book: OrderBook, age_s: float = 0.0) -> bool:
         """Put a whole book in place of an older one; return whether it is there now."""
@@ -103,18 +84,6 @@ class OrderBooks:
         sides = (" ".join(text(number) for level in side for number in level) for side in (book.bids, book.asks))
         arguments = [TTL_S * 1000, book.at_ns, book.sequence, int(age_s * 1e6), *sides]
         return bool(self._put(client, self._keys(venue, symbol), arguments))
-
-    def update(self, venue: str, symbol: str, bids: Sequence[Level], asks: Sequence[Level], *, at_ns: int = 0,
-               sequence: int = -1) -> bool:
-        """Set levels to their quantities; 0 removes one. Returns False, with nothing changed, where the book is not kept.
-
-        The same holds for a number of the venue's that is not higher than the book's. Levels beyond the best LEVELS stay, so
-        that one that moves up is known.
-        """
-        words = [word for side, levels in (("b", bids), ("a", asks)) for price, quantity in levels
-                 for word in (side, text(price), text(quantity))]
-        return bool(self._redis.call("update book", lambda client: self._update(
-            client, self._keys(venue, symbol), [TTL_S * 1000, at_ns, sequence, *words])))
 
     def read(self, venue: str, symbol: str, depth: int = LEVELS) -> tuple[OrderBook, float] | None:
         """Return the best `depth` levels of each side and the age (s) of the book, None where none is kept."""

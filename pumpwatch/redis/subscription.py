@@ -85,7 +85,7 @@ class Subscription:
         while not self._closed:
             address = self._watch.master_of_channel(self.channel)
             if address is not None:
-                client = node_client(self._config, address, ASK_S)
+                client = node_client(self._config, address, ASK_S, self._watch.away.sockets)
                 try:
                     self._follow(client)
                     wait_s = AGAIN_S

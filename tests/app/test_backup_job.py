@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from pumpwatch.app.backup_job import AGAIN_S, last_due_ns, next_ns, release_checkpoint
 from pumpwatch.app.collector import Collector
+from pumpwatch.backup.manifest import decode
 from pumpwatch.backup.plan import Database, Plan
 from pumpwatch.backup.questdb import MARKER
 from pumpwatch.backup.shelf import FolderShelf
-from pumpwatch.backup.state import State, note
+from pumpwatch.backup.state import State, note, read_state
 from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.cluster.once import Once
 from pumpwatch.config_backup import BackupConfig
+from pumpwatch.redis.connection import RedisConnection
 from tests.ops.data_folder import store
 from tests.questdb_server import QuestDBServer
+from tests.redis.waiting import connected, eventually, in_thread, kind_of
+from tests.redis_server import RedisNode, single
 
 PART = BackupConfig(at="03:30")
 S, DAY = NS_PER_S, 86_400 * NS_PER_S
@@ -99,22 +110,110 @@ def test_the_checkpoint_of_a_killed_backup_is_released_while_no_backup_runs(
     assert questdb_server.value(in_progress) is False and not (tmp_path / "backups" / MARKER).exists()
 
 
-def test_one_member_of_a_cluster_backs_up_what_all_share(collector: Collector) -> None:
+@pytest.fixture
+def redis(single_redis: RedisNode) -> Iterator[RedisConnection]:
+    connection = connected([single_redis.address])
+    yield connection
+    connection.close()
+
+
+def member_of(collector: Collector, redis: RedisConnection, folder: Path) -> Once:
+    """Make a collector the member b, with Redis in its backup, which is made at noon."""
+    store(collector.folder)
     config = collector.config
-    config.backup.questdb_parquet, config.backup.redis = True, True
-    job, asked = collector.jobs.backup, list[str]()
-    collector.clock = FakeClock(NOON)
-    alone = job._plan()
-    assert alone.database and alone.redis
+    config.redis = redis.config
+    config.backup.enabled, config.backup.redis, config.backup.folder = True, True, str(folder)
+    collector.clock, collector.started_at_ns = FakeClock(NOON), 0
+    once = Once(redis, "day", "b", 60.0)
+    collector.cluster = SimpleNamespace(once=once, name="day")  # type: ignore[assignment]
+    return once
 
-    def does(what: str, for_s: float) -> bool:
-        asked.append(what)
-        return len(asked) == 1
 
-    collector.cluster = SimpleNamespace(does=does)  # type: ignore[assignment]
-    assert job._plan() == alone
+def snapshots(folder: Path) -> list[bool]:
+    """Return for each backup of a folder whether Redis is in it."""
+    shelf = FolderShelf(folder)
+    return [any(row.name.startswith("redis/") for row in decode(shelf.read(name), name).files) for name in shelf.manifests()]
+
+
+def test_one_member_of_a_cluster_backs_up_what_all_share(collector: Collector, redis: RedisConnection, tmp_path: Path) -> None:
+    once, config, job = member_of(collector, redis, tmp_path / "b"), collector.config, collector.jobs.backup
+    config.backup.questdb_parquet = True
+    plan = job._plan()
+    assert plan.database and plan.redis and plan.shared and plan.shared.turn.id.startswith("b@")
     other = job._plan()
-    assert (other.database, other.sinks, other.redis) == (None, None, None) and other.data == alone.data
-    assert asked == [f"backup:{DUE // S}"] * 2
+    assert (other.database, other.sinks, other.redis, other.shared) == (None, None, None, None) and other.data == plan.data
     config.backup.questdb_folder, config.backup.questdb_parquet = "/here", False
     assert job._plan().database, "its files are on this host"
+    config.backup.questdb_folder = ""
+    assert once.finish(plan.shared.turn, 60.0) and once.look("backup", "2026-11-28") == "done"
+
+
+MAKER = """
+import os, sys, msgspec
+from pumpwatch.backup.make import make
+from pumpwatch.backup.plan import Plan, Shared
+from pumpwatch.backup import redis as snapshots
+from pumpwatch.cluster.once import Once
+from tests.redis.waiting import connected
+plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+once = Once(connected(plan.redis.nodes), "day", "a", 1.0)
+turn = once.claim("backup", plan.occasion)
+def stopped(redis):  # as everything is read, and before it may count
+    print("here", flush=True)
+    os.kill(os.getpid(), 19)
+snapshots.masters_of, real = lambda config: (stopped(config), real(config))[1], snapshots.masters_of
+made = make(msgspec.structs.replace(plan, shared=Shared(plan.redis, "day", turn)))
+print(made.fenced, made.shared, flush=True)
+"""
+
+
+@pytest.mark.parametrize("wakes", [False, True])
+def test_another_member_makes_the_backup_where_the_one_that_began_it_dies_or_stands_still(
+        collector: Collector, redis: RedisConnection, tmp_path: Path, wakes: bool) -> None:
+    once, job = member_of(collector, redis, tmp_path / "b"), collector.jobs.backup
+    plan = Plan(data=str(collector.folder), archives=str(collector.folder), folder=str(tmp_path / "a"), redis=redis.config,
+                occasion="2026-11-28")
+    maker = subprocess.Popen([sys.executable, "-c", MAKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    assert maker.stdin and maker.stdout
+    maker.stdin.write(msgspec.json.encode(plan))
+    maker.stdin.close()
+    try:
+        assert in_thread(maker.stdout.readline) == b"here\n"
+        job.run()
+        assert snapshots(tmp_path / "b") == [False], "another one is at it, so this is of what b alone has"
+        if not wakes:
+            maker.kill()
+        eventually(lambda: once.look("backup", "2026-11-28") == "free", "the lease of a has ended")
+        collector.clock.advance(60)  # type: ignore[attr-defined]
+        job.run()
+        assert snapshots(tmp_path / "b") == [False], "at the first look it may be told yet that it is done"
+        job.run()
+        assert snapshots(tmp_path / "b") == [False, True] and once.look("backup", "2026-11-28") == "done"
+        assert read_state(collector.folder).shared == "2026-11-28"
+        job.run()
+        assert len(snapshots(tmp_path / "b")) == 2, "one a day"
+        if wakes:
+            maker.send_signal(signal.SIGCONT)
+            assert in_thread(maker.stdout.readline) == b"True False\n"
+            assert snapshots(tmp_path / "a") == [False], "what it has of the shared stores came too late"
+    finally:
+        maker.kill()
+        maker.wait()
+    if not wakes:
+        assert snapshots(tmp_path / "a") == [], "a half one is not there"
+
+
+def test_each_member_makes_it_while_redis_is_away_and_tells_it_afterwards(collector: Collector, tmp_path: Path) -> None:
+    with single() as node:
+        redis = connected([node.address])
+        once, job = member_of(collector, redis, tmp_path / "b"), collector.jobs.backup
+        node.kill()
+        eventually(lambda: kind_of(redis, lambda client: client.ping()) == "away", "it is away")
+        assert job._plan().redis and job._plan().shared is None
+        job._must_make_up()
+        node.start()
+        eventually(lambda: kind_of(redis, lambda client: client.ping()) == "ok", "it is back")
+        job._state = State(shared="2026-11-28")
+        assert not job._must_make_up() and once.look("backup", "2026-11-28") == "done"
+        redis.close()

@@ -28,7 +28,7 @@ from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.sinks import restore_sink, sink_of
 from pumpwatch.config import Config, PluginsConfig
 from pumpwatch.errors import EXIT_OK, EXIT_USAGE, ServiceUnavailable, StorageError, UsageError
-from pumpwatch.sink_abilities import BackedUpSink, OpenPart
+from pumpwatch.sink_abilities import BackedUpSink, JudgeRows, OpenPart
 from tests.ops.command_line import CommandLine
 from tests.postgres_server import Database, PostgresServer
 from tests.sinks.stores import CATALOGUE
@@ -68,7 +68,7 @@ class Sink:
         if not self.file.exists():
             raise pumpwatch.ServiceUnavailable("the file is away")
         yield Held(self.file)
-    def restore(self, names, open_part):
+    def restore(self, names, open_part, judge):
         if self.file.exists():
             raise pumpwatch.UsageError("it is there already")
         with open_part("rows") as source:
@@ -179,7 +179,7 @@ def test_rows_that_are_missing_after_a_restore_are_named(plan: Plan, others: Sin
         def backup(self) -> Any:
             raise ServiceUnavailable("not asked for")
 
-        def restore(self, names: Sequence[str], open_part: OpenPart) -> Mapping[str, Mapping[str, int]]:
+        def restore(self, names: Sequence[str], open_part: OpenPart, judge: JudgeRows) -> Mapping[str, Mapping[str, int]]:
             with open_part("rows") as source:
                 source.read(1)
             return {"rows": {"rows": 5}, "more/rows": {"more/rows": 6}}

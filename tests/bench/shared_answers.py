@@ -52,13 +52,10 @@ def measure(node: str, repeats: int, messages: int) -> dict[str, Any]:
     books.put("binance.spot", "C0USDT", book)
     now_ns, symbols = time.time_ns(), [f"C{at}USDT" for at in range(400)]
     prices.note("binance.spot", dict.fromkeys(symbols, (now_ns, 1.5)))
-    number = iter(range(10, 10**9))
     asked: dict[str, Callable[[], Any]] = {
         "ping": lambda: redis.call("ping", lambda client: client.get("x")),
         "book_read": lambda: books.read("binance.spot", "C0USDT"),
         "book_best": lambda: books.best("binance.spot", "C0USDT"),
-        "book_update": lambda: books.update("binance.spot", "C0USDT", [(100.0, 2.0), (99.987, 0.0)], [(100.1, 3.0)],
-                                            sequence=next(number)),
         "book_put": lambda: books.put("binance.spot", "C0USDT", book),
         "prices_of_400": lambda: prices.of([("binance.spot", symbol) for symbol in symbols])}
     figures: dict[str, Any] = {}

@@ -87,6 +87,7 @@ def test_redis_has_its_masters_memory_and_hits(redis_cluster: RedisNodes, single
         redis.count("hits", 3)
         redis.count("misses")
         row = redis_row(redis)
+        assert row.facts.connections and row.facts.busy is not None, "the watch has its own"
         assert (row.state, row.works, row.facts.parts, row.hits, row.misses) == ("up", True, masters, 3, 1)
         assert row.facts.version.startswith("Redis ") and row.facts.cache_hit_ratio == 0.75
         assert row.facts.size_bytes is None or row.facts.size_bytes > 0, "a busy machine may answer late"

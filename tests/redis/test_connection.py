@@ -51,6 +51,20 @@ def test_a_single_server_works_alike(alone: RedisConnection) -> None:
     assert {row["operation"] for row in alone.figures()["calls"]} == {"connect", "test"}
 
 
+def test_the_connections_are_those_that_the_server_knows(single_redis: RedisNode) -> None:
+    def known() -> set[str]:
+        return {line.split()[0] for line in str(single_redis.ask("CLIENT", "LIST")).splitlines() if "name=pumpwatch" in line}
+
+    before, connection = known(), connected([single_redis.address])
+    connection.listen("channel", lambda body: None)
+    patient(connection, lambda client: client.ping())
+    eventually(lambda: connection.figures()["connections"] == len(known() - before) >= 3, "a thread, the watch, and the listener")
+    single_redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    eventually(lambda: connection.figures()["connections"] == len(known() - before) >= 3, "a lost one does not count")
+    connection.close()
+    eventually(lambda: connection.figures()["connections"] == 0, "all are closed")
+
+
 def test_other_greenlets_run_while_one_waits(alone: RedisConnection) -> None:
     ticks: list[int] = []
     ticker = gevent.spawn(lambda: [(ticks.append(n), gevent.sleep(0.005)) for n in range(1000)])

@@ -1,8 +1,7 @@
-"""Shared order books on real servers: snapshots, updates, best prices, ages, and what happens without Redis."""
+"""Shared order books on real servers: whole books, best prices, ages, and what happens without Redis."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 import pytest
@@ -64,35 +63,6 @@ def test_a_book_that_came_earlier_does_not_replace_a_later_one(books: OrderBooks
     assert not books.put(VENUE, SYMBOL, OrderBook(bids=[(1.0, 1.0)], asks=[]), age_s=20.0)
     found = books.read(VENUE, SYMBOL)
     assert found is not None and found[0] == BOOK
-
-
-def test_updates_change_add_and_remove_levels_as_a_plain_book_does(books: OrderBooks) -> None:
-    """Prices repeat on purpose: a level that changes must not be there twice."""
-    draw, sides = random.Random(5), ({100.1: 1.0}, {100.2: 1.0})
-    books.put(VENUE, SYMBOL, OrderBook(bids=[(100.1, 1.0)], asks=[(100.2, 1.0)], sequence=0))
-    for number in range(1, 60):
-        changes: list[list[tuple[float, float]]] = [[], []]
-        for side, levels in enumerate(sides):
-            for _ in range(draw.randrange(4)):
-                price = round((100 - draw.randrange(12) / 10) if side == 0 else (100.2 + draw.randrange(12) / 10), 1)
-                quantity = draw.choice([0.0, draw.randrange(1, 100) / 7])
-                changes[side].append((price, quantity))
-                levels.pop(price, None)
-                if quantity:
-                    levels[price] = quantity
-        assert books.update(VENUE, SYMBOL, *changes, at_ns=number, sequence=number)
-        if number % 6 == 0:
-            found = books.read(VENUE, SYMBOL)
-            assert found is not None and found[0] == OrderBook(
-                bids=sorted(sides[0].items(), reverse=True), asks=sorted(sides[1].items()), at_ns=number, sequence=number)
-
-
-def test_an_update_of_an_unknown_book_and_a_repeated_one_change_nothing(books: OrderBooks) -> None:
-    assert not books.update(VENUE, SYMBOL, [(1.0, 1.0)], [])
-    assert books.read(VENUE, SYMBOL) is None
-    books.put(VENUE, SYMBOL, BOOK)
-    assert not books.update(VENUE, SYMBOL, [(100.5, 99.0)], [], sequence=7)
-    assert books.best(VENUE, SYMBOL) == (BOOK.bids[0], BOOK.asks[0])
 
 
 def test_one_text_for_each_price() -> None:

@@ -1,7 +1,8 @@
 """Restore a backup into an empty database with pg_restore: tables, days, then indexes.
 
 While it runs, and after it was cut off, the empty schema `SCHEMA_restoring` is there: the sink does not open then, and the next
-restore removes what the one before had stored. With TimescaleDB the extension's two steps are taken around pg_restore, as its
+restore removes what the one before had stored. After a failure all that it made is dropped, by a new connection where the first
+one was lost; the error says what is left. With TimescaleDB the extension's two steps are taken around pg_restore, as its
 documents ask (docs.timescale.com, "Logical backup"), and the extension is made in the version of the backup.
 """
 
@@ -18,7 +19,7 @@ from pumpwatch_plugins.sinks.postgres.programs import Programs
 from pumpwatch_plugins.sinks.postgres.schema import TIMESCALE, restoring_mark
 from pumpwatch_plugins.sinks.postgres.server import Server, translated
 
-from pumpwatch import ConfigError, OpenPart, ServiceUnavailable, UsageError
+from pumpwatch import ConfigError, JudgeRows, OpenPart, PumpWatchError, UsageError
 
 RESTORE = ("--format=custom", "--no-owner", "--no-privileges", "--no-comments", "--exit-on-error")
 FRESH_HINT = "name an empty database in sinks.postgres.dsn: createdb NAME"
@@ -34,7 +35,8 @@ class About(msgspec.Struct):
     schema: str
 
 
-def restore(server: Server, options: PostgresOptions, names: Sequence[str], open_part: OpenPart) -> dict[str, dict[str, int]]:
+def restore(server: Server, options: PostgresOptions, names: Sequence[str], open_part: OpenPart,
+            judge: JudgeRows) -> dict[str, dict[str, int]]:
     """Fill an empty database, see `BackedUpSink.restore`."""
     import psycopg
 
@@ -47,7 +49,7 @@ def restore(server: Server, options: PostgresOptions, names: Sequence[str], open
     connection = server.connect(programs.dsn)
     try:
         connection.limit_s = HOLD_S
-        restoring = _Restoring(connection, programs, server.place, about)
+        restoring = _Restoring(connection, programs, server, about)
         restoring.check(options)
         with restoring.marked():
             if about.engine == TIMESCALE:
@@ -55,6 +57,7 @@ def restore(server: Server, options: PostgresOptions, names: Sequence[str], open
             else:
                 restoring.schema(names, open_part)
             rows = restoring.rows(names)
+            judge(rows)
         return rows
     except psycopg.Error as error:
         raise translated(error, server.place) from error
@@ -66,13 +69,17 @@ def restore(server: Server, options: PostgresOptions, names: Sequence[str], open
 class _Restoring:
     """One restore, by one connection beside those of pg_restore."""
 
-    def __init__(self, connection: Any, programs: Programs, place: str, about: About) -> None:
-        self._connection, self._programs, self._place, self._about = connection, programs, place, about
-        self._mark = restoring_mark(about.schema)
+    def __init__(self, connection: Any, programs: Programs, server: Server, about: About) -> None:
+        self._connection, self._programs, self._server, self._about = connection, programs, server, about
+        self._place, self._mark = server.place, restoring_mark(about.schema)
         self._program = ""
+        self._database, self._before = str(self._one("SELECT quote_ident(current_database())")[0]), self._others()
 
     def _one(self, statement: str, *values: Any) -> Any:
         return self._connection.execute(statement.encode(), values).fetchone()
+
+    def _lock(self) -> bool:
+        return bool(self._one("SELECT pg_try_advisory_lock(hashtext('pumpwatch restore ' || %s))", self._about.schema)[0])
 
     def check(self, options: PostgresOptions) -> None:
         """Raise UsageError or ConfigError where the server is not the place for this backup."""
@@ -85,7 +92,7 @@ class _Restoring:
             raise ConfigError(f"{where}the server is PostgreSQL {version}, older than that of the backup ({about.server})",
                               f"restore onto PostgreSQL {about.major} or newer")
         self._program = self._programs.find("pg_restore", about.major, "the server of the backup")
-        if not self._one("SELECT pg_try_advisory_lock(hashtext('pumpwatch restore ' || %s))", about.schema)[0]:
+        if not self._lock():
             raise UsageError(f"{where}another restore is under way", "wait for its end")
         cut_off = self._one("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._mark) is not None
         there = self._one("SELECT 1 FROM pg_namespace WHERE nspname = %s", about.schema) is not None
@@ -107,24 +114,66 @@ class _Restoring:
             raise ConfigError(f"{self._place}: it has TimescaleDB {extension}, and the backup needs {about.extension}",
                               f"in a new database: CREATE EXTENSION timescaledb VERSION '{about.extension}'")
 
+    def _others(self) -> set[str]:
+        """Return the schemas and the relations of `public` that belong to no extension."""
+        rows = self._connection.execute(
+            b"SELECT n.nspname::text FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN"
+            b" ('information_schema', 'public') AND NOT EXISTS"
+            b" (SELECT 1 FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e')"
+            b" UNION ALL SELECT 'public.' || c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace"
+            b" AND c.relkind IN ('r', 'p', 'v', 'm', 'S') AND NOT EXISTS"
+            b" (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')").fetchall()
+        return {str(name) for name, in rows}
+
     @contextlib.contextmanager
     def marked(self) -> Iterator[None]:
-        """Hold the mark of a restore; remove what an earlier one had stored, and at a failure what this one has."""
+        """Hold the mark of a restore; remove what an earlier one had stored, and at a failure what this one has.
+
+        The hint of the error says what is there then.
+        """
         import psycopg
 
-        schema = self._about.schema
         self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._mark}".encode())
         if self._about.engine != TIMESCALE:
-            self._connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
+            self._connection.execute(f"DROP SCHEMA IF EXISTS {self._about.schema} CASCADE".encode())
         try:
             yield
-        except BaseException:
-            if self._about.engine != TIMESCALE:
-                with contextlib.suppress(psycopg.Error):  # else the next restore does it
-                    self._connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
-                    self._connection.execute(f"DROP SCHEMA {self._mark}".encode())
+        except BaseException as error:
+            left = self.undo()
+            told = translated(error, self._place) if isinstance(error, psycopg.Error) else error
+            if isinstance(told, PumpWatchError):
+                told.hint = "; ".join(filter(None, (told.hint, left)))
+                raise told from error
             raise
         self._connection.execute(f"DROP SCHEMA {self._mark}".encode())
+
+    def undo(self) -> str:
+        """Drop all that this restore has made; return what is there, in words."""
+        import psycopg
+
+        schema, is_timescale = self._about.schema, self._about.engine == TIMESCALE
+        statements = [f"DROP SCHEMA IF EXISTS {schema} CASCADE", f"DROP SCHEMA IF EXISTS {self._mark}"]
+        if is_timescale:
+            statements = ["DROP EXTENSION IF EXISTS timescaledb CASCADE", *statements,
+                          f"ALTER DATABASE {self._database} RESET timescaledb.restoring"]
+        for again in (False, True):
+            try:
+                if again:  # the server ended the first connection
+                    self._connection = self._server.connect(self._programs.dsn)
+                    self._connection.limit_s = HOLD_S
+                    if not self._lock():
+                        return "another restore has begun"
+                for statement in statements:
+                    self._connection.execute(statement.encode())
+                left = self._others() - self._before - {schema, self._mark}
+            except (psycopg.Error, PumpWatchError):
+                continue
+            if not left:
+                return "nothing of the backup is left in the database"
+            return f"the database holds parts of the backup: {', '.join(sorted(left))}: drop it, and {FRESH_HINT}"
+        if is_timescale:
+            return f"the database is not whole: drop it, and {FRESH_HINT}"
+        return f"schema {schema} is half restored, and the sink does not open: run the same command again, which begins anew"
 
     def schema(self, names: Sequence[str], open_part: OpenPart) -> None:
         """Restore the tables and the days, and the indexes after them."""
@@ -138,10 +187,7 @@ class _Restoring:
         self._connection.execute(
             f"CREATE EXTENSION IF NOT EXISTS timescaledb WITH VERSION '{self._about.extension}'".encode())
         self.before()
-        try:
-            self._feed(open_part, DATABASE)
-        except ServiceUnavailable as error:
-            raise ServiceUnavailable(error.message, f"the database is not whole: drop it and {FRESH_HINT}") from error
+        self._feed(open_part, DATABASE)
         self.after()
 
     def before(self) -> None:

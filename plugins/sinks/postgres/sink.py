@@ -40,6 +40,7 @@ from pumpwatch import (
     Catalogue,
     ConfigError,
     HeldBackup,
+    JudgeRows,
     Keeping,
     Listing,
     ListingEvent,
@@ -252,9 +253,9 @@ class PostgresSink:
         held: AbstractContextManager[HeldBackup] = hold(self._server, self._options)
         return held
 
-    def restore(self, names: Sequence[str], open_part: OpenPart) -> Mapping[str, Mapping[str, int]]:
+    def restore(self, names: Sequence[str], open_part: OpenPart, judge: JudgeRows) -> Mapping[str, Mapping[str, int]]:
         """Fill an empty database by pg_restore, see `restoring.restore`."""
-        found: Mapping[str, Mapping[str, int]] = restore(self._server, self._options, names, open_part)
+        found: Mapping[str, Mapping[str, int]] = restore(self._server, self._options, names, open_part, judge)
         return found
 
     def trial(self, name: str) -> PostgresSink:

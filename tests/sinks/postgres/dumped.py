@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
-from pumpwatch.sink_abilities import BackedUpSink
+from pumpwatch.sink_abilities import BackedUpSink, JudgeRows
 
 
 def dumped(sink: BackedUpSink) -> tuple[dict[str, bytes], dict[str, Mapping[str, int]]]:
@@ -25,7 +25,8 @@ def dumped(sink: BackedUpSink) -> tuple[dict[str, bytes], dict[str, Mapping[str,
     return files, rows
 
 
-def restored(sink: BackedUpSink, files: Mapping[str, bytes]) -> Mapping[str, Mapping[str, int]]:
+def restored(sink: BackedUpSink, files: Mapping[str, bytes],
+             judge: JudgeRows = lambda rows: None) -> Mapping[str, Mapping[str, int]]:
     """Restore parts, and return the rows that are there then."""
     @contextmanager
     def open_part(name: str) -> Iterator[BinaryIO]:
@@ -34,7 +35,7 @@ def restored(sink: BackedUpSink, files: Mapping[str, bytes]) -> Mapping[str, Map
             file.seek(0)
             yield file
 
-    return sink.restore(list(files), open_part)
+    return sink.restore(list(files), open_part, judge)
 
 
 def only(folder: Path, name: str, script: str) -> str:

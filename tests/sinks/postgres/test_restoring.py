@@ -16,7 +16,7 @@ import pytest
 from pumpwatch_plugins.sinks.postgres import PostgresOptions, PostgresSink
 from pumpwatch_plugins.sinks.postgres.programs import Programs
 
-from pumpwatch.errors import ConfigError, ServiceUnavailable, UsageError
+from pumpwatch.errors import ConfigError, ServiceUnavailable, StorageError, UsageError
 from tests.postgres_server import Database, PostgresServer
 from tests.sinks.postgres.dumped import columns, dumped, only, restored
 from tests.sinks.stores import CATALOGUE, EVENT, HEALTH, assert_same, listing_at, read_all
@@ -68,9 +68,43 @@ def test_a_file_that_is_cut_leaves_the_database_empty(files: Files, postgres: Da
     last = sorted(content)[-2]
     content[last] = content[last][:len(content[last]) // 2]
     sink = PostgresSink(PostgresOptions(dsn=postgres.dsn))
-    with pytest.raises(ServiceUnavailable, match="pg_restore: error: could not read from input file"):
+    with pytest.raises(ServiceUnavailable, match="pg_restore: error: could not read from input file") as told:
         restored(sink, content)
+    assert told.value.hint == "nothing of the backup is left in the database"
     assert postgres.sql("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'pumpwatch%'") == []
+
+
+def test_rows_that_are_missing_leave_nothing_in_the_database(files: Files, postgres: Database) -> None:
+    postgres.sql("CREATE TABLE mine (a int)")
+
+    def judge(rows: Mapping[str, Mapping[str, int]]) -> None:
+        assert sum(rows["tables.dump"].values()) and postgres.value("SELECT count(*) FROM pumpwatch.trade_history") == len(BATCH)
+        raise StorageError("table trade_history has 3,000 rows, and 3,001 were backed up", "take another backup")
+
+    with pytest.raises(StorageError, match="take another backup; nothing of the backup is left in the database"):
+        restored(PostgresSink(PostgresOptions(dsn=postgres.dsn)), files[0], judge)
+    assert postgres.sql("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'pumpwatch%'") == []
+    assert postgres.value("SELECT count(*) FROM mine") == 0
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_lost_connection_leaves_nothing_or_says_what_is_there(files: Files, postgres: Database, is_back: bool) -> None:
+    def judge(rows: Mapping[str, Mapping[str, int]]) -> None:
+        if not is_back:
+            postgres.server.sql(f"ALTER DATABASE {postgres.name} ALLOW_CONNECTIONS false")
+        postgres.server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgres.name}'")
+        raise StorageError("rows are missing")
+
+    said = "nothing of the backup is left" if is_back else "schema pumpwatch is half restored, and the sink does not open"
+    sink = PostgresSink(PostgresOptions(dsn=postgres.dsn))
+    with pytest.raises(StorageError, match=said):
+        restored(sink, files[0], judge)
+    postgres.server.sql(f"ALTER DATABASE {postgres.name} ALLOW_CONNECTIONS true")
+    left = {name for name, in postgres.sql("SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'pumpwatch%'")}
+    assert left == (set() if is_back else {"pumpwatch", "pumpwatch_restoring"})
+    if not is_back:
+        with pytest.raises(ConfigError, match="is being restored, or a restore was cut off"):
+            sink.open()
 
 
 KILLED = """

@@ -189,7 +189,7 @@ def test_timescale_takes_its_steps_before_and_after(timescale: TimescaleServer) 
     version = connection.execute(b"SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
     assert version
     about = About("17.5", 17, "timescale", str(version[0]), "pumpwatch")
-    restoring = _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server.place, about)
+    restoring = _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server, about)
     restoring._check_extension(str(version[0]), is_used=False)
     with pytest.raises(UsageError, match="is there already, or a restore was cut off"):
         restoring._check_extension(str(version[0]), is_used=True)
@@ -199,6 +199,24 @@ def test_timescale_takes_its_steps_before_and_after(timescale: TimescaleServer) 
     connection.close()
     assert timescale.sql("SHOW timescaledb.restoring") == [("on",)]
     connection = server.connect()
-    _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server.place, about).after()
+    _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server, about).after()
     connection.close()
     assert timescale.sql("SHOW timescaledb.restoring") == [("off",)]
+
+
+def test_what_a_failed_restore_made_is_dropped_with_the_extension(filled: PostgresSink, timescale: TimescaleServer) -> None:
+    """The last test of the module: the database is empty afterwards."""
+    server = Server(PostgresOptions(dsn=timescale.dsn))
+    connection = server.connect()
+    about = About("17.5", 17, "timescale", "2", "pumpwatch")
+    restoring = _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server, about)
+    restoring.before()
+    connection.execute(b"CREATE TABLE public.others (a int)")
+    assert restoring.undo() == ("the database holds parts of the backup: public.others: drop it, and name an empty database in"
+                                " sinks.postgres.dsn: createdb NAME")
+    connection.execute(b"DROP TABLE public.others")
+    assert restoring.undo() == "nothing of the backup is left in the database"
+    connection.close()
+    assert timescale.sql("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'") == []
+    assert timescale.sql("SELECT nspname FROM pg_namespace WHERE nspname ~ 'pumpwatch|timescale'") == []
+    assert timescale.sql("SELECT setconfig FROM pg_db_role_setting WHERE setconfig::text ~ 'restoring'") == []
