@@ -22,6 +22,7 @@ What makes the comparison fair:
 - Up to 5,000/s each frame leaves the venue at its own moment: a reader that wakes up for each frame pays for it, as it does
   on the internet. `together` is the size of the clump in which the average trade left. On a busy machine frames clump,
   which flatters cryptofeed, and a run with `together` above 1.5 says little. `--tick-ms` makes the venue look less often.
+- Both come before the venues and QuestDB as far as pumpwatch.service puts its collector before other services (`Nice=-5`).
 - cryptofeed gets uvloop, one shared sink (one connection to QuestDB), and ILP over TCP, its own and cheapest way; what
   is changed in it is told in cryptofeed_runner.py. It reads combined streams (`/stream`), as it always does; ours reads
   bare ones (`/ws`), as it always does.

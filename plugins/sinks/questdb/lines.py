@@ -97,6 +97,7 @@ class TradeLines:
 
         names = self._names_of(catalogue)
         if not self._texts:
+            pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 17 MB
             self._texts = [pa.array(texts.tolist(), pa.string()) for texts in (*names, self._sides)]
         instrument = pa.array(batch.instrument)
         rows = (instrument, instrument, instrument, pa.array(batch.side))
