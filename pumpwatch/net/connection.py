@@ -21,7 +21,8 @@ from pumpwatch.net.frames import FrameBuffer, FrameSource, NoSource
 from pumpwatch.net.stream import ROOM_BYTES, Stream, StreamClosed
 from pumpwatch.printable import printable
 
-TEXT_FINAL, BINARY_FINAL = 0x81, 0x82
+FINAL = (0x81, 0x82)  # the first byte of a whole text or binary message
+LONG_FINAL = (0x817E, 0x827E)  # the first two bytes where two more have the length
 SEPARATOR_SHORT, SEPARATOR_LONG, SEPARATOR_HUGE = b", ", b",   ", b",         "
 PROTOCOL_ERROR, TOO_BIG, GOING_AWAY, POLICY = 1002, 1009, 1001, 1008
 PARTS_OF_A_MESSAGE = 4096  # the largest message allowed, in parts of 1 KiB
@@ -29,7 +30,7 @@ ODD_PER_S = 10_000  # control frames and parts of messages: each costs ten times
 UNREAD_BYTES = 1 << 20  # of our own data, which is a few bytes every few seconds
 FRAMES_PER_SWEEP = 10_000  # 15 ms of splitting; one read can hold 131,072 empty frames
 
-_header = struct.Struct(">BBH").unpack_from
+_header = struct.Struct(">HH").unpack_from
 
 
 class Connection:
@@ -99,19 +100,19 @@ class Connection:
         for _ in range(FRAMES_PER_SWEEP):
             if end - at < 4:
                 break
-            first, length, extended = _header(data, at)
-            if (first == TEXT_FINAL or first == BINARY_FINAL) and length < 126 and self._message is None:
-                stop = at + 2 + length
-                if stop > end:
-                    break
-                data[at : at + 2] = SEPARATOR_SHORT
-            elif (first == TEXT_FINAL or first == BINARY_FINAL) and length == 126 and self._message is None:
+            head, extended = _header(data, at)
+            if head in LONG_FINAL and self._message is None:
                 stop = at + 4 + extended
                 if stop > end:
                     break
                 if extended > limit:
                     return self._fail(at, TOO_BIG, f"a frame of {extended} bytes, {limit} are allowed")
                 data[at : at + 4] = SEPARATOR_LONG
+            elif head & 0xFF < 126 and head >> 8 in FINAL and self._message is None:
+                stop = at + 2 + (head & 0xFF)
+                if stop > end:
+                    break
+                data[at : at + 2] = SEPARATOR_SHORT
             else:
                 moved = self._unusual(at, end)
                 if moved is None:

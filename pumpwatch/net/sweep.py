@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import math
 import select
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,6 +41,8 @@ MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest 
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
 QUICK_REST = 2.0  # of the time that a quick sweep takes
 STRETCH = 0.2  # of a pause: it may be longer by so much where that saves a sweep
+FRAMES_A_SWEEP = 2_000  # then the pipeline has its turn: what was read must not wait until a long queue has been read too
+MOST_FRAMES_A_SWEEP = 16_000  # while the sockets never run dry: few large turns cost less than many small ones
 FRAMES_A_READ = 20  # sweeps are as rare as it takes to find so many: a read costs as much as three frames do
 FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
 
@@ -58,6 +61,8 @@ class Sweep:
         self._pace_s = interval_s  # between two sweeps
         self._max_pending_bytes, self._max_pending_frames = max_pending_bytes, max_pending_frames
         self._quick = False
+        self._cut_short = False  # the last sweep has left sockets that are ready to the next one
+        self._most_frames = FRAMES_A_SWEEP  # of the next sweep
         self._epoll = monkey.get_original("select", "epoll")()
         self._connections: dict[int, Connection] = {}
         self._unpolled: list[Connection] = []  # may have frames of which epoll knows nothing: new ones, and those that wait
@@ -106,6 +111,8 @@ class Sweep:
         took_s: what the last sweep took, which counts as part of the pause. Quick sweeps leave others QUICK_REST of that, as far
         as the usual interval has room for it: at a high rate they would otherwise follow one another without a pause.
         """
+        if self._cut_short:
+            return SHORTEST_PAUSE_S
         longest_s = self._quick_s if self._quick else self._pace_s
         if self._quick:
             longest_s = max(longest_s, min((1 + QUICK_REST) * took_s, self._interval_s))
@@ -139,6 +146,7 @@ class Sweep:
 
     def finish(self) -> None:
         """Read everything that is ready a last time, and hand over every frame that waits."""
+        self._most_frames = sys.maxsize
         self.once()
         for connection in list(self._connections.values()):
             while connection.frames_wait and not connection.closed:
@@ -157,7 +165,7 @@ class Sweep:
             self.remove(connection)
 
     def once(self) -> bool:
-        """Read everything that is ready; return whether anything was.
+        """Read everything that is ready; return whether anything was. After many frames, leave the rest to the next call.
 
         A connection whose reading fails is closed; the others are read all the same.
         """
@@ -165,11 +173,15 @@ class Sweep:
         ready: Iterable[Connection | None] = [self._connections.get(number) for number, _ in self._epoll.poll(0)]
         if unpolled:
             ready = dict.fromkeys((*unpolled, *ready))
-        busy = False
+        busy = self._cut_short = False
         reads = frames = 0
         for connection in ready:
             busy = True
             if connection is None or connection.closed:
+                continue
+            if frames >= self._most_frames:
+                self._cut_short = True
+                self._unpolled.append(connection)
                 continue
             buffer = connection.buffer
             if buffer.end > self._max_pending_bytes or len(buffer.stops) >= self._max_pending_frames:
@@ -184,6 +196,7 @@ class Sweep:
             if connection.frames_wait:
                 self._unpolled.append(connection)
             self._drop_if_closed(connection)
+        self._most_frames = min(2 * self._most_frames, MOST_FRAMES_A_SWEEP) if self._cut_short else FRAMES_A_SWEEP
         if reads:
             wanted_s = self._pace_s * FRAMES_A_READ * reads / max(frames, 1)
             self._pace_s = min(max(wanted_s, self._interval_s), self._sparse_s)

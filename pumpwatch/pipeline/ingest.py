@@ -44,6 +44,7 @@ LOGGED_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 TURN_S = 0.05  # of CPU time, after which a turn lets other greenlets run
+HALF = 0.5  # of the frames that make a turn: with so many a turn is due after this share of the time
 EARLY_S = 0.002  # a turn may begin so much too soon, since timers are not exact
 LONGEST_SLEEP_S = 1.0  # without frames
 
@@ -172,6 +173,8 @@ class Ingest:
             return math.inf
         now = self._clock.monotonic()
         due_s = self._due_at - now
+        if waiting >= HALF * self._tick_frames:  # a lull of a busy venue
+            due_s -= HALF * self._tick_s
         if due_s > EARLY_S and waiting < self._tick_frames:
             return due_s
         self._due_at = now + self._tick_s

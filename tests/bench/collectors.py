@@ -104,6 +104,7 @@ class Ours:
         config = self._folder / "pumpwatch.yaml"
         config.write_text(yaml.safe_dump(self._config(addresses)), "utf-8")
         self._child = Child(self.name, [sys.executable, "-m", "pumpwatch", "collect", "-c", config], self._folder, {})
+        self._child.put_first()
 
     def sample(self) -> Sample:
         assert self._child
@@ -197,6 +198,7 @@ class Cryptofeed:
         (self._folder / "wanted.json").write_text(wanted, "utf-8")
         self._child = Child(self.name, [python, peer.RUNNER, self._folder / "wanted.json"], self._folder,
                             {"SSL_CERT_FILE": str(addresses.ca_file)})
+        self._child.put_first()
 
     def sample(self) -> Sample:
         assert self._child

@@ -14,7 +14,7 @@ from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.net.connection import FRAMES_PER_SWEEP, Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed
-from pumpwatch.net.sweep import FRAMES_A_READ, LAST_READS, SHORTEST_PAUSE_S, Sweep
+from pumpwatch.net.sweep import FRAMES_A_READ, FRAMES_A_SWEEP, LAST_READS, SHORTEST_PAUSE_S, Sweep
 from pumpwatch.stats import Stats
 from tests.net.frame_bytes import frame
 
@@ -113,6 +113,25 @@ def test_a_read_of_very_many_frames_is_split_over_several_sweeps_in_order(readin
         sizes.append(len(split))
         got += split
     assert sizes == [FRAMES_PER_SWEEP, FRAMES_PER_SWEEP, 25_000 - 2 * FRAMES_PER_SWEEP, 0] and got == sent
+
+
+def test_after_many_frames_the_pipeline_has_its_turn_and_the_other_sockets_come_next(reading, monkeypatch):
+    monkeypatch.setattr("pumpwatch.net.sweep.MOST_FRAMES_A_SWEEP", 2 * FRAMES_A_SWEEP)
+    pipes = [Pipe() for _ in range(4)]
+    connections = [Connection(pipe, reading.buffer, 1000, lambda reason: None, "a.spot#1") for pipe in pipes]
+    for pipe, connection in zip(pipes, connections, strict=True):
+        pipe.venue.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        pipe.venue.sendall(frame(b"2") * FRAMES_A_SWEEP)
+        reading.sweep.add(connection)
+    reading.send([b"1"])
+    sizes = []
+    for _ in range(4):
+        assert reading.sweep.once() == (len(sizes) < 3)
+        sizes.append(len(reading.take()))
+        assert reading.sweep._pause_s(0.0, math.inf) == (SHORTEST_PAUSE_S if len(sizes) <= 2 else reading.sweep._pace_s)
+    assert sum(sizes) == 4 * FRAMES_A_SWEEP + 1 and max(sizes) <= 2 * FRAMES_A_SWEEP + 1
+    for pipe in pipes:
+        pipe.close()
 
 
 def test_what_comes_behind_frames_that_wait_is_read_after_them(reading):

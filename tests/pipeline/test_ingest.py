@@ -49,6 +49,17 @@ def test_a_turn_is_due_at_once_after_a_rest_then_after_a_tick_and_sooner_only_wh
     assert ingest.wake() == 60.0 and ingest._due.is_set()
 
 
+def test_a_turn_is_due_in_half_of_the_time_where_half_of_the_frames_wait():
+    bench = Bench(tick_ms=60_000.0, tick_frames=4)
+    bench.ingest._due_at = bench.ingest._clock.monotonic() + 45.0
+    bench.send("spot", trade(1))
+    assert 40 < bench.ingest.wake() <= 45.0
+    bench.send("spot", trade(2))
+    assert 10 < bench.ingest.wake() <= 15.0 and not bench.ingest._due.is_set()
+    bench.ingest._due_at -= 20.0
+    assert bench.ingest.wake() == 60.0 and bench.ingest._due.is_set()
+
+
 def test_a_reader_without_frames_is_idle_and_one_with_nothing_but_control_frames_is_not():
     bench = Bench()
     spot, futures = bench.ingest._readers

@@ -1,21 +1,23 @@
 """Turn trades into lines of a client buffer: few of them row by row, many of them as pandas frames.
 
-A frame costs about 2 ms whatever its size, a row about 2 us; from FRAME_FROM rows on the frame is cheaper. So a collector with
+A frame costs 1.5 to 2 ms whatever its size, a row 2 us; from FRAME_FROM rows on the frame is cheaper. So a collector with
 little to send never loads pandas, which takes 45 MB (80 MB where pyarrow is installed).
 
-CPU of the sink's thread a row: `row` takes 1.9 us, frames of up to 10,000 rows took 0.65 to 1.1; lines that this sink once made
-itself took 0.3 to 0.5. Smaller frames were measured in a whole collector only: at 50,000 trades/s its CPU was the same.
-Sending comes on top: about 1 ms a request, beside 0.2 ms by the client's own sender (see `sender` for why it is not used).
+Where pyarrow is installed the frame's texts are Arrow arrays: they need no Python object a row, and the client does not hold the
+GIL while it reads them. Elsewhere they are objects, and frames are small. CPU of the sink's thread at 20,000 rows: 0.8 us a row
+with pyarrow, 1.7 without; `row` takes 1.9, lines that this sink once made itself took 0.3 to 0.5. Sending comes on top: about
+1 ms a request, beside 0.2 ms by the client's own sender (see `sender` for why it is not used).
 
-Tried and not taken: categoricals and Arrow columns (about as much in all, and they need pyarrow, 170 MB); one frame that is
-filled again and again (0.2 us less at 5,000 rows, but it relies on pandas never copying: a copy would send old trades as new
-ones); a frame a symbol (180 us and more with 1,000 symbols); ids as integers (the server rejects INTEGER for VARCHAR).
+Tried and not taken: categoricals (0.1 us more than Arrow's texts); one frame that is filled again and again (0.2 us less at 5,000
+rows, but it relies on pandas never copying: a copy would send old trades as new ones); a frame a symbol (180 us and more with
+1,000 symbols); ids as integers (the server rejects INTEGER for VARCHAR).
 
-Both ways give the same bytes for the same trades, in the order of the batch, so that the server's line numbers are rows.
+All ways give the same bytes for the same trades, in the order of the batch, so that the server's line numbers are rows.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from questdb.ingress import Buffer
 
-FRAME_FROM = 1_500  # rows
-FRAME_ROWS = 2_500  # the client holds the GIL while it reads a frame: 1 ms; with 10,000 commits were three times as late
+FRAME_FROM = 1_200  # rows
+FRAME_ROWS = 2_500  # of objects, for which the client holds the GIL: 1 ms; with 10,000 commits were three times as late
+ARROW_ROWS = 50_000
 SYMBOLS = ["exchange", "market_type", "symbol", "side"]
 SIDES = ("buy", "sell")
 Objects = np.ndarray[Any, np.dtype[np.object_]]
@@ -41,15 +44,18 @@ class TradeLines:
         self._table = table
         self._symbols: dict[int, dict[str, str | None]] = {}  # instrument * 2 + side -> the values of SYMBOLS
         self._names: tuple[Objects, Objects, Objects] | None = None  # exchange, market_type, symbol by instrument
+        self._texts: list[Any] = []  # the same and SIDES, as Arrow arrays; empty: not made yet
         self._sides = np.array(SIDES, object)
+        self.arrow = find_spec("pyarrow") is not None
 
     def add(self, buffer: Buffer, batch: TradeBatch, catalogue: Catalogue) -> None:
         """Add the batch in its order. Times must not be negative.
 
         Raises QuestDBError where the client rejects a row; the rows before it may be in the buffer.
         """
-        for start in range(0, len(batch), FRAME_ROWS):
-            part = batch.take(slice(start, start + FRAME_ROWS))
+        most = ARROW_ROWS if self.arrow else FRAME_ROWS
+        for start in range(0, len(batch), most):
+            part = batch.take(slice(start, start + most))
             if len(part) < FRAME_FROM:
                 self._add_rows(buffer, part, catalogue)
             else:
@@ -58,8 +64,7 @@ class TradeLines:
     def _add_rows(self, buffer: Buffer, batch: TradeBatch, catalogue: Catalogue) -> None:
         from questdb import TimestampNanos
 
-        sequences = _nullable(batch.sequence_number, batch.sequence_number != NO_SEQUENCE)
-        flags = _nullable(batch.flags, batch.flags != 0)
+        sequences, flags = (_nullable(values, present) for _, values, present in _optional(batch))
         keys = (batch.instrument * np.int64(2) + batch.side).tolist()
         columns = zip(keys, batch.price.tolist(), batch.quantity.tolist(), batch.id_texts(),
                       repeat(None) if sequences is None else sequences.tolist(),
@@ -79,6 +84,35 @@ class TradeLines:
     def _frame(self, batch: TradeBatch, catalogue: Catalogue) -> pd.DataFrame:
         import pandas as pd
 
+        columns = self._arrow_columns(batch, catalogue) if self.arrow else self._object_columns(batch, catalogue)
+        columns["received_at"] = batch.received_at.view("M8[ns]")
+        columns["timestamp"] = batch.timestamp.view("M8[ns]")
+        frame = pd.DataFrame(columns, copy=False)
+        frame.columns = pd.Index(list(columns), dtype=object)  # the client asks for each name: text of Arrow's is slower
+        return frame
+
+    def _arrow_columns(self, batch: TradeBatch, catalogue: Catalogue) -> dict[str, Any]:
+        import pyarrow as pa
+        from pandas.arrays import ArrowExtensionArray, IntegerArray
+
+        names = self._names_of(catalogue)
+        if not self._texts:
+            pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 17 MB
+            self._texts = [pa.array(texts.tolist(), pa.string()) for texts in (*names, self._sides)]
+        instrument = pa.array(batch.instrument)
+        rows = (instrument, instrument, instrument, pa.array(batch.side))
+        columns: dict[str, Any] = {name: ArrowExtensionArray(texts.take(row))
+                                   for name, texts, row in zip(SYMBOLS, self._texts, rows, strict=True)}
+        ids = pa.array(batch.trade_id).cast(pa.string()) if batch.text_id is None else pa.array(batch.id_texts(), pa.string())
+        columns |= {"price": batch.price, "quantity": batch.quantity, "trade_id": ArrowExtensionArray(ids)}
+        for name, values, present in _optional(batch):
+            if present.any():
+                columns[name] = IntegerArray(values, ~present)
+        return columns
+
+    def _object_columns(self, batch: TradeBatch, catalogue: Catalogue) -> dict[str, Any]:
+        import pandas as pd
+
         def plain(column: Any) -> pd.Series[Any]:
             """Return a column of objects that pandas takes unseen: left to itself it looks at each of them."""
             return pd.Series(column, dtype=object, copy=False)
@@ -89,21 +123,23 @@ class TradeLines:
             "symbol": plain(symbols[batch.instrument]), "side": plain(self._sides[batch.side]),
             "price": batch.price, "quantity": batch.quantity, "trade_id": plain(batch.id_texts()),
         }
-        if (sequences := _nullable(batch.sequence_number, batch.sequence_number != NO_SEQUENCE)) is not None:
-            columns["sequence_number"] = plain(sequences) if sequences.dtype == object else sequences
-        if (flags := _nullable(batch.flags, batch.flags != 0)) is not None:
-            columns["flags"] = plain(flags) if flags.dtype == object else flags
-        columns["received_at"] = batch.received_at.view("M8[ns]")
-        columns["timestamp"] = batch.timestamp.view("M8[ns]")
-        frame = pd.DataFrame(columns, copy=False)
-        frame.columns = pd.Index(list(columns), dtype=object)  # the client asks for each name: text of Arrow's is slower
-        return frame
+        for name, values, present in _optional(batch):
+            if (column := _nullable(values, present)) is not None:
+                columns[name] = plain(column) if column.dtype == object else column
+        return columns
 
     def _names_of(self, catalogue: Catalogue) -> tuple[Objects, Objects, Objects]:
         if self._names is None or len(self._names[0]) < len(catalogue):
             exchanges, market_types, symbols = zip(*catalogue.names(range(len(catalogue))), strict=True)
             self._names = np.array(exchanges, object), np.array(market_types, object), np.array(symbols, object)
+            self._texts = []
         return self._names
+
+
+def _optional(batch: TradeBatch) -> list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.bool_]]]]:
+    """Return the columns that a row may leave out, and where they have a value."""
+    return [("sequence_number", batch.sequence_number, batch.sequence_number != NO_SEQUENCE),
+            ("flags", batch.flags, batch.flags != 0)]
 
 
 def _nullable(values: np.ndarray[Any, Any], present: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, Any] | None:

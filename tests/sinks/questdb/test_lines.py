@@ -7,6 +7,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -62,10 +64,22 @@ def bytes_of(batch: TradeBatch, known: Catalogue = CATALOGUE, maker: TradeLines 
     return bytes(buffer)
 
 
-@pytest.fixture(params=[1, 10**9], ids=["frames", "rows"])
-def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+WAYS = {"arrow": (1, True), "objects": (1, False), "rows": (10**9, False)}  # from how many rows on frames are made
+
+
+@contextmanager
+def way(name: str) -> Iterator[None]:
+    """Have TradeLines that are made inside work in this way."""
+    frame_from, arrow = WAYS[name]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "FRAME_FROM", request.param)
+        patch.setattr(lines, "FRAME_FROM", frame_from)
+        patch.setattr(lines, "find_spec", lambda name: find_spec(name) if arrow else None)
+        yield
+
+
+@pytest.fixture(params=WAYS)
+def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    with way(request.param):
         yield
 
 
@@ -73,11 +87,10 @@ def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
 @given(batches())
 def test_rows_and_frames_give_the_same_bytes(batch: TradeBatch) -> None:
     made = []
-    for frame_from in (1, 10**9):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lines, "FRAME_FROM", frame_from)
+    for name in WAYS:
+        with way(name):
             made.append(bytes_of(batch))
-    assert made[0] == made[1]
+    assert made[0] == made[1] == made[2]
 
 
 @pytest.mark.usefixtures("either_way")
@@ -96,6 +109,7 @@ def test_a_line_has_every_column_that_the_trade_has_and_no_other() -> None:
 @pytest.mark.usefixtures("either_way")
 def test_one_line_a_trade_in_the_order_of_the_batch_also_over_several_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "FRAME_ROWS", 100)
+    monkeypatch.setattr(lines, "ARROW_ROWS", 100)
     batch = batch_of(257, first_id=99_900)
     found = re.findall(rb'trade_id="(\d+)"', bytes_of(batch, catalogue_of()))
     assert found == [text.encode() for text in batch.id_texts()]
