@@ -102,7 +102,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     """
     from pumpwatch.paper.kept import PAGE
     from pumpwatch.paper.results import Rules
-    from pumpwatch.paper.run import Plan, keep_run, make_run, reach_ledger
+    from pumpwatch.paper.run import RunPlan, keep_run, make_run, reach_ledger
     from pumpwatch.paper.settings import FIXED, MEASURED, Settings
     from pumpwatch.paper.sources import find_source
     from pumpwatch.paper.summary import summarise
@@ -113,7 +113,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
         plugins = load_plugins(config)
     settings = Settings(size=size, seed=seed, latency=MEASURED if latency is None else FIXED, latency_ms=latency or 0.0,
                         leverage=leverage, share=share / 100, rules=Rules(hold_s, trailing_stop, target))
-    plan = Plan(source=find_source(wanted, plugins), settings=settings, delays_ms=delays, venues=tuple(sorted(set(venues))),
+    plan = RunPlan(source=find_source(wanted, plugins), settings=settings, delays_ms=delays, venues=tuple(sorted(set(venues))),
                 limit_s=limit_s)
     if keep:
         reach_ledger(ledger_place(config))

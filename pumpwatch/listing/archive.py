@@ -63,7 +63,7 @@ from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.kept_trades import with_archived
 from pumpwatch.listing.manifest import ArchiveManifest, MemberRow, iso, read_manifest, write_manifest
-from pumpwatch.listing.notice_file import Seen, notice_object
+from pumpwatch.listing.notice_file import ShownSight, notice_object
 from pumpwatch.listing.parquet_file import NAME as PARQUET
 from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
 from pumpwatch.model import Gap, Listing, TradeBatch
@@ -84,7 +84,7 @@ class Span:
     intervals: Sequence[tuple[int, int]]
     late: bool = False
     name: str = ""  # of the folder; empty: `archive_name`
-    seen: Sequence[Seen] = ()  # the sights of its listings
+    seen: Sequence[ShownSight] = ()  # the sights of its listings
 
     @property
     def drill(self) -> bool:

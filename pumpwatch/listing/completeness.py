@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pumpwatch.catalogue import Catalogue, VenueKey
-from pumpwatch.listing.manifest import Missing, SymbolRow, VenueRow
+from pumpwatch.listing.manifest import MissingSpan, SymbolRow, VenueRow
 from pumpwatch.model import Gap, GapState, Instrument
 
 TRADED, NO_TRADE, NOT_LISTED, INCOMPLETE = "traded", "no trade", "not listed", "incomplete"
@@ -59,12 +59,12 @@ def _venue_row(venue: VenueKey, instruments: Sequence[Instrument], trades: int, 
                doubts: Doubts) -> VenueRow:
     start, end = intervals[0][0], intervals[-1][1]
     symbols = [instrument.symbol for instrument in instruments]
-    missing = [Missing(max(start, gap.from_ns), min(end, gap.to_ns), gap.reason) for gap in doubts.gaps
+    missing = [MissingSpan(max(start, gap.from_ns), min(end, gap.to_ns), gap.reason) for gap in doubts.gaps
                if gap.state != GapState.FILLED and touches(gap, venue, symbols, intervals)]
     if instruments:
-        missing += [Missing(start, end, problem) for problem in doubts.problems]
+        missing += [MissingSpan(start, end, problem) for problem in doubts.problems]
     if ".".join(venue) in doubts.unlisted:
-        missing.append(Missing(start, end, NO_LIST))
+        missing.append(MissingSpan(start, end, NO_LIST))
     state = NO_TRADE if not trades else TRADED
     if missing:
         state = INCOMPLETE

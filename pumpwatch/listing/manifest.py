@@ -59,7 +59,7 @@ class FileRow(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Missing(msgspec.Struct, frozen=True):
+class MissingSpan(msgspec.Struct, frozen=True):
     """A part of the window, [from_ns, to_ns), in which trades of a venue may be missing."""
 
     from_ns: int
@@ -86,7 +86,7 @@ class VenueRow(msgspec.Struct, frozen=True):
     state: str
     trades: int = 0
     symbols: tuple[SymbolRow, ...] = ()
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingSpan, ...] = ()
 
 
 class BookGap(msgspec.Struct, frozen=True):

@@ -36,20 +36,21 @@ class SightLedger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ShownSight:
     """A sight of a listing, with what its source showed."""
 
     sight: Sight
     shown: tuple[Evidence, ...]
 
 
-def seen_of(ledger: SightLedger, listings: Sequence[Listing]) -> list[Seen]:
+def seen_of(ledger: SightLedger, listings: Sequence[Listing]) -> list[ShownSight]:
     """Return every sight of some listings, the earliest first. Raises StorageError."""
-    found: list[Seen] = []
+    found: list[ShownSight] = []
     for listing in listings:
         evidence = ledger.evidence_of(listing)
-        found += [Seen(sight, tuple(row for row in evidence if (row.source, row.notice_id) == (sight.source, sight.notice_id)))
-                  for sight in ledger.sights_of(listing)]
+        for sight in ledger.sights_of(listing):
+            shown = tuple(row for row in evidence if (row.source, row.notice_id) == (sight.source, sight.notice_id))
+            found.append(ShownSight(sight, shown))
     return sorted(found, key=lambda seen: (seen.sight.seen_at_ns, seen.sight.source, seen.sight.notice_id))
 
 
@@ -66,7 +67,7 @@ def notice_rows(listings: Sequence[Listing]) -> list[dict[str, Any]]:
     } for listing in listings]
 
 
-def notice_object(coin: str, listings: Sequence[Listing], seen: Sequence[Seen]) -> dict[str, Any]:
+def notice_object(coin: str, listings: Sequence[Listing], seen: Sequence[ShownSight]) -> dict[str, Any]:
     """Return the content of `notice.json`."""
     first_ns = min((each.sight.seen_at_ns for each in seen), default=0)
     return {"format": FORMAT, "coin": coin, "notices": notice_rows(listings), "sights": [{

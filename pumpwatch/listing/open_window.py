@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.archive import Archive
 from pumpwatch.listing.context import Reach
-from pumpwatch.listing.notice_file import Seen
+from pumpwatch.listing.notice_file import ShownSight
 from pumpwatch.model import Listing
 
 SETTLE_S = 0.25  # after the end, for trades under way; longer where venues lag or trades wait for the disk
@@ -64,7 +64,7 @@ class OpenWindow:
         self._stage = 0
         self.listings: list[Listing] = []
         self.covered: list[Interval] = []
-        self.seen: Sequence[Seen] = ()
+        self.seen: Sequence[ShownSight] = ()
         self.late = True
         self._moment_s = self.added_s = float("-inf")  # of the last publication or detection, and of the last `add`
         self._quick: list[tuple[float, float]] = []

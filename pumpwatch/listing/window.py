@@ -30,7 +30,7 @@ from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
 from pumpwatch.listing.context import DoubleNothing, Doubler, Reach, TradeAccess, WindowContext, hasten_nothing, ignore_archive
 from pumpwatch.listing.manifest import read_manifest
-from pumpwatch.listing.notice_file import Seen, seen_of
+from pumpwatch.listing.notice_file import ShownSight, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.validation import check_listing, isolated
@@ -262,7 +262,7 @@ class WindowKeeper:
             window.name = free_name(self._context.archive_dir, window.coin, announced_at_ns, window.board, others, window.drill)
         return self._context.archive_dir / window.name
 
-    def _seen(self, window: OpenWindow, listings: Sequence[Listing]) -> Sequence[Seen]:
+    def _seen(self, window: OpenWindow, listings: Sequence[Listing]) -> Sequence[ShownSight]:
         """Return the sights of a window's listings; where the ledger cannot be read, those that were read last."""
         with suppress(StorageError):  # the archive does not wait for them
             window.seen = seen_of(self._context.ledger, listings)

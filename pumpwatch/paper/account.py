@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pumpwatch.paper.amounts import CONTEXT, FEE_STEP, fee_up, product, quantity_down, ratio
-from pumpwatch.paper.tape import Market
+from pumpwatch.paper.tape import TapeMarket
 
 MAINTENANCE = Decimal("0.01")
 ZERO = Decimal(0)
 
 
 @dataclass(slots=True)
-class Position:
+class PaperPosition:
     """quantity: base units, negative for a short one. cost: of all of it. low, high: a mark beyond these liquidates it."""
 
     quantity: Decimal = ZERO
@@ -38,12 +38,12 @@ class Position:
         return ratio(CONTEXT.multiply(amount, quantity), abs(self.quantity))
 
 
-class Account:
+class PaperAccount:
     """Applies fills. Amounts are in the quote."""
 
-    def __init__(self, cash: Decimal, markets: tuple[Market, ...]) -> None:
+    def __init__(self, cash: Decimal, markets: tuple[TapeMarket, ...]) -> None:
         self.cash = cash
-        self.positions = [Position() for _ in markets]
+        self.positions = [PaperPosition() for _ in markets]
         self._markets = markets
 
     def affordable(self, number: int, sign: int, price: Decimal, leverage: int, free: Decimal, taker: bool = True) -> Decimal:
@@ -69,7 +69,7 @@ class Account:
         _set_limits(market, position)
         return fee
 
-    def _close(self, market: Market, position: Position, sign: int, price: Decimal, quantity: Decimal) -> None:
+    def _close(self, market: TapeMarket, position: PaperPosition, sign: int, price: Decimal, quantity: Decimal) -> None:
         cost, margin = position.share(position.cost, quantity), position.share(position.margin, quantity)
         position.cost -= cost
         position.margin -= margin
@@ -79,7 +79,8 @@ class Account:
             self.cash += product(price, quantity)
         position.quantity += sign * quantity
 
-    def _open(self, market: Market, position: Position, sign: int, price: Decimal, quantity: Decimal, leverage: int) -> None:
+    def _open(self, market: TapeMarket, position: PaperPosition, sign: int, price: Decimal, quantity: Decimal,
+              leverage: int) -> None:
         amount = product(price, quantity)
         position.cost += amount
         position.quantity += sign * quantity
@@ -96,11 +97,11 @@ class Account:
         position = self.positions[number]
         quantity = position.quantity
         price = position.entry - ratio(position.margin, quantity)
-        self.positions[number] = Position()
+        self.positions[number] = PaperPosition()
         return quantity, price
 
 
-def _set_limits(market: Market, position: Position) -> None:
+def _set_limits(market: TapeMarket, position: PaperPosition) -> None:
     """Set the marks at which what is left of the margin is the maintenance margin."""
     position.low, position.high = float("-inf"), float("inf")
     if market.is_futures and position.quantity:

@@ -13,7 +13,7 @@ from pumpwatch.listing.archived_trades import REMAKE, ArchivedTrades, read_trade
 from pumpwatch.listing.books import VenueBooks, read_books
 from pumpwatch.model import NO_SEQUENCE, SIDES, Listing, TradeBatch
 from pumpwatch.paper.fees import fees_of
-from pumpwatch.paper.tape import Book, Market, Tape, make_tape
+from pumpwatch.paper.tape import Book, Tape, TapeMarket, make_tape
 
 
 def read_tape(archive: Path, venues: Collection[str] = ()) -> Tape:
@@ -23,7 +23,7 @@ def read_tape(archive: Path, venues: Collection[str] = ()) -> Tape:
     version.
     """
     require_whole(archive)
-    markets: list[Market] = []
+    markets: list[TapeMarket] = []
     parts: list[TradeBatch] = []
     ends: list[int] = []
     for path in trade_files(archive):
@@ -48,13 +48,13 @@ def first_listing(archive: Path) -> Listing:
         raise StorageError(f"{archive}: the archive names no listing: {error}", REMAKE) from error
 
 
-def market_of(exchange: str, market_type: str, symbol: str, multiplier: int) -> Market:
+def market_of(exchange: str, market_type: str, symbol: str, multiplier: int) -> TapeMarket:
     """Return a market with its fees."""
     fees = fees_of(exchange, market_type)
-    return Market(f"{exchange}.{market_type}", symbol, market_type, fees.maker, fees.taker, fees.most_leverage, multiplier)
+    return TapeMarket(f"{exchange}.{market_type}", symbol, market_type, fees.maker, fees.taker, fees.most_leverage, multiplier)
 
 
-def tape_books(books: Sequence[VenueBooks], markets: Sequence[Market]) -> dict[int, list[Book]]:
+def tape_books(books: Sequence[VenueBooks], markets: Sequence[TapeMarket]) -> dict[int, list[Book]]:
     """Return recorded order books by the place of their market."""
     places = {(market.venue, market.symbol): place for place, market in enumerate(markets)}
     found: dict[int, list[Book]] = {}

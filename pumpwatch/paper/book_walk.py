@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.paper.amounts import price_of, quantity_down, significant
-from pumpwatch.paper.orders import BUY, Order
+from pumpwatch.paper.orders import BUY, PaperOrder
 from pumpwatch.paper.tape import Book, MarketTrades
 
 BOOK_NS = 2 * NS_PER_S  # the time between two snapshots
@@ -26,7 +26,7 @@ class BookWalk:
         self._times = {number: [book.at for book in found] for number, found in books.items()}
         self._taken: dict[tuple[int, int, int], Decimal] = {}
 
-    def take(self, order: Order, at_ns: int, trades: MarketTrades) -> list[tuple[Decimal, Decimal]] | None:
+    def take(self, order: PaperOrder, at_ns: int, trades: MarketTrades) -> list[tuple[Decimal, Decimal]] | None:
         """Return what an order takes at a time, as (price, quantity), best first; None where there is no book to walk."""
         place = bisect_right(self._times.get(order.number, []), at_ns) - 1
         if place < 0:
@@ -51,7 +51,7 @@ class BookWalk:
                 left -= part
         return found
 
-    def took(self, order: Order, at_ns: int, quantity: Decimal) -> None:
+    def took(self, order: PaperOrder, at_ns: int, quantity: Decimal) -> None:
         """Remember that so much of the book of a time is gone."""
         place = bisect_right(self._times[order.number], at_ns) - 1
         key = (order.number, place, order.sign)

@@ -7,25 +7,25 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from random import Random
 
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.paper.account import Account
+from pumpwatch.paper.account import PaperAccount
 from pumpwatch.paper.amounts import MOST, STEP, exact, exactly, price_of, problem_of, product, quantity_down, ratio
-from pumpwatch.paper.orders import BUY, LIQUIDATED, NAMES, SELL, Order
-from pumpwatch.paper.results import RejectedRow
+from pumpwatch.paper.orders import BUY, LIQUIDATED, NAMES, SELL, PaperOrder
+from pumpwatch.paper.results import RejectedOrder
 from pumpwatch.paper.seen import SeenMarket
 from pumpwatch.paper.settings import Settings
-from pumpwatch.paper.tape import Market
+from pumpwatch.paper.tape import TapeMarket
 from pumpwatch.strategy import Amount, Fill
 
 MOST_ORDERS = 20_000  # of one replay
 MOST_REJECTED = 1_000  # that are kept
 
-Send = Callable[[Order], None]
+Send = Callable[[PaperOrder], None]
 
 
 class PaperBroker:
     """See `strategy.Broker`. The engine sets `now` and tells it of fills; a strategy has no way from here to what comes later."""
 
-    def __init__(self, markets: Sequence[Market], seen: Sequence[SeenMarket], settings: Settings, numbers: Random,
+    def __init__(self, markets: Sequence[TapeMarket], seen: Sequence[SeenMarket], settings: Settings, numbers: Random,
                  send: Send, send_cancel: Callable[[str, int], None]) -> None:
         self._numbers = {market.name: number for number, market in enumerate(markets)}
         self._markets, self._seen, self._settings = markets, seen, settings
@@ -33,9 +33,9 @@ class PaperBroker:
         self._now = 0
         self._sent = 0
         self._random = numbers
-        self._known = Account(settings.cash, tuple(markets))  # after the fills that were learned of
-        self._open: dict[str, Order] = {}
-        self.rejected: list[RejectedRow] = []
+        self._known = PaperAccount(settings.cash, tuple(markets))  # after the fills that were learned of
+        self._open: dict[str, PaperOrder] = {}
+        self.rejected: list[RejectedOrder] = []
 
     now = property(lambda self: self._now)
     size = property(lambda self: self._settings.size)
@@ -99,7 +99,7 @@ class PaperBroker:
         return self._order(market, sign, abs(held), None, None, False, True, None, tag)
 
     @exactly
-    def learn(self, fill: Fill | None, order: Order, done: bool) -> None:
+    def learn(self, fill: Fill | None, order: PaperOrder, done: bool) -> None:
         """Take notice of a fill, or of the end of an order. done: whether it was done then; it may be by now."""
         if fill is not None and order.tag == LIQUIDATED:
             self._known.liquidate(order.number)
@@ -141,7 +141,7 @@ class PaperBroker:
         if found.is_futures and reduce_only:  # it opens nothing, so the leverage has no part in it
             leverage = min(leverage, found.most_leverage)
         worst = None if limit is None else price_of(limit, ROUND_DOWN if sign == BUY else ROUND_UP)
-        order = Order(order_id, number, sign, base, worst, bool(immediate),
+        order = PaperOrder(order_id, number, sign, base, worst, bool(immediate),
                       bool(reduce_only), leverage, self._now, tag, whole=bool(whole),
                       stop=None if stop is None else price_of(stop))
         self._open[order_id] = order
@@ -168,7 +168,7 @@ class PaperBroker:
     def _reject(self, order_id: str, market: str, sign: int, quantity: object, reason: str) -> None:
         if len(self.rejected) < MOST_REJECTED:
             venue, _, symbol = str(market)[:80].partition(":")
-            self.rejected.append(RejectedRow(self._now, venue, symbol, NAMES[sign], f"{quantity!s:.40}", reason, order_id))
+            self.rejected.append(RejectedOrder(self._now, venue, symbol, NAMES[sign], f"{quantity!s:.40}", reason, order_id))
 
 
 def _stop_problem(limit: Amount | None, immediate: bool) -> str:

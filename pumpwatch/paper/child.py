@@ -22,7 +22,7 @@ import numpy as np
 
 from pumpwatch.paper import guard
 from pumpwatch.paper.engine import play
-from pumpwatch.paper.job import Answer, Failure, Job, PlayedRow, Source
+from pumpwatch.paper.job import Failure, Job, PlayedRow, Source, StrategyAnswer
 from pumpwatch.strategy import Strategy
 
 MOST_BYTES = 4 << 30  # of memory
@@ -53,7 +53,7 @@ def _bound_memory() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
 
 
-def _answer(job: Job, traces: int) -> Answer:
+def _answer(job: Job, traces: int) -> StrategyAnswer:
     rows = []
     for delay_ms in job.delays_ms:
         faulthandler.dump_traceback_later(job.limit_s, exit=True, file=traces)
@@ -63,11 +63,11 @@ def _answer(job: Job, traces: int) -> Answer:
             np.random.seed(job.settings.seed % 2**32)
             played = play(job.tape, load(job.source)(), job.settings, delay_ms)
         except BaseException as error:  # other people's code: also SystemExit
-            return Answer(failure=failure_of(error, job.source.file))
+            return StrategyAnswer(failure=failure_of(error, job.source.file))
         finally:
             faulthandler.cancel_dump_traceback_later()
         rows.append(PlayedRow(played.outcome, played.actions))
-    return Answer(tuple(rows))
+    return StrategyAnswer(tuple(rows))
 
 
 def load(source: Source) -> type[Strategy]:

@@ -15,16 +15,16 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import Int64
-from pumpwatch.paper.account import Account
+from pumpwatch.paper.account import PaperAccount
 from pumpwatch.paper.amounts import exactly
 from pumpwatch.paper.broker import PaperBroker
 from pumpwatch.paper.cursor import NEVER
 from pumpwatch.paper.exits import Exits
 from pumpwatch.paper.latency import LatencyModel
 from pumpwatch.paper.matching import Matching
-from pumpwatch.paper.orders import Action, Order
+from pumpwatch.paper.orders import Action, PaperOrder
 from pumpwatch.paper.outcome import outcome_of
-from pumpwatch.paper.results import Outcome
+from pumpwatch.paper.results import ListingOutcome
 from pumpwatch.paper.seen import SeenMarket
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.tape import Tape
@@ -37,7 +37,7 @@ ROWS = 20_000  # of the tape that are Python objects at once
 class Played:
     """The result of a replay, with every event of its orders and positions by time."""
 
-    outcome: Outcome
+    outcome: ListingOutcome
     actions: tuple[Action, ...]
 
 
@@ -57,13 +57,13 @@ class _Engine:
         self._latency = LatencyModel(tape, settings, Random(f"latency/{where}"))
         self._seen_at: Int64 = np.maximum(tape.received_at, tape.timestamp) + self._latency.view_ns
         self._by_sight = np.argsort(self._seen_at, kind="stable")
-        self.matching = Matching(tape, Account(settings.cash, tape.markets), settings.share, self._happened)
+        self.matching = Matching(tape, PaperAccount(settings.cash, tape.markets), settings.share, self._happened)
         self.broker = PaperBroker(tape.markets, [self._seen(number) for number in range(len(tape.markets))], settings,
                                   Random(f"strategy/{where}"), self._send, self._send_cancel)
-        self.orders: dict[str, Order] = {}
+        self.orders: dict[str, PaperOrder] = {}
         self._exits = Exits(settings.rules, self.broker)
         self._needs_prices = settings.rules.trailing_stop_percent is not None or settings.rules.target_percent is not None
-        self._notices: list[tuple[int, int, Fill | None, Order, bool]] = []
+        self._notices: list[tuple[int, int, Fill | None, PaperOrder, bool]] = []
         self._told_at: dict[int, int] = {}  # of the last notice of a market: a venue tells in order
         self._count = 0
         self._changed = False  # whether something may be due at another time
@@ -148,7 +148,7 @@ class _Engine:
                 self._tick_at += self._tick_ns
                 self._strategy.on_tick(self.broker)
 
-    def _send(self, order: Order) -> None:
+    def _send(self, order: PaperOrder) -> None:
         self._changed = True
         self.orders[order.order_id] = order
         self.matching.send(order, order.sent_at + self._latency.order_ns(order.number))
@@ -157,7 +157,7 @@ class _Engine:
         self._changed = True
         self.matching.send_cancel(order_id, self.broker.now + self._latency.order_ns(number))
 
-    def _happened(self, fill: Fill | None, order: Order, at_ns: int) -> None:
+    def _happened(self, fill: Fill | None, order: PaperOrder, at_ns: int) -> None:
         """Have the strategy learn of something on a venue, after as long as a trade takes."""
         if fill is not None and order.order_id not in self.orders:
             self.orders[order.order_id] = order
@@ -166,7 +166,7 @@ class _Engine:
         self._told_at[order.number] = told_at
         heapq.heappush(self._notices, (told_at, self._count, fill, order, order.done))
 
-    def _learn(self, fill: Fill | None, order: Order, done: bool) -> None:
+    def _learn(self, fill: Fill | None, order: PaperOrder, done: bool) -> None:
         self.broker.learn(fill, order, done)
         if fill is not None:
             self._exits.learn(fill, self.broker.position(fill.market), self.broker.now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from pumpwatch.paper.orders import Action
-from pumpwatch.paper.results import Outcome
+from pumpwatch.paper.results import ListingOutcome
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.tape import Tape
 
@@ -44,11 +44,11 @@ class Failure(msgspec.Struct, frozen=True):
 class PlayedRow(msgspec.Struct, frozen=True):
     """A replay as it comes back from the process."""
 
-    outcome: Outcome
+    outcome: ListingOutcome
     actions: tuple[Action, ...]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class StrategyAnswer(msgspec.Struct, frozen=True):
     """The answer of the process: a row for each delay, or a failure."""
 
     played: tuple[PlayedRow, ...] = ()

@@ -19,7 +19,7 @@ import msgspec
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.paper.results import FILE, FOLDER, Latency, RunResult, read_result, result_path
 from pumpwatch.paper.run_page import PriceLine, run_page
-from pumpwatch.paper.summary import Summary, summarise
+from pumpwatch.paper.summary import RunSummary, summarise
 
 PAGE, HEADING = "run.html", "heading.json"
 FILES = (FILE, PAGE, HEADING)
@@ -38,7 +38,7 @@ class Heading(msgspec.Struct, frozen=True):
     latency: Latency
     made_with: str
     coins: tuple[str, ...]
-    summary: Summary
+    summary: RunSummary
 
 
 def heading_of(result: RunResult) -> Heading:

@@ -19,11 +19,11 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_MS
-from pumpwatch.paper.account import Account
+from pumpwatch.paper.account import PaperAccount
 from pumpwatch.paper.amounts import exact, exactly, fee_up, price_of, product, quantity_down
 from pumpwatch.paper.book_walk import BookWalk
 from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, Cursor
-from pumpwatch.paper.orders import BUY, LIQUIDATED, SELL, Action, Order
+from pumpwatch.paper.orders import BUY, LIQUIDATED, SELL, Action, PaperOrder
 from pumpwatch.paper.tape import MarketTrades, Tape
 from pumpwatch.strategy import Fill
 
@@ -40,16 +40,17 @@ class Matching:
     next_at: when something may happen next, ns. log: everything that happened, in its order.
     """
 
-    def __init__(self, tape: Tape, account: Account, share: float, learned: Callable[[Fill | None, Order, int], None]) -> None:
+    def __init__(self, tape: Tape, account: PaperAccount, share: float,
+                 learned: Callable[[Fill | None, PaperOrder, int], None]) -> None:
         self.tape, self.account = tape, account
         self.next_at = NEVER
         self.log: list[Action] = []
         self._share, self._learned = share, learned
-        self._events: list[tuple[int, int, int, Order | str]] = []
+        self._events: list[tuple[int, int, int, PaperOrder | str]] = []
         self._count = 0
         self._fills = 0
-        self._live: dict[int, list[Order]] = {}
-        self._by_id: dict[str, Order] = {}
+        self._live: dict[int, list[PaperOrder]] = {}
+        self._by_id: dict[str, PaperOrder] = {}
         self._cursors: dict[int, Cursor] = {}
         self._active: dict[int, Cursor] = {}
         self._books = BookWalk(tape.books)
@@ -58,7 +59,7 @@ class Matching:
         """Return the trades of a market that orders are matched with."""
         return self._cursor(number).trades
 
-    def send(self, order: Order, arrives_at: int) -> None:
+    def send(self, order: PaperOrder, arrives_at: int) -> None:
         """Have an order arrive at a time."""
         order.reference = self.trades_of(order.number).last_price(order.sent_at)
         order.remaining = order.quantity
@@ -98,7 +99,7 @@ class Matching:
                 self.log.append(Action(kind="marked", at=end_ns, venue=market.venue, symbol=market.symbol,
                                        market_type=market.market_type, quantity=position.quantity, price=price_of(price)))
 
-    def _push(self, at_ns: int, kind: int, what: Order | str) -> None:
+    def _push(self, at_ns: int, kind: int, what: PaperOrder | str) -> None:
         self._count += 1
         heapq.heappush(self._events, (at_ns, self._count, kind, what))
         self.next_at = min(self.next_at, at_ns)
@@ -126,7 +127,7 @@ class Matching:
             self._active[order.number] = self._cursor(order.number)
             self._active[order.number].seek(at_ns, *self._edges(order.number))
 
-    def _arrive(self, order: Order, at_ns: int) -> None:
+    def _arrive(self, order: PaperOrder, at_ns: int) -> None:
         number = order.number
         last = self.trades_of(number).last_price(at_ns)
         self._log("placed", at_ns, order, quantity=order.quantity, price=order.limit, reduce_only=order.reduce_only,
@@ -143,7 +144,7 @@ class Matching:
             return
         self._enter(order, at_ns, last)
 
-    def _enter(self, order: Order, at_ns: int, last: float | None) -> None:
+    def _enter(self, order: PaperOrder, at_ns: int, last: float | None) -> None:
         """Have an order meet the market, for the first time."""
         if order.waiting:
             order.waiting = False
@@ -163,7 +164,7 @@ class Matching:
         elif order.immediate and not order.done:
             self._push(at_ns + IMMEDIATE_NS, EXPIRY, order)
 
-    def _fills_whole(self, order: Order, levels: list[tuple[Decimal, Decimal]]) -> bool:
+    def _fills_whole(self, order: PaperOrder, levels: list[tuple[Decimal, Decimal]]) -> bool:
         """Return whether levels have all that an order wants, and the account can pay for it at the highest price of them."""
         if sum((quantity for _, quantity in levels), ZERO) < order.remaining:
             return False
@@ -172,7 +173,7 @@ class Matching:
         highest = max(price for price, _ in levels)
         return order.remaining <= self.account.affordable(order.number, order.sign, highest, order.leverage, self._free(order))
 
-    def _problem(self, order: Order, last: float | None) -> str:
+    def _problem(self, order: PaperOrder, last: float | None) -> str:
         """Return why a venue rejects an order; empty where it takes it."""
         market, position = self.tape.markets[order.number], self.account.positions[order.number]
         held, sign = position.quantity, order.sign
@@ -191,14 +192,14 @@ class Matching:
         most = self.account.affordable(order.number, sign, price, order.leverage, self._free())
         return "" if order.quantity <= most else f"not enough balance: at {price} it pays for {most}"
 
-    def _free(self, besides: Order | None = None) -> Decimal:
+    def _free(self, besides: PaperOrder | None = None) -> Decimal:
         """Return the balance that no open order will need, besides one."""
         needed = ZERO
         for orders in self._live.values():
             needed += sum((self._need(order, order.remaining) for order in orders if order is not besides), ZERO)
         return self.account.cash - needed
 
-    def _need(self, order: Order, quantity: Decimal) -> Decimal:
+    def _need(self, order: PaperOrder, quantity: Decimal) -> Decimal:
         """Return the balance that so much of an open order keeps from others."""
         if order.limit is None or order.reduce_only or (order.sign == SELL and not self.tape.markets[order.number].is_futures):
             return ZERO
@@ -232,7 +233,7 @@ class Matching:
         else:
             cursor.forward(*self._edges(number))
 
-    def _fill(self, order: Order, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
+    def _fill(self, order: PaperOrder, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
         """Fill a part of an order as far as the account can, and return how much that is."""
         account, number = self.account, order.number
         position = account.positions[number]
@@ -260,7 +261,7 @@ class Matching:
             self._end(order, at_ns, "nothing is left to reduce" if order.reduce_only else "the balance pays for no more")
         return part
 
-    def _end(self, order: Order, at_ns: int, reason: str) -> None:
+    def _end(self, order: PaperOrder, at_ns: int, reason: str) -> None:
         """Cancel what is left of an order."""
         if order.done:
             return
@@ -270,7 +271,7 @@ class Matching:
             self._log("cancelled", at_ns, order, quantity=order.remaining, reason=reason)
         self._learned(None, order, at_ns)
 
-    def _drop(self, order: Order) -> None:
+    def _drop(self, order: PaperOrder) -> None:
         order.done = True
         if order in self._live.get(order.number, ()):
             self._live[order.number].remove(order)
@@ -284,7 +285,7 @@ class Matching:
         self.log.append(Action(kind="liquidated", at=at_ns, order_id=order_id, venue=market.venue, symbol=market.symbol,
                                market_type=market.market_type, side=side, quantity=abs(quantity), price=price,
                                leverage=leverage, liquidity="taker"))
-        order = Order(order_id, number, SELL if quantity > 0 else BUY, abs(quantity), None, False, True, leverage, at_ns,
+        order = PaperOrder(order_id, number, SELL if quantity > 0 else BUY, abs(quantity), None, False, True, leverage, at_ns,
                       LIQUIDATED, done=True)
         self._learned(Fill(at_ns, market.name, side, price, abs(quantity), ZERO, "taker", order_id), order, at_ns)
 
@@ -303,7 +304,7 @@ class Matching:
         return (max([position.low, *(limit for sign, limit in limits if sign == BUY)]),
                 min([position.high, *(limit for sign, limit in limits if sign == SELL)]))
 
-    def _log(self, kind: str, at_ns: int, order: Order, **facts: object) -> None:
+    def _log(self, kind: str, at_ns: int, order: PaperOrder, **facts: object) -> None:
         market = self.tape.markets[order.number]
         self.log.append(Action(kind=kind, at=at_ns, order_id=order.order_id, venue=market.venue, symbol=market.symbol,
                                market_type=market.market_type, side=order.side, **facts))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ LIQUIDATED = "liquidated"  # the tag of an order that a venue made to end a posi
 
 
 @dataclass(slots=True)
-class Order:
+class PaperOrder:
     """An order to one market. sign: BUY or SELL. limit: None for a market order. immediate: it does not rest.
 
     tag: the exit rule that sent it, empty for the strategy's own. reference: the last trade before it was sent, None without one.

@@ -9,8 +9,8 @@ import numpy as np
 
 from pumpwatch.model import Float64, Int64
 from pumpwatch.paper.amounts import exact, exactly, product, ratio, shown
-from pumpwatch.paper.orders import Action, Order
-from pumpwatch.paper.results import EQUITY_POINTS, FillRow, Outcome, RejectedRow
+from pumpwatch.paper.orders import Action, PaperOrder
+from pumpwatch.paper.results import EQUITY_POINTS, FillRow, ListingOutcome, RejectedOrder
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.tape import Tape
 
@@ -19,21 +19,21 @@ FILLS = ("filled", "liquidated")
 
 
 @exactly
-def outcome_of(tape: Tape, settings: Settings, delay_ms: int, log: Sequence[Action], rejected: Sequence[RejectedRow],
-               orders: Mapping[str, Order]) -> Outcome:
+def outcome_of(tape: Tape, settings: Settings, delay_ms: int, log: Sequence[Action], rejected: Sequence[RejectedOrder],
+               orders: Mapping[str, PaperOrder]) -> ListingOutcome:
     """Return what a log comes to. rejected: orders that were never sent; those that a venue rejected are in the log."""
     fills = [action for action in log if action.kind in FILLS]
-    refused = sorted([*rejected, *(RejectedRow(action.at, action.venue, action.symbol, action.side, str(action.quantity),
+    refused = sorted([*rejected, *(RejectedOrder(action.at, action.venue, action.symbol, action.side, str(action.quantity),
                                                action.reason, action.order_id) for action in log if action.kind == "rejected")],
                      key=lambda row: row.at)
     if not fills:
-        return Outcome(delay_ms, None, None, None, None, None, "none", ZERO, ZERO, ZERO, ZERO, tuple(refused))
+        return ListingOutcome(delay_ms, None, None, None, None, None, "none", ZERO, ZERO, ZERO, ZERO, tuple(refused))
     times, values = _curve(tape, settings, fills)
     pnl = _pnl(tape, fills)
     fall = float((np.maximum(np.maximum.accumulate(values), float(settings.cash)) - values).max())
     points = np.unique(np.linspace(0, len(times) - 1, min(EQUITY_POINTS, len(times))).round().astype(np.int64))
     entry_price, slippage, exit_at, exit_price, reason = _ends(tape, fills, orders)
-    return Outcome(
+    return ListingOutcome(
         delay_ms, fills[0].at, shown(entry_price, 18), slippage, exit_at, None if exit_price is None else shown(exit_price, 18),
         reason, shown(sum((fill.fee for fill in fills), ZERO)), shown(pnl), shown(pnl * 100 / settings.size, 4), shown(fall),
         tuple(refused), tuple(_row(fill) for fill in fills),
@@ -59,14 +59,14 @@ def _mean(fills: Sequence[Action]) -> Decimal:
     return ratio(amount, sum((fill.quantity for fill in fills), ZERO))
 
 
-def _expected(fills: Sequence[Action], orders: Mapping[str, Order]) -> Decimal | None:
+def _expected(fills: Sequence[Action], orders: Mapping[str, PaperOrder]) -> Decimal | None:
     """Return the mean price of fills, had each been at the last trade before its order was sent; None where one had none."""
     prices = [orders[fill.order_id].reference for fill in fills]
     amount = sum((exact(price) * fill.quantity for price, fill in zip(prices, fills, strict=True) if price is not None), ZERO)
     return None if None in prices else amount / sum((fill.quantity for fill in fills), ZERO)
 
 
-def _ends(tape: Tape, fills: Sequence[Action], orders: Mapping[str, Order]) -> tuple[
+def _ends(tape: Tape, fills: Sequence[Action], orders: Mapping[str, PaperOrder]) -> tuple[
         Decimal, Decimal | None, int | None, Decimal | None, str]:
     """Return entry price, slippage, time and price of the exit, and its reason, of the market that was traded first."""
     first = fills[0]

@@ -37,7 +37,7 @@ class FillRow(msgspec.Struct, frozen=True):
     order_id: str
 
 
-class RejectedRow(msgspec.Struct, frozen=True):
+class RejectedOrder(msgspec.Struct, frozen=True):
     """An order that was rejected, and why. quantity is text: it may be no number at all."""
 
     at: int
@@ -49,7 +49,7 @@ class RejectedRow(msgspec.Struct, frozen=True):
     order_id: str
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ListingOutcome(msgspec.Struct, frozen=True):
     """The result of one replay of an archive.
 
     entry_*: of the market that was traded first; the price is the mean of its opening fills. slippage_bp: how much worse that is
@@ -70,7 +70,7 @@ class Outcome(msgspec.Struct, frozen=True):
     pnl: Decimal
     pnl_percent: Decimal
     worst_drawdown: Decimal
-    rejected: tuple[RejectedRow, ...] = ()
+    rejected: tuple[RejectedOrder, ...] = ()
     fills: tuple[FillRow, ...] = ()
     equity: tuple[tuple[int, Decimal], ...] = ()
 
@@ -84,7 +84,7 @@ class ArchiveResult(msgspec.Struct, frozen=True):
     archive: str
     coin: str
     triggered_at: int
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[ListingOutcome, ...] = ()
     left_out: str | None = None
 
 

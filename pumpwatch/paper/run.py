@@ -26,7 +26,7 @@ ID_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """The archives and settings of a run. limit_s: how long a strategy may take for one replay."""
 
     source: Source
@@ -46,7 +46,7 @@ class MadeRun:
     failed: int = 0
 
 
-def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None] = lambda text: None) -> MadeRun:
+def make_run(plan: RunPlan, listings: Iterable[Chosen], told: Callable[[str], None] = lambda text: None) -> MadeRun:
     """Play the strategy on each listing. told: gets a line before each.
 
     A listing on which the strategy fails is left out, with the reason. Raises StrategyError where it fails on every one, and what

@@ -24,8 +24,8 @@ import numpy as np
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.listing.chart import COLORS, LIBRARY, Grid, page_file, script_hash, script_json
 from pumpwatch.model import FUTURES, Float64, Int64
-from pumpwatch.paper.results import ArchiveResult, Outcome, RunResult
-from pumpwatch.paper.summary import LEVEL, DelayRow, Summary
+from pumpwatch.paper.results import ArchiveResult, ListingOutcome, RunResult
+from pumpwatch.paper.summary import LEVEL, DelayRow, RunSummary
 
 OWN = "pumpwatch.paper"
 CHARTS = 40  # listings with a chart, at most: more would make the page slow
@@ -63,7 +63,7 @@ class _Raw(msgspec.Struct):
     trades: _Columns
 
 
-def run_page(result: RunResult, summary: Summary, prices: Mapping[int, Sequence[PriceLine]] | None = None) -> bytes:
+def run_page(result: RunResult, summary: RunSummary, prices: Mapping[int, Sequence[PriceLine]] | None = None) -> bytes:
     """Return the page of a run. prices: by the number of the archive; by default they are read from its folder.
 
     A listing whose prices cannot be read has a chart without them.
@@ -139,13 +139,13 @@ def _chart(archive: ArchiveResult, lines: Sequence[PriceLine]) -> dict[str, Any]
                         "fills": _fills(outcome, grid, place)} for number, outcome in enumerate(archive.outcomes)]}
 
 
-def _equity(outcome: Outcome, grid: Grid) -> dict[str, Any]:
+def _equity(outcome: ListingOutcome, grid: Grid) -> dict[str, Any]:
     """Return the last value of the account in each step that has one."""
     values = {step: float(value) for at, value in outcome.equity if (step := grid.step(at)) is not None}
     return {"at": list(values), "value": list(values.values())}
 
 
-def _fills(outcome: Outcome, grid: Grid, place: Mapping[tuple[str, str], tuple[int, int]]) -> list[dict[str, Any]]:
+def _fills(outcome: ListingOutcome, grid: Grid, place: Mapping[tuple[str, str], tuple[int, int]]) -> list[dict[str, Any]]:
     """Return a mark for each step, market and side with fills: their mean price and their quantity, of one coin."""
     sums: dict[tuple[int, int, str], list[float]] = {}
     for fill in outcome.fills:
@@ -167,7 +167,7 @@ def _outcome_rows(result: RunResult) -> Iterator[Sequence[str]]:
                    f"{row.pnl_percent:+.2f} %", f"{row.worst_drawdown:,.2f}", f"{len(row.fills):,}", f"{len(row.rejected):,}")
 
 
-def _summary(summary: Summary) -> str:
+def _summary(summary: RunSummary) -> str:
     return f"<h2>All listings</h2>\n{_table(SUMS, map(sum_cells, summary.delays), 1)}"
 
 
@@ -180,7 +180,7 @@ def sum_cells(row: DelayRow) -> list[str]:
             percent_text(row.worst_percent), percent_text(row.best_percent), f"{row.pnl:+,.2f}"]
 
 
-def _left_out(summary: Summary) -> str:
+def _left_out(summary: RunSummary) -> str:
     if not summary.left_out:
         return ""
     rows = [(row.coin, Path(row.archive).name, row.reason) for row in summary.left_out]

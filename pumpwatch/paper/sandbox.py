@@ -13,7 +13,7 @@ from typing import IO
 import msgspec
 
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.paper.job import Answer, Failure, Job, PlayedRow, Source
+from pumpwatch.paper.job import Failure, Job, PlayedRow, Source, StrategyAnswer
 
 PROGRAM = "import sys; from pumpwatch.paper.child import serve; serve(int(sys.argv[1]))"
 GRACE_S = 20.0  # beyond all limits, to start and to read the tape
@@ -38,7 +38,7 @@ def play_apart(job: Job) -> tuple[PlayedRow, ...]:
             if process.poll() is None:
                 process.kill()
         try:
-            answer = msgspec.json.decode(output, type=Answer)
+            answer = msgspec.json.decode(output, type=StrategyAnswer)
         except msgspec.DecodeError:
             raise _ended(process.returncode, traces, job) from None
     if answer.failure is not None:

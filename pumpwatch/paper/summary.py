@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from pumpwatch.model import Float64
-from pumpwatch.paper.results import ArchiveResult, Outcome, RunResult
+from pumpwatch.paper.results import ArchiveResult, ListingOutcome, RunResult
 
 LEAST = 10  # listings, of an interval
 RESAMPLES, LEVEL = 2_000, 0.95
@@ -54,7 +54,7 @@ class DelayRow(msgspec.Struct, frozen=True):
     pnl: Decimal
 
 
-class Summary(msgspec.Struct, frozen=True):
+class RunSummary(msgspec.Struct, frozen=True):
     """A run over all of its archives. listings: all that were asked for, of which `played` have outcomes.
 
     notes: sentences about the limits of these figures.
@@ -70,7 +70,7 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-def summarise(result: RunResult, seed: int | None = None) -> Summary:
+def summarise(result: RunResult, seed: int | None = None) -> RunSummary:
     """Return the summary of a run. The same run and seed (by default the run's own) give the same figures."""
     seed = result.seed if seed is None else seed
     played = [archive for archive in result.archives if archive.left_out is None]
@@ -78,12 +78,12 @@ def summarise(result: RunResult, seed: int | None = None) -> Summary:
                      if archive.left_out is not None)
     delays = sorted({outcome.delay_ms for archive in played for outcome in archive.outcomes})
     rows = tuple(_delay_row(delay_ms, played, seed) for delay_ms in delays)
-    return Summary(result.run_id, result.strategy, len(result.archives), len(played), left_out, rows, seed,
+    return RunSummary(result.run_id, result.strategy, len(result.archives), len(played), left_out, rows, seed,
                    tuple(_notes(rows, len(result.archives), len(left_out))))
 
 
 def _delay_row(delay_ms: int, played: Sequence[ArchiveResult], seed: int) -> DelayRow:
-    entered: list[Outcome] = []
+    entered: list[ListingOutcome] = []
     without: list[str] = []
     for archive in played:
         outcome = next((outcome for outcome in archive.outcomes if outcome.delay_ms == delay_ms), None)

@@ -17,7 +17,7 @@ UNMATCHED = int(Flag.outside_market() | Flag.BLOCK | Flag.RPI | Flag.INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class TapeMarket:
     """One instrument on one venue (`binance.spot`), with its fees as parts of the amount."""
 
     venue: str
@@ -72,7 +72,7 @@ class Tape:
 
     coin: str
     listing: Listing
-    markets: tuple[Market, ...]
+    markets: tuple[TapeMarket, ...]
     timestamp: Int64
     received_at: Int64
     market: NDArray[np.int32]
@@ -101,7 +101,7 @@ class Tape:
         return MarketTrades(self.timestamp[rows], self.price[rows], self.quantity[rows], self.side[rows])
 
 
-def make_tape(listing: Listing, markets: Sequence[Market], places: Iterable[int], batch: TradeBatch, end_ns: int, *,
+def make_tape(listing: Listing, markets: Sequence[TapeMarket], places: Iterable[int], batch: TradeBatch, end_ns: int, *,
               books: dict[int, list[Book]] | None = None, archive: str = "", identity: str = "") -> Tape:
     """Return the tape of a batch. places: for each of `markets`, its instrument in the batch; other rows are left out.
 
@@ -122,7 +122,7 @@ def make_tape(listing: Listing, markets: Sequence[Market], places: Iterable[int]
                 taken.quantity, taken.side, (taken.flags & UNMATCHED) == 0, end_ns, books or {}, archive, identity)
 
 
-def _identity(listing: Listing, markets: Sequence[Market], trades: TradeBatch, market: NDArray[np.int32],
+def _identity(listing: Listing, markets: Sequence[TapeMarket], trades: TradeBatch, market: NDArray[np.int32],
               books: dict[int, list[Book]]) -> str:
     digest = hashlib.sha256(repr((listing, tuple(markets), books)).encode())
     for column in (trades.timestamp, trades.received_at, market, trades.price, trades.quantity, trades.side, trades.flags):

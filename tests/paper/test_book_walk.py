@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from pumpwatch.paper.book_walk import BookWalk
-from pumpwatch.paper.orders import BUY, SELL, Order
+from pumpwatch.paper.orders import BUY, SELL, PaperOrder
 from pumpwatch.paper.tape import Book
 from tests.paper.tapes import BUYS, ms, tape
 
@@ -16,8 +16,8 @@ BOOK = Book(ms(100), ((0.99, 10.0), (0.98, 50.0)), ((1.01, 10.0), (1.02, 20.0), 
 TRADES = tape([(50, 1.0, 1, BUYS), (200, 1.0, 1, BUYS), (300, 1.5, 1, BUYS), (400, 0.5, 1, BUYS)]).of(0)
 
 
-def order(sign: int, quantity: int, limit: str | None = None) -> Order:
-    found = Order("o1", 0, sign, D(quantity), None if limit is None else D(limit), False, False, 1, 0)
+def order(sign: int, quantity: int, limit: str | None = None) -> PaperOrder:
+    found = PaperOrder("o1", 0, sign, D(quantity), None if limit is None else D(limit), False, False, 1, 0)
     found.remaining = found.quantity
     return found
 
@@ -30,7 +30,7 @@ def order(sign: int, quantity: int, limit: str | None = None) -> Order:
     (order(BUY, 5), 350, [("1.515", 5)]),  # it has run away
     (order(SELL, 5), 350, [("0.99", 5)]),  # to our better: not counted
     (order(SELL, 5), 450, [("0.495", 5)])])
-def test_levels_are_taken_from_the_best_on(wanted: Order, at: float, taken: list[tuple[str, int]]) -> None:
+def test_levels_are_taken_from_the_best_on(wanted: PaperOrder, at: float, taken: list[tuple[str, int]]) -> None:
     assert BookWalk({0: [BOOK]}).take(wanted, ms(at), TRADES) == [(D(price), D(quantity)) for price, quantity in taken]
 
 

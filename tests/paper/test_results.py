@@ -12,8 +12,8 @@ from pumpwatch.paper.results import (
     ArchiveResult,
     FillRow,
     Latency,
-    Outcome,
-    RejectedRow,
+    ListingOutcome,
+    RejectedOrder,
     RunResult,
     decode,
     encode,
@@ -23,8 +23,8 @@ from pumpwatch.paper.results import (
 )
 
 FILL = FillRow(5, "binance.spot", "KITEUSDT", "buy", Decimal("0.1"), Decimal(10), Decimal("0.001"), "taker", "o1")
-REJECTED = RejectedRow(6, "binance.spot", "NOUSDT", "buy", "nan", "unknown symbol", "o2")
-OUTCOME = Outcome(300, 5, Decimal("0.1"), Decimal(0), 9, Decimal("0.2"), "time", Decimal("0.003"), Decimal("0.997"),
+REJECTED = RejectedOrder(6, "binance.spot", "NOUSDT", "buy", "nan", "unknown symbol", "o2")
+OUTCOME = ListingOutcome(300, 5, Decimal("0.1"), Decimal(0), 9, Decimal("0.2"), "time", Decimal("0.003"), Decimal("0.997"),
                   Decimal("99.7"), Decimal(0), (REJECTED,), (FILL,), ((5, Decimal(100)), (9, Decimal("100.997"))))
 RESULT = RunResult(run_id="r1", strategy="buy_first", strategy_sha256="ab", seed=1, size=Decimal(1),
                    latency=Latency("fixed", 50.0), made_with="0.1.0", archives=(ArchiveResult("data/KITE", "KITE", 1, (OUTCOME,)),

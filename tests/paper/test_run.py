@@ -14,14 +14,14 @@ from pumpwatch.config import Config
 from pumpwatch.paper.choice import Chosen, one_archive
 from pumpwatch.paper.job import Source
 from pumpwatch.paper.results import Rules, read_result
-from pumpwatch.paper.run import Plan, keep_run, make_run
+from pumpwatch.paper.run import RunPlan, keep_run, make_run
 from pumpwatch.paper.sandbox import StrategyError
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.sources import find_source
 from pumpwatch.plugins import load_plugins
 from tests.paper.made_archives import RISE, write
 
-PLAN = Plan(source=find_source("buy_first", load_plugins(Config())), settings=Settings(rules=Rules(hold_s=5)),
+PLAN = RunPlan(source=find_source("buy_first", load_plugins(Config())), settings=Settings(rules=Rules(hold_s=5)),
             delays_ms=(100, 400))
 
 
