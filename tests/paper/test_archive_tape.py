@@ -57,7 +57,7 @@ def newer(archive: Path) -> None:
     (newer, "unknown format `pumpwatch.manifest/2`; this version reads pumpwatch.manifest/1; a newer PumpWatch"),
     (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/3"), "`pumpwatch.raw/3`.*; a newer PumpWatch wrote it"),
     (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/1"), "`pumpwatch.raw/1`.*; make it again"),
-    (lambda archive: rewrite(archive, RAW, count=3), "it has columns of 5 trades, not 3"),
+    (lambda archive: rewrite(archive, RAW, count=3), "columns have 5 trades, not 3"),
     (lambda archive: rewrite(archive, RAW, symbols=[]), "it has trades of KITEUSDT, which it does not list"),
     (lambda archive: rewrite(archive, RAW, trades=5), "the archive cannot be read"),
     (lambda archive: rewrite(archive, "refined/pump_analysis.json", listings=[]), "the archive names no listing"),
