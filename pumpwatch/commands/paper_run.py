@@ -102,7 +102,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     """
     from pumpwatch.paper.kept import PAGE
     from pumpwatch.paper.results import Rules
-    from pumpwatch.paper.run import RunPlan, keep_run, make_run, reach_ledger
+    from pumpwatch.paper.run import RunPlan, check_ledger, keep_run, make_run
     from pumpwatch.paper.settings import FIXED, MEASURED, Settings
     from pumpwatch.paper.sources import find_source
     from pumpwatch.paper.summary import summarise
@@ -116,7 +116,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     plan = RunPlan(source=find_source(wanted, plugins), settings=settings, delays_ms=delays, venues=tuple(sorted(set(venues))),
                 limit_s=limit_s)
     if keep:
-        reach_ledger(ledger_place(config))
+        check_ledger(ledger_place(config))
     made = make_run(plan, listings, (lambda text: None) if as_json else say)
     path = keep_run(made, Path(config.store.dir), ledger_place(config)) if keep else None
     if as_json:

@@ -36,20 +36,20 @@ def test_levels_are_taken_from_the_best_on(wanted: PaperOrder, at: float, taken:
 
 def test_what_was_taken_is_not_there_again() -> None:
     walk = BookWalk({0: [BOOK]})
-    walk.took(order(BUY, 15), ms(250), D(15))
-    assert walk.take(order(BUY, 25), ms(250), TRADES) == [(D("1.02"), D(15)), (D("1.1"), D(10))]
-    assert walk.take(order(SELL, 5), ms(250), TRADES) == [(D("0.99"), D(5))]
+    walk.record_taken(order(BUY, 15), ms(250), D(15))
+    assert walk.levels_for(order(BUY, 25), ms(250), TRADES) == [(D("1.02"), D(15)), (D("1.1"), D(10))]
+    assert walk.levels_for(order(SELL, 5), ms(250), TRADES) == [(D("0.99"), D(5))]
 
 
 def test_the_best_level_is_never_better_than_the_last_trade() -> None:
     walk = BookWalk({0: [Book(ms(350), ((0.4, 5.0),), ((0.75, 3.0), (0.8, 5.0)))]})
-    assert walk.take(order(BUY, 5), ms(360), TRADES) == [(D("1.5"), D(3)), (D("1.6"), D(2))]
+    assert walk.levels_for(order(BUY, 5), ms(360), TRADES) == [(D("1.5"), D(3)), (D("1.6"), D(2))]
 
 
 @pytest.mark.parametrize("at", [99, 2101])
 def test_a_book_of_later_or_of_long_ago_is_none(at: float) -> None:
-    assert BookWalk({0: [BOOK]}).take(order(BUY, 5), ms(at), TRADES) is None
+    assert BookWalk({0: [BOOK]}).levels_for(order(BUY, 5), ms(at), TRADES) is None
 
 
 def test_a_side_without_levels_is_none() -> None:
-    assert BookWalk({0: [Book(ms(100), (), ())]}).take(order(BUY, 5), ms(150), TRADES) is None
+    assert BookWalk({0: [Book(ms(100), (), ())]}).levels_for(order(BUY, 5), ms(150), TRADES) is None

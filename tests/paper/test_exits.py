@@ -43,14 +43,14 @@ def test_a_short_position_is_closed_by_a_purchase(rules: Rules, prices: tuple[fl
     desk = Desk(rules)
     desk.fill("sell", "10", 5)
     for price in prices[:-1]:
-        desk.exits.see(FUTURES.name, price)
+        desk.exits.on_price(FUTURES.name, price)
     assert desk.sent == []
-    desk.exits.see(FUTURES.name, prices[-1])
+    desk.exits.on_price(FUTURES.name, prices[-1])
     assert [(order.side, order.quantity, order.tag, order.reduce_only) for order in desk.sent] == [("buy", Decimal(5), tag, True)]
-    desk.exits.see(FUTURES.name, 100.0)
+    desk.exits.on_price(FUTURES.name, 100.0)
     assert len(desk.sent) == 1
-    desk.exits.ended(FUTURES.name)
-    desk.exits.see(FUTURES.name, 100.0 if tag == "trailing_stop" else 1.0)
+    desk.exits.retry(FUTURES.name)
+    desk.exits.on_price(FUTURES.name, 100.0 if tag == "trailing_stop" else 1.0)
     assert len(desk.sent) == 2
 
 

@@ -27,7 +27,7 @@ PLAN = RunPlan(source=find_source("buy_first", load_plugins(Config())), settings
 
 def test_a_run_is_the_same_bytes_each_time_and_is_recorded_once(tmp_path: Path) -> None:
     archive = write(tmp_path)
-    left_out = Chosen("", "NONE", 5, None, "no market: no venue listed the coin")
+    left_out = Chosen("", "NONE", 5, None, "the coin was not listed on any venue")
     told: list[str] = []
     made = make_run(PLAN, [*one_archive(archive), left_out], told.append)
     assert told == ["KITE: 5 trades of 1 markets"]
