@@ -9,12 +9,12 @@ from pumpwatch.accounts.ledger import FILE_NAME, AccountLedger, open_account_led
 from pumpwatch.accounts.records import (
     Account,
     Event,
-    Fill,
     HeldPosition,
     NewOrder,
     Order,
     OrderFill,
     Position,
+    StoredFill,
     Transfer,
 )
 from pumpwatch.accounts.refusals import (
@@ -27,6 +27,6 @@ from pumpwatch.accounts.refusals import (
     WrongState,
 )
 
-__all__ = ["FILE_NAME", "Account", "AccountLedger", "ConflictError", "DuplicateId", "Event", "Fill", "HeldPosition",
-           "InvalidValue", "LedgerRefusal", "NewOrder", "Order", "OrderFill", "Overdraft", "Position", "Transfer",
-           "UnknownId", "WrongState", "open_account_ledger"]
+__all__ = ["FILE_NAME", "Account", "AccountLedger", "ConflictError", "DuplicateId", "Event", "HeldPosition",
+           "InvalidValue", "LedgerRefusal", "NewOrder", "Order", "OrderFill", "Overdraft", "Position", "StoredFill",
+           "Transfer", "UnknownId", "WrongState", "open_account_ledger"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -91,15 +91,16 @@ def _prove(database: Database, faults: _Faults, counts: dict[str, int]) -> None:
 
 def _compare(database: Database, replay: Replay, faults: _Faults, seen: dict[str, int]) -> None:
     account = replay.aggregate_id
+    balances: Mapping[Any, Sequence[Any]] | None = None  # None: one of them cannot be read
     for table, wanted in replay.rows().items():
         keys = tables.KEYS[table]
         try:
-            stored = {row[:keys]: row for row in (_exact(table, row) for row in database.rows(
-                tables.select(table, "WHERE account_id = ?"), [account]))}
+            rows = database.rows(tables.select(table, "WHERE account_id = ?"), [account])
+            seen[table] += len(rows)
+            stored = {row[:keys]: row for row in (_exact(table, row) for row in rows)}
         except DamagedLedgerError as error:
             faults.add("projections", f"{table} of {account}: {error.message}")
             continue
-        seen[table] += len(stored)
         expected = {row[:keys]: row for row in (_exact(table, row) for row in wanted)}
         for key in dict.fromkeys((*expected, *stored)):
             if expected.get(key) != stored.get(key):
@@ -107,7 +108,7 @@ def _compare(database: Database, replay: Replay, faults: _Faults, seen: dict[str
                 faults.add("projections", f"{table}: {' '.join(map(str, key))} {difference}")
         if table == "balances":
             balances = stored
-        elif table == "entries":
+        elif table == "entries" and balances is not None:
             _balanced(account, balances.values(), stored.values(), faults)
 
 

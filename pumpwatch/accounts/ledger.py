@@ -22,12 +22,12 @@ from pumpwatch.accounts.records import (
     REJECTED,
     Account,
     Event,
-    Fill,
     HeldPosition,
     NewOrder,
     Order,
     OrderFill,
     Position,
+    StoredFill,
     Transfer,
 )
 from pumpwatch.accounts.refusals import ConflictError
@@ -227,7 +227,7 @@ class AccountLedger:
         """Return positions by account, venue and symbol; `flat`: closed ones too."""
         return queries.positions(self._asked(), account_id, flat)
 
-    def fills(self, account_id: str | None = None, order_id: str | None = None, *, limit: int | None = None) -> list[Fill]:
+    def fills(self, account_id: str | None = None, order_id: str | None = None, *, limit: int | None = None) -> list[StoredFill]:
         """Return fills, the oldest first; with a limit the last ones."""
         return queries.fills(self._asked(), account_id, order_id, limit)
 

@@ -9,7 +9,7 @@ from typing import Any
 from pumpwatch.accounts import tables
 from pumpwatch.accounts.amounts import ZERO
 from pumpwatch.accounts.database import Database, Row
-from pumpwatch.accounts.records import Account, Event, Fill, HeldPosition, Order, Transfer
+from pumpwatch.accounts.records import Account, Event, HeldPosition, Order, StoredFill, Transfer
 
 
 def _where(**wanted: Any) -> tuple[str, list[Any]]:
@@ -61,7 +61,7 @@ def positions(database: Database, account_id: str | None, flat: bool) -> list[He
     return [held for held in found if flat or held.position.quantity]
 
 
-def fills(database: Database, account_id: str | None, order_id: str | None, limit: int | None) -> list[Fill]:
+def fills(database: Database, account_id: str | None, order_id: str | None, limit: int | None) -> list[StoredFill]:
     """Return fills, the oldest first."""
     wanted = _where(account_id=account_id, order_id=order_id)
     return [tables.fill_of(row) for row in _last(database, "fills", wanted, ("at_ns", "fill_id"), limit)]

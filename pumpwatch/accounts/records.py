@@ -214,7 +214,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
 
 
-class Fill(msgspec.Struct, frozen=True, kw_only=True):
+class StoredFill(msgspec.Struct, frozen=True, kw_only=True):
     """A stored fill."""
 
     fill_id: str

@@ -14,7 +14,6 @@ from pumpwatch.accounts.database import Row, placeholders
 from pumpwatch.accounts.records import (
     Entry,
     Event,
-    Fill,
     Filled,
     NewOrder,
     Order,
@@ -22,6 +21,7 @@ from pumpwatch.accounts.records import (
     Payload,
     Position,
     Progress,
+    StoredFill,
     Transfer,
 )
 from pumpwatch.accounts.refusals import DamagedLedgerError
@@ -155,9 +155,9 @@ def fill_row(account_id: str, order: NewOrder, filled: Filled) -> Sequence[Any]:
             text_of(fill.quantity), text_of(fill.fee), fill.liquidity, text_of(filled.realised_pnl), fill.at_ns)
 
 
-def fill_of(row: Row) -> Fill:
+def fill_of(row: Row) -> StoredFill:
     """Return the fill of a row."""
-    return Fill(**read("fills", row))
+    return StoredFill(**read("fills", row))
 
 
 def transfer_of(row: Row) -> Transfer:

@@ -22,7 +22,7 @@ from pumpwatch.api.trades import Time, asked_range
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.market.answers import Found, Stats
+from pumpwatch.market.answers import Found, SymbolStats
 from pumpwatch.market.intervals import interval_ns
 from pumpwatch.market.minute_verdicts import evidence
 from pumpwatch.market.opened import opened_store
@@ -159,7 +159,7 @@ def _told(read: Callable[[], T]) -> T:
         raise Problem(503, str(error)) from error
 
 
-def days(desk: Desk, ids: Sequence[int]) -> dict[int, Stats]:
+def days(desk: Desk, ids: Sequence[int]) -> dict[int, SymbolStats]:
     """Return the last 24 hours of instruments, of those that are known; none while the store cannot be read."""
     try:
         return _beside(desk, desk.clock.now_ns() - DAY_NS, lambda service: service.days(ids))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pumpwatch.notify.sender import bound_to
+from pumpwatch.notify.sender import end_with_parent
 
 NICE = 19
 NICE_SESSION = 10  # a tenth of the weight of another session
@@ -33,7 +33,7 @@ def lower(most_bytes: int) -> None:
 def main(given: Sequence[str]) -> None:
     """Become `pumpwatch` with the arguments after the first two: the parent's process id, and the most bytes of memory."""
     parent, most_bytes, *arguments = given
-    if not bound_to(int(parent)):
+    if not end_with_parent(int(parent)):
         return
     lower(int(most_bytes))
     os.execv(sys.executable, (sys.executable, "-P", "-m", "pumpwatch", *arguments))

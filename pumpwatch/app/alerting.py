@@ -80,7 +80,7 @@ class Alerting:
                 self._ended.append(change.alert)
         self._save()
         for change in changes:
-            self._collector.notifying.notifier.tell(partial(_event, change.alert, change.alert.ended_at_ns))
+            self._collector.notifying.notifier.notify(partial(_event, change.alert, change.alert.ended_at_ns))
 
     def _save(self) -> None:
         values = self._book.last_values()

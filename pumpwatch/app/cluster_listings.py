@@ -78,7 +78,7 @@ class ClusterListings:
                     intake, ledger=ListingLedger(self._impatient, member=member), on_listing=opened)
             return contexts[member]
 
-        self._remote = RemoteSights(context_of, windows.correct, self._part_came, self._told_elsewhere)
+        self._remote = RemoteSights(context_of, windows.correct, self._part_came, self._mark_sent_elsewhere)
 
     def start(self) -> None:
         """Begin to tell and to listen."""
@@ -179,7 +179,7 @@ class ClusterListings:
         """Tell the other members that every sink has a listing."""
         self.news.tell(ToldNews(PUBLISHED + "\n".join(key)))
 
-    def _told_elsewhere(self, event_id: str) -> None:
+    def _mark_sent_elsewhere(self, event_id: str) -> None:
         if event_id.startswith(PUBLISHED):
             source, _, rest = event_id.removeprefix(PUBLISHED).partition("\n")
             notice_id, _, symbol = rest.partition("\n")
@@ -187,7 +187,7 @@ class ClusterListings:
                 self._publisher.published_elsewhere((source, notice_id, symbol))
         else:
             for known in {event_id, self._own_event(event_id)}:
-                self._collector.notifying.notifier.told_elsewhere(known)
+                self._collector.notifying.notifier.mark_sent_elsewhere(known)
 
     def _own_event(self, event_id: str) -> str:
         """Return the id that an event has here, where another source saw the listing first. Raises StorageError."""

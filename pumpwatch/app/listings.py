@@ -25,7 +25,7 @@ from pumpwatch.listing.catch_up import CatchUp
 from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, always, reaches_of
 from pumpwatch.listing.inbox import Inbox, inbox_folder
 from pumpwatch.listing.listing_ledger import Call, ListingLedger
-from pumpwatch.listing.publication import Publisher, tell_nobody
+from pumpwatch.listing.publication import Publisher, ignore_published
 from pumpwatch.listing.push_watch import PushWatch
 from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
@@ -98,7 +98,7 @@ class Listings:
         self._shared = self._join_cluster(impatient)
         shared = self._shared
         self.publisher = Publisher(collector.sinks, clock, stats, self._in_memory_thread, shared.leads if shared else always,
-                                   shared.published if shared else tell_nobody)
+                                   shared.published if shared else ignore_published)
         self._books = BookRecorder([_book_access(collector, feeds) for feeds in collector.venues], collector.catalogue, clock,
                                    stats, collector.supervisor.spawn)
         self.windows = WindowKeeper(

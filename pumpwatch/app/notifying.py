@@ -57,10 +57,10 @@ class Notifying:
         self.notifier.stop()
         for name, _ in self.notifier.bodies():
             self._collector.supervisor.stop(name, STOP_S)
-        news, self.notifier = self.notifier.take_news(), Notifier(
+        news, self.notifier = self.notifier.take_pending(), Notifier(
             channels, self._ledger, self._collector.clock, self._collector.stats, missed=self._on_record, on_told=self._told)
         for make in news:
-            self.notifier.tell(make)
+            self.notifier.notify(make)
         self.start(config)
 
     def _ledger(self) -> Ledger:
@@ -88,7 +88,7 @@ class Notifying:
     def take_over(self, since_ns: int) -> None:
         """Announce the listings since a time (ns UTC) that nobody is known to have announced. Raises StorageError."""
         for make in self._of_listings(since_ns):
-            self.notifier.tell(make)
+            self.notifier.notify(make)
 
     def _told(self, event_id: str) -> None:
         self.on_told(event_id)
@@ -97,10 +97,10 @@ class Notifying:
         """Tell that a listing's window was opened."""
         if not self.tells():
             return
-        self.notifier.tell(partial(seen, listing, self._fresh_s))
+        self.notifier.notify(partial(seen, listing, self._fresh_s))
 
     def written(self, listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
         """Tell that a listing's archive was written."""
         if not self.tells():
             return
-        self.notifier.tell(partial(archived, listing, self._fresh_s, archive.path, archive.trades, tuple(problems)))
+        self.notifier.notify(partial(archived, listing, self._fresh_s, archive.path, archive.trades, tuple(problems)))

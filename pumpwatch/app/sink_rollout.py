@@ -215,14 +215,14 @@ class SinkRollout:
 
     def _tell(self, percent_before: int, alert_before_ns: int) -> None:
         """Tell the channels of an alert that has ended, and of one that begins."""
-        state, tell = self.machine.state, self._collector.notifying.notifier.tell
+        state, notify = self.machine.state, self._collector.notifying.notifier.notify
         if alert_before_ns and state.alert_ns != alert_before_ns:
-            tell(partial(_told, state.sink, percent_before, f"The roll-out is {state.status} now.", alert_before_ns,
-                         self._collector.clock.now_ns()))
+            notify(partial(_told, state.sink, percent_before, f"The roll-out is {state.status} now.", alert_before_ns,
+                           self._collector.clock.now_ns()))
         if state.alert_ns and state.alert_ns != alert_before_ns:
             what = (f"{state.sink} was taken back from {percent_before} to {state.percent} % of the instruments"
                     if state.status == "rolled back" else f"the roll-out of {state.sink} is paused at {state.percent} %")
-            tell(partial(_told, state.sink, state.percent, state.reason, state.alert_ns, 0, what))
+            notify(partial(_told, state.sink, state.percent, state.reason, state.alert_ns, 0, what))
 
     def _report(self, ended: Ended) -> None:
         try:

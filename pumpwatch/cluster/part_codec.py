@@ -17,7 +17,7 @@ import zstandard
 from pumpwatch.catalogue import VenueKey
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.books import BookProblem, SnapshotRow, VenueBooks, unpacked
-from pumpwatch.listing.notice_file import Seen
+from pumpwatch.listing.notice_file import ShownSight
 from pumpwatch.model import Gap, Instrument, Listing, TradeBatch
 from pumpwatch.store.codec import BatchDecoder, BatchEncoder, grouped, split
 from pumpwatch.store.query import QueryPart
@@ -53,7 +53,7 @@ class PartFacts(msgspec.Struct, frozen=True, kw_only=True):
     instruments: tuple[tuple[VenueKey, Instrument], ...]
     final: bool = False
     late: bool = False
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[ShownSight, ...] = ()
     gaps: tuple[Gap, ...] = ()
     sources: tuple[QueryPart, ...] = ()
     unlisted: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from pumpwatch.listing.archive import Span
 from pumpwatch.listing.books import join_books
 from pumpwatch.listing.kept_trades import first_received
 from pumpwatch.listing.manifest import ALONE, MERGED, MISSING_PART, ArchiveManifest, MemberRow
-from pumpwatch.listing.notice_file import Seen
+from pumpwatch.listing.notice_file import ShownSight
 from pumpwatch.listing.open_window import joined
 from pumpwatch.listing.window_content import WindowContent
 from pumpwatch.model import Gap, GapState, Listing, TradeBatch
@@ -100,8 +100,8 @@ def _is_sight_of(listing: Listing, first: Listing) -> bool:
         not (listing.drill or first.drill) and abs(listing.announced_at_ns - first.announced_at_ns) <= reach_s * NS_PER_S
 
 
-def _seen(facts: Sequence[PartFacts]) -> list[Seen]:
-    found: dict[tuple[str, str, str], Seen] = {}
+def _seen(facts: Sequence[PartFacts]) -> list[ShownSight]:
+    found: dict[tuple[str, str, str], ShownSight] = {}
     for seen in (seen for each in facts for seen in each.seen):
         key = (seen.sight.source, seen.sight.notice_id, seen.sight.symbol)
         known = found.get(key)
@@ -110,7 +110,7 @@ def _seen(facts: Sequence[PartFacts]) -> list[Seen]:
             continue
         first = min(known, seen, key=lambda each: each.sight.seen_at_ns)
         shown = {(row.at_ns, row.event): row for row in (*known.shown, *seen.shown)}
-        found[key] = Seen(first.sight, tuple(shown[at] for at in sorted(shown)))
+        found[key] = ShownSight(first.sight, tuple(shown[at] for at in sorted(shown)))
     return sorted(found.values(), key=lambda seen: (seen.sight.seen_at_ns, seen.sight.source, seen.sight.notice_id))
 
 

@@ -16,8 +16,8 @@ from pumpwatch.commands.cells import lasted, one_day, size, time_cell, venue_cel
 from pumpwatch.commands.output import terminal_width
 from pumpwatch.commands.price_plot import price_plot
 from pumpwatch.commands.table import Cell, Column, Row, plain, wrapped
-from pumpwatch.market.answers import CandleAnswer, Found, Stats
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.answers import CandleAnswer, Found, SymbolStats
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.interfaces import Flaw
 from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
@@ -84,7 +84,7 @@ def candle_rows(answer: CandleAnswer) -> list[Row]:
         exchange, market_type, symbol = answer.series[place]
         moment = time_cell(at_ns, with_day=with_day, digits=0)
         found.append((moment, venue_cell(exchange, market_type), symbol, *map(_short, (opened, high, low, close)),
-                      _amount(volume), _count(trades), Origin(origin).name.lower(), "" if complete else "may lack trades"))
+                      _amount(volume), _count(trades), CandleOrigin(origin).name.lower(), "" if complete else "may lack trades"))
     return found
 
 
@@ -187,15 +187,15 @@ def _spread(book: OrderBook) -> float:
     return 2 * (ask - bid) / (ask + bid)
 
 
-def stats_record(found: Found[Stats]) -> dict[str, Any]:
+def stats_record(found: Found[SymbolStats]) -> dict[str, Any]:
     """Return the figures as an object with stable keys; those that are not known are null."""
     value = found.value
-    names = [*(name.name for name in fields(Stats)), "change"]
+    names = [*(name.name for name in fields(SymbolStats)), "change"]
     figures = dict.fromkeys(names) if value is None else _known({**asdict(value), "change": value.change})
     return {**_about(found), **figures, **_end(found)}
 
 
-def stats_row(found: Found[Stats]) -> Row:
+def stats_row(found: Found[SymbolStats]) -> Row:
     """Return a line of the table."""
     value = _value(found)
     since: str | Cell = time_cell(value.first_ns, with_day=True, digits=0)

@@ -102,7 +102,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     """
     from pumpwatch.paper.kept import PAGE
     from pumpwatch.paper.results import Rules
-    from pumpwatch.paper.run import Plan, keep_run, make_run, reach_ledger
+    from pumpwatch.paper.run import RunPlan, check_ledger, keep_run, make_run
     from pumpwatch.paper.settings import FIXED, MEASURED, Settings
     from pumpwatch.paper.sources import find_source
     from pumpwatch.paper.summary import summarise
@@ -113,10 +113,10 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
         plugins = load_plugins(config)
     settings = Settings(size=size, seed=seed, latency=MEASURED if latency is None else FIXED, latency_ms=latency or 0.0,
                         leverage=leverage, share=share / 100, rules=Rules(hold_s, trailing_stop, target))
-    plan = Plan(source=find_source(wanted, plugins), settings=settings, delays_ms=delays, venues=tuple(sorted(set(venues))),
+    plan = RunPlan(source=find_source(wanted, plugins), settings=settings, delays_ms=delays, venues=tuple(sorted(set(venues))),
                 limit_s=limit_s)
     if keep:
-        reach_ledger(ledger_place(config))
+        check_ledger(ledger_place(config))
     made = make_run(plan, listings, (lambda text: None) if as_json else say)
     path = keep_run(made, Path(config.store.dir), ledger_place(config)) if keep else None
     if as_json:

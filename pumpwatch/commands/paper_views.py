@@ -15,8 +15,8 @@ from pumpwatch.commands.table import Cell, Column
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
-    from pumpwatch.paper.results import ArchiveResult, Outcome, RunResult
-    from pumpwatch.paper.summary import Summary
+    from pumpwatch.paper.results import ArchiveResult, ListingOutcome, RunResult
+    from pumpwatch.paper.summary import RunSummary
 
 RUNS = (Column("run"), Column("made", "made, UTC", rank=4), Column("strategy"), Column("coins", wraps=True),
         Column("delay", right=True), Column("listings", right=True, rank=2), Column("lost", right=True, rank=3),
@@ -133,7 +133,7 @@ def print_outcomes(result: RunResult) -> None:
     print_table(OUTCOMES, [_outcome_row(archive, outcome) for archive in result.archives for outcome in archive.outcomes])
 
 
-def _outcome_row(archive: ArchiveResult, row: Outcome) -> list[str]:
+def _outcome_row(archive: ArchiveResult, row: ListingOutcome) -> list[str]:
     from pumpwatch.paper.run_page import price_text
 
     entry, out = ("-" if at is None else f"{(at - archive.triggered_at) / NS_PER_S:+.3f} s" for at in (row.entry_at, row.exit_at))
@@ -143,7 +143,7 @@ def _outcome_row(archive: ArchiveResult, row: Outcome) -> list[str]:
             f"{row.worst_drawdown:,.2f}", f"{len(row.fills):,}", f"{len(row.rejected):,}"]
 
 
-def print_summary(summary: Summary) -> None:
+def print_summary(summary: RunSummary) -> None:
     """Print a summary to stdout, and who is in no figure and the limits of the figures to stderr."""
     from pumpwatch.paper.run_page import sum_cells
 

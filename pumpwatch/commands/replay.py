@@ -14,7 +14,7 @@ from pumpwatch.commands.options import FiniteRange, json_option
 from pumpwatch.commands.output import print_json, say
 
 if TYPE_CHECKING:
-    from pumpwatch.playback.replay import Played, Replay
+    from pumpwatch.playback.replay import Playback, PlaybackProgress
 
 DATA = "replay-data"  # the folder of what a collector on the printed config writes
 PROGRESS_S = 5.0
@@ -85,7 +85,7 @@ def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s
                           detected=notice_at == "detected", first_port=first_port or 0,
                           folder=str(Path(folder).absolute()) if folder else "")
 
-    def listening(addresses: dict[str, Any], replay: Replay) -> None:
+    def listening(addresses: dict[str, Any], replay: Playback) -> None:
         if as_json:
             print_json([addresses])
         else:
@@ -101,7 +101,7 @@ def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s
     return 0
 
 
-def _about(addresses: dict[str, Any], replay: Replay) -> list[str]:
+def _about(addresses: dict[str, Any], replay: Playback) -> list[str]:
     """Return what a user needs to connect: the addresses, and hints for clients."""
     archived, ca_file = replay.archived, addresses["ca_file"]
     lines = [f"{archived.path.name}: {archived.trades:,} trades of {archived.coin} on {len(replay.venues)} venues", ""]
@@ -127,7 +127,7 @@ class Progress:
         self._tell, self._now_s = tell, now_s
         self._state, self._told_s = "", 0.0
 
-    def show(self, played: Played) -> None:
+    def show(self, played: PlaybackProgress) -> None:
         """Show how far it is, if that is due."""
         if sys.stderr.isatty():
             self._state = played.state
@@ -143,7 +143,7 @@ class Progress:
             sys.stderr.write("\n")
 
 
-def _line(played: Played) -> str:
+def _line(played: PlaybackProgress) -> str:
     if played.state == "waiting":
         return f"waiting for a client that subscribes to trades, {played.clients} connected"
     when = f"{abs(played.tape_s):.1f} s {'before' if played.tape_s < 0 else 'after'} the notice"

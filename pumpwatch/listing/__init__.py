@@ -1,1 +1,1 @@
-"""From a notice to an archive: titles, boards, windows, archives, analysis, replay."""
+"""The path from a notice to an archive: titles, boards, windows, archives, analysis, replay."""

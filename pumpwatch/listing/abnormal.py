@@ -1,15 +1,15 @@
-"""Score trades against what is normal for their market, and find the abnormal ones.
+"""Score trades against their market's baseline, and find the abnormal ones.
 
-The baseline is the `baseline_s` seconds before the search, which begins `grace_s` before the publication because
-notices are dated in whole seconds and the venues' clocks differ from ours. Each whole second with a trade gives two figures:
-its return, ln(last price / last price before the second), and ln(value traded in it). Of both the median is kept, and the
+The baseline is the `baseline_s` seconds before the search. The search begins `grace_s` before the publication, because notices
+are dated in whole seconds and the venues' clocks differ from ours. Each second with a trade gives two figures: its return,
+ln(last price / last price before the second), and ln(value traded in it). The baseline has the median of each figure, and its
 deviation: 1.4826 x the median absolute deviation, at least `price_deviation_floor` and `volume_deviation_floor`, because a calm
-market repeats its price. Seconds without a trade do not count. With fewer than `baseline_seconds` such seconds the return's
-median is 0 and its deviation the floor, and volume is not judged.
+market repeats its price. With fewer than `baseline_seconds` seconds with trades, the return's median is 0, its deviation is the
+floor, and volume is not scored.
 
 A trade's price score is |return - median| / deviation, where its return is ln(price / last price at least one second earlier).
-Its volume score is (ln(value of the second that ends with it) - median) / deviation. A trade is abnormal where the price score
-reaches `price_score`, or where the volume score reaches `volume_score` with at least `burst_trades` trades in that second.
+Its volume score is (ln(value of the second that ends with the trade) - median) / deviation. A trade is abnormal if its price
+score reaches `price_score`, or its volume score reaches `volume_score` with at least `burst_trades` trades in that second.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ RULE = {
 }
 ODD = int(Flag.BLOCK | Flag.INSURANCE_FUND | Flag.ADL | Flag.INTERNAL)
 NORMAL_OF_MAD = 1.4826  # x the median absolute deviation = the standard deviation of a normal distribution
-SMALLEST = 1e-300  # so that a second without value has a logarithm
+SMALLEST = 1e-300  # so that the logarithm of 0 is defined
 
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """The normal state of a market: seconds with trades, median and deviation of their ln returns and ln values.
+    """The baseline of a market. seconds: those with trades; median and deviation of their ln returns and ln values.
 
-    value_median: None where there were too few seconds, and volume is not judged.
+    value_median: None if there were too few seconds, so that volume is not scored.
     """
 
     seconds: int = 0
@@ -53,7 +53,7 @@ class Normal:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of trades, one of each a trade; `volume` is 0 where it is not judged."""
+    """The scores of trades, one of each per trade. volume: 0 if it is not scored."""
 
     price: Float64
     volume: Float64
@@ -69,22 +69,22 @@ class Scores:
 
 
 def odd_rows(trades: TradeBatch) -> NDArray[np.bool_]:
-    """Return which trades come from no public order, or have no price: they are not analysed."""
+    """Return which trades are not analysed: they have no price, or did not come from a public order."""
     return np.asarray(((trades.flags & ODD) != 0) | ~(np.isfinite(trades.price) & (trades.price > 0)), np.bool_)
 
 
 def search_ns(announced_at_ns: int) -> int:
-    """Return the ns from which trades are searched for the first abnormal one."""
+    """Return the time (ns) at which the search for the first abnormal trade begins."""
     return announced_at_ns - int(RULE["grace_s"] * NS_PER_S)
 
 
 def baseline_from_ns(announced_at_ns: int) -> int:
-    """Return the first ns of the baseline of a publication."""
+    """Return the start (ns) of a publication's baseline."""
     return search_ns(announced_at_ns) - int(RULE["baseline_s"] * NS_PER_S)
 
 
 def normal_of(timestamp: Int64, price: Float64, value: Float64, until_ns: int) -> Normal:
-    """Return what is normal in the `baseline_s` before `until_ns`. The columns are of one market, ascending in time."""
+    """Return the baseline of the `baseline_s` before `until_ns`. The columns are of one market, ascending in time."""
     edges = until_ns - NS_PER_S * np.arange(int(RULE["baseline_s"]), -1, -1, dtype=np.int64)
     upto = np.searchsorted(timestamp, edges)
     traded = np.diff(upto) > 0
@@ -101,13 +101,13 @@ def normal_of(timestamp: Int64, price: Float64, value: Float64, until_ns: int) -
 
 
 def _centre(figures: Float64, floor: float) -> tuple[float, float]:
-    """Return the median, and the robust deviation, which is at least the floor."""
+    """Return the median and the robust deviation, at least `floor`."""
     median = float(np.median(figures))
     return median, max(floor, NORMAL_OF_MAD * float(np.median(np.abs(figures - median))))
 
 
 def scores_of(timestamp: Int64, price: Float64, value: Float64, normal: Normal) -> Scores:
-    """Return the scores of every trade. A trade without an earlier one by a second or more has the price score 0."""
+    """Return the scores of every trade. The price score is 0 without a trade at least a second earlier."""
     logs = np.log(price)
     earlier = np.searchsorted(timestamp, timestamp - NS_PER_S, side="right")
     returns = np.where(earlier > 0, logs - logs[np.maximum(earlier - 1, 0)], normal.return_median)

@@ -1,10 +1,10 @@
-"""Analyse the effect of a listing on each market, and who moved first.
+"""Analyse the effect of a listing on each market, and which market moved first.
 
-docs/analysis.md defines each figure. `abnormal` finds the abnormal trades, `market_figures` has the figures of one market,
-`book_figures` those of its order book, `move_order` the order of venues, `lead_lag` by how much one price follows another.
+docs/analysis.md defines each figure. `abnormal` finds the abnormal trades, `market_figures` computes the figures of one market,
+`book_figures` those of its order book, `move_order` the order of venues, `lead_lag` how one price follows another.
 
-Trades that come from no public order (blocks, insurance fund, ADL, internal ones), or without a price, are counted as
-`odd_trades` and not analysed.
+Trades without a price, and those that did not come from a public order (blocks, insurance fund, ADL, internal ones), are counted
+as `odd_trades` and not analysed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pumpwatch.model import Flag, Float64, TradeBatch
 def analyse(batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int], announced_at_ns: int, detected_at_ns: int,
             earlier: TradeBatch | None = None,
             books: Mapping[tuple[str, str, str], Sequence[Snapshot]] | None = None) -> dict[str, Any]:
-    """Return the analysis of these instruments' trades as plain data: `rule`, `overall`, and one row for each instrument.
+    """Return the analysis of these instruments' trades as plain data: `rule`, `overall`, and a row for each instrument.
 
-    The batch holds the trades of the window, sorted by time; instruments without trades have a row too. earlier: trades before
-    the window, sorted, which only say what is normal. books: snapshots by exchange, market type and symbol. Times are int ns,
-    UTC; volumes are in base units (quantity) and quote units (value); percent are of the price before the announcement unless
-    a name says otherwise.
+    batch: the trades of the window, sorted by time; instruments without trades have a row too. earlier: trades before the
+    window, sorted, used for the baseline only. books: snapshots by exchange, market type and symbol. Times are int ns, UTC;
+    volumes are in base units (quantity) and quote units (value); percent are of the price before the announcement unless the
+    name says otherwise.
     """
     earlier = TradeBatch.empty() if earlier is None else earlier
     earlier = earlier.take(earlier.timestamp >= baseline_from_ns(announced_at_ns))
@@ -56,7 +56,7 @@ def analyse(batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int], announc
 
 
 class _Market:
-    """One instrument's trades. judged: those that count, with the ones before the window first; `opens` is where it begins."""
+    """One instrument's trades. judged: those that count, including those before the window. opens: the window's first row."""
 
     def __init__(self, earlier: TradeBatch, trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -> None:
         self.trades, self.announced_at_ns, self.detected_at_ns = trades, announced_at_ns, detected_at_ns
@@ -69,7 +69,7 @@ class _Market:
         self.reference = self.price_before or (float(self.judged.price[0]) if len(self.judged) else 0.0)
 
     def row(self) -> dict[str, Any]:
-        """Return its figures."""
+        """Return the instrument's figures."""
         judged, announced_at_ns = self.judged, self.announced_at_ns
         inside = judged.take(slice(self.opens, None))
         split = int(np.searchsorted(self.trades.timestamp, announced_at_ns))
@@ -116,7 +116,7 @@ class _Market:
                 "trade_id": self.judged.take(slice(index, index + 1)).id_texts()[0]}
 
     def _leak(self, scores: Scores) -> dict[str, Any]:
-        """Return the abnormal trades of the `leak_s` before the search: whether there are any, their number, and the first."""
+        """Return the abnormal trades in the `leak_s` before the search: whether there are any, their number, and the first."""
         end_ns = search_ns(self.announced_at_ns)
         start, end = np.searchsorted(self.judged.timestamp, [end_ns - int(RULE["leak_s"] * NS_PER_S), end_ns]).tolist()
         hits = np.flatnonzero(scores.abnormal()[start:end])
@@ -125,7 +125,7 @@ class _Market:
 
 
 def _by_instrument(batch: TradeBatch, ids: Sequence[int]) -> dict[int, TradeBatch]:
-    """Return each instrument's trades, in their order."""
+    """Return the trades of each instrument, in order."""
     order = np.argsort(batch.instrument, kind="stable")
     numbers = batch.instrument[order]
     return {number: batch.take(order[np.searchsorted(numbers, number):np.searchsorted(numbers, number, side="right")])
@@ -133,12 +133,12 @@ def _by_instrument(batch: TradeBatch, ids: Sequence[int]) -> dict[int, TradeBatc
 
 
 def _live(trades: TradeBatch) -> TradeBatch:
-    """Return the trades that were received live: a history may have coarser times."""
+    """Return the trades that were received live: those of a history may have coarser times."""
     return trades.take((trades.flags & Flag.BACKFILLED) == 0)
 
 
 def _overall(rows: Sequence[dict[str, Any]], returns: Sequence[Float64]) -> dict[str, Any]:
-    """Return the order in which the venues moved, the highest peak, leaks, lead and lag, and the sums."""
+    """Return the order in which the venues moved, the highest peak, leaks, lead and lag, and totals."""
     peaks = [row for row in rows if row["peak"] and row["peak"]["change_percent"] is not None]
     top = max(peaks, key=lambda row: float(row["peak"]["change_percent"]), default=None)
     return {
@@ -155,7 +155,7 @@ def _overall(rows: Sequence[dict[str, Any]], returns: Sequence[Float64]) -> dict
 
 
 def _lead_lag(rows: Sequence[dict[str, Any]], returns: Sequence[Float64]) -> dict[str, Any] | None:
-    """Return by how much each market's price follows that of the market with the most trades; None without any trade."""
+    """Return how each market's price follows that of the market with the most trades; None without trades."""
     if not any(row["trades"] for row in rows):
         return None
     reference = max(range(len(rows)), key=lambda number: (int(rows[number]["trades"]), -number))

@@ -1,33 +1,33 @@
-"""A listing's archive: a folder with every trade of its window, their analysis and a picture.
+"""A listing's archive: a folder with every trade of its window, an analysis and a chart.
 
-    <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC; another board's, of that second: .._BOARD
-        raw/binance/spot.json                    one file for each venue that lists the coin, also without trades
+    <archive_dir>/KITE_20261103T060000Z/         coin and announced time in UTC; another board's in the same second: .._BOARD
+        raw/binance/spot.json                    one file per venue that lists the coin, even without trades
         raw/binance/futures.json
-        raw/binance/spot_book.json               listing.books: snapshots of the order book, where there are any
+        raw/binance/spot_book.json               listing.books: snapshots of the order book, if there are any
         refined/pump_analysis.json               listing.analysis
         notice.json                              listing.notice_file: the notices, and what each source showed, and when
         chart.html                               listing.chart
-        trades.parquet                           listing.parquet_file, where the extra `parquet` is installed
-        manifest.json                            listing.manifest: checksums, completeness, passes, and how long it took
+        trades.parquet                           listing.parquet_file, if the extra `parquet` is installed
+        manifest.json                            listing.manifest: checksums, completeness, passes, and durations
 
-A raw file is one JSON object, one key a line. These keys come before `trades`:
+A raw file is one JSON object with one key per line. These keys come before `trades`:
 
 - `format`, exchange, market_type, coin, and the venue's `symbols` with multiplier and contract size;
-- `announced_at_ns`, `detected_at_ns`, `triggered_at_ns`, and the same in ISO 8601; `late`: seen long after its publication;
+- `announced_at_ns`, `detected_at_ns`, `triggered_at_ns`, and the same in ISO 8601; `late`: seen long after the publication;
   `drill`: the notice was made up;
   `window`: a list of [from, to) in ns;
-- `listings`: those it belongs to;
-- `gaps`: those of this venue that overlap the window and may have lost trades of this coin; and `count`.
+- `listings`: the listings of the archive;
+- `gaps`: gaps of this venue that overlap the window and may have cost trades of this coin; and `count`, of the trades.
 
-`trades` is an object of columns of one length, sorted by timestamp (pandas: `DataFrame(raw["trades"])`), because a
-busy coin has 100,000 trades in a window: symbol, side (`buy`, `sell`: the taker's), price and quantity (numbers; base
-units), trade_id (text), sequence_number (integer or null), timestamp and received_at (ns since 1970 UTC: too large for a
-double, so read them as integers), flags (integer, 0 for an ordinary trade).
+`trades` is an object of columns of equal length, sorted by timestamp (pandas: `DataFrame(raw["trades"])`), because a busy coin
+has 100,000 trades in a window: symbol, side (the taker's: `buy`, `sell`), price and quantity (numbers; base units), trade_id
+(text), sequence_number (integer or null), timestamp and received_at (ns since 1970 UTC: too large for a double, so read them
+as integers), flags (integer, 0 for an ordinary trade).
 
-Every file but the manifest follows from the stored trades, gaps and listings, and from the order books of the archive that is
-there, so that it can be made again byte for byte.
+Every file but the manifest is determined by the stored trades, gaps and listings, and by the order books of the existing
+archive, so that it can be reproduced byte for byte.
 
-An archive is complete or absent: it is written to a hidden folder and put in place whole (`listing.archive_swap`). An existing
+An archive is complete or absent: it is written to a hidden folder and then moved into place (`listing.archive_swap`). An existing
 archive is replaced only by one with at least as many trades.
 """
 
@@ -63,7 +63,7 @@ from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.kept_trades import with_archived
 from pumpwatch.listing.manifest import ArchiveManifest, MemberRow, iso, read_manifest, write_manifest
-from pumpwatch.listing.notice_file import Seen, notice_object
+from pumpwatch.listing.notice_file import ShownSight, notice_object
 from pumpwatch.listing.parquet_file import NAME as PARQUET
 from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
 from pumpwatch.model import Gap, Listing, TradeBatch
@@ -84,21 +84,21 @@ class Span:
     intervals: Sequence[tuple[int, int]]
     late: bool = False
     name: str = ""  # of the folder; empty: `archive_name`
-    seen: Sequence[Seen] = ()  # the sights of its listings
+    seen: Sequence[ShownSight] = ()  # the sights of its listings
 
     @property
     def drill(self) -> bool:
-        """Return whether the archive is of a drill; drills and notices of a board never share one."""
+        """Return whether this is the archive of a drill. Drills and real listings never share an archive."""
         return all(listing.drill for listing in self.listings)
 
     @property
     def announced_at_ns(self) -> int:
-        """Return the first announcement, from which the archive has its name."""
+        """Return the earliest announcement, which gives the archive its name."""
         return min(listing.announced_at_ns for listing in self.listings)
 
     @property
     def query_from_ns(self) -> int:
-        """Return from when on trades are wanted: the window, and the time before it that says what is normal."""
+        """Return the start of the trades to query: those of the window, and the baseline before it."""
         return min(self.intervals[0][0], baseline_from_ns(self.announced_at_ns))
 
 
@@ -106,7 +106,7 @@ class Span:
 class Archive:
     """A written archive. added: trades since the previous pass.
 
-    kept: the files were left in place, because they have more trades, or because they would be the same again.
+    kept: the existing files were left in place, because they have more trades or the same content.
     """
 
     path: Path
@@ -117,13 +117,12 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One writing of an archive, for its manifest: the time, whether it is the last one, and why trades may be missing.
+    """One writing of an archive, for its manifest. final: the last one. problems: why trades may be missing.
 
-    unpublished: the sinks that the listings are for. The manifest names them as long as they have not accepted them; None:
-    those that it names already stay. unlisted: the venues (`binance.spot`) whose instrument list has not arrived yet. books: the
-    order books recorded so far; those of the archive that is there are kept in any case. only_changes: files that would have the
-    same content as those of the last pass are left in place. made_by, members: as in the manifest; the trades of the archive that
-    is there are kept where it has members.
+    unpublished: the sinks that must accept the listings; the manifest names them until they do. None: those that it names stay.
+    unlisted: venues (`binance.spot`) whose instrument list has not arrived. books: the order books recorded so far; those of the
+    existing archive are kept in any case. only_changes: leave the files in place if their content would be the same. made_by,
+    members: as in the manifest; with members, the trades of the existing archive are kept.
     """
 
     at_ns: int
@@ -144,9 +143,9 @@ def archive_name(coin: str, announced_at_ns: int, drill: bool = False) -> str:
 
 def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, taken: Collection[str] = (),
               drill: bool = False) -> str:
-    """Return the name of an archive's folder, with the board's name where another board's archive has the plain one.
+    """Return the name of an archive's folder; it ends in the board's name if another board's archive has the plain name.
 
-    taken: names that archives of other boards are going to have.
+    taken: names reserved for archives of other boards.
     """
     name = archive_name(coin, announced_at_ns, drill)
     if name not in taken and _boards_of(archive_dir / name) <= {board}:
@@ -155,7 +154,7 @@ def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, ta
 
 
 def _boards_of(path: Path) -> set[str]:
-    """Return the boards of a written archive's listings; empty if they cannot be read."""
+    """Return the boards of a written archive's listings; empty if it is unreadable."""
     try:
         rows = msgspec.json.decode((path / ANALYSIS).read_bytes())["listings"]
         return {str(row.get("exchange") or row["source"]) for row in rows}
@@ -167,8 +166,8 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
                   gaps: Sequence[Gap], made: Pass) -> Archive:
     """Write an archive and return it. Blocks. Raises StorageError, and leaves nothing half-written.
 
-    Trades of other coins and outside the intervals are left out; those before the first interval say what is normal. Gaps are
-    filtered by venue and symbol here. The passes of an existing manifest are kept, and this one is added.
+    Trades of other coins and outside the intervals are left out; those before the first interval are the baseline. Gaps are
+    filtered by venue and symbol here. This pass is added to those of an existing manifest.
     """
     path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns, span.drill))
     try:
@@ -208,13 +207,13 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
 
 
 def trades_in(path: Path) -> int | None:
-    """Return how many trades an archive holds, None where it is missing or unreadable."""
+    """Return the number of trades of an archive; None if it is missing or unreadable."""
     overall = overall_in(path)
     return None if overall is None else int(overall["trades"])
 
 
 def overall_in(path: Path) -> dict[str, Any] | None:
-    """Return the part `overall` of an archive's analysis, None where it is missing or unreadable."""
+    """Return the part `overall` of an archive's analysis; None if it is missing or unreadable."""
     try:
         overall: dict[str, Any] = msgspec.json.decode((path / ANALYSIS).read_bytes())["overall"]
         return overall | {"trades": int(overall["trades"])}
@@ -223,7 +222,7 @@ def overall_in(path: Path) -> dict[str, Any] | None:
 
 
 def exchanges_in(path: Path) -> tuple[str, ...]:
-    """Return the exchanges that have trades in an archive, by name; none where it is unreadable."""
+    """Return the exchanges with trades in an archive, by name; empty if it is unreadable."""
     try:
         rows = msgspec.json.decode((path / ANALYSIS).read_bytes())["instruments"]
         return tuple(sorted({str(row["exchange"]) for row in rows if row["trades"]}))
@@ -232,7 +231,7 @@ def exchanges_in(path: Path) -> tuple[str, ...]:
 
 
 def read_analysis(path: Path) -> dict[str, Any]:
-    """Return an archive's analysis as plain data. Raises StorageError where it is unreadable."""
+    """Return an archive's analysis as plain data. Raises StorageError if it is unreadable."""
     try:
         found = msgspec.json.decode((path / ANALYSIS).read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
@@ -242,13 +241,13 @@ def read_analysis(path: Path) -> dict[str, Any]:
 
 
 def part_row(part: QueryPart) -> dict[str, Any]:
-    """Return a part as plain data, with `problem` only where there is one."""
+    """Return a part as plain data; `problem` only if there is one."""
     row = {"source": part.source, "rows": part.rows, "ms": round(part.ms, 3)}
     return row | ({"problem": part.problem} if part.problem else {})
 
 
 class _Content:
-    """All that an archive shows, in an order that does not depend on where the trades came from."""
+    """The data of an archive, in an order that does not depend on the source of the trades."""
 
     def __init__(self, span: Span, batch: TradeBatch, catalogue: Catalogue, gaps: Sequence[Gap]) -> None:
         self.span, self.catalogue = span, catalogue
@@ -261,7 +260,7 @@ class _Content:
         for start, end in span.intervals:
             inside |= (times >= start) & (times < end)
         self.trades = batch.take(rows[inside])
-        # ids in text are most of a batch's bytes, and nobody asks for those before the window
+        # text ids are most of a batch's bytes, and those before the window are not used
         self.earlier = replace(batch, text_id=None).take(rows[:int(np.searchsorted(times, span.intervals[0][0]))])
         self.venues: dict[VenueKey, list[int]] = {}
         for number in self.ids:
@@ -280,7 +279,7 @@ class _Content:
                 if touches(gap, venue, symbols, self.span.intervals)]
 
     def digest(self, parts: Sequence[QueryPart], unlisted: Sequence[str]) -> str:
-        """Return a text that is the same wherever every file would be: a checksum of what they are made of."""
+        """Return a checksum of the inputs of all files: equal checksums mean equal files."""
         sums = [[np.bincount(batch.instrument, minlength=max(self.ids, default=0) + 1)[self.ids].tolist(),
                  *(float(column.sum()) for column in (batch.price, batch.quantity)),
                  *(int(column.sum()) for column in (batch.timestamp, batch.trade_id, batch.received_at, batch.flags))]
@@ -310,9 +309,9 @@ class _Content:
 
 
 def _in_order(batch: TradeBatch, ids: Sequence[int]) -> NDArray[np.intp]:
-    """Return the rows of these instruments by time; those of one moment by venue, symbol, sequence number, id and arrival."""
+    """Return the rows of these instruments by time, then by venue, symbol, sequence number, id and arrival."""
     rows = np.flatnonzero(np.isin(batch.instrument, ids))
-    rows = rows[np.argsort(batch.timestamp[rows], kind="stable")]  # quick where they are in order, as a store returns them
+    rows = rows[np.argsort(batch.timestamp[rows], kind="stable")]  # fast for rows in order, as a store returns them
     same = np.diff(batch.timestamp[rows]) == 0
     tied = np.concatenate(([False], same)) | np.concatenate((same, [False])) if len(rows) else np.zeros(0, bool)
     few = batch.take(rows[tied])
@@ -325,7 +324,7 @@ def _in_order(batch: TradeBatch, ids: Sequence[int]) -> NDArray[np.intp]:
 
 def _with_files(manifest: ArchiveManifest, content: _Content, folder: Path, parts: Sequence[QueryPart],
                 made: Pass) -> ArchiveManifest:
-    """Write all files but the manifest, and return it with what it says of them."""
+    """Write all files but the manifest, and return the manifest with their facts."""
     files, steps = ArchiveFiles(folder), {"query": round(sum(part.ms for part in parts), 3)}
     doubts = Doubts(content.gaps, sorted({part.problem for part in parts if part.problem}), made.unlisted)
     counts = {venue: int(np.count_nonzero(np.isin(content.trades.instrument, numbers)))

@@ -1,4 +1,4 @@
-"""Check an archive against its manifest: every file there, unchanged, and none besides."""
+"""Check an archive against its manifest: every file is there and unchanged, and there are no others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from pumpwatch.errors import UsageError
 from pumpwatch.listing.manifest import FILE, FileRow, read_manifest
 
-_WRITING = re.compile(rf"\.{re.escape(FILE)}\.\d+")  # a manifest that a collector is writing now
+_WRITING = re.compile(rf"\.{re.escape(FILE)}\.\d+")  # a manifest that is being written
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The result of a check: files that were compared, their bytes, the trades of the manifest, and what differs."""
+    """The result of a check. bytes: of the compared files. trades: by the manifest."""
 
     archive: Path
     files: int
@@ -40,7 +40,7 @@ def check_archive(path: Path) -> Checked:
     if manifest is None:
         return Checked(path, 0, 0, 0, (Fault(FILE, "missing or unreadable"),))
     if not manifest.files:
-        return Checked(path, 0, 0, manifest.trades, (Fault(FILE, "names no checksums: an older version wrote it"),))
+        return Checked(path, 0, 0, manifest.trades, (Fault(FILE, "has no checksums: an older version wrote it"),))
     faults = [Fault(name, problem) for name, row in sorted(manifest.files.items()) if (problem := _problem(path, name, row))]
     there = {found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_symlink() or not found.is_dir()}
     faults += [Fault(name, "not in the manifest") for name in sorted(there - {FILE, *manifest.files})
@@ -49,9 +49,9 @@ def check_archive(path: Path) -> Checked:
 
 
 def _problem(archive: Path, name: str, row: FileRow) -> str:
-    """Return how a file differs from its row, empty where it does not."""
+    """Return how a file differs from its row; empty if it does not."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        return "lies outside the archive"
+        return "is outside the archive"
     path = archive / name
     if not path.resolve().is_relative_to(archive.resolve()) or path.is_symlink():
         return "is a link"

@@ -1,7 +1,7 @@
-"""Write the files of an archive: synced, with their checksums, and in short steps.
+"""Write the files of an archive: synced, with checksums, in short steps.
 
-If a thread writes, it shares Python's lock with the hub. A single call that encodes 100,000 trades would hold it for longer
-than a frame may wait, so columns are made and encoded CHUNK rows at a time.
+A thread that writes shares Python's lock with the hub. Encoding 100,000 trades in one call would hold the lock for longer than a
+frame may wait, so columns are encoded CHUNK rows at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pumpwatch.model import NO_SEQUENCE, SIDES, TradeBatch
 
 CHUNK = 4000
 
-# the columns of `trades` in a raw file: name, and its values of a few trades
+# the columns of `trades` in a raw file: name -> function that returns the values of a few trades
 COLUMNS: Mapping[str, Callable[[TradeBatch, Catalogue], list[Any]]] = {
     "timestamp": lambda trades, catalogue: trades.timestamp.tolist(),
     "symbol": lambda trades, catalogue: [catalogue.instruments[number].symbol for number in trades.instrument.tolist()],
@@ -36,14 +36,14 @@ COLUMNS: Mapping[str, Callable[[TradeBatch, Catalogue], list[Any]]] = {
 
 
 class ArchiveFiles:
-    """The files of one archive folder. rows: size and checksum of each that was written, by its path in the folder."""
+    """The files of one archive folder. rows: size and checksum of each written file, by its path in the folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: dict[str, FileRow] = {}
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Write one file, `raw/binance/spot.json`, and sync it. Raises OSError."""
+        """Write one file, such as `raw/binance/spot.json`, and sync it. Raises OSError."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0
@@ -57,7 +57,7 @@ class ArchiveFiles:
         self.rows[name] = FileRow(size, digest.hexdigest())
 
     def write_object(self, name: str, header: Mapping[str, Any], trades: Iterable[bytes] = ()) -> None:
-        """Write one JSON object, a key a line; `trades` comes after the header, as `trades_object` yields it."""
+        """Write one JSON object with one key per line: the header, then the pieces that `trades_object` yields."""
         self.write(name, _object(header, trades))
 
 
@@ -69,7 +69,7 @@ def _object(header: Mapping[str, Any], trades: Iterable[bytes]) -> Iterable[byte
 
 
 def trades_object(trades: TradeBatch, catalogue: Catalogue) -> Iterable[bytes]:
-    """Yield the key `trades` of a raw file: an object of columns of one length."""
+    """Yield the key `trades` of a raw file: an object of columns of equal length."""
     chunks = [trades.take(slice(start, start + CHUNK)) for start in range(0, len(trades), CHUNK)]
     yield b',\n"trades": {'
     for number, (name, values) in enumerate(COLUMNS.items()):

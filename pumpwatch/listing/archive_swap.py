@@ -1,7 +1,7 @@
-"""Put a folder that was written beside an archive in the archive's place, so that one of both is there at any moment.
+"""Replace an archive by a folder that was written beside it, so that an archive exists at every moment.
 
-The two folders are exchanged in one step where the system can do that (Linux, and most file systems). Elsewhere the old one is
-renamed first; a crash in between leaves it under another name, and `recover` brings it back.
+The two folders are exchanged in one step if the system supports that (Linux, and most file systems). Otherwise the old one is
+renamed first; a crash in between leaves it under another name, and `recover` restores it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 
 from pumpwatch.descriptors import close_now
 
-AT_FDCWD = -100  # of the C library: paths count from the working directory
+AT_FDCWD = -100  # of the C library: paths are relative to the working directory
 RENAME_EXCHANGE = 2
 
 
 def partial_of(path: Path) -> Path:
-    """Return the hidden folder beside an archive in which this process writes it."""
+    """Return the hidden folder in which this process writes the archive."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def put_in_place(partial: Path, path: Path) -> None:
-    """Give a written folder the archive's name, remove the archive that had it, and sync the change. Raises OSError."""
+    """Give a written folder the archive's name, sync that, and remove the old archive. Raises OSError."""
     aside = _aside_of(path)
     if not path.exists():
         partial.rename(path)
@@ -41,7 +41,7 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def recover(path: Path) -> None:
-    """Repair the results of a crash: an archive that was renamed and not replaced, and folders half written. Raises OSError."""
+    """Clean up after a crash: restore an archive that was renamed and not replaced, remove partial folders. Raises OSError."""
     aside = _aside_of(path)
     if aside.exists():
         if path.exists():
@@ -58,14 +58,14 @@ def _aside_of(path: Path) -> Path:
 
 
 def _runs(pid: str) -> bool:
-    """Return whether a process of this number is alive."""
+    """Return whether a process with this pid is alive."""
     return pid.isdecimal() and Path(f"/proc/{pid}").exists()
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; return whether the system could do it."""
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step; return whether the system can do that."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):
         return False
-    return int(rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)) == 0
+    return int(rename(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE)) == 0

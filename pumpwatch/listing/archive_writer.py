@@ -1,9 +1,9 @@
-"""Write archives where it does not hold up the hub: in a process of their own.
+"""Write archives in a separate process, so that the hub is not blocked.
 
-A thread that makes an archive shares Python's lock with the hub, which then waits for tens of ms, and for longer on a busy
-machine. The process is started ahead of need, because it takes a while to import what it needs, and ended when no archive is due,
-so that its memory is free again. It reads one request after the other from its standard input and answers on its standard output;
-it ends with its input, so that it does not outlive the collector. If no process can be started, a thread writes.
+A thread that writes an archive shares Python's lock with the hub, which then waits for tens of ms, or longer on a busy machine.
+The process is started before it is needed, because its imports take a while, and ended when no archive is due, to free its
+memory. It reads requests from its standard input, one after the other, and answers on its standard output. It ends with its
+input, so that it does not outlive the collector. If no process can be started, a thread writes the archives.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from pumpwatch.store.query import QueryPart
 log = logging.getLogger(__name__)
 
 PROGRAM = "from pumpwatch.listing.archive_writer import serve; serve()"
-_spawn, _wait = get_original("os", "posix_spawn"), get_original("os", "waitpid")  # gevent's run in the hub's thread alone
-PIPE_BYTES = 1 << 20  # 64 KiB would have both processes take turns hundreds of times for the trades of a busy coin
-LONGEST_S = 300.0  # an archive of many millions of trades takes a minute
-TRIES = 2  # a process that ended while it was idle is noticed by the first request
+_spawn, _wait = get_original("os", "posix_spawn"), get_original("os", "waitpid")  # gevent's work in the hub's thread only
+PIPE_BYTES = 1 << 20  # with 64 KiB the processes would switch hundreds of times for a busy coin
+LONGEST_S = 300.0  # many millions of trades take a minute
+TRIES = 2  # the first request notices a process that ended while idle
 
 Rows = Sequence[tuple[VenueKey, Instrument]]
 
 
 class ArchiveWriter(Protocol):
-    """Writes one archive at a time."""
+    """Writes one archive at a time. Only `write` makes the calling greenlet wait."""
 
     def write(self, archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[QueryPart],
               gaps: Sequence[Gap], made: Pass) -> Archive:
-        """Do as `archive.write_archive` while only the calling greenlet waits."""
+        """Write an archive, like `archive.write_archive`."""
 
     def prepare(self) -> None:
-        """Be ready soon. Returns at once."""
+        """Get ready for a `write` that comes soon."""
 
     def rest(self) -> None:
-        """Use no memory until the next `prepare` or `write`. Returns at once."""
+        """Free memory until the next `prepare` or `write`."""
 
     def close(self) -> None:
-        """Write no more. An archive that is being written is finished."""
+        """Finish the archive that is being written, and write no more."""
 
 
 class ArchiveThread:
@@ -71,7 +71,7 @@ class ArchiveThread:
 
     def write(self, archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[QueryPart],
               gaps: Sequence[Gap], made: Pass) -> Archive:
-        """Do as `archive.write_archive` while only the calling greenlet waits."""
+        """Write an archive, like `archive.write_archive`."""
         archive: Archive = self._thread.apply(write_archive, (archive_dir, span, batch, catalogue, parts, gaps, made))
         return archive
 
@@ -86,7 +86,7 @@ class ArchiveThread:
 
 
 class ArchiveProcess:
-    """Writes archives in a process. The thread of this class starts it, talks to it, and waits for it."""
+    """Writes archives in a separate process. A thread of this class starts it, exchanges messages with it, and waits for it."""
 
     def __init__(self, program: tuple[str, ...] = (sys.executable, "-P", "-c", PROGRAM)) -> None:
         self._program = program
@@ -96,30 +96,30 @@ class ArchiveProcess:
 
     @property
     def pid(self) -> int | None:
-        """Return the number of the process, None without one."""
+        """Return the pid of the process; None without a process."""
         return None if self._child is None else self._child.pid
 
     def prepare(self) -> None:
-        """Have the process started."""
+        """Start the process in the background."""
         if not self._wanted:
             self._wanted = True
             self._thread.spawn(self._start)
 
     def rest(self) -> None:
-        """Have the process ended."""
+        """End the process in the background."""
         if self._wanted:
             self._wanted = False
             self._thread.spawn(self._end)
 
     def close(self) -> None:
-        """Have the process ended once it has written its archive."""
+        """End the process after it has written its archive, in the background."""
         self.rest()
 
     def write(self, archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[QueryPart],
               gaps: Sequence[Gap], made: Pass) -> Archive:
-        """Do as `archive.write_archive` while only the calling greenlet waits.
+        """Write an archive, like `archive.write_archive`.
 
-        Raises StorageError where the process ends before it has answered, twice. One that takes LONGEST_S is killed.
+        Raises StorageError if the process ends without an answer TRIES times. A process that takes LONGEST_S is killed.
         """
         self._wanted = True
         watch = gevent.spawn(self._kill_late)
@@ -133,7 +133,7 @@ class ArchiveProcess:
         while True:
             gevent.sleep(LONGEST_S)
             if (pid := self.pid) is not None:
-                log.warning("the process that writes archives is killed reason=it has not answered for %.0f s", LONGEST_S)
+                log.warning("archive process killed reason=it has not answered for %.0f s", LONGEST_S)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -142,7 +142,7 @@ class ArchiveProcess:
             try:
                 self._child = _Child(self._program)
             except OSError as error:
-                log.warning("archives are written in a thread reason=no process can be started: %s", error.strerror or error)
+                log.warning("archives are written in a thread reason=the process cannot be started: %s", error.strerror or error)
 
     def _end(self) -> None:
         child, self._child = self._child, None
@@ -165,14 +165,14 @@ class ArchiveProcess:
                 raise answer
             found: Archive = answer
             return found
-        raise StorageError("the process that writes archives ended", "has the kernel ended it for want of memory? after an"
-                           " upgrade, restart the collector")
+        raise StorageError("the process that writes archives ended without an answer", "check the kernel log for the OOM killer;"
+                           " after an upgrade, restart the collector")
 
 
 def lean_copy(catalogue: Catalogue, coin: str, batch: TradeBatch) -> tuple[Rows, TradeBatch]:
-    """Return the instruments that matter for a coin's archive, and the batch with their places among them as ids.
+    """Return the instruments for a coin's archive, and the batch with their places in that list as ids.
 
-    They are the coin's, and one of each venue that does not list it.
+    The instruments are the coin's, and one of each venue that does not list the coin.
     """
     ids = catalogue.matching(coin)
     others: dict[VenueKey, int] = {}
@@ -193,12 +193,12 @@ def lean_copy(catalogue: Catalogue, coin: str, batch: TradeBatch) -> tuple[Rows,
 
 
 class _Child:
-    """A running process and the pipes to it. Its methods block."""
+    """A running process and its pipes. The methods block."""
 
     def __init__(self, program: tuple[str, ...]) -> None:
         theirs, ours = os.pipe()
         answers, theirs_out = os.pipe()
-        with contextlib.suppress(OSError):  # a user may have used up what the kernel grants
+        with contextlib.suppress(OSError):  # the user's limit for pipe buffers may be used up
             fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         try:
             self.pid = _spawn(program[0], program, os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -213,22 +213,22 @@ class _Child:
         self._to, self._from = io.FileIO(ours, "w"), io.FileIO(answers, "r")
 
     def ask(self, request: Any) -> Any:
-        """Return the answer to a request. Raises OSError, EOFError or UnpicklingError where the process has ended."""
+        """Return the answer to a request. Raises OSError, EOFError or UnpicklingError if the process has ended."""
         send(self._to, request)
         return receive(self._from)
 
     def end(self) -> None:
-        """Close its input and wait until it has ended."""
+        """Close its input and wait until it ends."""
         self._to.close()
         self._from.close()
         try:
             _wait(self.pid, 0)
         except ChildProcessError:
-            pass  # gevent's loop has noticed its end before
+            pass  # gevent's loop has reaped it
 
 
 def send(out: IO[bytes] | io.FileIO, message: Any) -> None:
-    """Write a message; columns of numpy are written as they are, without a copy. Raises OSError."""
+    """Write a message; numpy columns are written without a copy. Raises OSError."""
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
     parts: list[memoryview] = [memoryview(head), *(buffer.raw() for buffer in buffers)]
@@ -239,7 +239,7 @@ def send(out: IO[bytes] | io.FileIO, message: Any) -> None:
 
 
 def receive(source: IO[bytes] | io.FileIO) -> Any:
-    """Return the next message of `send`. Raises EOFError without one, UnpicklingError for something else."""
+    """Return the next message of `send`. Raises EOFError at the end, UnpicklingError for invalid data."""
     (count,) = struct.unpack("<I", _read(source, 4))
     sizes = struct.unpack(f"<{count}Q", _read(source, 8 * count))
     head, *buffers = (_read(source, size) for size in sizes)
@@ -258,12 +258,12 @@ def _read(source: IO[bytes] | io.FileIO, size: int) -> bytearray:
 
 
 def serve() -> None:
-    """Write the archives that standard input asks for, until it ends. This is the body of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the collector, which ends this process
+    """Write an archive for each request on standard input, until it ends. This is the body of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the collector, which ends this process
     source, out = io.FileIO(os.dup(0), "r"), io.FileIO(os.dup(1), "w")
     os.dup2(2, 1)  # prints must not mix with answers
     if pyarrow_version():
-        list(parquet_pieces(TradeBatch.empty(), [], Catalogue()))  # imports what the first archive would wait for
+        list(parquet_pieces(TradeBatch.empty(), [], Catalogue()))  # imports pyarrow now, so that the first archive need not wait
     while True:
         try:
             send(out, _answer(*receive(source)))
@@ -273,7 +273,7 @@ def serve() -> None:
 
 def _answer(archive_dir: Path, span: Span, batch: TradeBatch, rows: Rows, parts: Sequence[QueryPart], gaps: Sequence[Gap],
             made: Pass) -> Archive | Exception:
-    """Return the archive that was written, or the error that is to be raised where it was asked for."""
+    """Return the written archive, or the error to raise in the collector."""
     catalogue = Catalogue()
     for venue, instrument in rows:
         catalogue.add(venue, instrument)

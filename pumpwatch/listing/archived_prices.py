@@ -1,4 +1,4 @@
-"""Read the prices of an archive back, for a picture of them."""
+"""Read the prices of an archive, for a chart."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pumpwatch.model import Float64
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Trades of all venues: seconds after the publication, and the price of one coin; in no order."""
+    """Trades of all venues, unordered: seconds after the publication, and the price of one coin."""
 
     seconds: Float64
     price: Float64
 
 
 def read_prices(archive: Path) -> Prices:
-    """Return the prices of an archive's raw files. Raises StorageError where one cannot be read."""
+    """Return the prices of an archive's raw files. Raises StorageError if one is unreadable."""
     seconds, prices = [np.empty(0)], [np.empty(0)]
     for path in trade_files(archive):
         raw = read_trades(path)

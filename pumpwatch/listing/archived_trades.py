@@ -1,4 +1,4 @@
-"""Read the trades of an archive back: its manifest and each of its files are checked before anyone uses them."""
+"""Read the trades of an archive, after its manifest and its files were checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class TradeColumns(msgspec.Struct):
-    """Trades as columns of one length, as `docs/data.md` describes them. Times are ns UTC, quantities base units."""
+    """Trades as columns of equal length, as described in `docs/data.md`. Times are ns UTC, quantities base units."""
 
     timestamp: list[int]
     symbol: list[str]
@@ -35,7 +35,7 @@ class TradeColumns(msgspec.Struct):
 
 
 class ArchivedTrades(msgspec.Struct):
-    """One raw file: the trades of a coin on a venue. window: the intervals that were asked for, ns UTC."""
+    """One raw file: the trades of a coin on a venue. window: the archive's intervals, ns UTC."""
 
     exchange: str
     market_type: str
@@ -59,7 +59,7 @@ class _Format(msgspec.Struct):
 def require_whole(archive: Path) -> None:
     """Compare every file with the manifest. Blocks.
 
-    Raises UsageError for a missing folder, StorageError for an archive that differs from its manifest or is of a newer version.
+    Raises UsageError for a missing folder, StorageError for an archive that differs from its manifest or is from a newer version.
     """
     if (archive / FILE).is_file():
         found = decode_file(archive / FILE, _Format).format
@@ -73,14 +73,14 @@ def require_whole(archive: Path) -> None:
 
 
 def trade_files(archive: Path) -> list[Path]:
-    """Return the raw files of trades, one a venue, in the order of their names."""
+    """Return the raw files of trades, one per venue, by name."""
     return [path for path in sorted((archive / "raw").glob("*/*.json")) if not path.name.endswith(SUFFIX)]
 
 
 def read_trades(path: Path) -> ArchivedTrades:
-    """Return the trades of one raw file, each there once, of symbols that the file lists. Blocks.
+    """Return the trades of one raw file. Blocks.
 
-    Raises StorageError that names the file.
+    Raises StorageError, which names the file, if it is unreadable, repeats a trade, or has a trade of an unlisted symbol.
     """
     found = decode_file(path, _Format).format
     if found != RAW_FORMAT:
@@ -91,11 +91,11 @@ def read_trades(path: Path) -> ArchivedTrades:
     lengths = {len(column) for column in msgspec.structs.astuple(columns)}
     if lengths != {raw.count}:
         counts = ", ".join(map(str, sorted(lengths)))
-        raise StorageError(f"{path}: it has columns of {counts} trades, not {raw.count:,}", REMAKE)
+        raise StorageError(f"{path}: columns have {counts} trades, not {raw.count:,}", REMAKE)
     listed = {row.symbol for row in raw.symbols}
     if unlisted := set(columns.symbol) - listed:
         raise StorageError(f"{path}: it has trades of {', '.join(sorted(unlisted))}, which it does not list", REMAKE)
-    # a venue without ids has texts that are equal for equal trades: their times tell them apart
+    # the key includes the time: the synthetic ids of a venue without ids may repeat at different times
     different = len(set(zip(columns.symbol, columns.trade_id, columns.timestamp, strict=True)))
     if different < raw.count or len(listed) < len(raw.symbols):
         raise StorageError(f"{path}: it repeats {raw.count - different:,} trades and {len(raw.symbols) - len(listed)} symbols",
@@ -104,7 +104,7 @@ def read_trades(path: Path) -> ArchivedTrades:
 
 
 def decode_file(path: Path, kind: type[T]) -> T:
-    """Return the content of a JSON file as `kind`. Raises StorageError that names the file."""
+    """Return the content of a JSON file as `kind`. Raises StorageError, which names the file."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,8 +1,8 @@
-"""Poll a notice board politely: one request at a time, ETag, back-off, and a second address where there is one.
+"""Poll a notice board politely: one request at a time, ETag, back-off, and fallback addresses.
 
-After a rejection (403, 418, 429) the board is left alone for 30 s, then twice as long each time, never shorter than
-`Retry-After`. Any failure moves on to the next known address; only when all of them have failed in turn do we pause, 5 s to
-60 s. An HTML page, or JSON of another shape, is a failure and never "no notices".
+After a rejection (403, 418, 429) polling pauses for 30 s, then twice as long each time, and at least for `Retry-After`. After
+any failure the next address is used; once all of them have failed, polling pauses for 5 s to 60 s. An HTML page, or JSON of
+another shape, is a failure and never "no notices".
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ JITTER = 0.1
 
 
 class Fetch(Protocol):
-    """GET a URL. Raises ServiceUnavailable where there is no response."""
+    """GET a URL. Raises ServiceUnavailable without a response."""
 
     def __call__(self, url: str, headers: Mapping[str, str], /) -> Response: ...
 
 
 class Check(Protocol):
-    """Have a source parse a body, and return its validated rows. Raises BadFrame."""
+    """Parse a body with a source's code, and return the validated rows. Raises BadFrame."""
 
     def __call__(self, source: Any, body: bytes, now_ns: int, /) -> Any: ...
 
 
 class BoardClient:
-    """One polled source. A `url` of the config replaces every address that the source names.
+    """One polled source. A `url` of the config replaces every address of the source.
 
-    offload runs the parsing of a list, which may take seconds, where it blocks nothing. check returns its rows.
+    offload: runs the parsing of a list, which may take seconds, outside the hub. check: returns the list's rows.
     """
 
     def __init__(self, source: PolledSource, fetch: Fetch, clock: Clock, url: str = "", offload: Call = call_here,
@@ -52,10 +52,10 @@ class BoardClient:
         known = (source.url, *source.fallback_urls)
         self._urls = (url,) if url else known
         hosts = {urlsplit(address).hostname for address in known}
-        # `Origin` is for the hosts that the source names: another one may reject a browser's cross-site request
+        # `Origin` is sent to the source's own hosts only: another host may reject it as a cross-site request
         self._headers = {name: value for name, value in source.headers.items()
                          if name.lower() != "origin" or urlsplit(self._urls[0]).hostname in hosts}
-        self.answer: dict[str, Any] = {}  # the facts of the last one
+        self.answer: dict[str, Any] = {}  # `answer_facts` of the last answer
         self._url_index = 0
         self._etags: dict[str, str] = {}
         self._new_etag = ""
@@ -72,13 +72,13 @@ class BoardClient:
         return self._clock.monotonic() >= self._paused_until_s
 
     def rest_s(self) -> float:
-        """Return for how many seconds the board is still left alone."""
+        """Return how many seconds are left of the pause."""
         return max(0.0, self._paused_until_s - self._clock.monotonic())
 
     def read(self) -> Any:
-        """Return the rows as `check` does, or None where nothing has changed.
+        """Return the rows, as `check` does; None if nothing has changed.
 
-        Raises ServiceUnavailable after planning the next try.
+        On failure, plan the next try and raise ServiceUnavailable.
         """
         headers = dict(self._headers)
         if etag := self._etags.get(self.url):
@@ -103,25 +103,25 @@ class BoardClient:
         return rows
 
     def load(self, url: str) -> bytes:
-        """Return the body of another page of the board. Raises ServiceUnavailable for any answer but a 200."""
+        """Return the body of another page of the board. Raises ServiceUnavailable for any status but 200."""
         response = self._fetch(url, self._headers)
         if response.status != 200:
             raise ServiceUnavailable(f"{masked(url)} answers {response.status}: {one_line(response.body, 80)}")
         return response.body
 
     def confirm(self) -> None:
-        """Confirm that the last rows were processed: the board need not send the same list again."""
+        """Keep the ETag of the last list, whose rows were processed: the board need not send that list again."""
         if self._new_etag:
             self._etags[self.url] = self._new_etag
         else:
             self._etags.pop(self.url, None)
 
     def _rejection(self, response: Response) -> ServiceUnavailable:
-        """Plan the pause that a status other than 200 asks for, and return the error."""
+        """Plan the pause after a status other than 200, and return the error."""
         if response.status in REJECTED:
             self._rejections += 1
             last_address = (self._failures + 1) % len(self._urls) == 0
-            if response.status != 403 or last_address:  # a firewall may protect one address only
+            if response.status != 403 or last_address:  # a firewall may block one address only
                 pause_s = min(REJECTED_PAUSE_MAX_S, REJECTED_PAUSE_S * 2 ** min(self._rejections - 1, 16))
                 asked_s = retry_after_s(response.status, response.headers.get("Retry-After", ""), self._clock.now_ns())
                 self._pause(max(pause_s, asked_s))

@@ -1,4 +1,4 @@
-"""Read the lists of boards: what the sources of several exchanges have in common. A source's `parse` calls these functions."""
+"""Functions for a source's `parse` that several boards share: rows of a list, lists of markets, times."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pumpwatch.hookspecs import Market
 
 T = TypeVar("T")
 
-SHOWN_BYTES = 300  # of a row that cannot be read
+SHOWN_BYTES = 300  # of an unreadable row
 
 
 def rows_of(raws: Sequence[msgspec.Raw], read: Callable[[bytes], T | None], name: str) -> list[T | BadFrame]:
-    """Read each row of a list, with a BadFrame in the place of a row that cannot be read.
+    """Read each row of a list; an unreadable row becomes a BadFrame in its place.
 
-    read returns a row's value, or None to leave it out; an error of msgspec, a ValueError or an OverflowError of it means that
-    the row cannot be read. name says whose list it is, as in `Upbit's notices`. Raises BadFrame where there are rows
-    and none of them can be read.
+    read: returns a row's value, or None to leave it out; it raises a DecodeError of msgspec, ValueError, OverflowError or
+    RecursionError for an unreadable row. name: the list, such as `Upbit's notices`. Raises BadFrame if there are rows but all
+    are unreadable.
     """
     rows: list[T | BadFrame] = []
     for raw in raws:
@@ -34,12 +34,12 @@ def rows_of(raws: Sequence[msgspec.Raw], read: Callable[[bytes], T | None], name
             if row is not None:
                 rows.append(row)
     if rows and all(isinstance(row, BadFrame) for row in rows):
-        raise BadFrame(f"{name}: not a row can be read, the first: {rows[0]}")
+        raise BadFrame(f"{name}: every row is unreadable, the first: {rows[0]}")
     return rows
 
 
 class PairRow(msgspec.Struct):
-    """A row of a list of markets; other keys are skipped."""
+    """A row of a list of markets; other keys are ignored."""
 
     market: str  # KRW-BTC
 
@@ -71,9 +71,9 @@ def _pair(raw: bytes) -> Market:
 
 
 def time_ns(text: str, utc_offset_min: int | None = None) -> int:
-    """Return ns since 1970 of a time in ISO 8601, rounded to ms; any date is accepted.
+    """Return the ns since 1970 of a time in ISO 8601, rounded to ms. Any date is accepted.
 
-    utc_offset_min: the offset of a text that has none; None: such a text is refused. Raises ValueError and OverflowError.
+    utc_offset_min: the offset of a text without one; None: such a text raises ValueError. Raises ValueError and OverflowError.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

@@ -1,4 +1,4 @@
-"""The price of a market buy by a market's order book: what its asks say, where `market_figures` has what others paid."""
+"""The price of a market buy by the recorded order book. `market_figures` has the estimate by the trades of others."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.listing.books import INTERVAL_S, Snapshot
 from pumpwatch.listing.market_figures import BUY_DELAYS_MS, BUY_VALUES, percent
 
-AWAY_NS = int(INTERVAL_S * NS_PER_S)  # a snapshot that is farther away from the moment says nothing of it
+AWAY_NS = int(INTERVAL_S * NS_PER_S)  # snapshots further away in time are not used
 
 
 def book_buys(snapshots: Sequence[Snapshot], before: float | None, announced_at_ns: int) -> list[dict[str, Any]] | None:
-    """Return what a market buy would have paid, for each of BUY_VALUES (quote units) and BUY_DELAYS_MS after the publication.
+    """Return the estimated price of a market buy, for each of BUY_VALUES (quote units) and BUY_DELAYS_MS after the publication.
 
-    The estimate takes the snapshot nearest to that moment, at most AWAY_NS away, and its asks from the best one up, until their
-    value reaches the wanted one; of the last level only the part that is needed. book_after_ms: the snapshot's time less the
-    moment, negative where it was taken earlier; null without one. price: the wanted value / the quantity bought, null where the
-    recorded levels hold less (value_found is what they hold). worst_price: of the last level. over_before_percent: against the
-    last price before the publication. slippage_percent: against the best ask. Returns None without any snapshot.
+    The estimate uses the snapshot nearest to that time, at most AWAY_NS away, and sums its asks from the best one on, until their
+    value reaches the wanted one; the last level counts only as far as needed. book_after_ms: the snapshot's time minus that time,
+    null without a snapshot. price: the wanted value / the quantity bought, null if the recorded levels have less (value_found is
+    then their value). worst_price: of the last level. over_before_percent: relative to the last price before the publication.
+    slippage_percent: relative to the best ask. Returns None without snapshots.
     """
     if not snapshots:
         return None
@@ -41,7 +41,7 @@ def book_buys(snapshots: Sequence[Snapshot], before: float | None, announced_at_
 
 
 def _bought(snapshot: Snapshot, wanted: float, before: float | None) -> dict[str, Any]:
-    """Return the price of a buy at one snapshot."""
+    """Return the figures of a buy at one snapshot."""
     price, quantity = (np.array(column) for column in snapshot.levels[2:])
     total = np.cumsum(price * quantity)
     end = int(np.searchsorted(total, wanted))

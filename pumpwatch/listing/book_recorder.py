@@ -1,10 +1,9 @@
 """Record the order books of a coin while its window or a longer one is open: a snapshot of each instrument every INTERVAL_S.
 
-Every venue that lists the coin is asked. Each venue has a greenlet of its own for each coin, so one that hangs holds up no
-other. Requests are paid from the budget that lists and history use; the books take a SHARE of it, and none while it is used up.
-All venues together are asked REQUESTS_PER_S times a second at most, since a request takes the hub 1.7 ms. A snapshot whose turn
-comes too late is left out and counted. Missing snapshots have their reasons in the manifest; the log tells of a venue's first
-one.
+Every venue that lists the coin is asked. There is a greenlet for each venue and coin, so a venue that hangs delays no other.
+Requests use the budget of instrument lists and history; books may use SHARE of it. All venues together get at most
+REQUESTS_PER_S requests per second, since a request takes 1.7 ms of the hub's time. A snapshot that would be too late is skipped
+and counted. The manifest has the reasons for missing snapshots; a venue's first one is logged.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ log = logging.getLogger(__name__)
 
 SHARE = 0.5  # of a venue's budget
 REQUESTS_PER_S = 24.0  # four windows on twelve venues at the full rate
-ANSWER_S = 5.0  # an answer that takes longer is none
+ANSWER_S = 5.0  # a later answer is not used
 MEMORY_BYTES = 64 * 1024 * 1024  # of all snapshots together
-LOOK_S = 0.25  # the longest sleep without a look at whether the window is still open
+LOOK_S = 0.25  # the longest sleep before checking whether the window is still open
 
 NO_BOOK = "its plugin has no order book"
 NO_BUDGET = "the venue's request budget was used up"
@@ -46,19 +45,19 @@ Interval = tuple[int, int]
 
 
 class Books(Protocol):
-    """Records order books, as windows ask it to."""
+    """Records order books for windows."""
 
     def begin(self, coin: str) -> None:
         """Record this coin from now on."""
 
     def end(self, coin: str) -> None:
-        """Record it no longer, and keep what there is."""
+        """Stop recording this coin, and keep its books."""
 
     def keep(self, coins: Collection[str]) -> None:
-        """Forget what was recorded of all other coins."""
+        """Forget the books of all other coins."""
 
-    def of(self, coin: str, intervals: Sequence[Interval]) -> list[VenueBooks]:
-        """Return what was recorded of a coin in these [from, to) in ns, an entry for each venue that lists it."""
+    def recorded(self, coin: str, intervals: Sequence[Interval]) -> list[VenueBooks]:
+        """Return the recorded books of a coin in these [from, to) in ns, an entry for each venue that lists it."""
 
 
 class NoBooks:
@@ -73,14 +72,14 @@ class NoBooks:
     def keep(self, coins: Collection[str]) -> None:
         """Ignore it."""
 
-    def of(self, coin: str, intervals: Sequence[Interval]) -> list[VenueBooks]:
-        """Return nothing."""
+    def recorded(self, coin: str, intervals: Sequence[Interval]) -> list[VenueBooks]:
+        """Return an empty list."""
         return []
 
 
 @dataclass(frozen=True, slots=True)
 class BookAccess:
-    """A venue, the budget of its requests, and how it is asked: within that budget; raises ServiceUnavailable."""
+    """A venue and its request budget. ask: sends a request within the budget; raises ServiceUnavailable."""
 
     venue: Venue
     budget: TokenBucket
@@ -97,16 +96,16 @@ class _Recorded:
     misses: Misses = field(default_factory=Misses)
 
     def within(self, intervals: Sequence[Interval]) -> VenueBooks:
-        """Return what was asked for in these [from, to) in ns."""
+        """Return the books that were requested in these [from, to) in ns."""
         return VenueBooks(self.exchange, self.market_type,
                           [snapshot for start, end in intervals for snapshot in self.snapshots
                            if start <= snapshot.asked_at_ns < end], self.misses.within(intervals))
 
 
 class BookRecorder:
-    """Records the books of coins. spawn(name, body) runs a body in a greenlet.
+    """Records the books of coins. spawn(name, body): runs a body in a greenlet.
 
-    memory_bytes: of all snapshots together. interval_s: between two snapshots of an instrument.
+    memory_bytes: limit for all snapshots together. interval_s: between two snapshots of an instrument.
     """
 
     def __init__(self, venues: Sequence[BookAccess], catalogue: Catalogue, clock: Clock, stats: Stats,
@@ -118,11 +117,11 @@ class BookRecorder:
         rates = {id(access.budget): SHARE * access.budget.rate for access in venues}
         shares = {budget: TokenBucket(rate, max(1.0, rate * INTERVAL_S), clock) for budget, rate in rates.items()}
         self._venues = [(access, shares[id(access.budget)]) for access in venues]
-        self._coins: dict[str, dict[str, _Recorded]] = {}  # by venue's name
-        self._runs: dict[str, object] = {}  # coins that are recorded now, each with a token of its run
+        self._coins: dict[str, dict[str, _Recorded]] = {}  # by coin and venue name
+        self._runs: dict[str, object] = {}  # coins recorded now, each with a token of its run
 
     def begin(self, coin: str) -> None:
-        """Record this coin from now on, on every venue that lists it, also one that lists it later."""
+        """Record this coin from now on, on every venue that lists it now or later."""
         if coin in self._runs:
             return
         token = self._runs[coin] = object()
@@ -132,27 +131,27 @@ class BookRecorder:
             self._spawn(f"books {access.venue.name} {coin}", partial(self._run, coin, token, access, share, books))
 
     def end(self, coin: str) -> None:
-        """Record it no longer, and keep what there is. An answer under way is still taken."""
+        """Stop recording this coin, and keep its books. An answer in transit is still recorded."""
         self._runs.pop(coin, None)
 
     def stop(self) -> None:
-        """Record nothing any longer."""
+        """Stop recording all coins."""
         self._runs.clear()
 
     def keep(self, coins: Collection[str]) -> None:
-        """Forget what was recorded of all other coins."""
+        """Forget the books of all other coins."""
         for coin in [coin for coin in self._coins if coin not in coins and coin not in self._runs]:
             for books in self._coins.pop(coin).values():
                 self._used_bytes -= sum(snapshot.bytes for snapshot in books.snapshots)
 
-    def of(self, coin: str, intervals: Sequence[Interval]) -> list[VenueBooks]:
-        """Return copies of what was recorded of a coin in these [from, to) in ns, for each venue that lists it."""
+    def recorded(self, coin: str, intervals: Sequence[Interval]) -> list[VenueBooks]:
+        """Return copies of a coin's books in these [from, to) in ns, an entry for each venue that lists it."""
         listing = {self._catalogue.venues[number] for number in self._catalogue.matching(coin)}
         return [books.within(intervals) for books in self._coins.get(coin, {}).values()
                 if (books.exchange, books.market_type) in listing]
 
     def _run(self, coin: str, token: object, access: BookAccess, share: TokenBucket, books: _Recorded) -> None:
-        """Take snapshots until the run ends. The first is taken at once; a turn that is missed is not made up."""
+        """Take snapshots until the run ends, the first at once. A missed snapshot is not made up for."""
         due_s = self._clock.monotonic()
         while self._runs.get(coin) is token:
             instruments = self._instruments(coin, access.venue)
@@ -171,7 +170,7 @@ class BookRecorder:
 
     def _take(self, coin: str, token: object, access: BookAccess, share: TokenBucket, books: _Recorded, instrument: Instrument,
               until_s: float) -> None:
-        """Take one snapshot, or count it as missing."""
+        """Take one snapshot of an instrument, or count it as missing."""
         facts = access.venue.books
         assert facts is not None
         due_ns = self._clock.now_ns()
@@ -214,7 +213,7 @@ class BookRecorder:
             self._missing(coin, books, asked_ns, f"the answer cannot be read: {one_line(str(error), 160)}")
             return
         if self._coins.get(coin, {}).get(access.venue.name) is not books:
-            return  # nobody wants it any longer
+            return  # the coin was forgotten meanwhile
         if self._used_bytes + snapshot.bytes > self._memory_bytes:
             self._missing(coin, books, asked_ns, NO_MEMORY)
             return
@@ -228,5 +227,5 @@ class BookRecorder:
         books.misses.add(from_ns, now_ns, reason)
         self._stats.add("order_books_missing_total", venue=f"{books.exchange}.{books.market_type}")
         if first and reason != NO_BOOK:
-            log.warning("order book is missing coin=%s venue=%s.%s reason=%s", coin, books.exchange, books.market_type,
+            log.warning("order book missing coin=%s venue=%s.%s reason=%s", coin, books.exchange, books.market_type,
                         printable(reason))

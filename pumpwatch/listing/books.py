@@ -1,14 +1,14 @@
 """Order books of a listing's window: snapshots in memory, and as a file of the archive, `raw/binance/spot_book.json`.
 
-The file is one JSON object, a key a line: `format`, exchange, market_type, coin, `interval_s`, `levels` (of a side, at most),
-`count`, `failed`, and `problems`: the reasons for which snapshots are missing, each with its time and its number. Then comes
-`snapshots`, an object of columns of one length, by time: symbol, asked_at and received_at (ns, our clock), timestamp (ns, the
-venue's, null where it gives none), sequence (null without one), and bid_price, bid_quantity, ask_price, ask_quantity, each a list
-for each snapshot, best level first. Quantities are in base units.
+The file is one JSON object with one key per line: `format`, exchange, market_type, coin, `interval_s`, `levels` (maximum per
+side), `count`, `failed`, and `problems`: the reasons for missing snapshots, each with its time and number. Then comes
+`snapshots`, an object of columns of equal length, by time: symbol, asked_at and received_at (ns, our clock), timestamp (ns, the
+venue's clock, or null), sequence (or null), and bid_price, bid_quantity, ask_price, ask_quantity, each a list per snapshot, best
+level first. Quantities are in base units.
 
-A book is stored in the archive alone. So whoever writes an archive again takes the snapshots that are in it, and adds new ones.
-On the way to the process that writes archives, the levels of a venue are one piece of bytes: as an object for each column of each
-snapshot, the books of half an hour on twelve venues would have the hub wait four times as long.
+Order books are stored only in the archive, so rewriting an archive keeps its snapshots and adds new ones. The levels of a venue
+are sent to the process that writes archives as one block of bytes: with an object for each column of each snapshot, half an hour
+of books on twelve venues would block the hub four times as long.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pumpwatch.order_book import LEVELS, OrderBook
 
 FORMAT = "pumpwatch.book/1"
 INTERVAL_S = 2.0  # between two snapshots of an instrument
-CHUNK = 40  # snapshots that are encoded in one step
+CHUNK = 40  # snapshots encoded in one step
 SUFFIX = "_book.json"
-PROBLEMS = 20  # of a venue; later ones are counted in the last
+PROBLEMS = 20  # per venue; later ones are counted in the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ class Snapshot:
 
     @property
     def bytes(self) -> int:
-        """Return roughly what it takes in memory."""
+        """Return roughly the bytes that it takes in memory."""
         return 600 + sum(8 * len(column) for column in self.levels)
 
     @property
     def moment_ns(self) -> int:
-        """Return when the book stood so: by the venue's time, else in the middle between request and answer."""
+        """Return the time of the book: the venue's, else the middle between request and answer."""
         return self.at_ns or (self.asked_at_ns + self.received_at_ns) // 2
 
 
 @dataclass(slots=True)
 class BookProblem:
-    """Snapshots that are missing between two times, their number, and why."""
+    """Missing snapshots: their time, their number, and the reason."""
 
     from_ns: int
     to_ns: int
@@ -69,13 +69,13 @@ class BookProblem:
     reason: str
 
 
-# symbol, asked_at_ns, received_at_ns, at_ns, sequence, and how many numbers each of the four columns has
+# symbol, asked_at_ns, received_at_ns, at_ns, sequence, and the lengths of the four columns
 SnapshotRow = tuple[str, int, int, int, int, int, int, int, int]
 
 
 @dataclass(slots=True)
 class VenueBooks:
-    """The books of a coin on one venue, by time, and why some are missing."""
+    """The books of a coin on one venue, by time, and the reasons for missing ones."""
 
     exchange: str
     market_type: str
@@ -83,32 +83,32 @@ class VenueBooks:
     problems: list[BookProblem] = field(default_factory=list)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what pickle makes of it: few objects, see the module."""
+        """Pickle as few objects; see the module."""
         rows, levels = self.packed()
         return unpacked, (self.exchange, self.market_type, rows, PickleBuffer(levels), self.problems)
 
     def packed(self) -> tuple[list[SnapshotRow], bytes]:
-        """Return the snapshots as few objects: a row each, and all their levels; `unpacked` undoes it."""
+        """Return one row per snapshot, and all levels as one block of bytes; `unpacked` reverses it."""
         rows = [(snapshot.symbol, snapshot.asked_at_ns, snapshot.received_at_ns, snapshot.at_ns, snapshot.sequence,
                  *_lengths(snapshot)) for snapshot in self.snapshots]
         return rows, b"".join(column for snapshot in self.snapshots for column in snapshot.levels)
 
     @property
     def content(self) -> list[Any]:
-        """Return plain data that is the same for the same books: a snapshot is known by its symbol and its times."""
+        """Return plain data that identifies the books: a snapshot is identified by its symbol and its times."""
         return [self.exchange, self.market_type,
                 [[snapshot.symbol, snapshot.asked_at_ns, snapshot.received_at_ns] for snapshot in self.snapshots],
                 [asdict(problem) for problem in self.problems]]
 
 
 def _lengths(snapshot: Snapshot) -> tuple[int, int, int, int]:
-    one, two, three, four = map(len, snapshot.levels)
-    return one, two, three, four
+    bid_prices, bid_quantities, ask_prices, ask_quantities = map(len, snapshot.levels)
+    return bid_prices, bid_quantities, ask_prices, ask_quantities
 
 
 def unpacked(exchange: str, market_type: str, rows: Sequence[SnapshotRow], levels: bytes | bytearray,
              problems: list[BookProblem]) -> VenueBooks:
-    """Undo `VenueBooks.packed`. Raises ValueError where the levels are no numbers."""
+    """Reverse `VenueBooks.packed`. Raises ValueError if the levels are not numbers."""
     values = array("d")
     values.frombytes(levels)
     books, place = VenueBooks(exchange, market_type, [], problems), 0
@@ -123,10 +123,10 @@ def unpacked(exchange: str, market_type: str, rows: Sequence[SnapshotRow], level
 
 
 class Misses:
-    """The snapshots of a venue that are missing: when each was due, when it was given up, and why."""
+    """The missing snapshots of a venue: when each was due, when it was given up, and the reason."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[str, array[int], array[int]]] = []  # reason, and the times of those with it
+        self._runs: list[tuple[str, array[int], array[int]]] = []  # reason, due times, times of giving up
 
     def __bool__(self) -> bool:
         return bool(self._runs)
@@ -139,7 +139,7 @@ class Misses:
         self._runs[-1][2].append(gone_ns)
 
     def within(self, intervals: Sequence[tuple[int, int]]) -> list[BookProblem]:
-        """Return those that were due in these [from, to) in ns; neighbours with one reason are one problem."""
+        """Return the misses due in these [from, to) in ns; consecutive ones with the same reason are one problem."""
         problems = []
         for reason, due, gone in self._runs:
             places = [(first, last) for start, end in intervals
@@ -151,14 +151,14 @@ class Misses:
 
 
 def snapshot_of(symbol: str, book: OrderBook, asked_at_ns: int, received_at_ns: int) -> Snapshot:
-    """Return a book as columns."""
+    """Return a book as a snapshot."""
     bids, asks = ([array("d", column) for column in zip(*side, strict=True)] or [array("d"), array("d")]
                   for side in (book.bids, book.asks))
     return Snapshot(symbol, asked_at_ns, received_at_ns, book.at_ns, book.sequence, (bids[0], bids[1], asks[0], asks[1]))
 
 
 def join_books(*parts: Iterable[VenueBooks]) -> list[VenueBooks]:
-    """Return one entry a venue, by name, with every snapshot once. Of two versions of a problem the later one counts."""
+    """Return one entry per venue, by name, without duplicate snapshots. Of two versions of a problem the larger one counts."""
     joined: dict[tuple[str, str], tuple[dict[tuple[int, str], Snapshot], dict[tuple[int, str], BookProblem]]] = {}
     for books in (books for part in parts for books in part):
         snapshots, problems = joined.setdefault((books.exchange, books.market_type), ({}, {}))
@@ -172,7 +172,7 @@ def join_books(*parts: Iterable[VenueBooks]) -> list[VenueBooks]:
 
 
 def write_books(files: ArchiveFiles, books: Iterable[VenueBooks], coin: str) -> tuple[BookRow, ...]:
-    """Write a file for each venue of which there is a snapshot, and return a row for each venue. Raises OSError."""
+    """Write a file for each venue with snapshots, and return a row for each venue. Raises OSError."""
     rows = []
     for venue in books:
         if venue.snapshots:
@@ -193,7 +193,7 @@ def book_header(books: VenueBooks, coin: str) -> dict[str, Any]:
             "problems": [asdict(problem) for problem in books.problems]}
 
 
-# the columns of `snapshots` in a file: name, and the value of a snapshot
+# the columns of `snapshots` in a file: name -> function that returns the value of a snapshot
 COLUMNS: Mapping[str, Callable[[Snapshot], Any]] = {
     "symbol": lambda snapshot: snapshot.symbol,
     "asked_at": lambda snapshot: snapshot.asked_at_ns,
@@ -249,9 +249,9 @@ def snapshots_of(books: Iterable[VenueBooks]) -> dict[tuple[str, str, str], list
 
 
 def read_books(archive: Path, rows: Iterable[BookRow] = ()) -> list[VenueBooks]:
-    """Return the books of an archive by venue, without those of a file that is missing or unreadable.
+    """Return the books of an archive by venue; unreadable files are skipped.
 
-    rows: those of its manifest, which name the problems of venues without a file too.
+    rows: of its manifest, which has the problems of venues without a file too.
     """
     found = [VenueBooks(row.exchange, row.market_type, [], [BookProblem(*msgspec.structs.astuple(gap)) for gap in row.problems])
              for row in rows]

@@ -1,7 +1,7 @@
 """Read a board's list once after each connect of the source that pushes its notices.
 
-A connection that was cut tells nothing of the notices that came meanwhile; the list has them. The read goes through the board's
-own watch, so the two do not announce a notice twice, and a board that asked for patience gets it.
+Notices published while the connection was down are not pushed later, but they are in the list. The board's own watch reads it,
+so that no notice is announced twice and a pause that the board asked for is kept.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ RETRY_S = 1.0
 
 
 class Look(Protocol):
-    """The part of a board's watch that is used here."""
+    """The methods of a board's watch that are used here."""
 
     def look_now(self) -> bool:
         """Look once; return whether the source has answered since the call."""
 
     @property
     def rest_s(self) -> float:
-        """Return for how many seconds the source is still left alone."""
+        """Return how many seconds are left of the pause after a failure."""
 
 
 class CatchUp:
-    """Reads one list when `request` was called. `run` is the body of its greenlet."""
+    """Reads the list once after each `request`. `run` is the body of its greenlet."""
 
     def __init__(self, board: Look) -> None:
         self._board = board
@@ -33,11 +33,11 @@ class CatchUp:
         self._stopped = Event()
 
     def request(self) -> None:
-        """Have the list read once from now on; a read that has begun before does not count."""
+        """Request a read of the list; a read that has begun before does not count."""
         self._wake.set()
 
     def run(self) -> None:
-        """Read the list when asked to, until `stop`; a list that does not answer is read again until it does."""
+        """Read the list after each request, until `stop`; retry until the board answers."""
         while True:
             self._wake.wait()
             if self._stopped.is_set():

@@ -1,12 +1,11 @@
-"""Make chart.html: one file that shows a listing without a network, in any browser.
+"""Make chart.html: one file that shows a listing in any browser, without a network.
 
-It holds the price of every venue on one axis in seconds from the publication, the value of buys and sells below, marks for the
-publication, each time that a source saw it, the trigger, and each venue's first abnormal trade, and a table of who moved first.
-Prices of bundles (1000PEPE) are divided by the multiplier. The time is cut into at most STEPS_MAX steps of one length, because
-the library spaces points evenly; a point is the last price of its step.
+It shows the price of every venue on one axis, in seconds from the publication, with the value of buys and sells below. Marks
+show the publication, each sight, the trigger, and each venue's first abnormal trade. A table shows the order in which venues
+moved. Prices of bundles (1000PEPE) are divided by the multiplier. Time is divided into at most STEPS_MAX steps of equal length,
+because the library spaces points evenly; a point is the last price of its step.
 
-Everything that comes from elsewhere is escaped, and the page's content security policy names the hashes of its own scripts, so
-that no other one would run.
+All external text is escaped, and the page's content security policy allows only its own scripts, by their hashes.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from pumpwatch.model import BUY, FUTURES, SELL, Int64, TradeBatch
 LIBRARY, SCRIPT = "lightweight-charts.js", "chart.js"
 STEPS_MAX = 1200
 STEPS_MS = (100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
-PIECE = 32_000  # bytes written at once
-# told apart on white and on black
+PIECE = 32_000  # bytes written at a time
+# distinguishable on white and on black
 COLORS = ("#e6820e", "#2f81f7", "#c93c9b", "#1f9d8b", "#9d7d0a", "#8957e5", "#d1453b", "#4c9a2a", "#6e7781", "#0aa2c0",
           "#b4637a", "#7d8f00")
 COLUMNS = ("venue", "symbol", "moved after", "behind", "change", "peak", "peak after", "trades")
@@ -40,9 +39,9 @@ COLUMNS = ("venue", "symbol", "moved after", "behind", "change", "peak", "peak a
 
 def chart_pieces(coin: str, analysis: Mapping[str, Any], trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue,
                  notices: Sequence[Mapping[str, Any]], sights: Sequence[Mapping[str, Any]] = ()) -> Iterator[bytes]:
-    """Yield the page in pieces. analysis: with `window` and the announcement's times. trades: the window's, by time.
+    """Yield the page in pieces. analysis: with `window` and the announcement's times. trades: of the window, by time.
 
-    notices, sights: as in `notice.json`. Without sights the sources of the notices are marked.
+    notices, sights: as in `notice.json`. Without sights, the detection of each notice is marked.
     """
     grid = Grid.of(analysis)
     data = chart_data(analysis, trades, ids, catalogue, notices, sights, grid)
@@ -58,7 +57,7 @@ def chart_pieces(coin: str, analysis: Mapping[str, Any], trades: TradeBatch, ids
 
 
 class Grid:
-    """Steps of one length. Step i ends first_ms + i x step_ms after the publication; a trade belongs to the step it lies in."""
+    """Steps of equal length. Step i ends first_ms + i x step_ms after the publication, and has the trades up to its end."""
 
     def __init__(self, announced_at_ns: int, start_ns: int, end_ns: int) -> None:
         span_ms = (end_ns - start_ns) / NS_PER_MS
@@ -72,7 +71,7 @@ class Grid:
 
     @classmethod
     def of(cls, analysis: Mapping[str, Any]) -> Grid:
-        """Return the grid of the part of the window with the publication."""
+        """Return the grid of the interval that contains the publication."""
         at_ns = analysis["announced_at_ns"]
         start, end = next((part for part in analysis["window"] if part[0] <= at_ns < part[1]), analysis["window"][0])
         return cls(at_ns, start, end)
@@ -81,18 +80,18 @@ class Grid:
         return int(-((self.announced_at_ns + self.first_ms * NS_PER_MS - at_ns) // self._step_ns))
 
     def step(self, at_ns: int) -> int | None:
-        """Return the step of a moment, None outside of the grid."""
+        """Return the step of a time; None outside the grid."""
         found = self._step(at_ns)
         return found if 0 <= found < self.count else None
 
     def steps(self, timestamps: Int64) -> Int64:
-        """Return the step of each moment."""
+        """Return the step of each time."""
         return -((self.announced_at_ns + self.first_ms * NS_PER_MS - timestamps) // self._step_ns)
 
 
 def chart_data(analysis: Mapping[str, Any], trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue,
                notices: Sequence[Mapping[str, Any]], sights: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, Any]:
-    """Return what the page's script draws: the steps, a line for each instrument with trades, buys and sells, marks."""
+    """Return the data that the page's script draws: steps, a line per instrument with trades, buys and sells, marks."""
     trades = trades.take(~odd_rows(trades) & (trades.timestamp >= grid.start_ns) & (trades.timestamp < grid.end_ns))
     where, value = grid.steps(trades.timestamp), trades.price * trades.quantity
     firsts = {(row["exchange"], row["market_type"], row["symbol"]): grid.step(row["first_abnormal"]["at_ns"])
@@ -122,7 +121,7 @@ def chart_data(analysis: Mapping[str, Any], trades: TradeBatch, ids: Sequence[in
 
 
 def script_json(data: Any) -> str:
-    """Return data as JSON that cannot end the script element it stands in."""
+    """Return data as JSON that cannot close its script element."""
     return msgspec.json.encode(data).decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -130,22 +129,22 @@ def _notice(notice: Mapping[str, Any]) -> str:
     published = notice["announced_at"].replace("T", " ").replace(".000000Z", " UTC").replace("Z", " UTC")
     times = html.escape(f"({notice['source']} {notice['notice_id']}, published {published}, seen "
                        f"{notice['detected_after_ms'] / 1000:+.3f} s, triggered {notice['triggered_after_ms'] / 1000:+.3f} s)")
-    return f"<bdi>{html.escape(notice['title'])}</bdi> {times}"  # a title's direction does not turn what follows
+    return f"<bdi>{html.escape(notice['title'])}</bdi> {times}"  # bdi: a right-to-left title does not affect the times
 
 
 def _summary(analysis: Mapping[str, Any]) -> str:
     overall = analysis["overall"]
     venues = {(row["exchange"], row["market_type"]) for row in analysis["instruments"]}
-    told = [f"{overall['trades']:,} trades on {len(venues)} venues"]
+    parts = [f"{overall['trades']:,} trades on {len(venues)} venues"]
     if overall["order"]:
         first = overall["order"][0]
-        told.append(f"first to move: {first['exchange']}.{first['market_type']} at "
-                    f"{first['after_announcement_ms'] / 1000:+.3f} s")
+        parts.append(f"first to move: {first['exchange']}.{first['market_type']} at "
+                     f"{first['after_announcement_ms'] / 1000:+.3f} s")
     if overall["peak"]:
-        told.append(f"highest peak {overall['peak']['change_percent']:+.2f} %")
+        parts.append(f"highest peak {overall['peak']['change_percent']:+.2f} %")
     if overall["leak"]:
-        told.append(f"abnormal before the publication on {len(overall['leak'])} markets")
-    return "; ".join(told)
+        parts.append(f"abnormal before the publication on {len(overall['leak'])} markets")
+    return "; ".join(parts)
 
 
 def _table(analysis: Mapping[str, Any]) -> str:
@@ -175,11 +174,11 @@ def _cells(row: Mapping[str, Any], place: Mapping[str, Any] | None) -> list[str]
 
 @cache
 def page_file(name: str, package: str = "pumpwatch.listing") -> str:
-    """Return a file of a package's folder `page`."""
+    """Return the text of a file in a package's folder `page`."""
     return (files(package) / "page" / name).read_text("utf-8")
 
 
 @cache
 def script_hash(script: str) -> str:
-    """Return a script's hash, as a content security policy names it."""
+    """Return a script's hash as written in a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

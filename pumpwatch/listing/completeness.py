@@ -1,12 +1,12 @@
-"""Say of each venue how complete its trades in an archive are, from the gaps on record.
+"""Judge how complete each venue's trades in an archive are, from the recorded gaps.
 
-- `traded`: there are trades, and no gap says that any is missing.
-- `no trade`: the venue lists the coin, nothing was traded, and no gap says otherwise.
+- `traded`: there are trades, and no gap overlaps the window.
+- `no trade`: the venue lists the coin, there is no trade, and no gap overlaps the window.
 - `not listed`: no instrument of the venue is the coin quoted in USDT.
-- `incomplete`: trades may be missing in the parts of the window that `missing` names, each with its reason.
+- `incomplete`: trades may be missing in the parts of the window listed in `missing`, each with its reason.
 
-A gap that was filled is none. A part of the store that could not answer makes every venue of the coin incomplete, for the whole
-window; so does an instrument list that has not arrived, for its venue.
+Filled gaps do not count. If a part of the store could not answer, every venue of the coin is incomplete for the whole window. If
+a venue's instrument list has not arrived, that venue is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pumpwatch.catalogue import Catalogue, VenueKey
-from pumpwatch.listing.manifest import Missing, SymbolRow, VenueRow
+from pumpwatch.listing.manifest import MissingSpan, SymbolRow, VenueRow
 from pumpwatch.model import Gap, GapState, Instrument
 
 TRADED, NO_TRADE, NOT_LISTED, INCOMPLETE = "traded", "no trade", "not listed", "incomplete"
@@ -26,7 +26,7 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Why trades of a window may be missing: gaps, problems of the store, and venues (`binance.spot`) without a list."""
+    """The reasons why trades of a window may be missing: gaps, problems of the store, venues (`binance.spot`) without a list."""
 
     gaps: Sequence[Gap] = ()
     problems: Sequence[str] = ()
@@ -34,7 +34,7 @@ class Doubts:
 
 
 def symbol_row(instrument: Instrument) -> SymbolRow:
-    """Return the facts of an instrument that an archive keeps."""
+    """Return the facts of an instrument that an archive stores."""
     return SymbolRow(instrument.symbol, instrument.base, instrument.quote, instrument.multiplier, instrument.contract_size,
                      instrument.status)
 
@@ -48,7 +48,7 @@ def touches(gap: Gap, venue: VenueKey, symbols: Sequence[str], intervals: Sequen
 
 def venue_rows(catalogue: Catalogue, ids: Sequence[int], trades: Mapping[VenueKey, int], intervals: Sequence[Interval],
                doubts: Doubts) -> tuple[VenueRow, ...]:
-    """Return a row for each venue of the catalogue, by name. ids: the coin's instruments. trades: their number by venue."""
+    """Return a row for each venue of the catalogue, by name. ids: the coin's instruments. trades: the count per venue."""
     named = [(exchange, market_type) for exchange, _, market_type in (name.partition(".") for name in doubts.unlisted)]
     return tuple(_venue_row(venue, [catalogue.instruments[number] for number in ids if catalogue.venues[number] == venue],
                             trades.get(venue, 0), intervals, doubts)
@@ -59,12 +59,12 @@ def _venue_row(venue: VenueKey, instruments: Sequence[Instrument], trades: int, 
                doubts: Doubts) -> VenueRow:
     start, end = intervals[0][0], intervals[-1][1]
     symbols = [instrument.symbol for instrument in instruments]
-    missing = [Missing(max(start, gap.from_ns), min(end, gap.to_ns), gap.reason) for gap in doubts.gaps
+    missing = [MissingSpan(max(start, gap.from_ns), min(end, gap.to_ns), gap.reason) for gap in doubts.gaps
                if gap.state != GapState.FILLED and touches(gap, venue, symbols, intervals)]
     if instruments:
-        missing += [Missing(start, end, problem) for problem in doubts.problems]
+        missing += [MissingSpan(start, end, problem) for problem in doubts.problems]
     if ".".join(venue) in doubts.unlisted:
-        missing.append(Missing(start, end, NO_LIST))
+        missing.append(MissingSpan(start, end, NO_LIST))
     state = NO_TRADE if not trades else TRADED
     if missing:
         state = INCOMPLETE

@@ -1,4 +1,4 @@
-"""Groups what the parts of the listing stage share, so that each takes a few arguments."""
+"""Group the dependencies that the parts of the listing stage share, so that each takes few arguments."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.query import QueryResult
 
-FRESH_S = 600.0  # a listing that is seen later than this after its publication is late
+FRESH_S = 600.0  # a listing seen later than this after its publication is late
 KEPT_S = 48 * 3600.0
 
 Query = Callable[[str, int, int], QueryResult]  # coin, from, to (ns); may raise ServiceUnavailable or StorageError
 Gaps = Callable[[int, int], Sequence[Gap]]  # from, to (ns): the known gaps that overlap
 Behind = Callable[[str], tuple[float, float]]  # coin: lag of its venues, age of the oldest trade not yet stored (both s)
-Unlisted = Callable[[], Sequence[str]]  # the venues whose instrument list has not arrived yet
+Unlisted = Callable[[], Sequence[str]]  # returns the venues whose instrument list has not arrived yet
 
 
 class Reach(NamedTuple):
@@ -35,7 +35,7 @@ class Reach(NamedTuple):
 
 
 def reaches_of(options: ListingConfig) -> tuple[Reach, ...]:
-    """Return the reach of each window of a config, the shortest first. Each contains the one before it."""
+    """Return the reach of each window of a config, shortest first. Each contains the previous one."""
     return (Reach(options.before_s, options.after_s),
             *(Reach(window.before_s, window.after_s) for window in options.longer_windows))
 
@@ -49,17 +49,17 @@ def ignore_archive(listing: Listing, archive: Archive, problems: Sequence[str]) 
 
 
 class Doubler(Protocol):
-    """Reads the trades of a window's coin on two connections of each venue while the window asks for it."""
+    """Reads a coin's trades on two connections of each venue while a window requests it."""
 
     def double(self, coin: str) -> None:
-        """Read this coin twice from now on."""
+        """Read this coin on two connections from now on."""
 
     def release(self, coin: str) -> None:
         """Undo one `double`."""
 
 
 class DoubleNothing:
-    """Reads every coin once."""
+    """Reads every coin on one connection."""
 
     def double(self, coin: str) -> None:
         """Ignore it."""
@@ -78,7 +78,7 @@ def no_gaps(start_ns: int, end_ns: int) -> Sequence[Gap]:
 
 
 def never_behind(coin: str) -> tuple[float, float]:
-    """Report that every trade is stored at once."""
+    """Return no lag: every trade is stored immediately."""
     return 0.0, 0.0
 
 
@@ -88,21 +88,21 @@ def always() -> bool:
 
 
 def never_paused() -> bool:
-    """Report that archives may be written."""
+    """Return False: archives may be written."""
     return False
 
 
 def all_listed() -> Sequence[str]:
-    """Report that every instrument list has arrived."""
+    """Return no venue: every instrument list has arrived."""
     return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeContext:
-    """Everything that an intake of notices (a board, the inbox) shares with the others.
+    """The dependencies that all intakes of notices (boards, the inbox) share.
 
-    on_listing is called once for each coin that gets a window. record stores rejected rows. fresh_s: a listing seen later
-    than this after its publication is late. kept_s: how long trades are kept; an older listing is counted only.
+    on_listing: called once for each coin that gets a window. record: stores rejected rows. fresh_s: a listing seen later than
+    this after its publication is late. kept_s: how long trades are kept; an older listing is only counted.
     """
 
     ledger: ListingLedger
@@ -116,10 +116,10 @@ class IntakeContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowContext:
-    """Everything that windows share.
+    """The dependencies that all windows share.
 
-    reaches: of the window and the longer ones, each of which contains the one before it. paused: whether no archive may be
-    written now, since the disk is nearly full; those that are due are written afterwards.
+    reaches: of the window and the longer ones, shortest first. paused: returns whether archives must wait because the disk is
+    nearly full; due ones are written later.
     """
 
     ledger: ListingLedger
@@ -134,7 +134,7 @@ class WindowContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeAccess:
-    """The data that a window reads: trades of a coin, known gaps, what has not arrived yet, and recorded order books."""
+    """The data that a window reads: trades of a coin, known gaps, how far storing is behind, and recorded order books."""
 
     query: Query
     gaps: Gaps = no_gaps

@@ -1,12 +1,11 @@
 """Drills: `pumpwatch listing fake COIN` drops a made-up notice into a running collector through this folder.
 
-A dropped notice is a small JSON file in `<store.dir>/inbox`, written whole or not at all. It takes the way of a notice from a
-board: validated, judged by the board's own rules where it names a board, made durable, once, window, archive, messages. Its
-listing is marked as a drill wherever it goes. It is not remembered among the board's notices and does not count towards the
-windows that the board may open, so a drill neither hides a notice of the board nor holds one up.
+A dropped notice is a small JSON file in `<store.dir>/inbox`, written whole or not at all. It is handled like a notice of a
+board: validated, judged by the rules of the board that it names, stored once, then window, archive and messages. Its listing is
+marked as a drill everywhere. It is not stored among the board's notices and does not count towards the board's limit of
+windows, so a drill neither hides nor delays a real notice.
 
-Anything else in the folder, such as a directory, a pipe, a link or a file of a gigabyte, is renamed to `.rejected` and delays
-nothing.
+Anything else in the folder, such as a directory, a pipe, a link or a huge file, is renamed to `.rejected` and delays nothing.
 """
 
 from __future__ import annotations
@@ -53,11 +52,11 @@ class NoticeFile(msgspec.Struct, forbid_unknown_fields=True):
     symbol: str
     announced_at_ns: int
     title: str = ""
-    source: str = ""  # the board that it is judged as one of; empty: none
+    source: str = ""  # the board whose rules judge it; empty: none
 
 
 def coin_name(text: str) -> str:
-    """Return a coin's name in the form that archives and exchanges use. Raises UsageError."""
+    """Return a coin's name as archives and exchanges write it. Raises UsageError."""
     try:
         return checked_coin(text.strip())
     except BadFrame:
@@ -66,17 +65,17 @@ def coin_name(text: str) -> str:
 
 
 def inbox_folder(config: Config) -> Path:
-    """Return the inbox in a config's data folder."""
+    """Return the inbox folder of a config."""
     return Path(config.store.dir) / "inbox"
 
 
 def drop(config: Config, coin: str, *, title: str = "", source: NoticeSource | None = None, delay_s: float = 0.0,
          clock: Clock | None = None) -> dict[str, Any]:
-    """Put a notice for this coin, published `delay_s` seconds ago, into the inbox; a running collector takes it within a second.
+    """Put a notice for this coin, dated `delay_s` seconds ago, into the inbox; a running collector takes it within a second.
 
-    source: the board whose rules judge its title; without `title` it gets the board's `drill_title`. Returns notice_id, symbol,
+    source: the board whose rules judge the title; the default title is the board's `drill_title`. Returns notice_id, symbol,
     announced_at_ns, title, source and file. Raises UsageError for an invalid coin, a title that is too long or missing, or a
-    delay longer than trades are kept; StorageError for the disk.
+    delay longer than trades are kept; StorageError if the file cannot be written.
     """
     now_ns = (clock or Clock()).now_ns()
     if not 0 <= delay_s <= config.store.retention_hours * 3600:
@@ -95,7 +94,7 @@ def drop(config: Config, coin: str, *, title: str = "", source: NoticeSource | N
 
 
 def chosen_source(config: Config, name: str, plugins: Plugins | None = None) -> NoticeSource:
-    """Return the notice board of this name. Raises UsageError where the config does not read it."""
+    """Return the notice board of this name. Raises UsageError if the config does not read it."""
     if plugins is None:
         from pumpwatch.plugins import load_plugins
 
@@ -109,9 +108,9 @@ def chosen_source(config: Config, name: str, plugins: Plugins | None = None) -> 
 
 
 def put_file(path: Path, content: bytes, what: str) -> None:
-    """Put a file into an inbox, whole or not at all, readable by owner and group only. Raises StorageError, which names `what`.
+    """Write a file into an inbox, whole or not at all, readable by owner and group only. Raises StorageError, which names `what`.
 
-    What root drops belongs to the owner of the data folder, so that a collector that runs as another user can take it.
+    A file written by root is given to the owner of the data folder, so that a collector of that user can take it.
     """
     partial_path = path.with_suffix(".partial")
     try:
@@ -126,13 +125,13 @@ def put_file(path: Path, content: bytes, what: str) -> None:
         partial_path.replace(path)
     except OSError as error:
         raise StorageError(f"{path}: cannot write the {what}: {error.strerror}",
-                           "make room, and check that this user may write there") from error
+                           "free disk space, and check that this user may write there") from error
 
 
 class Inbox:
-    """Takes dropped notices. `poll` looks once and is cheap where the folder is empty.
+    """Takes dropped notices. `poll` looks once, and is cheap if the folder is empty.
 
-    sources: the boards that are read, by name. offload runs their code where it blocks nothing.
+    sources: the boards that are read, by name. offload: runs their code outside the hub.
     """
 
     def __init__(self, folder: Path, context: IntakeContext, sources: Mapping[str, NoticeSource] | None = None,
@@ -145,12 +144,12 @@ class Inbox:
         self._stuck: set[str] = set()  # names of invalid files that could not be renamed
 
     def schedule(self, scheduler: Any, interval_s: float = 0.5) -> None:
-        """Have an APScheduler look every `interval_s` from now on."""
+        """Make an APScheduler look every `interval_s` from now on."""
         scheduler.add_job(self.poll, "interval", seconds=interval_s, id="listing.inbox", max_instances=2,
                           coalesce=True, misfire_grace_time=None)
 
     def poll(self) -> None:
-        """Process each file once: remove it when its listing is durable, rename it to `.rejected` where it is invalid."""
+        """Process each file: remove it when its listing is durable, rename it to `.rejected` if it is invalid."""
         if self._looking:
             return
         self._looking = True
@@ -206,23 +205,24 @@ class Inbox:
                                     {"raw": content.decode("utf-8", "replace"), "answer": None})
 
     def _source_of(self, notice: NoticeFile) -> NoticeSource | None:
-        """Return the board that a notice names, None where it names none. Raises BadFrame where that board is not read."""
+        """Return the board that a notice names, if any. Raises BadFrame if that board is not read."""
         if notice.source and notice.source not in self._sources:
             raise BadFrame(f"no notice board `{printable(notice.source)}` is read: {', '.join(self._sources) or 'none is'}")
         return self._sources.get(notice.source)
 
     def _needs_body(self, source: NoticeSource, dropped: NoticeFile, coin: str) -> bool:
-        """Judge a title by its board's rules. Raises BadFrame where they see no KRW market for the coin in it."""
+        """Judge a title by its board's rules. Raises BadFrame if by these it is not a KRW listing of the coin."""
         at_ns = dropped.announced_at_ns
         verdict = self._offload(checked_verdict, source, Notice(
             source=source.name, notice_id=dropped.notice_id, title=dropped.title, category="", published_at_ns=at_ns,
             updated_at_ns=at_ns))
         if verdict.kind != "krw_listing" or coin not in verdict.coins:
-            raise BadFrame(f"its title is no KRW listing of {coin} on {source.name}: {verdict.kind}")
+            raise BadFrame(f"its title is not a KRW listing of {coin} on {source.name}: kind {verdict.kind}, coins "
+                           f"{', '.join(verdict.coins) or 'none'}")
         return verdict.needs_body
 
     def _set_aside(self, name: str, error: Exception) -> None:
-        """Rename an invalid file; where even that fails, ignore it from now on."""
+        """Rename an invalid file; if even that fails, ignore it from now on."""
         reason = error.message if isinstance(error, BadFrame) else f"{type(error).__name__}: {error}"
         log.warning("invalid notice file rejected file=%s reason=%s", printable(name), printable(reason))
         self._quarantine.record([RejectedRow(reason, name.encode("utf-8", "replace"))])
@@ -239,7 +239,7 @@ class Inbox:
 
 
 def read_dropped(path: Path) -> bytes:
-    """Return a regular file's content. Never waits for a pipe, never follows a link. Raises OSError and BadFrame."""
+    """Return a regular file's content, at most LARGEST_BYTES. Follows no link, blocks on no pipe. Raises OSError and BadFrame."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(handle)

@@ -1,6 +1,7 @@
-"""Keep the trades that an archive has, when a pass that knows fewer replaces it.
+"""Keep an archive's trades when a later pass replaces it.
 
-An archive that joins the parts of several collectors may hold trades that its own store lacks, and whose parts are gone by now.
+An archive that joins the parts of several collectors may have trades that are not in the local store, and whose parts no longer
+exist.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pumpwatch.store.query import merged
 
 
 def kept_trades(archive: Path, catalogue: Catalogue) -> TradeBatch:
-    """Return the trades of an archive's raw files, without those of a file that is missing or unreadable.
+    """Return the trades of an archive's raw files; unreadable files are skipped. Blocks.
 
-    Instruments that the catalogue lacks are added to it. Blocks.
+    Missing instruments are added to the catalogue.
     """
     found: list[TradeBatch] = []
     for path in trade_files(archive):
@@ -30,7 +31,7 @@ def kept_trades(archive: Path, catalogue: Catalogue) -> TradeBatch:
             ids = {row.symbol: catalogue.add_if_new((raw.exchange, raw.market_type), Instrument(**msgspec.structs.asdict(row)))
                    for row in raw.symbols}
             found.append(_batch(raw.trades, ids))
-        except (StorageError, ValueError, OverflowError):  # a file that is not there to be kept
+        except (StorageError, ValueError, OverflowError):
             continue
     return TradeBatch.concat(found)
 
@@ -50,11 +51,11 @@ def _batch(trades: TradeColumns, ids: dict[str, int]) -> TradeBatch:
 
 
 def with_archived(archive: Path, batch: TradeBatch, catalogue: Catalogue) -> TradeBatch:
-    """Return a batch with the trades of an archive added, each once: the copy that was received first. Blocks."""
+    """Return a batch together with an archive's trades, without duplicates: the copy received first is kept. Blocks."""
     return first_received([batch, kept_trades(archive, catalogue)])
 
 
 def first_received(batches: list[TradeBatch]) -> TradeBatch:
-    """Return the trades of several batches by time; of equal ones the one that was received first."""
+    """Return the trades of several batches by time, without duplicates: the copy received first is kept."""
     batch = TradeBatch.concat([batch for batch in batches if len(batch)])
     return merged([batch.take(np.argsort(batch.received_at, kind="stable"))])

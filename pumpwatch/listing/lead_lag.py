@@ -1,9 +1,9 @@
-"""Say by how much a venue's price follows another's: the cross-correlation of their returns over 100 ms.
+"""Measure by how much a venue's price follows another's: the cross-correlation of their returns over 100 ms.
 
-Prices are sampled every STEP_MS within REACH_S of the publication, as the last price up to each moment. With x and y as
+Prices are sampled every STEP_MS within REACH_S of the publication; a sample is the last price up to its moment. With x and y as
 the returns of the reference and of another venue, the correlation at a lag of k steps is sum(x[i] y[i + k]) / sqrt(sum(x^2)
-sum(y^2)); means are not subtracted. The lag with the highest correlation is reported, of equal ones that nearest to 0. A positive
-lag means that the venue follows the reference. The result is exact to half a step at best.
+sum(y^2)); means are not subtracted. The result is the lag with the highest correlation; of equal ones, that nearest to 0. A
+positive lag means that the venue follows the reference. The precision is half a step at best.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOVES_LEAST = 20  # steps in which the price changed; with fewer the correlation
 
 
 def returns_of(timestamp: Int64, price: Float64, announced_at_ns: int) -> Float64:
-    """Return the ln returns of every step; 0 where nothing was traded yet."""
+    """Return the ln return of each step; 0 before the first trade."""
     steps = 2 * REACH_S * NS_PER_S // (STEP_MS * NS_PER_MS)
     edges = announced_at_ns - REACH_S * NS_PER_S + STEP_MS * NS_PER_MS * np.arange(steps + 1, dtype=np.int64)
     upto = np.searchsorted(timestamp, edges, side="right")
@@ -34,7 +34,7 @@ def returns_of(timestamp: Int64, price: Float64, announced_at_ns: int) -> Float6
 
 
 def lead_lags(returns: Sequence[Float64], reference: int) -> list[dict[str, Any] | None]:
-    """Return lag_ms and correlation of each venue against the reference, None where one of both moved too rarely."""
+    """Return lag_ms and correlation of each venue against the reference; None if one of the two moved too rarely."""
     x = returns[reference]
     return [None if number == reference else _lag(x, y) for number, y in enumerate(returns)]
 

@@ -13,17 +13,21 @@
      "window": [[1793685580000000000, 1793685623000000000]], "content_id": "5f3c...",
      "made_by": "c1", "members": [{"member": "c1", "state": "merged", "trades": 2560, "at_ns": 1793685626..., "reason": ""}]}
 
-`final` is false as long as another pass is to come; trades that it finds in addition are written, and counted in `added`.
-`problems` says why trades may be missing, as of the last pass. `unpublished` names the sinks that have not accepted the listing.
-`venues` is as in `listing.completeness`. `books` has a row for each venue whose order book was to be recorded: how many snapshots
-there are, how many are missing (`failed`), and why; `first_ns` and `last_ns` are when the first and the last were asked for.
-`parts` are the parts of the store that were queried, also for the time before the window, each with its ms, and its problem
-where it could not return everything. `steps_ms` is how long each step of the writing took. `window` is the time whose trades are
-in the files, as [from, to) in ns; a longer window extends it. `content_id` is a checksum of what the files are made of: a pass
-that would make the same ones again leaves them in place. These eight say how the files on disk were made: a pass that left
-them in place changes none of these. If several collectors share the reading, `members` names those whose parts were joined
-(`merged`) and those whose parts are missing (`missing`, with the reason), as of the last pass of `made_by`; `alone` is an archive
-of one member's own part, which the leader has joined with the others in its own archive. Both are empty for a single collector.
+`final` is false while another pass follows; additional trades of a pass are written, and counted in its `added`. `problems`
+gives the reasons why trades may be missing, as of the last pass. `unpublished` names the sinks that have not accepted the
+listing. `venues` is described in `listing.completeness`. `books` has a row per venue whose order book was to be recorded: the
+number of snapshots, the number of missing ones (`failed`), and the reasons; `first_ns` and `last_ns` are the times of the first
+and the last request. `parts` are the queried parts of the store, including the time before the window, each with its ms, and
+with a problem if it could not return everything. `steps_ms` is the duration of each step of the writing. `window` is the time
+whose trades are in the files, as [from, to) in ns; a longer window extends it. `content_id` is a checksum of the inputs of the
+files: a pass with the same inputs leaves the files in place.
+
+`versions`, `files`, `venues`, `books`, `parts`, `steps_ms`, `window` and `content_id` describe the files on disk: a pass that
+leaves the files in place does not change them.
+
+In a cluster, `members` names the collectors whose parts were joined (`merged`) and those whose parts are missing (`missing`, with
+the reason), as of the last pass of `made_by`. `alone` marks an archive of one member's own part; the leader has joined that part
+in its own archive. Both are empty for a single collector.
 """
 
 from __future__ import annotations
@@ -40,11 +44,11 @@ from pumpwatch.clock import NS_PER_S
 
 FILE = "manifest.json"
 FORMAT = "pumpwatch.manifest/1"
-PASSES = 100  # an archive that is replayed often keeps the newest ones
+PASSES = 100  # the newest passes are kept of an archive that is replayed often
 
 
 class PassRow(msgspec.Struct, frozen=True):
-    """One pass: its time, the number of trades in the archive after it, and how many of them it added."""
+    """One pass: its time, the archive's trades after it, and how many of them it added."""
 
     at_ns: int
     at: str
@@ -59,7 +63,7 @@ class FileRow(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Missing(msgspec.Struct, frozen=True):
+class MissingSpan(msgspec.Struct, frozen=True):
     """A part of the window, [from_ns, to_ns), in which trades of a venue may be missing."""
 
     from_ns: int
@@ -68,7 +72,7 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class SymbolRow(msgspec.Struct, frozen=True):
-    """The facts of an instrument that an archive keeps, as in `model.Instrument`."""
+    """The facts of an instrument that an archive stores, as in `model.Instrument`."""
 
     symbol: str
     base: str
@@ -79,18 +83,18 @@ class SymbolRow(msgspec.Struct, frozen=True):
 
 
 class VenueRow(msgspec.Struct, frozen=True):
-    """The completeness of one venue, see `listing.completeness`. symbols: the coin's instruments there."""
+    """The completeness of one venue, see `listing.completeness`. symbols: the coin's instruments on it."""
 
     exchange: str
     market_type: str
     state: str
     trades: int = 0
     symbols: tuple[SymbolRow, ...] = ()
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingSpan, ...] = ()
 
 
 class BookGap(msgspec.Struct, frozen=True):
-    """Snapshots of an order book that are missing between two times, their number, and why."""
+    """Missing snapshots of an order book: their time, their number, and the reason."""
 
     from_ns: int
     to_ns: int
@@ -111,7 +115,7 @@ class BookRow(msgspec.Struct, frozen=True):
 
 
 class MemberRow(msgspec.Struct, frozen=True):
-    """A collector's part of an archive: how many trades it gave, and when; or why there is none."""
+    """A collector's part of an archive: its number of trades, and when they came; or why the part is missing."""
 
     member: str
     state: str
@@ -124,7 +128,7 @@ MERGED, MISSING_PART, ALONE = "merged", "missing", "alone"
 
 
 class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of the file."""
+    """The content of a manifest; see the module."""
 
     format: str = FORMAT
     coin: str
@@ -158,7 +162,7 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_manifest(archive: Path) -> ArchiveManifest | None:
-    """Return an archive's manifest, None where it is missing or unreadable."""
+    """Return an archive's manifest; None if it is missing or unreadable."""
     try:
         found = msgspec.json.decode((archive / FILE).read_bytes(), type=ArchiveManifest)
     except (OSError, msgspec.DecodeError):
@@ -178,7 +182,7 @@ def write_manifest(archive: Path, manifest: ArchiveManifest) -> None:
 
 
 def iso(at_ns: int) -> str:
-    """Return a time as ISO 8601 in UTC with microseconds, or in ns where the calendar does not reach it."""
+    """Return a time as ISO 8601 in UTC with microseconds; as ns if it is outside the calendar."""
     try:
         second = datetime.fromtimestamp(at_ns // NS_PER_S, UTC)
     except (ValueError, OverflowError, OSError):

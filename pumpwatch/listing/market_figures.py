@@ -1,7 +1,7 @@
-"""Figures of one market around a publication: drawdown, volume a second, phases, and the price of a market buy.
+"""Figures of one market around a publication: drawdown, volume per second, phases, and the price of a market buy.
 
-All take the trades of one instrument that are judged, ascending in time, and return plain data. Times are ns, differences
-ms, volumes base units (quantity) and quote units (value), percent as such.
+All functions take the analysed trades of one instrument, ascending in time, and return plain data. Times are in ns, differences
+in ms, volumes in base units (quantity) and quote units (value).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BUY_VALUES = (1000.0, 10_000.0)
 
 
 def volume(trades: TradeBatch) -> dict[str, float]:
-    """Return the number, quantity and value of trades, and both by the taker's side."""
+    """Return the number, quantity and value of trades; quantity and value also by the taker's side."""
     value = trades.price * trades.quantity
     bought, sold = trades.side == BUY, trades.side == SELL
     return {"trades": len(trades), "quantity": float(trades.quantity.sum()), "value": float(value.sum()),
@@ -27,7 +27,7 @@ def volume(trades: TradeBatch) -> dict[str, float]:
 
 
 def drawdown(trades: TradeBatch, peak: int) -> dict[str, Any]:
-    """Return the lowest price after the trade at index `peak`: when, and how far below the peak in percent (0 or negative)."""
+    """Return the lowest price from the trade at index `peak` on: its time, and its distance to the peak in percent (<= 0)."""
     lowest = peak + int(np.argmin(trades.price[peak:]))
     at_ns = int(trades.timestamp[lowest])
     return {"at_ns": at_ns, "after_peak_ms": (at_ns - int(trades.timestamp[peak])) / NS_PER_MS,
@@ -35,10 +35,10 @@ def drawdown(trades: TradeBatch, peak: int) -> dict[str, Any]:
 
 
 def per_second(trades: TradeBatch, announced_at_ns: int) -> dict[str, list[Any]]:
-    """Return columns with one entry for each second that has trades.
+    """Return columns with one entry per second with trades.
 
-    second: whole seconds since the publication, so that -1 is the second before it. trades: their number. value: sum of price
-    x quantity. buy_share: the part of the value that takers bought, 0 to 1, null where the value is 0.
+    second: whole seconds since the publication; -1 is the second before it. trades: their number. value: sum of price x quantity.
+    buy_share: the part of the value that takers bought, 0 to 1, null if the value is 0.
     """
     seconds, where = np.unique((trades.timestamp - announced_at_ns) // NS_PER_S, return_inverse=True)
     value = trades.price * trades.quantity
@@ -51,11 +51,11 @@ def per_second(trades: TradeBatch, announced_at_ns: int) -> dict[str, list[Any]]
 
 
 def phases(trades: TradeBatch, first: int, peak: int) -> list[dict[str, Any]]:
-    """Return run-up, spike and fade: up to the first abnormal trade, from it to the peak, and after the peak.
+    """Return run-up, spike and fade: until the first abnormal trade, from it until the peak, and from the peak on.
 
-    Each has its bounds [from_ns, to_ns), the number of trades, their value, the taker-buy share of it (null without value), and
-    the change of price in percent from its first trade to the first one of the next phase; null without a trade. A peak before
-    the first abnormal trade leaves no spike.
+    Each phase has its bounds [from_ns, to_ns), the number of trades, their value, the share that takers bought (null without
+    value), and the price change in percent from its first trade to the first trade of the next phase (null without a trade). If
+    the peak is before the first abnormal trade, the spike is empty.
     """
     peak = max(first, peak)
     bounds = (("run-up", 0, first), ("spike", first, peak), ("fade", peak, len(trades)))
@@ -73,12 +73,13 @@ def _phase(name: str, trades: TradeBatch, start: int, end: int) -> dict[str, Any
 
 
 def market_buys(trades: TradeBatch, before: float | None, announced_at_ns: int) -> list[dict[str, Any]]:
-    """Return what a market buy would have paid, for each of BUY_VALUES (quote units) and BUY_DELAYS_MS after the publication.
+    """Return the estimated price of a market buy, for each of BUY_VALUES (quote units) and BUY_DELAYS_MS after the publication.
 
-    The estimate takes the trades in which takers bought from that moment on, in their order, until their value reaches the
-    wanted one; of the last trade only the part that is needed. price: the wanted value / the quantity of these, null where the
-    window ends before (value_found is what there was). worst_price: the dearest of them. filled_after_ms: since the publication.
-    over_before_percent: against the last price before the publication. slippage_percent: against the last one before the moment.
+    The estimate sums the trades in which takers bought from that time on, until their value reaches the wanted one; the last
+    trade counts only as far as needed. price: the wanted value / the summed quantity, null if the window ends first (value_found
+    is then the sum). worst_price: the highest price among these trades. filled_after_ms: since the publication.
+    over_before_percent: relative to the last price before the publication. slippage_percent: relative to the last price before
+    that time.
     """
     bought = trades.take(trades.side == BUY)
     return [_market_buy(trades, bought, wanted, delay_ms, before, announced_at_ns)
@@ -108,5 +109,5 @@ def _market_buy(trades: TradeBatch, bought: TradeBatch, wanted: float, delay_ms:
 
 
 def percent(price: float, reference: float) -> float:
-    """Return by how many percent a price is above the reference, to 4 digits."""
+    """Return by how many percent a price is above the reference, rounded to 4 digits."""
     return round((price / reference - 1) * 100, 4)

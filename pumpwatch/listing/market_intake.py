@@ -1,12 +1,11 @@
-"""Process an exchange's list of markets: a market that was never in it before has opened.
+"""Process an exchange's list of markets: a market that was never listed before has opened.
 
-The first look remembers the markets and announces none. It counts only when two lists in a row have the same markets, since a
-list may be incomplete. Every market that was ever seen stays known, so a list that is incomplete, and one that is whole again,
-announce nothing. More than MANY unknown markets at once mean that the known ones came from an incomplete list: these are
-remembered too, and logged.
+The first look stores the markets and announces none. It counts once two lists in a row have the same markets, since a list may be
+incomplete. A market that was seen once stays known, so a market that disappears and returns is not announced. More than MANY
+unknown markets at once mean that an earlier list was incomplete: they are stored and logged, not announced.
 
-A market has no time of its own; it opened after the last look that lacked it. If that look was long ago, because the
-collector or the exchange was down, the listing is recorded without a window.
+A market is not dated: it opened after the last look that did not have it. If that look was long ago, because the collector or
+the exchange was down, the listing is recorded without a window.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from pumpwatch.store.sights import MARKET_OPENED
 log = logging.getLogger(__name__)
 
 MANY = 8
-LOOKED_ID = "\nlooked"  # the time of the last look is remembered under it; a symbol is printable
+LOOKED_ID = "\nlooked"  # the time of the last look is stored under this id; a symbol has no newline
 LOOKED_EVERY_NS = 60 * NS_PER_S
 UNSEEN = "not opened: its market opened while the list was not read"
 
 
 class MarketIntake:
-    """The markets of one source. `process` takes a list, `looked` notes that the list could be read."""
+    """The markets of one source. `process` takes a list, `record_look` records that the list could be read."""
 
     def __init__(self, source: MarketSource, context: IntakeContext) -> None:
         self.source, self._context, self._ledger = source, context, context.ledger
         self._registry = ListingRegistry(source.name, context)
         self._quarantine = Quarantine(source.name, context)
-        self._known: set[str] = set()  # symbols, of those listed in this run
+        self._known: set[str] = set()  # symbols listed in this run
         self._first: set[str] | None = None  # the symbols of a first list, until a second one confirms it
         self._seeded = False
         self._looked_ns = self._noted_ns = 0
-        self._answer: dict[str, Any] | None = None  # of the list that is processed
+        self._answer: dict[str, Any] | None = None  # of the present list
         self._stopped = False
 
     @property
     def waits_for_bodies(self) -> bool:
-        """Return False: a market has none."""
+        """Return False: a market has no body."""
         return False
 
     def stop(self) -> None:
@@ -57,7 +56,7 @@ class MarketIntake:
         self._stopped = True
 
     def process(self, rows: MarketRows, answer: dict[str, Any] | None = None) -> bool:
-        """Process a list; return whether all of it is done. Raises StorageError. answer: `answer_facts` of the list."""
+        """Process a list; return whether every row was processed. Raises StorageError. answer: `answer_facts` of the list."""
         self._answer = answer
         if self._stopped:
             return False
@@ -71,7 +70,7 @@ class MarketIntake:
         return not rows.rejected
 
     def _seed(self, coins: dict[str, str]) -> bool:
-        """Return whether markets are known, from an earlier run or from a first look that this list confirms."""
+        """Return whether the first look is done: by an earlier run, or because this list confirms the previous one."""
         if self._ledger.notice_count(self.source.name) > 0:
             self._looked_ns = self._last_noted_ns()
         elif self._first != set(coins):
@@ -86,12 +85,12 @@ class MarketIntake:
         return True
 
     def _last_noted_ns(self) -> int:
-        """Return when the list could be read last, as the ledger knows: by this run or another collector. Raises StorageError."""
+        """Return when any collector last read the list, by the ledger (ns UTC, 0: never). Raises StorageError."""
         noted = self._ledger.seen_notices(self.source.name, [LOOKED_ID]).get(LOOKED_ID, "")
         return int(noted) if noted.isdecimal() else 0
 
     def _never_seen(self, symbols: list[str]) -> list[str]:
-        """Return the symbols that no run has seen. If the ledger fails, those that this run has not seen."""
+        """Return the symbols that no run has seen; if the ledger fails, all of them, which this run has not seen."""
         try:
             seen = self._ledger.seen_notices(self.source.name, symbols)
         except StorageError:
@@ -101,12 +100,12 @@ class MarketIntake:
         return [symbol for symbol in symbols if symbol not in seen]
 
     def _open(self, coins: dict[str, str]) -> None:
-        """Register the markets that have opened, then remember them. Raises StorageError; then the list is processed again."""
+        """Register the opened markets, then store them. After a StorageError the list is processed again."""
         if not coins:
             return
         if len(coins) > MANY:
-            log.warning("markets remembered and not announced source=%s markets=%d first=%s reason=so many at once mean an "
-                        "incomplete list before", self.source.name, len(coins), next(iter(coins)))
+            log.warning("markets stored and not announced source=%s markets=%d first=%s reason=so many new ones mean that an "
+                        "earlier list was incomplete", self.source.name, len(coins), next(iter(coins)))
         else:
             now_ns = self._context.clock.now_ns()
             missed = now_ns - self._looked_ns > self._registry.fresh_ns and \
@@ -126,8 +125,8 @@ class MarketIntake:
             self._registry.log_not_opened()
         self._remember(coins)
 
-    def looked(self) -> None:
-        """Note that the list could be read now; once a minute the ledger is told, for the next start. Raises StorageError."""
+    def record_look(self) -> None:
+        """Record that the list could be read now, once a minute in the ledger for the next start. Raises StorageError."""
         self._looked_ns = now_ns = self._context.clock.now_ns()
         if self._seeded and now_ns - self._noted_ns >= LOOKED_EVERY_NS:
             self._ledger.remember_notices([self._row(LOOKED_ID, str(now_ns))])

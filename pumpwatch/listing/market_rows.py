@@ -1,4 +1,4 @@
-"""Validate a list of markets, once, before anything acts on it, as `validation` does with notices."""
+"""Validate a list of markets before anything uses it, as `validation` does with notices."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SYMBOL_LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class MarketRows:
-    """A validated list. coins: symbol -> coin, of the markets in one of the source's quotes."""
+    """A validated list. coins: symbol -> coin, for markets in one of the source's quotes."""
 
     coins: dict[str, str]
     rejected: list[RejectedRow]
 
 
 def checked_markets(source: MarketSource, body: bytes, now_ns: int) -> MarketRows:
-    """Have a source parse a list of markets, and return those in its quotes.
+    """Parse a list of markets with the source's code; return those in its quotes.
 
-    Raises BadFrame where it is not such a list, and where no market of it is in one of the quotes: such a list is broken.
+    Raises BadFrame if it is not such a list, or if none of its markets is in these quotes, which means that the list is broken.
     """
     coins: dict[str, str] = {}
     rejected: list[RejectedRow] = []
@@ -42,7 +42,7 @@ def checked_markets(source: MarketSource, body: bytes, now_ns: int) -> MarketRow
 
 
 def _checked(given: object) -> Market:
-    if isinstance(given, BadFrame):  # the source's way to report a row that it cannot read
+    if isinstance(given, BadFrame):  # a row that the source could not read
         raise BadFrame(message_of(given))
     if type(given) is not Market:
         raise BadFrame(f"a row is a {type(given).__name__}, not a Market")

@@ -1,9 +1,8 @@
-"""Order venues by who moved first, and say how far their timestamps allow to tell.
+"""Order venues by who moved first, with the bounds that the resolution of their timestamps allows.
 
-A timestamp of a venue that counts in milliseconds stands for any moment of that millisecond: [t, t + resolution). So a venue
-whose trade is stamped `a` and another whose trade is stamped `b` differ by more than b - a - resolution(a) and by less than
-b - a + resolution(b). A venue that may have moved before or with the first is tied with it. Differences between the venues'
-clocks are not known and not in these bounds.
+A timestamp t may mean any moment in [t, t + resolution). So two venues whose trades are stamped `a` and `b` differ by more than
+b - a - resolution(a) and by less than b - a + resolution(b). A venue that may have moved before or with the first is tied with
+it. The bounds do not include differences between the venues' clocks, which are unknown.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import Int64
 
 UNITS_NS = (NS_PER_S, NS_PER_MS, 1000)
-TELLING = 3  # with fewer trades a whole second may be chance
+TELLING = 3  # fewer timestamps may be whole seconds by chance
 
 
 def resolution_ns(timestamps: Int64) -> int:
-    """Return the coarsest unit of which all timestamps are multiples: 1 s, 1 ms, 1 µs or 1 ns.
+    """Return the largest unit of which all timestamps are multiples: 1 s, 1 ms, 1 µs or 1 ns.
 
-    A second needs TELLING different timestamps; without any timestamp it is 1 ns.
+    1 s needs TELLING different timestamps. Without timestamps the result is 1 ns.
     """
     found = 1
     for unit in reversed(UNITS_NS):
@@ -35,10 +34,10 @@ def resolution_ns(timestamps: Int64) -> int:
 
 
 def order_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the venues that moved, the first one first, one row a venue: its earliest instrument.
+    """Return the venues that moved, earliest first, one row per venue: its earliest instrument.
 
-    The rows are those of an analysis that have a first abnormal trade. behind_first_ms is the difference of the stamps;
-    behind_least_ms and behind_most_ms are its bounds; tied_with_first: the first one may not have been first.
+    rows: those of an analysis that have a first abnormal trade. behind_first_ms: the difference of the timestamps, between the
+    bounds behind_least_ms and behind_most_ms. tied_with_first: this venue may have moved before or with the first.
     """
     moved = sorted(rows, key=lambda row: (row["first_abnormal"]["at_ns"], row["exchange"], row["market_type"], row["symbol"]))
     order: dict[tuple[str, str], dict[str, Any]] = {}

@@ -1,9 +1,8 @@
 """The bodies of notices whose title does not say which coin gets which market.
 
-A body that came along with its notice is read at once. Else it is loaded from the board, one body at a time, while the board's
-list goes on being polled: whoever asks waits WAIT_S for it at most, and asks again at the next look. A body that fails to load
-is tried again with back-off, and logged once. One that cannot be had for as long as a listing is fresh is given up, and the title
-decides.
+A body that came with its notice is read at once. Otherwise it is loaded from the board, one body at a time, while polling of the
+board's list continues: the caller waits at most WAIT_S, and asks again at the next look. A body that fails to load is logged
+once and retried with back-off. It is given up when its listing is no longer fresh; then the title decides.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ log = logging.getLogger(__name__)
 
 WAIT_S = 1.0
 GAP_S = 1.0  # between two requests of one board
-FIRST_S, LONGEST_S = 2.0, 60.0  # between two tries
-KEPT = 100  # bodies; and notices that wait for one
+FIRST_S, LONGEST_S = 2.0, 60.0  # pause after a failure
+KEPT = 100  # bodies in memory, and notices that wait for one
 
 Load = Callable[[str], bytes]  # address -> body of the answer; raises ServiceUnavailable
 
 
 class BodyPending(PumpWatchError):
-    """The body of a notice is not there yet: ask again at the next look."""
+    """The body of a notice has not arrived: ask again at the next look."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBody:
-    """A body as it was read. coins: coin -> its markets; starts_ns: coin -> start of trading; at_ns: when it was read."""
+    """A body that was read. coins: coin -> markets; starts_ns: coin -> start of trading; at_ns: when it was read."""
 
     coins: dict[str, tuple[str, ...]]
     starts_ns: dict[str, int]
@@ -52,7 +51,7 @@ class ReadBody:
 
 @dataclass(slots=True)
 class _Wanted:
-    """A body that is not there yet. next_s: when it is tried again."""
+    """A body that has not arrived. next_s: no retry before this time (monotonic)."""
 
     first_seen_ns: int
     next_s: float = 0.0
@@ -64,8 +63,8 @@ class _Wanted:
 class NoticeBodies:
     """The bodies of one board, for every source that shows its notices.
 
-    load fetches an address of the board. list_url returns the address of the list that is in use. offload runs the source's
-    code where it blocks nothing.
+    load: fetches an address of the board. list_url: returns the address of the list in use. offload: runs the source's code
+    outside the hub.
     """
 
     def __init__(self, board: ListingSource, context: IntakeContext, load: Load, list_url: Callable[[], str],
@@ -73,13 +72,13 @@ class NoticeBodies:
         self._board, self._load, self._list_url, self._offload = board, load, list_url, offload
         self._clock, self._stats = context.clock, context.stats
         self._fresh_ns = int(context.fresh_s * NS_PER_S)
-        self._wanted: dict[tuple[str, int], _Wanted] = {}  # by notice and time of its last edit
+        self._wanted: dict[tuple[str, int], _Wanted] = {}  # by notice id and time of the last edit
         self._read: dict[tuple[str, int], ReadBody] = {}
         self._loading: Any = None  # a greenlet
         self._next_s = 0.0
 
-    def of(self, notice: Notice, seen_ns: int) -> ReadBody | None:
-        """Return the body of a notice that was seen now, None where it is given up. Raises BodyPending until then."""
+    def body_of(self, notice: Notice, seen_ns: int) -> ReadBody | None:
+        """Return the body of a notice, None if it is given up. Raises BodyPending while it may still arrive. seen_ns: now."""
         key = (notice.notice_id, notice.updated_at_ns)
         if key in self._read:
             return self._read[key]
@@ -96,15 +95,15 @@ class NoticeBodies:
             log.warning("notice body given up source=%s id=%s reason=%s: its title decides", self._board.name,
                         printable(notice.notice_id), wanted.reason or "too many at once")
             return None
-        raise BodyPending(f"the body of notice {notice.notice_id} is not there yet")
+        raise BodyPending(f"the body of notice {notice.notice_id} has not arrived")
 
     def first_seen_ns(self, notice: Notice, seen_ns: int) -> int:
-        """Return when a notice whose body had to be waited for was seen first, else seen_ns."""
+        """Return when a notice that waits for its body was first seen; seen_ns for any other notice."""
         wanted = self._wanted.get((notice.notice_id, notice.updated_at_ns))
         return wanted.first_seen_ns if wanted is not None else seen_ns
 
-    def done(self, notice: Notice) -> None:
-        """Forget that a notice waited for its body."""
+    def forget_wait(self, notice: Notice) -> None:
+        """Forget that a notice waits for its body."""
         self._wanted.pop((notice.notice_id, notice.updated_at_ns), None)
 
     def _may_load(self, wanted: _Wanted) -> bool:
@@ -120,7 +119,7 @@ class NoticeBodies:
         return text
 
     def _try(self, key: tuple[str, int], notice: Notice, wanted: _Wanted, text_of: Callable[[], str]) -> None:
-        """Read a body once, and plan the next try where that fails. Never raises."""
+        """Try once to read a body; on failure plan the next try. Never raises."""
         def read() -> None:
             text = text_of()
             coins, starts_ns, rejected = self._offload(checked_body, self._board, text, notice.published_at_ns)
@@ -138,7 +137,7 @@ class NoticeBodies:
         self._stats.add("listing_body_failures_total", source=self._board.name)
         reason = message_of(error)
         if not wanted.reason:
-            log.warning("notice body not read source=%s id=%s reason=%s: it is tried again", self._board.name,
+            log.warning("notice body not read source=%s id=%s reason=%s: it is retried", self._board.name,
                         printable(notice.notice_id), reason)
         wanted.reason = reason
         wanted.next_s = self._clock.monotonic() + wanted.backoff.next_s()

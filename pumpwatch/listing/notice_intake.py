@@ -1,11 +1,11 @@
-"""Process the notices of one source: find the new listings among them, each of them once.
+"""Process the notices of one source: find the new listings among them, each once.
 
-A notice that is seen for the first time, and whose title opens a KRW market, is a listing. If the title does not say which
-of its coins get one, the notice's body decides (`notice_bodies`); until it is there the notice counts as not processed. The
-notices of a board's very first look are remembered and not announced (`first_look`). After a restart, notices that appeared
-during the downtime are announced, as late unless they are fresh. An edit (another title or time of a known notice) is
-stored with its sight, logged with its remarks, and is never a listing. Every row is validated first; a row that is invalid, or
-that cannot be handled, affects no other.
+A notice seen for the first time, whose title opens a KRW market, is a listing. If the title does not say which of its coins get
+one, the notice's body decides (`notice_bodies`); the notice counts as unprocessed until the body has arrived. Notices of a
+board's very first look are stored but not announced (`first_look`). After a restart, notices published during the downtime are
+announced, marked as late unless they are fresh. An edit (a new title or time of a known notice) is stored with its sight and
+logged with its remarks; it is never a listing. Every row is validated first. An invalid row, or one whose processing fails,
+affects no other.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ from pumpwatch.store.evidence import BODY, EDITED, SEEN, Evidence
 
 log = logging.getLogger(__name__)
 
-CHUNK = 500  # rows that are looked up, and remembered, together
-LINES = 20  # log lines of one look; further ones are counted
-LISTINGS = ("krw_listing", "non_krw_listing")  # kinds of notices whose bodies say more of the markets
+CHUNK = 500  # rows looked up and stored together
+LINES = 20  # log lines of one look; further ones are only counted
+LISTINGS = ("krw_listing", "non_krw_listing")  # kinds of notices whose bodies name markets
 KRW = "KRW"
 NOT_JUDGED = CheckedVerdict("other", (), False, (), ())
-REMEMBERED = 100_000  # notices of a source; the oldest are forgotten
-PLANNED_NS = 60 * NS_PER_S  # a notice dated further ahead than this has the time it was planned for, or a wrong clock
+REMEMBERED = 100_000  # notices stored of a source; older ones are deleted
+PLANNED_NS = 60 * NS_PER_S  # a notice dated further ahead is dated with its planned time, or by a wrong clock
 
 
 class NoticeIntake:
-    """The notices of one source. `process` takes a list of a board, `deliver` a message of a source that pushes.
+    """The notices of one source. `process` takes a board's list, `deliver` a message of a source that pushes.
 
-    offload runs the source's code where it blocks nothing. bodies: those of the source's board; None: titles alone decide.
+    offload: runs the source's code outside the hub. bodies: of the source's board; None: only titles decide.
     """
 
     def __init__(self, source: NoticeSource, context: IntakeContext, offload: Call = call_here,
                  bodies: NoticeBodies | None = None) -> None:
         self.source, self._bodies = source, bodies
-        self._waiting: dict[str, Notice] = {}  # notices that were pushed, and wait for their bodies
+        self._waiting: dict[str, Notice] = {}  # pushed notices whose bodies have not arrived
         self._ledger, self._clock, self._stats, self._offload = context.ledger, context.clock, context.stats, offload
         self._registry = ListingRegistry(source.name, context)
         self._quarantine = Quarantine(source.name, context)
         self._first_look = FirstLook(source.name, context)
-        self._verdicts: Mapping[str, CheckedVerdict] = {}  # title -> verdict, of the young notices at hand that name no coins
+        self._verdicts: Mapping[str, CheckedVerdict] = {}  # title -> verdict, of recent notices in the present list
         self._known: dict[str, str] = {}  # notice id -> revision, of the last list
-        self._pending: set[str] = set()  # notices of the last list whose bodies are not there yet
+        self._pending: set[str] = set()  # ids of notices of the last list or message whose bodies have not arrived
         self._begun = self._overlong = self._stopped = False
-        self._answer: dict[str, Any] | None = None  # of the list that is processed
-        self._evidence: list[Evidence] = []  # of the rows that are processed
+        self._answer: dict[str, Any] | None = None  # of the present list
+        self._evidence: list[Evidence] = []  # of the rows processed since the last one was stored
         self._lines = 0
         self._remembered = 0  # notices, in this run
 
     def stop(self) -> None:
-        """Leave the rows that are not processed yet to the next start."""
+        """Stop processing. Unprocessed rows are left to the next start."""
         self._stopped = True
 
     @property
@@ -74,13 +74,13 @@ class NoticeIntake:
         """Return whether notices of the last list wait for their bodies."""
         return bool(self._pending)
 
-    def looked(self) -> None:
-        """Do nothing: notices have times of their own."""
+    def record_look(self) -> None:
+        """Do nothing: each notice is dated."""
 
     def process(self, rows: NoticeRows, answer: dict[str, Any] | None = None) -> bool:
-        """Process a list; return whether all of it is done. A rejected row may become valid when our clock is corrected.
+        """Process a list; return whether every row was processed.
 
-        answer: `answer_facts` of the list.
+        A rejected row counts as unprocessed: it may become valid when our clock is corrected. answer: `answer_facts` of the list.
         """
         self._answer, self._pending = answer, set()
         detected_at_ns = self._clock.now_ns()
@@ -119,7 +119,7 @@ class NoticeIntake:
         return complete and not failed
 
     def retry(self) -> None:
-        """Store what waits for the ledger; process pushed notices that waited for their bodies. Raises StorageError."""
+        """Store listings that the ledger did not take; process pushed notices whose bodies were missing. Raises StorageError."""
         if self._stopped:
             return
         self._registry.store()
@@ -129,7 +129,7 @@ class NoticeIntake:
     def deliver(self, rows: NoticeRows) -> None:
         """Process a message of a source that pushes. Raises StorageError.
 
-        A notice that is unknown and not fresh is an old one that was edited: it is remembered and not announced.
+        A notice that is unknown and not fresh is an edited old one: it is stored but not announced.
         """
         detected_at_ns = self._clock.now_ns()
         self._verdicts = rows.verdicts
@@ -149,7 +149,8 @@ class NoticeIntake:
         self._log_held_back()
 
     def _process_pushed(self, notices: Sequence[Notice], detected_at_ns: int) -> None:
-        """Process notices of messages; those whose bodies are not there yet wait for `retry`."""
+        """Process pushed notices; those whose bodies have not arrived wait for `retry`."""
+        self._pending = set()
         failed = self._process_chunk([(notice, revision_of(notice)) for notice in notices], detected_at_ns, None)
         for notice in notices:
             if notice.notice_id in failed and notice.notice_id in self._pending:
@@ -159,9 +160,9 @@ class NoticeIntake:
 
     def _process_chunk(self, new: Sequence[tuple[Notice, str]], detected_at_ns: int,
                        seeds: list[tuple[Notice, str, str]] | None) -> list[str]:
-        """Process rows that are new or edited, and remember them; return the ids of those that failed.
+        """Process new and edited rows, and store them; return the ids of those that failed.
 
-        A first look gives `seeds` and is one chunk, so that it is remembered as a whole or not at all.
+        seeds: rows to store with a first look, which is one chunk, so that it is stored as a whole or not at all; else None.
         """
         name, seeding = self.source.name, seeds is not None
         try:
@@ -171,7 +172,6 @@ class NoticeIntake:
             raise
         done: list[tuple[Notice, str, str]] = list(seeds or ())
         failed: list[str] = []
-        self._pending = set()
         for notice, revision in sorted(new, key=lambda pair: self._may_need_body(pair[0])):  # a body may take a second
             row = partial(self._process_row, notice, revision, before.get(notice.notice_id), detected_at_ns, seeding, done)
             if not isolated(row, partial(self._row_failed, notice)):
@@ -188,7 +188,7 @@ class NoticeIntake:
         return failed
 
     def _open_without_ledger(self, notices: Sequence[Notice], detected_at_ns: int) -> None:
-        """Open windows for fresh notices that were not on the last list, while the ledger does not say which are known."""
+        """Open windows for fresh notices that were not on the last list, while the ledger cannot tell which are known."""
         for notice in notices:
             if self._begun and notice.notice_id not in self._known and not self._first_look.covers(notice) and \
                     detected_at_ns - notice.published_at_ns <= self._registry.fresh_ns:
@@ -245,11 +245,11 @@ class NoticeIntake:
                                        {"raw": notice.raw or notice.title, "answer": self._answer}))
 
     def _with_body(self, notice: Notice, verdict: CheckedVerdict, detected_at_ns: int) -> CheckedVerdict:
-        """Return the verdict that a notice's body gives; the title's own where it cannot be had. Raises BodyPending."""
+        """Return the verdict by a notice's body; the title's verdict if there is no body. Raises BodyPending."""
         if self._bodies is None or verdict.kind not in LISTINGS:
             return verdict
-        body = self._bodies.of(notice, detected_at_ns)
-        self._bodies.done(notice)
+        body = self._bodies.body_of(notice, detected_at_ns)
+        self._bodies.forget_wait(notice)
         if body is None:
             return verdict
         self._evidence.append(Evidence(self.source.name, notice.notice_id, body.at_ns, BODY, {
@@ -273,7 +273,7 @@ class NoticeIntake:
             self._log_limited(logging.WARNING, "listing without a coin in its title source=%s id=%s url=%s title=%s: read the "
                               "notice", self.source.name, notice.notice_id, notice.url, printable(notice.title))
         ahead = notice.published_at_ns - detected_at_ns > PLANNED_NS
-        announced_at_ns = detected_at_ns if ahead else notice.published_at_ns  # it can be read now, whatever its date says
+        announced_at_ns = detected_at_ns if ahead else notice.published_at_ns  # it is public now, whatever its date
         return [Listing(source=self.source.name, notice_id=notice.notice_id, symbol=coin, title=notice.title,
                         announced_at_ns=announced_at_ns, detected_at_ns=detected_at_ns,
                         triggered_at_ns=self._clock.now_ns(), needs_body=verdict.needs_body, exchange=self.source.exchange)

@@ -1,10 +1,10 @@
-"""One coin's window, and when its end, its archive, the later looks and the longer windows are due.
+"""One coin's window: when it ends, and when its archive, later looks and longer windows are due.
 
-All waiting uses the monotonic clock: a step of the wall clock neither ends a window early nor keeps it open for days. The wall
-clock is read once, when a listing is added, for how much of its window is left, which is at most the length of a window.
+All waiting uses the monotonic clock, so a step of the wall clock neither ends a window early nor keeps it open for days. The
+wall clock is read once, when a listing is added, to compute how much of its window is left.
 
-If longer windows are configured, the window grows: the shortest one has its archive at its end, and each longer one completes
-that archive when it ends itself.
+If longer windows are configured, the window grows: the archive is first written at the end of the shortest window, and
+extended at the end of each longer one.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from collections.abc import Iterable, Sequence
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.archive import Archive
 from pumpwatch.listing.context import Reach
-from pumpwatch.listing.notice_file import Seen
+from pumpwatch.listing.notice_file import ShownSight
 from pumpwatch.model import Listing
 
-SETTLE_S = 0.25  # after the end, for trades under way; longer where venues lag or trades wait for the disk
+SETTLE_S = 0.25  # wait after the end for trades in transit; longer if venues lag or trades wait for the disk
 SETTLE_MAX_S = 60.0
-LOOKS_S = (2.5, 10.0, 60.0, 600.0)  # after the end: when the store is queried again for late trades
+LOOKS_S = (2.5, 10.0, 60.0, 600.0)  # times after the end at which the store is queried again for late trades
 
 Interval = tuple[int, int]
 
 
 def intervals_of(listings: Iterable[Listing], reach: Reach) -> list[Interval]:
-    """Return the [from, to) in ns that belong to these listings, merged and ascending."""
+    """Return the windows [from, to) in ns of these listings, merged and ascending."""
     before_ns, after_ns = int(reach.before_s * NS_PER_S), int(reach.after_s * NS_PER_S)
     return joined((at - before_ns, at + after_ns) for listing in listings
                   for at in (listing.announced_at_ns, listing.detected_at_ns))
 
 
 def joined(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the same time as disjoint intervals, ascending."""
+    """Return the union of intervals as disjoint ones, ascending."""
     merged: list[Interval] = []
     for start, end in sorted(intervals):
         if merged and start <= merged[-1][1]:
@@ -43,18 +43,18 @@ def joined(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def covers(intervals: Sequence[Interval], wanted: Sequence[Interval]) -> bool:
-    """Return whether the intervals contain all of the wanted ones."""
+    """Return whether the intervals contain all the wanted ones."""
     return joined((*intervals, *wanted)) == joined(intervals)
 
 
 class OpenWindow:
-    """The window of one coin on one board, for one listing or for several that overlap. Times ending in `_s` are monotonic.
+    """The window of one coin on one board, for one listing or several overlapping ones. Names ending in `_s`: monotonic times.
 
-    board: the exchange that opens the market (`Listing.board`). name: of its archive's folder, empty until it is chosen.
-    reaches: of the window and the longer ones. fresh_s: a listing seen later than this after its publication is late, and
-    sockets are not read faster for it. intervals, end_ns: of the window whose end comes next, or whose archive was written
-    last. covered: the intervals of the archive. seen: the sights of the listings, as they were read last. complete: the
-    archive has this window; until then it is due.
+    board: the exchange that opens the market (`Listing.board`). name: of the archive's folder, empty until chosen. reaches: of
+    the window and the longer ones. fresh_s: a listing seen later than this after its publication is late; sockets are not read
+    more often for it. intervals, end_ns: of the present window, which is the next to end or the last one written. covered: the
+    archive's intervals. seen: the sights of the listings as last read. complete: the archive covers the present window; until
+    then it is due.
     """
 
     def __init__(self, coin: str, board: str, reaches: Sequence[Reach], fresh_s: float) -> None:
@@ -64,11 +64,11 @@ class OpenWindow:
         self._stage = 0
         self.listings: list[Listing] = []
         self.covered: list[Interval] = []
-        self.seen: Sequence[Seen] = ()
+        self.seen: Sequence[ShownSight] = ()
         self.late = True
         self._moment_s = self.added_s = float("-inf")  # of the last publication or detection, and of the last `add`
         self._quick: list[tuple[float, float]] = []
-        self.next_s = float("-inf")  # nothing is tried again before this time
+        self.next_s = float("-inf")  # no retry before this time
         self.tries = 0
         self.failures = 0
         self.written: Archive | None = None
@@ -76,12 +76,12 @@ class OpenWindow:
 
     @property
     def intervals(self) -> list[Interval]:
-        """Return the intervals of the present window, with what the archive has already."""
+        """Return the intervals of the present window, together with those of the archive."""
         return joined((*intervals_of(self.listings, self._reaches[self._stage]), *self.covered))
 
     @property
     def end_ns(self) -> int:
-        """Return the present window's end by the wall clock."""
+        """Return the present window's end, wall clock."""
         return self.intervals[-1][1]
 
     @property
@@ -96,13 +96,13 @@ class OpenWindow:
 
     @property
     def due_s(self) -> float:
-        """Return when it needs attention next, at the earliest: a pass, or the next window's end."""
+        """Return the earliest time of its next pass, or of the next window's end."""
         return self.next_s if self.complete else max(self.next_s, self.end_s + SETTLE_S)
 
     def add(self, listing: Listing, now_ns: int, now_s: float) -> None:
-        """Add a listing: the window becomes as wide as all of them need, and its archive is to be written (again).
+        """Add a listing: widen the window to include it, and make its archive due again.
 
-        An earlier sight of a listing that is in it already takes its place.
+        An earlier sight replaces a listing that was added before.
         """
         self.listings = [*(other for other in self.listings if other.key != listing.key), listing]
         self.name = ""
@@ -120,14 +120,14 @@ class OpenWindow:
         self.tries, self.written, self.next_s = 0, None, float("-inf")
 
     def continue_with(self, archive: Archive, covered: Sequence[Interval]) -> None:
-        """Continue with an archive that an earlier run wrote; covered: its intervals, empty where an old version wrote it."""
+        """Continue an archive of an earlier run. covered: its intervals; empty if an old version wrote it."""
         self.written = archive
         self.covered = joined(covered) or intervals_of(self.listings, self._reaches[0])
         fitting = [stage for stage, reach in enumerate(self._reaches) if covers(self.covered, intervals_of(self.listings, reach))]
         self._stage, self.complete = max(fitting, default=0), bool(fitting)
 
     def grow(self, now_s: float) -> None:
-        """Turn to the longest window that has ended by now, if that is a longer one than the present one."""
+        """Switch to the longest window that has ended, if it is longer than the present one."""
         ended = [stage for stage, reach in enumerate(self._reaches) if now_s >= self._moment_s + reach.after_s + SETTLE_S]
         if ended and ended[-1] > self._stage:
             self._stage, self.complete = ended[-1], False
@@ -135,22 +135,22 @@ class OpenWindow:
 
     @property
     def drill(self) -> bool:
-        """Return whether its listings are drills."""
+        """Return whether this is the window of a drill."""
         return self.listings[0].drill
 
     def has(self, listing: Listing) -> bool:
-        """Return whether a listing is in it, by this sight or an earlier one."""
+        """Return whether it has this listing, with this sight or an earlier one."""
         return any(other.key == listing.key and other.detected_at_ns <= listing.detected_at_ns for other in self.listings)
 
     def overlaps(self, listing: Listing) -> bool:
-        """Return whether a listing is of the same coin and board and their shortest windows overlap. A drill overlaps drills."""
+        """Return whether a listing has the same coin and board, and its shortest window overlaps. Drills join only drills."""
         if (listing.symbol, listing.board, listing.drill) != (self.coin, self.board, self.drill):
             return False
         return any(start <= to and since <= end for start, end in intervals_of(self.listings, self._reaches[0])
                    for since, to in intervals_of([listing], self._reaches[0]))
 
     def quick_at(self, now_s: float) -> bool:
-        """Return whether sockets are to be read quickly now: inside the shortest window of a listing that was not seen late."""
+        """Return whether to read sockets more often now: within the shortest window of a listing that was not late."""
         return any(start <= now_s < end for start, end in self._quick)
 
     def since_end_s(self, now_s: float) -> float:
@@ -158,9 +158,9 @@ class OpenWindow:
         return now_s - self.end_s
 
     def ready(self, now_s: float, behind_s: float, unlisted: bool) -> bool:
-        """Return whether its archive may be written: its trades should be stored by now, or SETTLE_MAX_S have passed.
+        """Return whether its archive may be written: its trades should be stored by now, or SETTLE_MAX_S has passed.
 
-        behind_s: how long a trade takes from the venue to the store now. unlisted: some instrument lists have not arrived yet.
+        behind_s: how long a trade now takes from the venue to the store. unlisted: some instrument lists have not arrived yet.
         """
         since_s = self.since_end_s(now_s)
         if since_s < SETTLE_S:
@@ -170,9 +170,9 @@ class OpenWindow:
         return not unlisted and since_s >= SETTLE_S + behind_s
 
     def next_look_s(self, after_s: float) -> float | None:
-        """Return when to look again after a pass made at `after_s`, None where that was the last one.
+        """Return when to look again after a pass at `after_s`; None after the last pass.
 
-        The end of a longer window is one of these times.
+        The end of a longer window counts as such a time.
         """
         looks = [self.end_s + look for look in LOOKS_S]
         looks += [self._moment_s + reach.after_s + SETTLE_S for reach in self._reaches[self._stage + 1:]]

@@ -1,8 +1,8 @@
-"""Make trades.parquet: all trades of an archive as one table, where the extra `parquet` is installed.
+"""Make trades.parquet: all trades of an archive as one table, if the extra `parquet` is installed.
 
-Columns are those of `pumpwatch trades --parquet`: times are UTC timestamps in ns, sequence_number is null where the venue has
-none. The same trades give the same bytes with the same version of pyarrow. The first archive of a process imports pyarrow, which
-imports pandas: together 92 MB. So they are not imported before there is an archive to write.
+The columns are those of `pumpwatch trades --parquet`: times are UTC timestamps in ns; sequence_number is null if the venue has
+none. The same trades give the same bytes with the same version of pyarrow. pyarrow imports pandas, together 92 MB, so they are
+imported only when an archive is written.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pumpwatch.listing.archive_files import CHUNK
 from pumpwatch.model import NO_SEQUENCE, SIDES, Int64, TradeBatch
 
 NAME = "trades.parquet"
-PIECE = 1_000_000  # bytes written at once
+PIECE = 1_000_000  # bytes written at a time
 
 
 def pyarrow_version() -> str:
-    """Return the version of pyarrow, empty where it is not installed."""
+    """Return the version of pyarrow; empty if it is not installed."""
     try:
         import pyarrow
     except ImportError:
@@ -31,7 +31,7 @@ def pyarrow_version() -> str:
 
 
 def parquet_pieces(trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue) -> Iterator[bytes]:
-    """Yield the file in pieces. ids: the instruments of the trades. Raises ImportError where pyarrow is not installed."""
+    """Yield the file in pieces. ids: the instruments of the trades. Raises ImportError if pyarrow is not installed."""
     import pyarrow
     from pyarrow import parquet
 
@@ -51,7 +51,7 @@ def _table(trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue) -> Any:
     names = catalogue.names(ids)
 
     def named(values: Sequence[str], rows: NDArray[np.int32]) -> Any:
-        # not as a dictionary: pages of pyarrow 26's dictionary columns have a few bytes that differ each time
+        # not dictionary-encoded: in pyarrow 26 such pages have a few bytes that differ each time
         return pyarrow.array(values, pyarrow.string()).take(pyarrow.array(rows))
 
     def moments(column: Int64) -> Any:

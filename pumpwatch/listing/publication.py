@@ -1,9 +1,9 @@
-"""Publish written listings to the sinks, and offer a listing again until every sink has accepted it.
+"""Publish written listings to the sinks, and offer each again until every sink has accepted it.
 
-A listing that a sink does not accept is kept in memory and offered again, after 10 s at first and every ten minutes at most.
-The manifest of its archive names these sinks, so that a restart continues. At most WAITING_MAX listings wait. One that a
-reachable sink has rejected REJECTIONS_MAX times is given up until the next start. If several collectors work as one, one of
-them offers; with the others a listing waits until it is theirs to offer, or has been published.
+A listing that a sink does not accept stays in memory and is offered again, first after 10 s, later every ten minutes. The
+manifest of its archive names these sinks, so that a restart continues. At most WAITING_MAX listings wait. A listing that
+reachable sinks have rejected REJECTIONS_MAX times is given up until the next start. In a cluster one collector offers; on the
+others a listing waits until it is published, or until they become the one that offers.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ class _Waiting:
         return self.listing.key
 
 
-def tell_nobody(key: tuple[str, str, str]) -> None:
+def ignore_published(key: tuple[str, str, str]) -> None:
     """Do nothing."""
 
 
 class Publisher:
-    """Offers listings to the sinks. No method raises for an error of a sink.
+    """Offers listings to the sinks. No method raises because of a sink's error.
 
-    offload runs the reading and writing of archives where it blocks nothing. The sinks' methods let other greenlets run. offers:
-    whether it is this collector that offers now. on_published is called with the key of a listing that every sink has accepted.
+    offload: reads and writes archives outside the hub. The sinks' methods let other greenlets run. offers: returns whether this
+    collector of a cluster offers now. on_published: called with the key of a listing that every sink has accepted.
     """
 
     def __init__(self, sinks: Mapping[str, Sink], clock: Clock, stats: Stats, offload: Call = call_here,
                  offers: Callable[[], bool] = always,
-                 on_published: Callable[[tuple[str, str, str]], None] = tell_nobody) -> None:
+                 on_published: Callable[[tuple[str, str, str]], None] = ignore_published) -> None:
         self._offers, self._on_published = offers, on_published
         self._elsewhere: dict[tuple[str, str, str], None] = {}  # published by another collector
         self._sinks, self._clock, self._stats, self._offload = sinks, clock, stats, offload
@@ -78,7 +78,7 @@ class Publisher:
 
     @property
     def next_s(self) -> float:
-        """Return when `retry` has something to do, by the monotonic clock; infinity where nothing waits."""
+        """Return when to call `retry` (monotonic); infinity if nothing waits."""
         return self._next_s if self._waiting else float("inf")
 
     def waiting(self) -> int:
@@ -86,9 +86,9 @@ class Publisher:
         return len(self._waiting)
 
     def publish(self, listing: Listing, archive: Path, trades: int, *, last: bool = True) -> None:
-        """Offer a written listing to every sink. It replaces an earlier one of the same notice and coin.
+        """Offer a written listing to every sink, in place of an earlier one with the same key.
 
-        last=False: more listings of the archive follow, and its manifest goes on naming the sinks until the last.
+        last=False: more listings of the archive follow, and its manifest keeps naming the sinks until the last one.
         """
         if not self._sinks:
             return
@@ -100,7 +100,7 @@ class Publisher:
         self._plan()
 
     def published_elsewhere(self, key: tuple[str, str, str]) -> None:
-        """Note that another collector has published a listing: it waits here no longer."""
+        """Record that another collector has published a listing, and stop waiting with it."""
         self._elsewhere[key] = None
         while len(self._elsewhere) > WAITING_MAX:
             del self._elsewhere[next(iter(self._elsewhere))]
@@ -108,14 +108,14 @@ class Publisher:
             self._record(waiting.archive, ())
 
     def resume(self, listing: Listing, archive: Path, trades: int, sinks: Sequence[str]) -> None:
-        """Continue with a listing that these sinks had not accepted when an earlier run ended."""
+        """Offer a listing that these sinks had not accepted when an earlier run ended."""
         configured = tuple(name for name in sinks if name in self._sinks)
         if configured:
             self._keep(_Waiting(listing, archive, trades, configured))
             self._next_s = min(self._next_s, self._clock.monotonic())
 
     def retry(self) -> None:
-        """Offer the waiting listings again, where that is due."""
+        """Offer the waiting listings again, if that is due."""
         if self._clock.monotonic() < self.next_s:
             return
         if not self._offers():
@@ -135,9 +135,9 @@ class Publisher:
             self._next_s = self._clock.monotonic() + self._delay_s
 
     def _offer(self, waiting: _Waiting, unreachable: set[str], record: bool = True) -> None:
-        """Offer a listing to the sinks that lack it, and keep it for those that do not accept it.
+        """Offer a listing to the sinks that have not accepted it, and keep it for those that still do not.
 
-        One that a sink did not accept goes behind the others, so that they are tried before it the next time.
+        A listing that failed moves behind the others, which are then tried first the next time.
         """
         event = ListingEvent(str(waiting.archive), waiting.trades, self._offload(exchanges_in, waiting.archive))
         left: list[str] = []
@@ -158,7 +158,7 @@ class Publisher:
         if not left:
             self._on_published(waiting.key)
             if self._waiting.pop(waiting.key, None) is not None:
-                log.info("listing published after all coin=%s sinks=%s", waiting.listing.symbol, ",".join(waiting.sinks))
+                log.info("listing published after a retry coin=%s sinks=%s", waiting.listing.symbol, ",".join(waiting.sinks))
         elif rejections >= REJECTIONS_MAX:
             self._waiting.pop(waiting.key, None)
             self._drop(waiting, f"rejected {rejections} times")
@@ -170,7 +170,7 @@ class Publisher:
             self._record(waiting.archive, left)
 
     def _write(self, name: str, listing: Listing, event: ListingEvent) -> Exception | None:
-        """Return why a sink did not accept a listing, None where it did."""
+        """Return why a sink did not accept a listing; None if it did."""
         errors: list[Exception] = []
         try:
             isolated(partial(self._sinks[name].write_listing, listing, event), errors.append)
@@ -190,7 +190,7 @@ class Publisher:
                   waiting.listing.symbol, ",".join(waiting.sinks), waiting.archive, reason)
 
     def _record(self, archive: Path, left: Sequence[str]) -> None:
-        """Have the archive's manifest name the sinks that lack one of its listings."""
+        """Record in the archive's manifest the sinks that have not accepted all of its listings."""
         names = set(left).union(*(waiting.sinks for waiting in self._waiting.values() if waiting.archive == archive))
         try:
             self._offload(_write_unpublished, archive, tuple(sorted(names)))

@@ -1,4 +1,4 @@
-"""Listen to one source that pushes, and connect again with back-off whenever its connection ends."""
+"""Listen to one source that pushes, and reconnect with back-off when its connection ends."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pumpwatch.net.messages import TextSocket
 from pumpwatch.net.stream import Stream
 from pumpwatch.net.texts import masked
 
-STEADY_S = 60.0  # a connection that lasted so long before it ended starts with a new back-off
+STEADY_S = 60.0  # the back-off starts again from the beginning after a connection that lasted this long
 
 
 class Dial(Protocol):
-    """Open a WebSocket, as `net.ws.Dialer.open` does. Raises ServiceUnavailable."""
+    """Open a WebSocket like `net.ws.Dialer.open`. Raises ServiceUnavailable."""
 
     def __call__(self, url: str, headers: Mapping[str, str], /) -> Stream: ...
 
 
 def no_dial(url: str, headers: Mapping[str, str], /) -> Stream:
-    """Refuse to connect."""
+    """Raise ServiceUnavailable."""
     raise ServiceUnavailable("no WebSocket can be opened here")
 
 
@@ -40,10 +40,10 @@ def do_nothing() -> None:
 
 
 class PushWatch:
-    """One source that pushes. `run` is the body of its greenlet; nothing of the source's ends it.
+    """One source that pushes. `run` is the body of its greenlet; no error of the source ends it.
 
-    url overrides the source's own address. offload runs the source's code, except `listen`, where it blocks nothing. dial opens
-    a WebSocket for the source. on_connected is called after each connect: what was published before it is to be found otherwise.
+    url overrides the source's own address. offload: runs the source's code, except `listen`, outside the hub. dial: opens a
+    WebSocket for the source. on_connected: called after each connect, so that the caller can look for notices missed before it.
     """
 
     def __init__(self, source: PushSource, context: IntakeContext, *, url: str = "", offload: Call = call_here,
@@ -61,7 +61,7 @@ class PushWatch:
 
     @property
     def up(self) -> bool | None:
-        """Return whether the source is connected, None before the first connection or failure."""
+        """Return whether the source is connected; None before the first connection or failure."""
         return self._health.up
 
     @property
@@ -96,21 +96,21 @@ class PushWatch:
         return TextSocket(self._dial(url, headers))
 
     def schedule(self, scheduler: Any, interval_s: float = 1.0) -> None:
-        """Have an APScheduler look every `interval_s` for bodies that notices wait for."""
+        """Make an APScheduler call `retry` every `interval_s`."""
         scheduler.add_job(self.retry, "interval", seconds=interval_s, id=f"listing.{self.source.name}.bodies",
                           max_instances=1, coalesce=True, misfire_grace_time=None)
 
     def retry(self) -> None:
-        """Process notices that waited for their bodies. Never raises."""
+        """Process the notices whose bodies were missing. Never raises."""
         try:
             isolated(self._intake.retry, self._failed)
         except StorageError as error:
             self._health.mark_down(f"the ledger cannot be read or written: {error.message}")
 
     def deliver(self, body: bytes) -> bool:
-        """Process one message, and return whether it is dealt with; False means that the ledger failed.
+        """Process one message; return False if the ledger failed or this watch was stopped, so that it must be delivered again.
 
-        Never raises: a message that cannot be read is quarantined, and not a reason to leave the connection.
+        Never raises: an unreadable message is quarantined, and the connection stays open.
         """
         if self._stopped:
             return False
@@ -129,11 +129,11 @@ class PushWatch:
         return True
 
     def stop(self) -> None:
-        """Process no further message and connect no more. A `listen` that still waits ends with its greenlet."""
+        """Process no further message and do not reconnect. A `listen` that still waits ends with its greenlet."""
         self._stopped = True
         self._intake.stop()
         self._wake.set()
 
     def state(self) -> dict[str, Any]:
-        """Return the row of a status: that of `SourceHealth`, delivery, url."""
+        """Return the status row: that of `SourceHealth`, delivery, url."""
         return {**self._health.state(), "delivery": self.source.delivery, "url": masked(self._url)}

@@ -1,4 +1,4 @@
-"""Quarantine the rejected rows of a source: each is recorded once, with one log line a look."""
+"""Quarantine the rejected rows of a source: each is recorded once, with one log line per look."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pumpwatch.records import KEPT_BYTES, Quarantined, Records
 
 log = logging.getLogger(__name__)
 
-MARKET_TYPE = "listing"  # a quarantine record of a frame has its market here
-KNOWN = 20_000  # rows remembered as recorded: a list shows an invalid row on every look
-RECORDED = 100  # rows of one look; the rest is only counted
+MARKET_TYPE = "listing"  # in the column that holds the market type of a quarantined frame
+KNOWN = 20_000  # rows remembered as recorded, since an invalid row is in the list on every look
+RECORDED = 100  # rows recorded per look; the rest is only counted
 
 
 class Quarantine:
@@ -25,7 +25,7 @@ class Quarantine:
         self._known: dict[bytes, None] = {}
 
     def record(self, rows: Sequence[RejectedRow]) -> None:
-        """Record and log rows that are new: the first RECORDED of them are stored, all are counted."""
+        """Record and log the rows that are new: store the first RECORDED of them, count all."""
         fresh = {digest: row for row in rows if (digest := _digest(row)) not in self._known}
         if not fresh:
             return

@@ -1,13 +1,12 @@
-"""Register the listings that sources find: each is remembered once, some open windows, the rest is recorded and counted.
+"""Register the listings that sources find: each is stored once; fresh ones open windows.
 
-Several sources may see one listing; the ledger joins them (`store.sights`). The earliest sight opens the window, and later ones
-are stored and logged with their delay. A listing is durable before it is acted on, so a crash neither loses nor repeats one.
-While the ledger fails, a fresh listing opens its window all the same, once in this run, and is remembered as soon as the ledger
-works again.
+Several sources may see one listing; the ledger joins them (`store.sights`). The earliest sight opens the window; later ones are
+stored and logged with their delay. A listing is durable before anything acts on it, so a crash neither loses nor repeats it.
+If the ledger fails, a fresh listing still opens its window, once in this run, and is stored when the ledger works again.
 
 A board that lists thousands of coins at once is broken or hostile. At most OPENED_OF_A_NOTICE coins of one notice, and
-OPENED_A_MINUTE of one source, get a window; the others are remembered as not opened (`pumpwatch listing replay` makes their
-archives too). A listing seen later than `fresh_s` after its publication is late; it gets its archive as long as its trades
+OPENED_A_MINUTE coins of one source, get a window; the others are stored as not opened (`pumpwatch listing replay` can make
+their archives). A listing seen later than `fresh_s` after its publication is late; it still gets an archive while its trades
 are kept.
 """
 
@@ -31,26 +30,26 @@ TOO_MANY = "not opened: too many at once"
 
 
 class ListingRegistry:
-    """The listings of one source. Call `add` for each notice, then `store` and `log_not_opened` once a look.
+    """The listings of one source. Call `add` for each notice, then `store` and `log_not_opened` once per look.
 
-    `on_listing` of the context is called for each listing that gets a window, in the order of the title.
+    `context.on_listing` is called for each listing that gets a window, in the order of the title.
     """
 
     def __init__(self, source: str, context: IntakeContext) -> None:
         self._source, self._context = source, context
         self.fresh_ns, self._kept_ns = int(context.fresh_s * NS_PER_S), int(context.kept_s * NS_PER_S)
         self._opened_s: deque[float] = deque(maxlen=OPENED_A_MINUTE)
-        self._unopened: dict[tuple[str, str], Listing] = {}  # a notice that is added again is in it once
+        self._unopened: dict[tuple[str, str], Listing] = {}  # by notice id and coin, since a notice may be added again
         self._not_remembered: dict[tuple[str, str], Listing] = {}  # opened while the ledger failed
         self._storage_error: StorageError | None = None  # since the last `store`
         self._too_many = self._too_old = 0
         self._first_unopened = self._first_old = ""
 
     def add(self, listings: Sequence[Listing]) -> int:
-        """Register the coins of one notice; return how many of them have a window or are known already.
+        """Register the coins of one notice; return how many of them get a window or were known before.
 
-        A known coin counts towards OPENED_OF_A_NOTICE, so that a notice that is added again opens no further windows. Errors
-        of the ledger are kept for `store` to raise.
+        A known coin counts towards OPENED_OF_A_NOTICE, so that adding a notice again opens no further windows. `store` raises
+        the ledger's errors later.
         """
         counted = 0
         for listing in listings:
@@ -71,7 +70,7 @@ class ListingRegistry:
         return counted
 
     def _is_new(self, listing: Listing, age_ns: int) -> bool:
-        """Remember a listing; return whether its window is to be opened."""
+        """Store a listing; return whether to open its window."""
         if self._storage_error is None:
             try:
                 is_first = self._context.ledger.remember_listing(listing)
@@ -96,7 +95,7 @@ class ListingRegistry:
             self._log_joined(listing)
 
     def _log_joined(self, listing: Listing) -> None:
-        """Log a sight of a listing that another source has seen before. An error of the ledger is kept for `store`."""
+        """Log a sight of a listing that another source saw first. `store` raises the ledger's error later."""
         try:
             first = self._context.ledger.first_sight(listing)
         except StorageError as error:
@@ -119,7 +118,7 @@ class ListingRegistry:
         self._context.on_listing(listing)
 
     def store(self) -> None:
-        """Make durable what is not yet. Raises StorageError; then the notices added since the last call must be added again."""
+        """Store the listings that are not durable yet. After a StorageError, add the notices since the last call again."""
         unopened, self._unopened = list(self._unopened.values()), {}
         storage_error, self._storage_error = self._storage_error, None
         if storage_error is not None:
@@ -134,7 +133,7 @@ class ListingRegistry:
             self._context.stats.add("listing_not_opened_total", len(unopened), source=self._source)
 
     def log_not_opened(self) -> None:
-        """Log, in one line each, how many listings were not opened since the last call, and how many were too old."""
+        """Log how many listings were not opened since the last call, and how many were too old, in one line each."""
         if self._too_many:
             log.warning("listings not opened source=%s coins=%d first=%s reason=too many at once", self._source,
                         self._too_many, self._first_unopened)

@@ -1,4 +1,4 @@
-"""Make an archive again from the store, and show listings with their archives: `listing replay` and `listing show`."""
+"""Recreate an archive from the store (`listing replay`), and show listings with their archives (`listing show`)."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from pumpwatch.store.ledger import Ledger, is_missing
 from pumpwatch.store.query import QueryPart
 from pumpwatch.store.sights import Sight
 
-NEAR_S = 60.0  # a remembered listing of the coin within this of the given time is replayed with its own times
+NEAR_S = 60.0  # a stored listing this close to the given time is replayed with its own times
 
 
 @dataclass(frozen=True, slots=True)
 class StoredWindow:
-    """A window as the store has it. path: of its archive, which may not be there. batch: with the time before the window."""
+    """A window as stored. path: of its archive, which may not exist. batch: includes the time before the window."""
 
     span: Span
     batch: TradeBatch
@@ -53,7 +53,7 @@ class StoredWindow:
 
 
 def stored_window(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None) -> StoredWindow:
-    """Return a coin's window around a time from the stored trades; nothing is written. Raises as `replay` does."""
+    """Return a coin's window around a time, from the stored trades; write nothing. Raises as `replay` does."""
     ledger = _ledger(config, read_only=True)
     try:
         return _stored_window(config, ledger, coin_name(coin), at_ns, (clock or Clock()).now_ns())
@@ -62,16 +62,16 @@ def stored_window(config: Config, coin: str, at_ns: int, *, clock: Clock | None 
 
 
 def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None) -> dict[str, Any]:
-    """Write the archive of a coin's window around a time from the stored trades, with or without a running collector.
+    """Write the archive of a coin's window around a time, from the stored trades, with or without a running collector.
 
-    A listing that is remembered near that time has its own times used, of two boards the nearest one; otherwise the time is taken
-    as announcement and detection. An archive that is there says which instruments the venues listed, so that the same trades,
-    gaps and listings make every file but the manifest again, byte for byte. Its order books are kept: they are stored nowhere
-    else, so an archive that was removed is made again without them.
+    A listing stored near that time is replayed with its own times (of two boards, the nearest one); otherwise the given time is
+    used as announcement and detection. The manifest of an existing archive says which instruments the venues listed, so the same
+    trades, gaps and listings reproduce every file but the manifest byte for byte. Existing order books are kept. They are stored
+    only in the archive, so an archive that was removed is recreated without them.
 
     Returns archive (path), coin, trades, books (snapshots in the archive), kept (an older archive with more trades was left in
-    place), window, listings, parts and venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is
-    stored of the coin, StorageError and ServiceUnavailable as the store does.
+    place), window, listings, parts and venues. Raises UsageError for an invalid coin or time, PumpWatchError if nothing of the
+    coin is stored, StorageError and ServiceUnavailable as the store does.
     """
     coin = coin_name(coin)
     now_ns = (clock or Clock()).now_ns()
@@ -116,40 +116,39 @@ def _stored_window(config: Config, ledger: Ledger, coin: str, at_ns: int, now_ns
     found, catalogue = stored.of(coin, span.query_from_ns, intervals[-1][1]), stored.catalogue
     _add_instruments(catalogue, path)
     if not known and not catalogue.matching(coin):
-        raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
-                             "check the coin and the time: `pumpwatch listing show` lists what is known")
+        raise PumpWatchError(f"nothing of {coin} is stored around {iso(at_ns)}",
+                             "check the coin and the time: `pumpwatch listing show` lists the known listings")
     return StoredWindow(span, found.batch, catalogue, found.parts, ledger.gaps_between(intervals[0][0], intervals[-1][1]), path)
 
 
 def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """Return the listings and archives of a data folder, oldest first; with `wanted` only the matching ones, with analysis.
 
-    `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
-    title, announced_at, detected_at, late, drill, needs_body, trades, archive, state, problem, the archive's final, final_at
-    and passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
-    first_mover (`binance.spot`, or None), peak_percent (or None), and incomplete (the venues of which trades may be missing; None
-    where that is not known), made_by and members (of a cluster, as in the manifest). A sight has source, notice_id, kind,
-    seen_at, behind_ms (since the earliest sight), title, edits, edited_at and member (who saw it, in a cluster). state is
-    `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
+    wanted: a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin, title,
+    announced_at, detected_at, late, drill, needs_body, trades, archive, state, problem, the archive's final, final_at and passes,
+    exchange, kind (`notice` or `market_opened`), delay_ms (from publication to earliest sight), sights, first_mover
+    (`binance.spot`, or None), peak_percent (or None), incomplete (venues whose trades may be missing; None if unknown), made_by
+    and members (in a cluster, as in the manifest). A sight has source, notice_id, kind, seen_at, behind_ms (since the earliest
+    sight), title, edits, edited_at and member (the collector that saw it, in a cluster). state is `open`, `written`, `missing`
+    (the archive was removed) or `problem` (`problem` has the reason).
     """
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     archives: set[str] = set()
     if not is_missing(Path(config.store.dir)):
         ledger = _ledger(config, read_only=True)
         try:
             sights = _sights(ledger)
             for record in ledger.listings():
-                rows[record.listing.source + record.listing.notice_id, record.listing.symbol] = _row(
-                    config, record.listing, record.archive, record.trades, record.problem,
-                    sights.get((record.listing.source, record.listing.notice_id, record.listing.symbol), ()))
+                rows[record.listing.key] = _row(config, record.listing, record.archive, record.trades, record.problem,
+                                                sights.get(record.listing.key, ()))
                 archives.add(Path(record.archive).name)
         finally:
             ledger.close()
     for path in sorted(Path(config.listing.archive_dir).glob("[A-Z0-9]*_*Z*")):
         if path.name not in archives and trades_in(path) is not None:
             for made in read_analysis(path)["listings"]:
-                rows.setdefault((made["source"] + made["notice_id"], made["symbol"]),
-                                _row(config, Listing(**made), str(path), trades_in(path)))
+                listing = Listing(**made)
+                rows.setdefault(listing.key, _row(config, listing, str(path), trades_in(path)))
     found = sorted(rows.values(), key=lambda row: (row["announced_at"], row["coin"]))
     if wanted is None:
         return found
@@ -160,7 +159,7 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
 
 
 def _sights(ledger: Ledger) -> dict[tuple[str, str, str], list[Sight]]:
-    """Return the sights of each listing, the earliest first."""
+    """Return the sights of each listing, earliest first."""
     found: dict[tuple[str, str, str], list[Sight]] = {}
     for sight in ledger.sights():
         found.setdefault((sight.of_source, sight.of_notice_id, sight.symbol), []).append(sight)
@@ -199,7 +198,7 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
 
 
 def _add_instruments(catalogue: Catalogue, archive: Path) -> None:
-    """Add what an archive says of the venues' instruments: the store does not know those that nobody traded."""
+    """Add the instruments in an archive's manifest: the store does not know those without trades."""
     manifest = read_manifest(archive)
     for venue in manifest.venues if manifest else ():
         for row in venue.symbols:
@@ -207,7 +206,7 @@ def _add_instruments(catalogue: Catalogue, archive: Path) -> None:
 
 
 def _intervals(config: Config, listings: Sequence[Listing], archive: Path, now_ns: int) -> list[tuple[int, int]]:
-    """Return the intervals of the window, of every longer one that has ended, and of the archive that is there."""
+    """Return the intervals of the window, of every longer one that has ended, and of the existing archive."""
     recover(archive)
     manifest = read_manifest(archive)
     first, *longer = [intervals_of(listings, reach) for reach in reaches_of(config.listing)]
@@ -223,14 +222,14 @@ def _ledger(config: Config, *, read_only: bool = False) -> Ledger:
     folder = Path(config.store.dir)
     if not folder.is_dir():
         raise PumpWatchError(f"{folder}: no such data folder", "give the collector's config with -c, or set store.dir")
-    is_missing(folder)  # raises where it was lost, so that no empty one replaces it
+    is_missing(folder)  # raises if the ledger was lost, so that no empty one replaces it
     return Ledger(folder, read_only=read_only)
 
 
 def _listings_near(config: Config, ledger: Ledger, coin: str, at_ns: int) -> tuple[list[Listing], str]:
-    """Return the listings of the board that announced the coin next to this time, and the name of their archive.
+    """Return the listings of the board that announced the coin nearest to this time, and the name of their archive.
 
-    Drills only where nothing else is known near that time.
+    Drills are returned only if there is no real listing near that time.
     """
     near = [record for record in ledger.listings() if record.listing.symbol == coin
             and abs(record.listing.announced_at_ns - at_ns) <= NEAR_S * NS_PER_S]

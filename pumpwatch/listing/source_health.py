@@ -1,4 +1,4 @@
-"""Whether a source answers: logged once when it goes down and once when it is up again, and shown in the status."""
+"""The health of a source: logged once when it goes down and once when it is up again, and shown in the status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class SourceHealth:
-    """The state of one source. up: None until it has answered or failed."""
+    """The state of one source. up: whether it answers; None before its first answer or failure."""
 
     def __init__(self, source: str, clock: Clock, stats: Stats) -> None:
         self.up: bool | None = None
@@ -23,7 +23,7 @@ class SourceHealth:
         self._reason = ""
 
     def mark_down(self, reason: str) -> None:
-        """Record a failure; only the first one is logged."""
+        """Record a failure; log only the first one."""
         self._reason = reason = printable(reason)
         if self.up is not False:
             self.up, self._since_ns = False, self._clock.now_ns()
@@ -31,7 +31,7 @@ class SourceHealth:
             log.warning("listing source down source=%s reason=%s", self._source, reason)
 
     def mark_up(self, url: str) -> None:
-        """Record an answer from this address; only the first one after a failure is logged."""
+        """Record an answer from this address; log only the first one after a failure."""
         if self.up is not True:
             now_ns = self._clock.now_ns()
             if self.up is False:
@@ -41,6 +41,6 @@ class SourceHealth:
             self._stats.set("listing_source_up", 1, source=self._source)
 
     def state(self) -> dict[str, Any]:
-        """Return source, up, since_ns, reason, and quarantined: the rows rejected in this run."""
+        """Return source, up, since_ns, reason, and quarantined (rows rejected in this run)."""
         return {"source": self._source, "up": self.up, "since_ns": self._since_ns, "reason": self._reason,
                 "quarantined": int(self._stats.get("listing_rejected_total", source=self._source))}

@@ -1,6 +1,6 @@
-"""The vocabulary of a notice board's titles, and the text functions that do not depend on it.
+"""The vocabulary of a notice board's titles, and text functions for all boards.
 
-A source describes its board in one `TitleGrammar`; `listing.title_parser` parses titles with it.
+A source describes its board by a `TitleGrammar`, with which `listing.title_parser` parses titles.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_TITLE = 2000
-HOLE = "\ue000"  # replaces a pair of parentheses in the flat text that statements are matched against
+HOLE = "\ue000"  # stands in for a pair of parentheses in the text that statements are matched against
 
 _PREFIX = re.compile(r"\s*\[([^\[\]]*)\]\s*")
 
@@ -23,12 +23,12 @@ class TitleGrammar:
     markets: spelling -> market (`원화` -> `KRW`). never_coins: names of markets that are never a coin. noun: pattern of the
     word that ends a market list. joiners: words between coins (`및`). statements: patterns of "a new market", the most
     reliable first, matched outside parentheses, where each pair of parentheses is one `HOLE`. tied_statements: the same, but
-    valid only directly after a market list; these are matched inside parentheses too. refused_prefix: a leading `[...]`
-    that makes the title an event, whatever follows. refused: pattern of a title that opens no new market whatever it states,
-    such as an update of an earlier notice that is a notice of its own. kinds: (kind, pattern) of titles that open no market;
-    the first match wins. They are tried on the text after the last `cause`, without parentheses, and then on more of the
-    title. remarks: kind -> pattern of a remark in parentheses. former: words before a ticker that the coin had earlier
-    (`구 AERO`), which is then not a coin of the title.
+    valid only directly after a market list; these are matched inside parentheses too. refused_prefix: pattern of a leading
+    `[...]` that makes the title an event, whatever follows. refused: pattern of a title that opens no market whatever it states,
+    such as an update of an earlier notice that is published as a new notice. kinds: (kind, pattern) of titles that open no
+    market; the first match wins. They are tried on the text after the last `cause`, without parentheses, then on more of the
+    title. remarks: kind -> pattern of a remark in parentheses. former: words before a former ticker of the coin (`구 AERO`),
+    which is not a coin of the title.
     """
 
     markets: Mapping[str, str]
@@ -46,7 +46,7 @@ class TitleGrammar:
 
 
 def normalise(title: str) -> str:
-    """Return the title in NFKC with single spaces, without invisible characters, at most MAX_TITLE characters."""
+    """Return at most MAX_TITLE characters of the title, in NFKC, with single spaces, without invisible characters."""
     seen = "".join(char for char in title[:MAX_TITLE] if unicodedata.category(char) != "Cf")  # zero-width, direction marks
     text = unicodedata.normalize("NFKC", seen).replace(HOLE, " ")
     return " ".join(text.split())[:MAX_TITLE]
@@ -62,9 +62,9 @@ def split_prefixes(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def split_groups(text: str) -> tuple[str, list[str]]:
-    """Return the text with each balanced outermost `(...)` replaced by HOLE, and their contents in order.
+    """Return the text with each outermost balanced `(...)` replaced by HOLE, and the contents in order.
 
-    A parenthesis without its counterpart stays in the text.
+    An unbalanced parenthesis stays in the text.
     """
     pairs: dict[int, int] = {}
     open_at: list[int] = []

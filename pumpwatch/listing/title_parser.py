@@ -1,9 +1,9 @@
 """Parse a notice title: its coins, its market lists, and which list belongs to which coin.
 
-The text is split into market lists (`KRW, BTC 마켓`), coins (`이름(SYM)`, `SYM(이름)`, `SYM`), separators and the rest.
-From the statement of a new market the parser walks outwards, both ways, as long as it finds coins, lists and separators, so
-that it ignores the coins and markets of another statement in the same title. A coin belongs to the list that follows it; the
-remaining coins belong to a leading list. Each step is one pass over the title.
+The text is split into market lists (`KRW, BTC 마켓`), coins (`이름(SYM)`, `SYM(이름)`, `SYM`), separators and other text. From
+the statement of a new market the parser walks in both directions while it finds coins, lists and separators, so it ignores the
+coins and markets of another statement in the same title. A coin belongs to the list that follows it; the remaining coins belong
+to a leading list. Each step is one pass over the title.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _TICKER = re.compile(r"(?=[0-9]*[A-Z])[A-Z0-9]{1,15}")
 _MIXED_TICKER = re.compile(r"(?=[^A-Z]*[A-Z][^A-Z]*[A-Z])[A-Za-z0-9]{2,15}")  # USDe, stETH: at least two capitals
 _LIST_SPLIT = re.compile(r"[,、·・&+/]")
 _BRACKETS = str.maketrans("[]{}", "()()")
-_TRIES = 8  # matches of one statement that are tried in one title
+_TRIES = 8  # matches of one statement tried in one title
 
 
 @dataclass(frozen=True, slots=True)
 class TitleReading:
-    """The content of a title. `opens` says whether it states that a market opens.
+    """The content of a title. opens: it states that a market opens.
 
-    head: the text without parentheses and prefixes. shared: coins that share a list of several markets, which may be
-    their union. unsure: the coins are apart from the statement, or an entry of their list could not be read.
+    head: the text without parentheses and prefixes. shared: coins that share a list of several markets, which may be the union
+    of theirs. unsure: the coins are not next to the statement, or an entry of their list could not be read.
     """
 
     prefixes: tuple[str, ...]
@@ -107,7 +107,7 @@ class _Parser:
 
     def find(self, flat: str, groups: Sequence[str], pattern: re.Pattern[str],
              tied: bool) -> tuple[list[_Token], int] | None:
-        """Return the title's tokens and the index of the statement among them, None where the title does not have it."""
+        """Return the title's tokens and the index of the statement among them; None if the title does not have it."""
         for match in islice(pattern.finditer(flat), _TRIES):
             tokens = self.tokens(flat, groups, match.span())
             at = next(index for index, token in enumerate(tokens) if token.kind == "statement")
@@ -117,7 +117,7 @@ class _Parser:
         return None
 
     def tokens(self, flat: str, groups: Sequence[str], statement: tuple[int, int] | None) -> list[_Token]:
-        """Split flat text into tokens; `statement` is the span of the statement in it."""
+        """Split flat text into tokens. statement: its span in the text."""
         holes = iter(groups)
         if statement is None:
             return self.with_coins(self.lex(flat, holes))
@@ -128,10 +128,10 @@ class _Parser:
         return [*self.with_coins(before), *inside, _Token("statement", stated), *self.with_coins(after)]
 
     def lex(self, flat: str, holes: Iterator[str]) -> list[_Token]:
-        """Split into text, groups, separators and market lists: market words with separators between, then the noun."""
+        """Split into text, groups, separators and market lists. A list is market words with separators between, then the noun."""
         tokens: list[_Token] = []
-        pending: list[tuple[str, str]] = []  # starts with a market word, and may become a list
-        complete = False  # its last entry is a market word
+        pending: list[tuple[str, str]] = []  # begins with a market word and may become a list
+        complete = False  # the last entry of `pending` is a market word
 
         def add(kind: str, word: str) -> None:
             if kind not in ("text", "group", "separator", "joiner"):
@@ -184,7 +184,7 @@ class _Parser:
             tokens.append(_Token("markets", names=tuple(dict.fromkeys(markets))))
 
     def with_coins(self, tokens: list[_Token]) -> list[_Token]:
-        """Turn a name and the parentheses after it into a coin, and likewise a text that is a ticker."""
+        """Turn a name with parentheses after it, or a text that is a ticker, into a coin."""
         out: list[_Token] = []
         for token in tokens:
             kinds = [earlier.kind for earlier in out[-2:]]
@@ -198,7 +198,7 @@ class _Parser:
             if token.kind == "group" and (markets := self.market_list(token.text)):
                 out.append(_Token("markets", token.text, markets))
             elif token.kind != "group" or not (out and out[-1].kind == "coins" and out[-1].text in out[-1].names):
-                out.append(token)  # the group skipped otherwise is the name in PUFFER(퍼퍼)
+                out.append(token)  # skipped: the name in PUFFER(퍼퍼)
         self.bare_coin(out)
         return out
 
@@ -208,7 +208,7 @@ class _Parser:
             out[-1] = _Token("coins", out[-1].text.strip(), (entry,))
 
     def ticker(self, word: str) -> str:
-        """Return a word as a ticker, or an empty string where it is not one."""
+        """Return a word as a ticker; an empty string if it is not one."""
         word = word.strip().removeprefix("$")
         if (_TICKER.fullmatch(word) or _MIXED_TICKER.fullmatch(word)) and word.upper() not in self.grammar.never_coins:
             return word.upper()
@@ -226,7 +226,7 @@ class _Parser:
         return "" if quote and quote.upper() not in self.markets else self.ticker(base)
 
     def market_list(self, text: str) -> tuple[str, ...]:
-        """Return the markets of a group that consists of a market list, with or without the noun."""
+        """Return the markets of a group that is a market list, with or without the noun; else an empty tuple."""
         tokens = self.lex(*_flat(text))
         if len(tokens) == 1 and tokens[0].kind == "markets":
             return tokens[0].names
@@ -238,7 +238,7 @@ class _Parser:
         return ()
 
     def coin_list(self, text: str) -> _Token | None:
-        """Return the coins of a group that lists coins, None for another group."""
+        """Return the coins of a group that lists coins; None for any other group."""
         flat, groups = split_groups(text)
         holes = iter(groups)
         entries = flat.split(",") if "/" in flat and self.entry(flat.split(",")[0]) else _LIST_SPLIT.split(flat)
@@ -258,7 +258,7 @@ class _Parser:
         first = at
         while first and tokens[first - 1].kind in ("coins", "markets", "separator", "joiner", "group"):
             token = tokens[first - 1]
-            if token.kind == "group" and (first < 2 or tokens[first - 2].kind != "coins"):  # else a remark on that coin
+            if token.kind == "group" and (first < 2 or tokens[first - 2].kind != "coins"):  # not a remark on a coin
                 if (listed := self.coin_list(token.text)) is None:
                     break
                 tokens[first - 1] = listed
@@ -285,7 +285,7 @@ class _Parser:
     def after(self, tokens: Sequence[_Token], known: set[str]) -> tuple[list[_Token], list[str]]:
         """Return the coins and lists that follow the statement, and the remarks after them.
 
-        `known` has the kinds found before it: coins are taken from the first parentheses only where it has none.
+        known: the kinds found before the statement. Coins are taken from the first parentheses only if none were found.
         """
         taken: list[_Token] = []
         notes: list[str] = []
@@ -320,7 +320,7 @@ def _flat(text: str) -> tuple[str, Iterator[str]]:
 
 
 def _bind(tokens: Sequence[_Token]) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """Assign each coin the list that follows it, or the leading one; also return the coins that share a list of several."""
+    """Return each coin's markets, by the list that follows it or the leading list, and the coins that share a longer list."""
     bound: dict[str, tuple[str, ...]] = {}
     shared: set[str] = set()
     waiting: dict[str, None] = {}

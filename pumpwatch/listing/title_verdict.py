@@ -1,7 +1,7 @@
 """Judge notice titles: the kind of the notice, and the coins that get a KRW market.
 
-A listing source's `verdict` calls `judge` with its own grammar. A title opens a market only where it says so (by a statement
-and a market list that belongs to it), never because words are absent. The other kinds are labels for the rest.
+A listing source's `verdict` calls `judge` with its grammar. A title opens a market only if it says so, by a statement with a
+market list, never because other words are missing. The other kinds only label the remaining titles.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ KRW = "KRW"
 
 
 def judge(title: str, grammar: TitleGrammar | None = None, *, wording: TitleGrammar | None = None) -> Verdict:
-    """Return the verdict on one title. No title raises; the time is linear in its length. `wording` is the old name of `grammar`.
+    """Return the verdict on one title. Raises for no title; the time is linear in its length. wording: the old name of `grammar`.
 
-    needs_body is set where several coins share one list of several markets (it may be their union), where not all coins
-    of a listing could be read, and where a new market is stated without a market list.
+    needs_body is set if several coins share one list of several markets (it may be the union of theirs), if not all coins of a
+    listing could be read, or if a new market is stated without a market list.
     """
     grammar = wording if grammar is None else grammar
     if grammar is None:
@@ -43,7 +43,7 @@ def judge(title: str, grammar: TitleGrammar | None = None, *, wording: TitleGram
 
 
 def _other_kind(title: str, reading: TitleReading, grammar: TitleGrammar) -> str:
-    """Return the label of a title that opens no market. The text after its cause decides first, then more of the title."""
+    """Return the kind of a title that opens no market, by the text after its cause, else by more of the title."""
     causes = list(grammar.cause.finditer(reading.head))
     subject = reading.head[causes[-1].end():] if causes else reading.head
     for text in (subject, " ".join((*reading.prefixes, reading.head)), normalise(title)):
@@ -54,11 +54,10 @@ def _other_kind(title: str, reading: TitleReading, grammar: TitleGrammar) -> str
 
 
 def titles_command(file: Path | str | IO[str] | None, source: NoticeSource) -> Iterator[dict[str, Any]]:
-    """Yield one verdict a title: kind, symbols, markets, needs_body, notes, and the title itself.
+    """Yield one verdict per title: kind, symbols, markets, needs_body, notes, and the title.
 
-    `file` is a path, an open text file, or None for standard input; a line is a raw title or a JSON object with
-    `title`. Blank lines are skipped. Raises UsageError where the file cannot be read, a JSON line has no title, or the source
-    judges no titles.
+    file: a path, an open text file, or None for standard input. Each line is a raw title or a JSON object with `title`; blank
+    lines are skipped. Raises UsageError if the file cannot be read, a JSON line has no title, or the source has no titles.
     """
     if source.verdict is None:
         raise UsageError(f"the listing source `{source.name}` has no titles")

@@ -1,9 +1,9 @@
-"""Validate everything a listing source returns, once, before anything acts on it.
+"""Validate everything that a listing source returns, before anything uses it.
 
-A source is third-party code that reads a third-party board, so its rows may be anything: of another type, endless, dated in
-the year 9999, named `../../x`. A valid row has a coin of letters and digits, times between 2017 and an hour from now, and
-texts of bounded length. An invalid one becomes a `RejectedRow` with its reason. One invalid row or coin never affects another.
-This module calls third-party code, so it is one of the few places that catch everything.
+A source is third-party code that reads a third-party board, so its rows may be anything: of a wrong type, endless, dated in the
+year 9999, named `../../x`. A valid row has a coin of letters and digits, times between 2017 and an hour from now, and texts of
+bounded length. An invalid row becomes a `RejectedRow` with its reason, and never affects another row. This module calls
+third-party code, so it is one of the few places that catch every exception.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from pumpwatch.supervisor import guarded
 T = TypeVar("T")
 
 EARLIEST_NS = 1_483_228_800 * NS_PER_S  # 2017-01-01: no board is older
-AHEAD_NS = 3600 * NS_PER_S  # allows for a board's clock, and for a notice dated with the time it is planned for
-LATEST_NS = 4_102_444_800 * NS_PER_S  # 2100-01-01: a clock of ours that is slow does not explain a later date
-AHEAD = "lies more than an hour ahead"
+AHEAD_NS = 3600 * NS_PER_S  # tolerance for a board's clock, and for a notice dated with its planned time
+LATEST_NS = 4_102_444_800 * NS_PER_S  # 2100-01-01: a slow clock of ours cannot explain a later date
+AHEAD = "is more than an hour ahead"
 ROWS = 20_000  # in one list; real lists have 20 to 100
 COINS = 1000  # in one notice
-YOUNG_NS, JUDGED_AT_ONCE = 600 * NS_PER_S, 5  # notices that are judged where their list is parsed
+YOUNG_NS, JUDGED_AT_ONCE = 600 * NS_PER_S, 5  # recent notices that are judged together with the parsing of their list
 ID_LENGTH, NAME_LENGTH, CATEGORY_LENGTH, URL_LENGTH = 100, 64, 200, 2000
 NOTES, NOTE_LENGTH = 20, 200
 BODY_LENGTH, RAW_LENGTH = 1_000_000, 20_000
@@ -43,7 +43,7 @@ REASON_LENGTH, SHOWN_BYTES = 400, 8000
 KINDS = frozenset({"krw_listing", "non_krw_listing", "delisting", "warning", "maintenance", "event", "other"})
 
 _COIN = re.compile(r"[A-Za-z0-9]{1,20}")
-_EXCHANGE = re.compile(r"[a-z0-9_-]{1,32}")  # it becomes a part of a folder's name
+_EXCHANGE = re.compile(r"[a-z0-9_-]{1,32}")  # part of a folder's name
 _END = object()
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 1000
@@ -51,9 +51,9 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 1000
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that is invalid: the reason, which is the same on every look, and the row itself as bytes.
+    """An invalid row: the reason, which is the same on every look, and the row as bytes.
 
-    notice_id: its id, empty where that cannot be read either. ahead: it is dated later than our clock can be right about.
+    notice_id: empty if it is invalid too. ahead: the row is dated so far ahead that our clock may be slow.
     """
 
     reason: str
@@ -64,9 +64,9 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class NoticeRows:
-    """A validated list of notices. more: it has rows beyond the first ROWS, which were not read.
+    """A validated list of notices. more: it has more than ROWS rows, and the rest was not read.
 
-    verdicts: title -> verdict, of young notices. They are judged where the list is parsed, because each further call of the
+    verdicts: title -> verdict, of recent notices. They are judged together with the parsing, because each separate call of the
     source's code waits for its thread.
     """
 
@@ -78,7 +78,7 @@ class NoticeRows:
 
 @dataclass(frozen=True, slots=True)
 class CheckedVerdict:
-    """A validated verdict. coins: those that get a KRW market, each once."""
+    """A validated verdict. coins: those that get a KRW market, without repetition."""
 
     kind: str
     coins: tuple[str, ...]
@@ -88,7 +88,7 @@ class CheckedVerdict:
 
 
 def call(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a source's code and return its result. Raises BadFrame, with a bounded message, for whatever it raises."""
+    """Call a source's code and return its result. Turn any exception into a BadFrame with a bounded message."""
     try:
         return function(*arguments)
     except GreenletExit:
@@ -98,7 +98,7 @@ def call(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def message_of(error: BaseException) -> str:
-    """Return an error's message as one line, or its type where it has no printable message."""
+    """Return an error's message as one line; its type if it has no printable message."""
     kind = "" if isinstance(error, BadFrame) else f"{type(error).__name__}: "
     try:
         return printable(f"{kind}{str(error).splitlines()[0]}", REASON_LENGTH)
@@ -107,10 +107,10 @@ def message_of(error: BaseException) -> str:
 
 
 def isolated(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bool:
-    """Run work that belongs to one row or one window; return whether it succeeded. The one guard of the listing stage.
+    """Run the work of one row or one window; return whether it succeeded.
 
-    Its exception goes to `on_error`, and the caller continues: an unforeseen error costs only the row or window that caused
-    it. StorageError alone is raised, because a failing disk concerns all of them.
+    Any exception goes to `on_error`, and the caller continues: an unexpected error affects only the row or window that caused
+    it. Only StorageError is raised, because a failing disk affects all of them.
     """
     storage_errors: list[StorageError] = []
 
@@ -127,7 +127,7 @@ def isolated(body: Callable[[], None], on_error: Callable[[Exception], None]) ->
 
 
 def check_source(source: AnySource) -> None:
-    """Raise BadFrame where a source's facts are invalid, so that it cannot be used."""
+    """Raise BadFrame if a source's facts are invalid."""
     given: Any = source
     _check_text("name", given.name, NAME_LENGTH, line=True)
     if given.exchange != "" and (type(given.exchange) is not str or not _EXCHANGE.fullmatch(given.exchange)):
@@ -168,9 +168,9 @@ def _is_seconds(given: object) -> bool:
 
 
 def checked_rows(source: NoticeSource, body: bytes, now_ns: int) -> NoticeRows:
-    """Have a source parse a list, and return its valid and its rejected rows.
+    """Parse a list with the source's code; return its valid and rejected rows.
 
-    Raises BadFrame where it is not a list of notices: the source says so, or every row is invalid.
+    Raises BadFrame if it is not a list of notices: the source rejects it, or every row is invalid.
     """
     notices: list[Notice] = []
     rejected: list[RejectedRow] = []
@@ -194,7 +194,7 @@ def checked_rows(source: NoticeSource, body: bytes, now_ns: int) -> NoticeRows:
 
 
 def _young_verdicts(source: NoticeSource, notices: Sequence[Notice], now_ns: int) -> dict[str, CheckedVerdict]:
-    """Return the verdicts on the first young notices; one that is invalid is left to whoever asks for it."""
+    """Return the verdicts on the first recent notices; invalid ones are left out, and raise when they are judged again."""
     young = islice((notice for notice in notices if not notice.coins and now_ns - notice.published_at_ns <= YOUNG_NS),
                    JUDGED_AT_ONCE)
     verdicts: dict[str, CheckedVerdict] = {}
@@ -205,7 +205,7 @@ def _young_verdicts(source: NoticeSource, notices: Sequence[Notice], now_ns: int
 
 
 def _rejected(given: object, reason: str, now_ns: int) -> RejectedRow:
-    """Return a rejected row, with its id where that is valid."""
+    """Return a rejected row, with its id if that is valid."""
     if type(given) is not Notice:
         return RejectedRow(reason, shown(given))
     notice_id = given.notice_id
@@ -219,8 +219,8 @@ def _rejected(given: object, reason: str, now_ns: int) -> RejectedRow:
 
 
 def checked_notice(given: object, source: str, now_ns: int) -> Notice:
-    """Return a valid notice under the name of its source. Raises BadFrame with the reason where it is invalid."""
-    if isinstance(given, BadFrame):  # the source's way to report a row that it cannot read
+    """Return a valid notice with the name of its source. Raises BadFrame with the reason if it is invalid."""
+    if isinstance(given, BadFrame):  # a row that the source could not read
         raise BadFrame(message_of(given))
     if type(given) is not Notice:
         raise BadFrame(f"a row is a {type(given).__name__}, not a Notice")
@@ -239,9 +239,9 @@ def checked_notice(given: object, source: str, now_ns: int) -> Notice:
 
 
 def checked_verdict(source: NoticeSource, notice: Notice) -> CheckedVerdict:
-    """Have a source judge a notice's title, unless the notice names its coins itself.
+    """Judge a notice's title with the source's code, unless the notice lists its coins.
 
-    Raises BadFrame for an invalid verdict; an invalid coin goes to `rejected`.
+    Raises BadFrame for an invalid verdict; invalid coins go to `rejected`.
     """
     if notice.coins:
         coins, rejected = _coins(notice.coins, "a notice's coins")
@@ -261,7 +261,7 @@ def checked_verdict(source: NoticeSource, notice: Notice) -> CheckedVerdict:
 
 
 def _coins(symbols: Any, what: str) -> tuple[tuple[str, ...], tuple[RejectedRow, ...]]:
-    """Return the valid coins, each once, and the others. Raises BadFrame where there are too many."""
+    """Return the valid coins without repetition, and the rejected ones. Raises BadFrame if there are too many."""
     coins: dict[str, None] = {}
     rejected: list[RejectedRow] = []
     for number, symbol in enumerate(items(symbols)):
@@ -276,9 +276,9 @@ def _coins(symbols: Any, what: str) -> tuple[tuple[str, ...], tuple[RejectedRow,
 
 def checked_body(board: ListingSource, text: str, published_at_ns: int) -> tuple[
         dict[str, tuple[str, ...]], dict[str, int], list[RejectedRow]]:
-    """Have a board read a notice's body; return markets by coin, starts of trading by coin (ns), and rejected coins.
+    """Read a notice's body with the board's code; return markets by coin, starts of trading by coin (ns), and rejected coins.
 
-    Raises BadFrame where it is not a body, or names no valid coin.
+    Raises BadFrame if it is not a body, or names no valid coin.
     """
     _check_text("a body", text, BODY_LENGTH)
     given = call(board.read_body, text, published_at_ns) if board.read_body is not None else None
@@ -304,7 +304,7 @@ def checked_body(board: ListingSource, text: str, published_at_ns: int) -> tuple
 def checked_coin(given: object) -> str:
     """Return a coin's name as archives and exchanges write it: 1 to 20 ASCII letters and digits, in capitals.
 
-    Boards write tickers in capitals. A few coins have small letters in their own name (stETH); no two differ by case only.
+    Boards write tickers in capitals. A few coins have small letters in their name (stETH); no two coins differ by case only.
     """
     if type(given) is not str or not _COIN.fullmatch(given):
         raise BadFrame("not a coin: a ticker is 1 to 20 letters and digits")
@@ -312,7 +312,7 @@ def checked_coin(given: object) -> str:
 
 
 def check_listing(listing: Listing, now_ns: int) -> None:
-    """Raise BadFrame for an invalid listing, as a file or the ledger of an older version may hold it."""
+    """Raise BadFrame for an invalid listing, which a dropped file or an older version's ledger may contain."""
     if checked_coin(listing.symbol) != listing.symbol:
         raise BadFrame("a listing's coin is not in capitals")
     _check_text("source", listing.source, NAME_LENGTH, line=True)
@@ -324,16 +324,16 @@ def check_listing(listing: Listing, now_ns: int) -> None:
 
 
 def time_problem(at_ns: object, now_ns: int) -> str:
-    """Return why this cannot be the time of a notice, an empty string where it can."""
+    """Return why this cannot be the time of a notice; an empty string if it can."""
     if type(at_ns) is not int:
         return f"is a {type(at_ns).__name__}, not ns since 1970"
     if at_ns < EARLIEST_NS:
-        return "lies before 2017"
+        return "is before 2017"
     return AHEAD if at_ns > now_ns + AHEAD_NS else ""
 
 
 def shown(given: object) -> bytes:
-    """Return any object as bytes for a record, at most SHOWN_BYTES."""
+    """Return any object as bytes for the quarantine, at most SHOWN_BYTES."""
     try:
         return call(_as_text, given).encode("utf-8", "replace")[:SHOWN_BYTES]
     except BadFrame:
@@ -349,7 +349,7 @@ def _as_text(given: object) -> str:
 
 
 def items(given: Any) -> Iterator[object]:
-    """Yield the items of a source's iterable. Raises BadFrame where it is not one, or fails on the way."""
+    """Yield the items of a source's iterable. Raises BadFrame if it is not iterable, or iterating fails."""
     iterator = call(iter, given)
     while (item := call(next, iterator, _END)) is not _END:
         yield item
@@ -374,7 +374,7 @@ def _check_time(name: str, given: object, now_ns: int) -> None:
 
 
 def _notes(given: Any) -> tuple[str, ...]:
-    """Return the remarks that are printable. Remarks decide nothing, so invalid ones are dropped without a record."""
+    """Return the printable remarks. Nothing depends on remarks, so invalid ones are dropped without a record."""
     notes: list[str] = []
     if isinstance(given, str | bytes):
         return ()

@@ -1,7 +1,7 @@
-"""Poll one source, as often as its pace says, and hand each list to its intake.
+"""Poll one source at its pace, and pass each list to its intake.
 
-A notice board's lists go to a `NoticeIntake`, lists of markets to a `MarketIntake`. A source that does not answer, or that
-answers with anything else, is down, which is logged once; it is then asked less and less often (`board_client`).
+Lists of notices go to a `NoticeIntake`, lists of markets to a `MarketIntake`. A source that does not answer, or whose answer is
+not such a list, is down: this is logged once, and the source is polled less and less often (`board_client`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pumpwatch.listing.validation import checked_rows, isolated
 from pumpwatch.net.texts import masked
 
 LONGEST_LOOK_S = 120.0
-TICK_S = 1.0  # between two looks at the clock where a pace says when to poll
+TICK_S = 1.0  # how often a paced source checks whether it is time to poll
 
 
 class Watch:
-    """One polled source. `poll` makes one look; `schedule` has APScheduler repeat it.
+    """One polled source. `poll` looks once; `schedule` makes APScheduler repeat it.
 
-    url and interval_s override the source's own; with interval_s it is polled at this interval at any hour. offload runs the
-    source's code where it blocks nothing. polls: whether it is this collector that polls now, where several work as one.
+    url and interval_s override the source's own; interval_s applies at any hour. offload: runs the source's code outside the hub.
+    polls: returns whether this collector of a cluster polls now.
     """
 
     def __init__(self, source: ListingSource | MarketSource, fetch: Fetch, context: IntakeContext, *, url: str = "",
@@ -59,23 +59,23 @@ class Watch:
 
     @property
     def up(self) -> bool | None:
-        """Return whether the source answers, None before the first response or failure."""
+        """Return whether the source answers; None before the first answer or failure."""
         return self._health.up
 
     def schedule(self, scheduler: Any) -> None:
-        """Have an APScheduler poll now, and then as the pace says, or every `interval_s` with a jitter of a tenth of that."""
+        """Make an APScheduler poll now, and then at the pace, or every `interval_s` with 10 % jitter."""
         every_s = self.interval_s if self._pace is None else min(TICK_S, self.interval_s)
         scheduler.add_job(self.tick, "interval", seconds=every_s, jitter=every_s * JITTER,
                           next_run_time=datetime.now(UTC),
                           id=f"listing.{self.source.name}", max_instances=2, coalesce=True, misfire_grace_time=None)
 
     def stop(self) -> None:
-        """Make no further look; rows of a look under way that are not processed yet are left to the next start."""
+        """Look no more. Rows of the present look that are not processed yet are left to the next start."""
         self._stopped = True
         self._intake.stop()
 
     def tick(self) -> None:
-        """Poll, where the pace says that it is time."""
+        """Poll if it is time by the pace."""
         if not self._polls():
             return
         now_s = self._clock.monotonic()
@@ -86,19 +86,19 @@ class Watch:
         self.poll()
 
     def look_now(self) -> bool:
-        """Look once, whatever the pace says; return whether the source has answered since the call. Never raises."""
+        """Look once regardless of the pace; return whether the source has answered since the call. Never raises."""
         before = self._answers
         self.poll()
         return self._answers > before
 
     @property
     def rest_s(self) -> float:
-        """Return for how many seconds the source is still left alone."""
+        """Return how many seconds are left of the pause after a failure."""
         return self._board.rest_s()
 
     def poll(self) -> None:
-        """Look once, unless the source is to be left alone. Never raises."""
-        if self._looking:  # a look may take longer than the interval; the scheduler would warn each time
+        """Look once, except during a pause after a failure. Never raises."""
+        if self._looking:  # a look may take longer than the interval
             if (lasts_s := self._clock.monotonic() - self._look_began_s) > LONGEST_LOOK_S:
                 self._health.mark_down(f"a look has not ended for {lasts_s:.0f} s")
             return
@@ -123,8 +123,8 @@ class Watch:
         self._stats.set("listing_answered_at_ns", self._clock.now_ns(), source=self.source.name)
         if rows is None or self._intake.process(rows, self._board.answer):
             self._board.confirm()
-        self._intake.looked()
-        if not self._intake.waits_for_bodies:  # else whoever wanted this look wants another
+        self._intake.record_look()
+        if not self._intake.waits_for_bodies:  # else `look_now` must look again
             self._answers += 1
         self._health.mark_up(self._board.url)
 
@@ -132,6 +132,6 @@ class Watch:
         self._stats.add("listing_polls_total", source=self.source.name, outcome=outcome)
 
     def state(self) -> dict[str, Any]:
-        """Return the row of a status: that of `SourceHealth`, delivery, url, rest_s."""
+        """Return the status row: that of `SourceHealth`, delivery, url, rest_s."""
         return {**self._health.state(), "delivery": self.source.delivery, "url": masked(self._board.url),
                 "rest_s": round(self._board.rest_s(), 1)}

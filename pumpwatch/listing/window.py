@@ -1,15 +1,15 @@
-"""Keep the windows of listings: open them, wait, query the store for the trades, write the archive, look again.
+"""Manage the windows of listings: open them, wait, query the trades, write the archive, look again.
 
-A listing's window is the time around its announcement and around its detection (one interval where they overlap). Recording
-does not depend on it, since every trade is stored anyway; while a window is open, sockets are only read more often. Overlapping
-windows of one coin on one board become one archive; two boards have one each. Longer windows complete that archive as they end.
+A listing's window is the time around its announcement and around its detection (one interval if they overlap). Every trade is
+stored with or without a window; an open window only makes sockets be read more often. Overlapping windows of one coin on one
+board share one archive; two boards have one each. Longer windows extend that archive when they end.
 
-An archive is written when the trades of the window should be stored: SETTLE_S after its end, plus the venues' lag and the
-age of the oldest trade that waits for the disk. That may be too early for some trades, so the store is queried again LOOKS_S
-after the end, and the archive is written again if anything has changed; after the last look at the longest window it is final.
-An archive that is not final when the collector stops or the disk fails is continued at the next try, or from the journal at the
-next start. A coin without any known instrument is a problem, not an empty result: it is looked for until the last look. An error
-in one window affects no other (see `validation.isolated`).
+An archive is written when the window's trades should be stored: SETTLE_S after its end, plus the venues' lag and the age of
+the oldest trade that waits for the disk. Some trades may come later, so the store is queried again at LOOKS_S after the end,
+and the archive is rewritten if anything changed. It is final after the last look at the longest window. An archive that is not
+final when the disk fails or the collector stops is continued at the next try or the next start. A coin without a known
+instrument is a problem, not an empty result: it is looked for until the last look. An error in one window does not affect
+others (see `validation.isolated`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
 from pumpwatch.listing.context import DoubleNothing, Doubler, Reach, TradeAccess, WindowContext, hasten_nothing, ignore_archive
 from pumpwatch.listing.manifest import read_manifest
-from pumpwatch.listing.notice_file import Seen, seen_of
+from pumpwatch.listing.notice_file import ShownSight, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.validation import check_listing, isolated
@@ -42,11 +42,11 @@ from pumpwatch.store.listed import ListingRecord
 log = logging.getLogger(__name__)
 
 RETRY_S = 10.0
-TRIES = 6  # an incomplete answer of the store is written, and the store queried again, at most so often
-SLEEP_MAX_S = 0.25  # the longest sleep between two looks at the clock while a window is open
+TRIES = 6  # at most this many passes are made because the store's answer was incomplete
+SLEEP_MAX_S = 0.25  # the longest sleep while a window is open
 SLEEP_MIN_S = 0.02
-PREPARE_S = 10.0  # an archive that is due so soon has the writer made ready
-STARTING_S = 60.0  # a venue whose instrument list has not arrived by then is not waited for
+PREPARE_S = 10.0  # the writer is started this long before an archive is due
+STARTING_S = 60.0  # after this time, archives no longer wait for missing instrument lists
 NO_INSTRUMENT = "no instrument: none of the venues that are read lists the coin"
 GONE = "not written: its trades are no longer kept"
 NOT_OPENED = "not opened: "
@@ -54,12 +54,12 @@ FAILED = "failed: "
 
 
 class WindowKeeper:
-    """Every window that is not final. `open` and `resume` may be called at any time; `run` is the greenlet's body.
+    """All windows that are not final. `open` and `resume` may be called at any time; `run` is the body of a greenlet.
 
-    hasten(True) asks for quick reading of the sockets, hasten(False) ends it. publisher offers written listings to the sinks.
-    doubler reads the coins of open windows twice. writer writes the archives, one after the other. on_written is called for each
-    listing whose archive was written for the first time, with the reasons why trades may be missing; it must neither block nor
-    raise. sharing joins the parts of other collectors.
+    hasten(True) requests frequent reading of sockets, hasten(False) ends it. publisher: offers written listings to the sinks.
+    doubler: reads the coins of open windows on two connections. writer: writes one archive at a time. on_written: called for each
+    listing when its archive is first written, with the reasons why trades may be missing; it must neither block nor raise.
+    sharing: joins the parts of other collectors.
     """
 
     def __init__(self, context: WindowContext, trades: TradeAccess, *, hasten: Callable[[bool], None] = hasten_nothing,
@@ -90,13 +90,13 @@ class WindowKeeper:
         self._wake.set()
 
     def correct(self, listing: Listing) -> None:
-        """Widen the window of a listing that was seen earlier than it is known here, if it is not final."""
+        """Widen the window of a listing that another collector saw earlier, unless it is final."""
         if any(other.key == listing.key and other.detected_at_ns > listing.detected_at_ns
                for window in self._windows for other in window.listings):
             self.open(listing)
 
     def change_reaches(self, reaches: Sequence[Reach]) -> None:
-        """Use other windows for the listings that are seen from now on."""
+        """Use these windows for listings seen from now on."""
         self._context = replace(self._context, reaches=reaches)
 
     def _add(self, listing: Listing) -> OpenWindow:
@@ -106,14 +106,14 @@ class WindowKeeper:
             self._windows.append(window)
         if not window.has(listing):
             window.add(listing, self._clock.now_ns(), self._clock.monotonic())
-            self._path(window)  # now, so that of two boards the one that was seen first gets the plain name
+            self._path(window)  # chosen now: of two boards, the one seen first gets the plain name
         return window
 
     def resume(self, retention_s: float) -> int:
-        """Continue what an earlier run left unfinished, as far back as trades are kept; return the number of windows."""
+        """Continue the windows that an earlier run left unfinished, while their trades are kept; return their number."""
         oldest_ns = self._clock.now_ns() - int(retention_s * NS_PER_S)
         records = self._context.ledger.listings()
-        for record in records:  # these first, so that a listing that is not written yet has its window written again
+        for record in records:  # written ones first, so that a listing without an archive joins a written window it overlaps
             if record.trades is not None and record.archive \
                     and record.listing.detected_at_ns + self._reach_ns() >= oldest_ns:
                 isolated(partial(self._resume_written, record), partial(self._not_resumed, record))
@@ -135,12 +135,12 @@ class WindowKeeper:
             self.open(listing)
 
     def _not_resumed(self, record: ListingRecord, error: Exception) -> None:
-        """Log that an archive cannot be continued. The ledger keeps it, so the next start tries again."""
+        """Log that an archive cannot be continued. The ledger keeps the listing, so the next start tries again."""
         log.warning("archive not continued coin=%s path=%s reason=%s", printable(record.listing.symbol),
                     printable(record.archive), printable(f"{type(error).__name__}: {error}"))
 
     def _resume_written(self, record: ListingRecord) -> None:
-        """Continue an archive that was written: its later looks, and the sinks that have not accepted its listing."""
+        """Continue a written archive: its later looks, and its publication to sinks that have not accepted the listing."""
         path = Path(record.archive)
         recover(path)
         manifest = read_manifest(path)
@@ -168,7 +168,7 @@ class WindowKeeper:
             listing, "", 0, (NOT_OPENED if isinstance(error, BadFrame) else FAILED) + reason)
 
     def open_windows(self) -> list[dict[str, object]]:
-        """Return the rows of a status, one for each window without a written archive: coin, end_ns, archive."""
+        """Return the status rows of windows without a written archive: coin, end_ns, archive."""
         return [{"coin": window.coin, "end_ns": window.end_ns, "archive": str(self._path(window))}
                 for window in self._windows if window.written is None]
 
@@ -181,7 +181,7 @@ class WindowKeeper:
         return sum(window.written is not None for window in self._windows)
 
     def tick(self) -> list[Archive]:
-        """Write the archives that are due and return them. A window that fails is tried again after RETRY_S."""
+        """Write the due archives and return them. A window that fails is retried after RETRY_S."""
         self._update_pace()
         done: list[Archive] = []
         for window in list(self._windows):
@@ -208,7 +208,7 @@ class WindowKeeper:
             window.written is None and self._sharing.waits(window.listings))
 
     def run(self, retention_s: float | None = None) -> None:
-        """Write archives as they become due, until `stop`; first, once, continue what was left unfinished."""
+        """Write archives as they become due, until `stop`; first continue the unfinished ones, once."""
         while not self._stopped:
             self._wake.clear()
             try:
@@ -262,14 +262,14 @@ class WindowKeeper:
             window.name = free_name(self._context.archive_dir, window.coin, announced_at_ns, window.board, others, window.drill)
         return self._context.archive_dir / window.name
 
-    def _seen(self, window: OpenWindow, listings: Sequence[Listing]) -> Sequence[Seen]:
-        """Return the sights of a window's listings; where the ledger cannot be read, those that were read last."""
-        with suppress(StorageError):  # the archive does not wait for them
+    def _seen(self, window: OpenWindow, listings: Sequence[Listing]) -> Sequence[ShownSight]:
+        """Return the sights of a window's listings; those read last if the ledger cannot be read."""
+        with suppress(StorageError):  # the archive is written without new ones
             window.seen = seen_of(self._context.ledger, listings)
         return window.seen
 
     def _close(self, window: OpenWindow) -> Archive | None:
-        """Query, write, and plan the next pass; return the archive where something in it is new."""
+        """Query, write, and plan the next pass; return the archive if it has new trades."""
         listings = list(window.listings)
         span = Span(window.coin, listings, list(window.intervals), window.late, self._path(window).name,
                     self._seen(window, listings))
@@ -293,7 +293,7 @@ class WindowKeeper:
                         content.books, only_changes=True, made_by=content.made_by, members=content.members)
             archive = self._writer.write(self._context.archive_dir, content.span, content.batch, content.catalogue, content.parts,
                                          content.gaps, made)
-            known = known or archive.trades > 0  # the instruments of an earlier pass may be gone
+            known = known or archive.trades > 0  # of an earlier pass, although no instrument is known now
             for listing in listings:
                 self._context.ledger.finish_listing(listing, str(archive.path), archive.trades, "" if known else NO_INSTRUMENT)
         except PumpWatchError as error:
@@ -302,7 +302,7 @@ class WindowKeeper:
             return None
         self._trouble_logged = False
         before = window.written
-        if window.listings == span.listings:  # else a listing joined during the writing: the wider window is written later
+        if window.listings == span.listings:  # else a listing joined meanwhile, and the wider window is written later
             window.covered = joined((*window.covered, *span.intervals))
             self._plan(window, now_s, archive, incomplete, final)
         self._update_pace()
@@ -314,18 +314,18 @@ class WindowKeeper:
         return archive
 
     def _content(self, window: OpenWindow, span: Span, unlisted: Sequence[str], problems: Sequence[str]) -> WindowContent:
-        """Query what this collector has of a window. Raises ServiceUnavailable and StorageError."""
+        """Query this collector's data of a window. Raises ServiceUnavailable and StorageError."""
         answers = [self._trades.query(window.coin, start if number else span.query_from_ns, end)
                    for number, (start, end) in enumerate(span.intervals)]
         parts = [part for answer in answers for part in answer.parts]
         return WindowContent(
             span=span, batch=TradeBatch.concat([answer.batch for answer in answers]), catalogue=self._context.catalogue,
             parts=parts, gaps=[gap for start, end in span.intervals for gap in self._trades.gaps(start, end)], unlisted=unlisted,
-            books=self._books.of(window.coin, span.intervals),
+            books=self._books.recorded(window.coin, span.intervals),
             problems=[*problems, *sorted({part.problem for part in parts if part.problem})])
 
     def look_again(self, listings: Sequence[Listing], path: Path) -> None:
-        """Query a written window once more, also where its archive is final."""
+        """Query a written window once more, even if its archive is final."""
         window = next((window for window in self._windows if window.name == path.name), None)
         if window is None:
             manifest = read_manifest(path)
@@ -341,12 +341,12 @@ class WindowKeeper:
             self._wake.set()
 
     def _waited_enough(self, window: OpenWindow, now_s: float, missing: bool) -> bool:
-        """Return whether a coin without a known instrument has been waited for long enough."""
+        """Return whether to stop waiting for a coin without a known instrument."""
         waited_s = now_s - window.added_s
         return window.since_end_s(now_s) >= LOOKS_S[-1] and (not missing or waited_s >= LOOKS_S[-1])
 
     def _is_final(self, window: OpenWindow, now_s: float, incomplete: bool) -> bool:
-        """Return whether a pass made now is the last: no look follows, and no trade of the window waits for the disk."""
+        """Return whether a pass now would be the last: no look follows, and no trade of the window waits for the disk."""
         if window.next_look_s(now_s) is not None or (incomplete and window.tries + 1 < TRIES):
             return False
         return self._trades.behind(window.coin)[1] < window.since_end_s(now_s)
@@ -364,11 +364,11 @@ class WindowKeeper:
         window.next_s = min(retry_s, look_s if look_s is not None else float("inf"))
 
     def _failed(self, window: OpenWindow, error: Exception) -> None:
-        """Try a window again after an unforeseen error, and give it up after TRIES; the others continue."""
+        """Retry a window after an unexpected error; give it up after TRIES failures. Other windows continue."""
         window.failures += 1
         window.next_s = self._clock.monotonic() + RETRY_S
         if window.failures == 1:
-            log.error("window failed coin=%s reason=%s: it is tried again", window.coin,
+            log.error("window failed coin=%s reason=%s: it is retried", window.coin,
                       printable(f"{type(error).__name__}: {error}"), exc_info=error)
         if window.failures >= TRIES and window in self._windows:
             self._windows.remove(window)
@@ -383,7 +383,7 @@ class WindowKeeper:
 
     def _announce(self, coin: str, listings: Sequence[Listing], archive: Archive, problems: Sequence[str],
                   known: bool) -> None:
-        """Log and count an archive, and publish its listings."""
+        """Log and count an archive; publish its listings."""
         if not known:
             log.warning("archive is empty coin=%s reason=%s", coin, NO_INSTRUMENT)
             self._stats.add("listing_problems_total")

@@ -1,7 +1,6 @@
-"""The content of one pass over a window: everything that an archive is made of, before it is written.
+"""The content of one pass over a window: all inputs of its archive, before it is written.
 
-If several collectors share the reading, each has a part of a window's trades. Then `Sharing` joins the parts
-of the others with its own before the archive is written.
+In a cluster each collector has a part of a window's trades. `Sharing` joins the parts before the archive is written.
 """
 
 from __future__ import annotations
@@ -21,10 +20,9 @@ from pumpwatch.store.query import QueryPart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowContent:
-    """Everything that one pass writes. problems: why trades may be missing. unlisted: venues whose instrument list is not there.
+    """The inputs of one pass. problems: why trades may be missing. unlisted: venues whose instrument list has not arrived.
 
-    members: the collectors whose parts are in it, and those whose parts are missing; none where a collector is alone. made_by:
-    the one that joined them.
+    members: the collectors whose parts are joined or missing; empty for a single collector. made_by: the one that joined them.
     """
 
     span: Span
@@ -40,22 +38,22 @@ class WindowContent:
 
 
 class Sharing(Protocol):
-    """Joins the parts of several collectors. No method raises for an error of the way between them."""
+    """Joins the parts of several collectors. No method raises because of an error of their communication."""
 
     def waits(self, listings: Sequence[Listing]) -> bool:
-        """Return whether the first archive of these listings waits a little longer for the parts of others. Returns at once."""
+        """Return whether to wait for the parts of others before the first archive of these listings. Does not block."""
 
     def join(self, content: WindowContent, path: Path, final: bool) -> WindowContent:
-        """Give one's own part to the others, and return what the archive at this path is made of; the greenlet waits."""
+        """Send this collector's part to the others; return the joined content of the archive at `path`. The greenlet waits."""
 
 
 class NoSharing:
-    """Shares nothing: one collector has all."""
+    """Joins nothing: a single collector has all trades."""
 
     def waits(self, listings: Sequence[Listing]) -> bool:
         """Return False."""
         return False
 
     def join(self, content: WindowContent, path: Path, final: bool) -> WindowContent:
-        """Return the content."""
+        """Return the content unchanged."""
         return content

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin, Series
 from pumpwatch.market.interfaces import CandleStore, Flaw
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, interval_ns
 from pumpwatch.model import Int64
@@ -44,7 +44,7 @@ def aggregate(rows: CandleColumns, interval: str, over_ns: int, lost: Lost = ())
         rows.close[lasts], np.add.reduceat(rows.volume, firsts), np.add.reduceat(rows.quote_volume, firsts),
         np.add.reduceat(rows.taker_buy_volume, firsts),
         np.where(np.minimum.reduceat(rows.trades, firsts) < 0, -1, np.add.reduceat(rows.trades, firsts)), complete,
-        np.where(mixed, np.uint8(Origin.MIXED), kinds).astype(np.uint8))
+        np.where(mixed, np.uint8(CandleOrigin.MIXED), kinds).astype(np.uint8))
 
 
 def _in_lost(series: NDArray[np.int32], start: Int64, end: Int64, lost: Lost) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin, Series
 from pumpwatch.model import Float64, Int64
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class CandleAnswer:
             figures = {name: None if value != value or (name, value) == ("trades", -1) else value
                        for name, value in zip(FIGURES, values, strict=True)}
             found.append({"exchange": exchange, "market_type": market_type, "symbol": symbol, "interval": self.interval,
-                          **figures, "origin": Origin(origin).name.lower()})
+                          **figures, "origin": CandleOrigin(origin).name.lower()})
         return found
 
     def to_pandas(self) -> pd.DataFrame:
@@ -77,12 +77,12 @@ class CandleAnswer:
         names = pd.DataFrame(self.series, columns=["exchange", "market_type", "symbol"]).take(self.rows.series)
         frame = names.reset_index(drop=True).assign(
             interval=self.interval, **{name: getattr(self.rows, name) for name in FIGURES},
-            origin=[Origin(number).name.lower() for number in self.rows.origin.tolist()])
+            origin=[CandleOrigin(number).name.lower() for number in self.rows.origin.tolist()])
         return frame.assign(timestamp=pd.to_datetime(frame["timestamp"], utc=True))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class TradeColumns:
+class SymbolTrades:
     """The last trades of one symbol by time, as columns of equal length."""
 
     timestamp: Int64  # ns, the venue's
@@ -107,7 +107,7 @@ class TradeColumns:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class SymbolStats:
     """The figures of one symbol in [from_ns, to_ns): exactly this time, not a calendar day. nan and -1: not known.
 
     first_ns: the time of the first figure; a later one than from_ns where nothing older is known or was traded. exact: the two

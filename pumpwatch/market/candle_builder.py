@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import BUY, Flag, Int64, TradeBatch
 
@@ -96,7 +96,7 @@ def _summed(batch: TradeBatch, keys: Int64) -> CandleColumns:
         open=batch.price[starts], high=np.maximum.reduceat(batch.price, starts), low=np.minimum.reduceat(batch.price, starts),
         close=batch.price[ends], volume=np.add.reduceat(batch.quantity, starts),
         quote_volume=np.add.reduceat(batch.price * batch.quantity, starts), taker_buy_volume=np.add.reduceat(bought, starts),
-        trades=trades, complete=np.zeros(count, np.bool_), origin=np.full(count, Origin.TRADES, np.uint8))
+        trades=trades, complete=np.zeros(count, np.bool_), origin=np.full(count, CandleOrigin.TRADES, np.uint8))
 
 
 def joined(parts: Sequence[CandleColumns]) -> CandleColumns:

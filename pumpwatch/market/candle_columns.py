@@ -18,7 +18,7 @@ from pumpwatch.model import Float64, Int64
 Series = tuple[str, str, str]  # exchange, market_type, symbol
 
 
-class Origin(enum.IntEnum):
+class CandleOrigin(enum.IntEnum):
     """The source of a candle's figures."""
 
     TRADES = 1  # made from the recorded trades

@@ -16,7 +16,7 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame, ServiceUnavailable
-from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_follower import Write
@@ -141,7 +141,7 @@ def columns_of(candles: Sequence[Candle]) -> CandleColumns:
         series=np.zeros(count, np.int32), timestamp=np.array([candle.start_ns for candle in candles], np.int64), open=prices[0],
         high=prices[1], low=prices[2], close=prices[3], volume=prices[4], quote_volume=np.where(prices[5] < 0, np.nan, prices[5]),
         taker_buy_volume=np.full(count, np.nan), trades=np.array([candle.trades for candle in candles], np.int64),
-        complete=np.ones(count, np.bool_), origin=np.full(count, Origin.VENUE, np.uint8))
+        complete=np.ones(count, np.bool_), origin=np.full(count, CandleOrigin.VENUE, np.uint8))
 
 
 def mark_of(series: Series) -> str:

@@ -14,7 +14,7 @@ from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_follower import BEGINS, JournalFollower
 from pumpwatch.market.minute_verdicts import (
-    Evidence,
+    MinuteEvidence,
     Span,
     Verdicts,
     evidence,
@@ -44,9 +44,9 @@ class CandleKeeper:
         self._verdicts = Verdicts(store, self.write)
         self._rounds = 0
         self.missing: dict[Series, list[Span]] = {}  # minutes of the last day whose trades may not be recorded
-        self._records = Evidence()  # of the last day, as it was when this round began
+        self._records = MinuteEvidence()  # of the last day, as it was when this round began
         self._oldest = self._first = self._end = 0  # minutes: of the last day, and what this round judges, [first, end)
-        self._past: dict[int, tuple[Evidence, dict[Series, list[Span]]]] = {}  # the same of an earlier day, by its first minute
+        self._past: dict[int, tuple[MinuteEvidence, dict[Series, list[Span]]]] = {}  # the same of earlier days, by day since 1970
         self._figures = {"minutes": 0, "candles": 0, "again": 0, "last_pass_ns": 0}
 
     def run(self) -> bool:
@@ -132,7 +132,7 @@ class CandleKeeper:
         late = {name: merged_spans([(max(first, oldest), end) for first, end in spans]) for name, spans in found.items()}
         return {name: spans for name, spans in late.items() if spans}
 
-    def _of_day(self, day: int) -> tuple[Evidence, dict[Series, list[Span]]]:
+    def _of_day(self, day: int) -> tuple[MinuteEvidence, dict[Series, list[Span]]]:
         """Return the records of a day (since 1970) and its missing minutes."""
         if day not in self._past:
             while len(self._past) >= MOST_DAYS:
@@ -182,7 +182,7 @@ class CandleKeeper:
         return {**self._figures, **self._follower.figures()}
 
 
-def missing_in(records: Evidence, first: int, end: int) -> dict[Series, list[Span]]:
+def missing_in(records: MinuteEvidence, first: int, end: int) -> dict[Series, list[Span]]:
     """Return the minutes in [first, end) whose trades may be missing, of every symbol that is watched now."""
     found: dict[Series, list[Span]] = {}
     for venue, watched in records.watched.items():

@@ -26,7 +26,7 @@ NAMES = 200  # instruments that are looked up at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class JournalPosition:
     """A place in a journal: every batch up to `batch` was taken into account for the minutes before `minute` (since 1970)."""
 
     batch: int
@@ -37,10 +37,10 @@ class Position:
         return f"{self.batch} {self.minute}"
 
     @staticmethod
-    def of(text: str) -> Position | None:
+    def of(text: str) -> JournalPosition | None:
         """Return the position in a mark; None for another text."""
         parts = text.split()
-        return Position(*map(int, parts)) if len(parts) == 2 and all(part.isdigit() for part in parts) else None
+        return JournalPosition(*map(int, parts)) if len(parts) == 2 and all(part.isdigit() for part in parts) else None
 
 
 class JournalCandles:

@@ -18,10 +18,10 @@ import numpy as np
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.market.candle_builder import MINUTE_BITS
-from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
-from pumpwatch.market.journal_candles import JournalCandles, Position
+from pumpwatch.market.journal_candles import JournalCandles, JournalPosition
 from pumpwatch.model import Instrument, Int64
 from pumpwatch.store.reader import JournalReader
 
@@ -35,7 +35,7 @@ MOST_ROWS = 50_000  # candles of a transaction
 Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]  # with marks; or StorageError
 
 
-class Pass(NamedTuple):
+class FollowerPass(NamedTuple):
     """The work of a pass: minutes that were summed, candles that were written, and of these those made again."""
 
     minutes: int
@@ -53,7 +53,7 @@ class JournalFollower:
         self._too_old = 0
         self.behind = False  # the last pass has left minutes for the next ones
 
-    def run(self) -> Pass:
+    def run(self) -> FollowerPass:
         """Take over what was stored since the last pass. Raises StorageError; what is missing then is done by the next pass."""
         journal = JournalCandles(self._folder, self._catalogue)
         try:
@@ -61,15 +61,15 @@ class JournalFollower:
         finally:
             journal.close()
 
-    def _run(self, journal: JournalCandles) -> Pass:
+    def _run(self, journal: JournalCandles) -> FollowerPass:
         self.behind = False
         if not journal.segments:
-            return Pass(0, 0, 0)
-        at = Position.of(self._store.mark(MARK)) or Position(0, journal.first_minute)
+            return FollowerPass(0, 0, 0)
+        at = JournalPosition.of(self._store.mark(MARK)) or JournalPosition(0, journal.first_minute)
         if journal.last_id < at.batch:  # another journal is in this folder
-            at = Position(0, at.minute)
+            at = JournalPosition(0, at.minute)
         again = self._make_again(journal, journal.touched(at.batch, at.minute))
-        at = Position(journal.last_id, at.minute)
+        at = JournalPosition(journal.last_id, at.minute)
         begins = {} if self._store.mark(BEGINS) else {BEGINS: str(journal.whole_from)}
         self._store.write(MINUTE, (), CandleColumns.empty(), {MARK: at.text(), **begins})
         end, parts, candles = (self._clock.now_ns() - int(SETTLE_S * NS_PER_S)) // MINUTE_NS, list[CandleColumns](), 0
@@ -78,14 +78,14 @@ class JournalFollower:
             following = journal.next_minute(at.minute)
             minute = end if following is None else min(following, end)
             rows = journal.minute(minute) if minute < end else CandleColumns.empty()
-            at = Position(at.batch, min(minute + 1, end))
+            at = JournalPosition(at.batch, min(minute + 1, end))
             if len(rows):
                 parts.append(rows)
                 candles += len(rows)
         if at.minute > began:
             self._write(CandleColumns.concat(parts), {MARK: at.text()})
         self.behind = at.minute < end
-        return Pass(len(parts), candles + again, again)
+        return FollowerPass(len(parts), candles + again, again)
 
     def make_again(self, pairs: Sequence[tuple[Series, int]]) -> int:
         """Make candles of these series and minutes (since 1970) again, in place of a venue's; return how many."""
@@ -103,7 +103,7 @@ class JournalFollower:
         for minute in np.unique(minutes).tolist():
             wanted = instruments[minutes == minute]
             held = self._held(wanted, minute)
-            kept = held.series[(held.origin == Origin.VENUE) if not over_venue else np.zeros(len(held), np.bool_)]
+            kept = held.series[(held.origin == CandleOrigin.VENUE) if not over_venue else np.zeros(len(held), np.bool_)]
             if minute < journal.whole_from:  # other trades of it may have expired
                 kept = held.series
                 self._too_old += len(kept)

@@ -16,14 +16,14 @@ from pumpwatch.market.candle_columns import CandleColumns, Series
 from pumpwatch.market.candle_history import asked_spans, mark_of, without
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE_NS
-from pumpwatch.market.journal_candles import Position
+from pumpwatch.market.journal_candles import JournalPosition
 from pumpwatch.market.journal_follower import BEGINS, MARK
-from pumpwatch.market.minute_verdicts import Evidence, Span, merged_spans, missing_spans, verdicts
+from pumpwatch.market.minute_verdicts import MinuteEvidence, Span, merged_spans, missing_spans, verdicts
 from pumpwatch.ops.completeness import judged_until_ns
 
 RECORDS_S = 2.0  # the records are read again after so long
 MOST_MINUTES = 45 * 1440  # that are looked at, the end of a question
-Records = Callable[[int, int], Evidence]  # that speak of [start_ns, end_ns); raises StorageError
+Records = Callable[[int, int], MinuteEvidence]  # that speak of [start_ns, end_ns); raises StorageError
 
 
 class KnownMinutes:
@@ -31,7 +31,7 @@ class KnownMinutes:
 
     def __init__(self, records: Records | None, store: CandleStore | None, clock: Clock) -> None:
         self._records, self._store, self._clock = records, store, clock
-        self._held: tuple[float, int, int, Evidence] | None = None  # when they were read (monotonic), [start_ns, end_ns)
+        self._held: tuple[float, int, int, MinuteEvidence] | None = None  # when they were read (monotonic), [start_ns, end_ns)
 
     @property
     def judges(self) -> bool:
@@ -64,7 +64,7 @@ class KnownMinutes:
             marks = [self._store.mark(name) if self._store is not None else "" for name in (BEGINS, MARK)]
         except PumpWatchError:
             return 0, 0  # whoever reads candles tells it
-        at = Position.of(marks[1])
+        at = JournalPosition.of(marks[1])
         return (int(marks[0]) * MINUTE_NS if marks[0].isdigit() else 0, at.minute * MINUTE_NS) if at else (0, 0)
 
     def unknown(self, name: Series, from_ns: int, to_ns: int, trades_from_ns: int, problems: list[str], *,
@@ -94,7 +94,7 @@ class KnownMinutes:
         except PumpWatchError:
             return []
 
-    def _of(self, start_ns: int, end_ns: int, problems: list[str]) -> Evidence | None:
+    def _of(self, start_ns: int, end_ns: int, problems: list[str]) -> MinuteEvidence | None:
         """Return the records of a time, None where they cannot be read."""
         held, now_s = self._held, self._clock.monotonic()
         if held is not None and now_s - held[0] < RECORDS_S and held[1] <= start_ns and end_ns <= held[2]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.model import Int64
 
 Ints = NDArray[np.intp]
@@ -29,7 +29,7 @@ def longer(rows: CandleColumns, interval_ns: int, now_ns: int) -> CandleColumns:
         low=np.minimum.reduceat(rows.low, first), close=rows.close[last], volume=add(rows.volume, first),
         quote_volume=add(rows.quote_volume, first), taker_buy_volume=add(rows.taker_buy_volume, first), trades=counts,
         complete=np.logical_and.reduceat(rows.complete, first) & (start[first] + interval_ns <= now_ns),
-        origin=np.where(lowest == highest, lowest, Origin.MIXED).astype(np.uint8))
+        origin=np.where(lowest == highest, lowest, CandleOrigin.MIXED).astype(np.uint8))
 
 
 def _runs(series: NDArray[np.int32], start: Int64) -> tuple[Ints, Ints]:

@@ -36,7 +36,7 @@ READER_HINT = ("a collector finds that when it starts, and while it runs within 
                " builds it again. To have that now, start the collector again; if that does not help, move the file away first")
 
 
-class NewerError(ConfigError):
+class NewerMarketFile(ConfigError):
     """Refuse to start: a newer version wrote the file, and this one would lose its additions."""
 
 
@@ -113,7 +113,7 @@ class MarketFile:
         applied = {step.name for step in market_migrations.applied(db)}
         if applied - set(known):
             newer = ", ".join(sorted(applied - set(known)))
-            raise NewerError(f"{self.path}: written by a newer pumpwatch (it knows {newer})",
+            raise NewerMarketFile(f"{self.path}: written by a newer pumpwatch (it knows {newer})",
                              "run that version, or move the file away")
         if self.read_only or applied == set(known):
             return

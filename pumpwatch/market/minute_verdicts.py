@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_follower import Write
@@ -32,7 +32,7 @@ Span = tuple[int, int]  # minutes since 1970, [first, end)
 
 
 @dataclass(slots=True)
-class Evidence:
+class MinuteEvidence:
     """The records of a collector that speak of [start_ns, end_ns), by venue. until_ns: nothing was recorded later."""
 
     gaps: dict[Venue, list[Gap]] = field(default_factory=dict)
@@ -55,9 +55,9 @@ class Evidence:
                 for gaps in self.gaps.values() for gap in gaps}
 
 
-def evidence(folder: Path, start_ns: int, end_ns: int) -> Evidence:
+def evidence(folder: Path, start_ns: int, end_ns: int) -> MinuteEvidence:
     """Read the records of a data folder, beside its collector. Raises StorageError."""
-    found = Evidence()
+    found = MinuteEvidence()
     file = CoverageFile(folder, read_only=True)
     try:
         for now in file.watched():
@@ -85,7 +85,7 @@ class Verdicts:
         self._write = write or (lambda series, rows, marks: store.write(MINUTE, series, rows, marks))
         self._prints: dict[object, tuple[object, ...]] = {}
 
-    def changed_spans(self, records: Evidence) -> dict[Venue, list[Span]]:
+    def changed_spans(self, records: MinuteEvidence) -> dict[Venue, list[Span]]:
         """Return the minutes of gaps that are not as they were at the last call; at first those of every gap."""
         prints, spans = records.prints(), dict[Venue, list[Span]]()
         for venue, gaps in records.gaps.items():
@@ -96,7 +96,8 @@ class Verdicts:
         self._prints = prints
         return {venue: merged_spans(found) for venue, found in spans.items()}
 
-    def judge(self, records: Evidence, first: int, end: int, venues: Sequence[Venue] | None = None) -> list[tuple[Series, int]]:
+    def judge(self, records: MinuteEvidence, first: int, end: int,
+              venues: Sequence[Venue] | None = None) -> list[tuple[Series, int]]:
         """Judge the stored candles of the minutes [first, end), and store those whose verdict has changed.
 
         Returns the series and minutes whose candle is a venue's although all trades are stored by now.
@@ -108,12 +109,13 @@ class Verdicts:
                     ours += self._judge(records, venue, names, at, min(at + MOST_MINUTES, end))
         return ours
 
-    def _judge(self, records: Evidence, venue: Venue, series: Sequence[Series], first: int, end: int) -> list[tuple[Series, int]]:
+    def _judge(self, records: MinuteEvidence, venue: Venue, series: Sequence[Series], first: int,
+               end: int) -> list[tuple[Series, int]]:
         rows = self._store.read_many(series, MINUTE, first * MINUTE_NS, end * MINUTE_NS)
         if not len(rows):
             return []
         minutes, complete = rows.timestamp // MINUTE_NS, verdicts(records, series, rows)
-        by_venue = rows.origin == Origin.VENUE
+        by_venue = rows.origin == CandleOrigin.VENUE
         different = np.flatnonzero((rows.complete != complete) & ~by_venue)
         if len(different):
             self._write(series, with_verdict(rows.take(different), complete[different]), None)
@@ -121,7 +123,7 @@ class Verdicts:
         return [(series[place], minute) for place, minute in zip(rows.series[back].tolist(), minutes[back].tolist(), strict=True)]
 
 
-def verdicts(records: Evidence, series: Sequence[Series], rows: CandleColumns) -> NDArray[np.bool_]:
+def verdicts(records: MinuteEvidence, series: Sequence[Series], rows: CandleColumns) -> NDArray[np.bool_]:
     """Return whether each candle of trades is complete."""
     complete, rank = np.zeros(len(rows), np.bool_), np.zeros(len(series), np.intp)
     if not len(rows):

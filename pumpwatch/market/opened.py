@@ -15,7 +15,7 @@ from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.market.disk_cache import BOOK_S, TICKER_S, DiskCache, disk_caches
 from pumpwatch.market.interfaces import CandleStore
-from pumpwatch.market.minute_verdicts import Evidence, evidence
+from pumpwatch.market.minute_verdicts import MinuteEvidence, evidence
 from pumpwatch.market.service import DiskTiers, MarketService
 from pumpwatch.market.trade_source import JournalTrades
 from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
@@ -84,7 +84,7 @@ def opened_store(folder: Path) -> tuple[CandleStore | None, str]:
         return None, ": ".join(filter(None, (error.message, error.hint)))
 
 
-def _records(folder: Path, clock: Clock, start_ns: int, end_ns: int) -> Evidence:
+def _records(folder: Path, clock: Clock, start_ns: int, end_ns: int) -> MinuteEvidence:
     """Return the records of a data folder; after the end of its collector nothing was recorded. Raises StorageError."""
     return replace(evidence(folder, start_ns, end_ns), until_ns=recorded_until_ns(folder, clock))
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.market.answers import Found, Stats
+from pumpwatch.market.answers import Found, SymbolStats
 from pumpwatch.market.last_trades import Last
 from pumpwatch.market.memory_cache import MemoryCache
 from pumpwatch.ticker import Ticker
@@ -22,7 +22,7 @@ DAYS_BYTES = 4 * 1024 * 1024
 STATS_BYTES = 150
 
 LastOf = Callable[[Sequence[int]], Mapping[int, Last]]
-DayOf = Callable[[Sequence[int]], Mapping[int, Stats]]  # of those that are known
+DayOf = Callable[[Sequence[int]], Mapping[int, SymbolStats]]  # of those that are known
 
 
 class OwnTickers:
@@ -37,7 +37,7 @@ class OwnTickers:
         since_ns = self._clock.now_ns() - int(RECENT_S * NS_PER_S)
         return {number: last for number, last in self._last(ids).items() if last.at_ns >= since_ns}
 
-    def days(self, ids: Sequence[int]) -> dict[int, tuple[Stats, int]]:
+    def days(self, ids: Sequence[int]) -> dict[int, tuple[SymbolStats, int]]:
         """Return the complete 24 hours of instruments, each with the time when they ended."""
         kept: dict[int, Any] = {number: self._days.get(str(number)) for number in ids}
         missing = [number for number, found in kept.items() if found is None]
@@ -47,7 +47,7 @@ class OwnTickers:
             kept[number] = made.get(number), now_ns
         return {number: (stats, at_ns) for number, (stats, at_ns) in kept.items() if stats is not None and stats.complete}
 
-    def of_candles(self, name: tuple[str, str, str], last: Last, stats: Stats, at_ns: int) -> Found[Ticker]:
+    def of_candles(self, name: tuple[str, str, str], last: Last, stats: SymbolStats, at_ns: int) -> Found[Ticker]:
         """Return the ticker of a trade and of 24 hours that ended at `at_ns`."""
         ticker = Ticker(
             price=last.price, at_ns=last.at_ns, open_24h=stats.open, high=max(stats.high, last.price),

@@ -14,7 +14,7 @@ from gevent.pool import Pool
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.market.answers import CandleAnswer, Found, Stats, TradeColumns
+from pumpwatch.market.answers import CandleAnswer, Found, SymbolStats, SymbolTrades
 from pumpwatch.market.candle_reader import CandleReader
 from pumpwatch.market.disk_cache import BOOK_S, TICKER_S
 from pumpwatch.market.interfaces import Cache, CandleStore
@@ -123,7 +123,7 @@ class MarketService:
         return [_cut(book, depth) for book in found]
 
     def get_trades(self, coins: Coins, limit: int = 100, *, exchange: str | None = None,
-                   market: str | None = None) -> list[Found[TradeColumns]]:
+                   market: str | None = None) -> list[Found[SymbolTrades]]:
         """Return the last `limit` stored trades of each symbol, of the last 24 hours, the newest last."""
         if not 1 <= limit <= MOST_TRADES:
             raise UsageError(f"a limit of {limit:,} trades", f"give 1 to {MOST_TRADES:,}")
@@ -131,7 +131,7 @@ class MarketService:
         return [self._last_trades(number, limit, state) for number in self.ids(coins, exchange, market)]
 
     def get_stats(self, coins: Coins, *, exchange: str | None = None, market: str | None = None,
-                  ask: bool = False) -> list[Found[Stats]]:
+                  ask: bool = False) -> list[Found[SymbolStats]]:
         """Return the figures of each symbol in the 24 hours until now, from candles and trades."""
         now_ns, found = self._clock.now_ns(), []
         for number in self.ids(coins, exchange, market):
@@ -159,7 +159,7 @@ class MarketService:
         """Have answers take newer trades into account, in place of what is kept. Quick; from one thread."""
         self._noted.note(batch)
 
-    def days(self, ids: Sequence[int]) -> dict[int, Stats]:
+    def days(self, ids: Sequence[int]) -> dict[int, SymbolStats]:
         """Return the last 24 hours of instruments, of those that have any. Blocks while it reads."""
         now_ns = self._clock.now_ns()
         found = {number: stats_of(self.candles, number, now_ns - DAY_NS, now_ns, []) for number in ids}
@@ -237,7 +237,7 @@ class MarketService:
         value, at_ns, source = found
         return Found(*self._name(number), value, source, max(0.0, (self._clock.now_ns() - at_ns) / NS_PER_S))
 
-    def _last_trades(self, number: int, limit: int, state: object) -> Found[TradeColumns]:
+    def _last_trades(self, number: int, limit: int, state: object) -> Found[SymbolTrades]:
         name = self._name(number)
         key, now_ns = ".".join(name), self._clock.now_ns()
         kept: Any = self._trades.get(key)
@@ -251,7 +251,7 @@ class MarketService:
             if len(batch) >= limit:
                 break
         batch = batch.take(slice(max(0, len(batch) - limit), None))
-        columns = TradeColumns(batch.timestamp, batch.price, batch.quantity, batch.side == BUY, batch.id_texts())
+        columns = SymbolTrades(batch.timestamp, batch.price, batch.quantity, batch.side == BUY, batch.id_texts())
         problems = self.trades.problems()
         if not problems:  # a kept answer does not say what it lacks
             self._trades.put(key, (state, columns, limit), now_ns)
@@ -264,9 +264,9 @@ def _tiers(ttl_s: float, clock: Clock, shared: Cache | None, disk: Cache | None)
     return {name: cache for name, cache in found.items() if cache is not None}
 
 
-def _last(columns: TradeColumns, limit: int) -> TradeColumns:
+def _last(columns: SymbolTrades, limit: int) -> SymbolTrades:
     start = max(0, len(columns) - limit)
-    return TradeColumns(columns.timestamp[start:], columns.price[start:], columns.quantity[start:], columns.buy[start:],
+    return SymbolTrades(columns.timestamp[start:], columns.price[start:], columns.quantity[start:], columns.buy[start:],
                         columns.trade_id[start:])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pumpwatch.market.answers import Stats
+from pumpwatch.market.answers import SymbolStats
 from pumpwatch.market.candle_builder import candles_of
 from pumpwatch.market.candle_columns import CandleColumns
 from pumpwatch.market.candle_reader import CandleReader
@@ -13,7 +13,7 @@ DAY_NS = 86_400 * 10**9
 
 
 def stats_of(reader: CandleReader, number: int, from_ns: int, to_ns: int, problems: list[str], *,
-             ask: bool = False) -> Stats | None:
+             ask: bool = False) -> SymbolStats | None:
     """Return the figures of an instrument in [from_ns, to_ns); None where nothing is known of that time.
 
     problems: receives what could not be read.
@@ -29,7 +29,7 @@ def stats_of(reader: CandleReader, number: int, from_ns: int, to_ns: int, proble
     rows = CandleColumns.concat([part for part in (head, whole, tail) if len(part)])
     if not len(rows):
         return None
-    return Stats(
+    return SymbolStats(
         from_ns=from_ns, to_ns=to_ns, first_ns=max(from_ns, int(rows.timestamp[0])), open=float(rows.open[0]),
         high=float(rows.high.max()), low=float(rows.low.min()), close=float(rows.close[-1]), volume=float(rows.volume.sum()),
         quote_volume=float(rows.quote_volume.sum()), taker_buy_volume=float(rows.taker_buy_volume.sum()),

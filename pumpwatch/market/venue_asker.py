@@ -11,7 +11,7 @@ import numpy as np
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import Instrument
 from pumpwatch.net.texts import one_line
@@ -168,7 +168,7 @@ def _columns(candles: list[Candle]) -> CandleColumns:
         np.zeros(number, np.int32), np.array([candle.start_ns for candle in traded], np.int64), floats("open"), floats("high"),
         floats("low"), floats("close"), floats("volume"), np.where(quote < 0, np.nan, quote), np.full(number, np.nan),
         np.array([candle.trades for candle in traded], np.int64), np.ones(number, np.bool_),
-        np.full(number, Origin.VENUE, np.uint8))
+        np.full(number, CandleOrigin.VENUE, np.uint8))
 
 
 def _a(noun: str) -> str:

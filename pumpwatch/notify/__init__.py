@@ -1,1 +1,1 @@
-"""Tells people and programs about listings: channels, their messages, and what waits for them."""
+"""Notify people and programs of listings and alerts: channels, their messages, and the outboxes in which messages wait."""

@@ -1,4 +1,4 @@
-"""Events about alerts: as data for programs, as a headline and a short text for people."""
+"""Events about alerts: data for programs, a headline and a short text for people."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ FORMAT = "pumpwatch.alert/1"
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that has begun or ended. Its JSON is what webhooks and commands get.
+    """An alert that has begun or ended. Webhooks and commands get it as JSON.
 
-    id tells it from every other event. name: as in the runbook. subject: what it is about, `binance.spot`; empty where there
-    is but one. value and threshold in the unit of the alert's metric. ended_at and ended_at_ns are empty and 0 while it stands.
+    id: unique among all events. name: as in the runbook. subject: the venue, sink or disk, such as `binance.spot`; empty for an
+    alert about the whole collector. value, threshold: in the unit of the alert's metric. ended_at is empty, and ended_at_ns 0,
+    while the alert is active.
     """
 
     format: str = FORMAT
@@ -40,7 +41,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 def alert_event(name: str, subject: str, *, severity: str, summary: str, description: str, value: float, threshold: float,
                 began_at_ns: int, ended_at_ns: int, runbook: str) -> AlertEvent:
-    """Return the event of an alert that began, or that ended where ended_at_ns is not 0."""
+    """Return the event of an alert that began; of one that ended if ended_at_ns is not 0."""
     state: Literal["began", "ended"] = "ended" if ended_at_ns else "began"
     return AlertEvent(
         id=f"alert:{name}:{subject}:{began_at_ns}:{state}", state=state, name=name, subject=subject, severity=severity,
@@ -50,7 +51,7 @@ def alert_event(name: str, subject: str, *, severity: str, summary: str, descrip
 
 
 def alert_headline(event: AlertEvent) -> str:
-    """Return one line: `CRITICAL: binance.spot is silent`, `Over: binance.spot is silent`."""
+    """Return one line, such as `CRITICAL: binance.spot is silent` or `Over: binance.spot is silent`."""
     return f"{event.severity.upper() if event.state == 'began' else 'Over'}: {event.summary}"
 
 

@@ -1,7 +1,7 @@
-"""The channels of the config: services that apprise knows, signed webhooks, and commands.
+"""The channels of the config: services that apprise supports, signed webhooks, and commands.
 
-A channel sends one event and says whether it was taken. It blocks for `timeout_s` and START_S at most. It never raises, and never
-shows a secret.
+A channel sends one event and returns whether it was taken. It blocks for at most `timeout_s` plus START_S. It never raises, and
+never reveals a secret.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.config_listing import ChannelConfig
 from pumpwatch.errors import ConfigError
-from pumpwatch.notify.child import UNKNOWN, Ended, run_child
+from pumpwatch.notify.child import UNKNOWN, EndedProgram, run_child
 from pumpwatch.notify.events import AnyEvent, headline, text
 from pumpwatch.notify.secret_values import hidden, secret_value
-from pumpwatch.notify.sender import Answer, Request
+from pumpwatch.notify.sender import Request, SenderAnswer
 from pumpwatch.printable import printable
 
-SENDER = (sys.executable, "-P", "-m", "pumpwatch.notify.sender")  # -P: a `requests.py` of the working directory is not loaded
-START_S = 30.0  # that the sender may take to start on a busy machine, beside the channel's own time
-TRY_AGAIN_CODE = 75  # EX_TEMPFAIL of sysexits.h: a command asks to be run again
+SENDER = (sys.executable, "-P", "-m", "pumpwatch.notify.sender")  # -P: do not load a `requests.py` from the working directory
+START_S = 30.0  # the sender may take this long to start on a busy machine; the channel's own time comes on top
+TRY_AGAIN_CODE = 75  # EX_TEMPFAIL of sysexits.h: the command asks to be run again
 SIGNATURE, TIMESTAMP, EVENT_ID = "X-PumpWatch-Signature", "X-PumpWatch-Timestamp", "X-PumpWatch-Event"
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The result of a try. again: another try may help."""
+    """The result of one attempt. again: another attempt may succeed."""
 
     taken: bool
     reason: str = ""
@@ -45,14 +45,14 @@ class Sent:
 
 
 class Send(Protocol):
-    """Sends one event; blocks."""
+    """Send one event. Blocks."""
 
     def __call__(self, event: AnyEvent) -> Sent: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel by its name in the config. kind: `url`, `webhook` or `command`."""
+    """A channel of the config. kind: `url`, `webhook` or `command`."""
 
     name: str
     kind: str
@@ -61,12 +61,12 @@ class Channel:
     send: Send
 
     def wants(self, event: AnyEvent) -> bool:
-        """Return whether the channel is to be told of an event."""
+        """Return whether this channel gets the event."""
         return event.kind == "test" or (event.kind in self.events and (self.drills or not event.drill))
 
 
 def make_channels(config: Config, clock: Clock | None = None, environ: Mapping[str, str] | None = None) -> list[Channel]:
-    """Return the channels of a config. Raises ConfigError, which shows no secret, where one is invalid."""
+    """Return the channels of a config. Raises ConfigError, which reveals no secret, if one is invalid."""
     return [_make(name, part, config, clock or Clock(), os.environ if environ is None else environ)
             for name, part in config.notify.items()]
 
@@ -102,7 +102,7 @@ def _make(name: str, part: ChannelConfig, config: Config, clock: Clock, environ:
         url = value("url")
         if "://" not in url:
             raise ConfigError(f"{where('url')}: is not an address of apprise", "see https://appriseit.com/services")
-        send = partial(_tell, url, part.timeout_s, environ, config.net.ca_file)
+        send = partial(_send_by_apprise, url, part.timeout_s, environ, config.net.ca_file)
     return Channel(name, given[0], tuple(part.events), part.drills, send)
 
 
@@ -115,7 +115,7 @@ def _is_web_address(url: str) -> bool:
 
 
 def _with_proxy(environ: Mapping[str, str], proxy: str) -> dict[str, str]:
-    """Return the environment of a sender: our own modules, and the proxy of the config where it has one."""
+    """Return the environment of a sender: our own modules, and the proxy of the config, if any."""
     found = dict(environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     if proxy:
         found |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy)
@@ -145,12 +145,12 @@ def signature(secret: str, body: bytes) -> str:
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
-def _tell(url: str, timeout_s: float, environ: Mapping[str, str], ca_file: str, event: AnyEvent) -> Sent:
+def _send_by_apprise(url: str, timeout_s: float, environ: Mapping[str, str], ca_file: str, event: AnyEvent) -> Sent:
     return _send(Request(url=url, timeout_s=timeout_s, title=headline(event), text=text(event), ca_file=ca_file), environ, (url,))
 
 
 def _send(request: Request, environ: Mapping[str, str], secrets: tuple[str, ...]) -> Sent:
-    """Have the sender send a message."""
+    """Send a message in a sender process."""
     request.parent = os.getpid()
     try:
         ended = run_child(SENDER, msgspec.json.encode(request), request.timeout_s + START_S, environ)
@@ -159,9 +159,9 @@ def _send(request: Request, environ: Mapping[str, str], secrets: tuple[str, ...]
     if ended.code is None:
         return Sent(False, f"no answer within {request.timeout_s:g} s")
     try:
-        answer = msgspec.json.decode(ended.output.rstrip().rpartition(b"\n")[2], type=Answer)
+        answer = msgspec.json.decode(ended.output.rstrip().rpartition(b"\n")[2], type=SenderAnswer)
     except msgspec.DecodeError:
-        answer = Answer(False, f"the sender failed: {_last_line(ended) or f'exit code {ended.code}'}")
+        answer = SenderAnswer(False, f"the sender failed: {_last_line(ended) or f'exit code {ended.code}'}")
     return Sent(answer.taken, printable(hidden(answer.reason, secrets)))
 
 
@@ -182,6 +182,6 @@ def _run(words: tuple[str, ...], timeout_s: float, event: AnyEvent) -> Sent:
     return Sent(False, printable(f"{reason}{said and f': {said}'}"), again=ended.code == TRY_AGAIN_CODE)
 
 
-def _last_line(ended: Ended) -> str:
+def _last_line(ended: EndedProgram) -> str:
     lines = ended.output.decode("utf-8", "replace").split("\n")
     return printable(next((line.strip() for line in reversed(lines) if line.strip()), ""), 120)

@@ -1,8 +1,8 @@
-"""Run a program with bounds on its time and its output.
+"""Run a program with limits on its time and its output.
 
-A service may hang, redirect, or answer without end. So each message is sent by a program of its own, which is killed with
-everything it started when its time is over. It is started by posix_spawn, which copies no memory of the collector.
-The call waits in a native thread and uses neither the hub nor a signal.
+A service may hang, redirect, or send an endless answer. So each message is sent by a separate process, which is killed with
+everything it started when its time is over. posix_spawn starts it, which copies none of the collector's memory. The call waits
+in a native thread and uses neither the hub nor a signal.
 """
 
 from __future__ import annotations
@@ -19,38 +19,37 @@ from gevent.monkey import get_original
 
 from pumpwatch.descriptors import close_now
 
-KEPT_BYTES = 4096  # of the output; the last ones
+KEPT_BYTES = 4096  # the end of the output
 PIECE_BYTES = 65_536
-UNKNOWN = 256  # no exit code is that high
-LEFT_BYTES = 1 << 20  # the most that a pipe holds
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # whatever the collector does with them
+UNKNOWN = 256  # above every exit code
+LEFT_BYTES = 1 << 20  # a pipe holds at most this much
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # reset, as the collector handles them
 
 _running: set[int] = set()  # process ids
-_starting = get_original("_thread", "allocate_lock")()  # a program that is started is in `_running` before it is looked for
+_starting = get_original("_thread", "allocate_lock")()  # held from the start of a program until its pid is in `_running`
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The end of a program.
+class EndedProgram:
+    """How a program ended.
 
-    code: its exit code, negative for a signal, None if it was killed because its time was over, UNKNOWN if another part of the
-    process took it, as gevent's subprocess does.
+    code: its exit code; negative for a signal; None if it was killed when its time was over; UNKNOWN if another part of this
+    process reaped it, as gevent's subprocess does.
     """
 
     code: int | None
     output: bytes
 
 
-def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapping[str, str] | None = None) -> Ended:
-    """Run a program without a shell, with `given` on stdin; return its end and the last KEPT_BYTES of stdout and stderr.
+def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapping[str, str] | None = None) -> EndedProgram:
+    """Run a program without a shell, with `given` on stdin; return how it ended and the last KEPT_BYTES of stdout and stderr.
 
-    Blocks for `within_s` seconds at most. A program need not read its stdin. Raises OSError where it cannot be
-    started.
+    Blocks for at most `within_s` seconds. The program need not read its stdin. Raises OSError if it cannot be started.
     """
     given_out, given_in = os.pipe()
     output_out, output_in = os.pipe()
     try:
-        spawn = get_original("os", "posix_spawnp")  # gevent's own is for the main thread alone
+        spawn = get_original("os", "posix_spawnp")  # gevent's version works in the main thread only
         with _starting:
             pid: int = spawn(
                 words[0], list(words), dict(os.environ if environ is None else environ), setsid=True, setsigmask=(),
@@ -69,12 +68,12 @@ def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapp
 
 
 def end_children(number: signal.Signals = signal.SIGKILL) -> None:
-    """Kill every program that `run_child` waits for, with all that it started. For the end of the process."""
+    """Kill every program that `run_child` waits for, and everything it started. For the end of this process."""
     with _starting:
         pids = tuple(_running)
     for pid in pids:
         with suppress(ProcessLookupError):
-            os.killpg(pid, number)  # it leads a session of its own
+            os.killpg(pid, number)  # each program leads its own session
 
 
 class _Child:
@@ -88,8 +87,8 @@ class _Child:
         for handle in (given, output):
             os.set_blocking(handle, False)
 
-    def wait(self, given: bytes, deadline_s: float) -> Ended:
-        """Feed it and read it until it ends, or until the deadline."""
+    def wait(self, given: bytes, deadline_s: float) -> EndedProgram:
+        """Write its input and read its output until it ends, or until the deadline (monotonic)."""
         try:
             in_time = self._attend(memoryview(given), deadline_s)
             if not in_time:
@@ -97,16 +96,16 @@ class _Child:
                     os.killpg(self._pid, signal.SIGKILL)
             _running.discard(self._pid)  # before another process can get its id
             code = self._reap()
-            for _ in range(LEFT_BYTES // PIECE_BYTES):  # bounded: what it left running may print on for ever
+            for _ in range(LEFT_BYTES // PIECE_BYTES):  # bounded: a program that it left running may never stop printing
                 if not self._read():
                     break
-            return Ended(code if in_time else None, self._kept)
+            return EndedProgram(code if in_time else None, self._kept)
         finally:
             for handle in self._open:
                 close_now(handle)
 
     def _attend(self, given: memoryview, deadline_s: float) -> bool:
-        """Return whether it ended by itself."""
+        """Return whether it ended before the deadline."""
         poll: select.poll = get_original("select", "poll")()
         poll.register(self._ended, select.POLLIN)
         poll.register(self._output, select.POLLIN)
@@ -126,7 +125,7 @@ class _Child:
         return False
 
     def _write(self, given: memoryview) -> memoryview:
-        """Write a piece; return what is left, nothing where the program reads no more."""
+        """Write a piece; return the rest, which is empty if the program no longer reads."""
         try:
             return given[os.write(self._given, given[:PIECE_BYTES]):]
         except BlockingIOError:
@@ -135,7 +134,7 @@ class _Child:
             return given[:0]
 
     def _read(self) -> bool:
-        """Read a piece; return whether there was one."""
+        """Read a piece; return False at the end of the output or if nothing is ready."""
         try:
             piece = os.read(self._output, PIECE_BYTES)
         except OSError:

@@ -1,4 +1,4 @@
-"""Events as data for programs, as a headline and a short text for people. Those about listings are made here."""
+"""Events for channels: data for programs, a headline and a short text for people. This module makes those about listings."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pumpwatch.notify.alert_events import AlertEvent, alert_headline, alert_text
 from pumpwatch.printable import printable
 
 FORMAT = "pumpwatch.event/1"
-# signs with which chat services begin a mention or a link, as `](` does: the title of a notice is not ours
+# characters that start a mention or a link in chat services, as `](` does: a notice's title is third-party text
 _HARMLESS = str.maketrans({"@": "＠", "<": "‹", ">": "›"})
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """A market's first abnormal trade, or its peak. after_ms: behind the publication, by the venue's clock."""
+    """A market's first abnormal trade, or its peak. after_ms: since the publication, by the venue's clock."""
 
     exchange: str
     market_type: str
@@ -31,11 +31,11 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     change_percent: float
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A listing that was seen, one whose archive was written, or a test. Its JSON is what webhooks and commands get.
+class ListingUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """An event about a listing: it was seen, its archive was written, or this is a test. Webhooks and commands get it as JSON.
 
-    id tells it from every other event: the same event may come twice. delay_ms: from publication to detection. `archive` and what
-    follows belong to `archived` only; first and peak are None where no market moved.
+    id: the same for an event that is delivered twice, otherwise unique. delay_ms: from publication to detection. The fields from
+    `archive` on are set for `archived` only; first and peak are None if no market moved.
     """
 
     format: str = FORMAT
@@ -58,7 +58,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
-AnyEvent = Event | AlertEvent
+AnyEvent = ListingUpdate | AlertEvent
 
 
 class _Kind(msgspec.Struct):
@@ -66,19 +66,19 @@ class _Kind(msgspec.Struct):
 
 
 def decode(content: str) -> AnyEvent:
-    """Return the event that JSON holds. Raises msgspec.DecodeError where another version wrote it."""
+    """Return the event in a JSON text. Raises msgspec.DecodeError if another version wrote it."""
     if msgspec.json.decode(content, type=_Kind).kind == "alert":
         return msgspec.json.decode(content, type=AlertEvent)
-    return msgspec.json.decode(content, type=Event)
+    return msgspec.json.decode(content, type=ListingUpdate)
 
 
-def seen(listing: Listing, fresh_s: float) -> Event:
+def seen(listing: Listing, fresh_s: float) -> ListingUpdate:
     """Return the event of a listing whose window has been opened. fresh_s: `listing.fresh_s`."""
     return _event("seen", listing, fresh_s)
 
 
-def archived(listing: Listing, fresh_s: float, archive: Path, trades: int, problems: Sequence[str]) -> Event:
-    """Return the event of a listing whose archive was written. Reads the archive's analysis, so it blocks."""
+def archived(listing: Listing, fresh_s: float, archive: Path, trades: int, problems: Sequence[str]) -> ListingUpdate:
+    """Return the event of a listing whose archive was written. Blocks: it reads the archive's analysis."""
     try:
         analysis = read_analysis(archive)
         moved = next((row for row in analysis["instruments"] if row["first_abnormal"]), None)
@@ -93,16 +93,16 @@ def archived(listing: Listing, fresh_s: float, archive: Path, trades: int, probl
         problems=tuple(printable(problem) for problem in problems))
 
 
-def example(now_ns: int) -> Event:
+def example(now_ns: int) -> ListingUpdate:
     """Return the event of `pumpwatch notify test`."""
     listing = Listing(source="test", notice_id=f"test-{now_ns}", symbol="TEST", title="a test of this channel",
                       announced_at_ns=now_ns, detected_at_ns=now_ns, triggered_at_ns=now_ns, drill=True)
     return _event("test", listing, 1.0)
 
 
-def _event(kind: Literal["seen", "archived", "test"], listing: Listing, fresh_s: float) -> Event:
+def _event(kind: Literal["seen", "archived", "test"], listing: Listing, fresh_s: float) -> ListingUpdate:
     delay_ns = listing.detected_at_ns - listing.announced_at_ns
-    return Event(
+    return ListingUpdate(
         id=f"{kind}:{listing.source}:{listing.notice_id}:{listing.symbol}", kind=kind, drill=listing.drill, coin=listing.symbol,
         source=listing.source, notice_id=listing.notice_id, title=printable(listing.title, 2000),
         published_at=iso(listing.announced_at_ns), published_at_ns=listing.announced_at_ns,
@@ -115,7 +115,7 @@ def _move(market: Mapping[str, Any], moment: Mapping[str, Any]) -> Move:
 
 
 def headline(event: AnyEvent) -> str:
-    """Return one line: `KITE gets a KRW market on upbit`."""
+    """Return one line, such as `KITE gets a KRW market (upbit)`."""
     if isinstance(event, AlertEvent):
         return alert_headline(event)
     mark = "DRILL: " if event.drill else ""

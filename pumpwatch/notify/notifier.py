@@ -1,4 +1,4 @@
-"""Tells the channels about listings and alerts, and holds up nobody: whoever has news leaves it here and goes on."""
+"""Notify the channels of listings and alerts, without delaying the caller."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pumpwatch.supervisor import guarded
 log = logging.getLogger(__name__)
 
 LOAD_AGAIN_S = 30.0
-GATHER_S = 0.1  # so that the coins of one notice are all remembered before the ledger is asked to store their messages
-REMEMBERED = 10_000  # events of this run, so that none is told twice
+GATHER_S = 0.1  # so that all coins of one notice are stored before the ledger gets their messages
+REMEMBERED = 10_000  # event ids of this run, so that none is sent twice
 
 MakeEvent = Callable[[], AnyEvent]
 
@@ -37,11 +37,11 @@ def nothing_missed(since_ns: int) -> list[MakeEvent]:
 
 
 class Notifier:
-    """Turns news into messages and hands them to the outboxes. `tell` never waits; `bodies` are run as greenlets.
+    """Turn events into messages and pass them to the outboxes. `notify` never waits; run `bodies` as greenlets.
 
-    missed: returns the events of everything that is on record since a time (ns UTC), told or not; it may block and raise
-    StorageError. It is asked once, so that a kill costs no message: those that were not told yet are told then. on_told is called
-    with the id of each event once no channel waits for its message any more.
+    missed: returns every recorded event since a time (ns UTC), whether or not it was sent; it may block and raise StorageError.
+    It is called once, so that a kill loses no message: those not sent before are sent then. on_told: called with the id of each
+    event once its message has left every outbox.
     """
 
     def __init__(self, channels: Sequence[Channel], ledger: Callable[[], MessageLedger], clock: Clock, stats: Stats,
@@ -53,16 +53,16 @@ class Notifier:
         self._told: dict[str, None] = {}
         self._thread = ThreadPool(1)  # events read archives
         self._wake = Signal()
-        self._stopped = self._loaded = self._refused = False
+        self._stopped = self._loaded = self._ledger_failed = False
 
-    def tell(self, make: MakeEvent) -> None:
-        """Have the channels told of an event, which `make` returns later, in a thread. Never blocks, never raises."""
+    def notify(self, make: MakeEvent) -> None:
+        """Send an event to the channels. `make` is called later, in a thread, to create it. Never blocks, never raises."""
         if self._outboxes:
             self._news.append(make)
             self._wake.set()
 
-    def told_elsewhere(self, event_id: str) -> None:
-        """Note that another collector has told an event. Raises StorageError."""
+    def mark_sent_elsewhere(self, event_id: str) -> None:
+        """Record that another collector has sent an event. Raises StorageError."""
         if event_id not in self._told:
             self._told[event_id] = None
             self._ledger().store_messages([], [event_id], self._clock.now_ns())
@@ -71,21 +71,21 @@ class Notifier:
         if not any(outbox.has(event_id) for outbox in self._outboxes.values()):
             self._on_told(event_id)
 
-    def take_news(self) -> list[MakeEvent]:
-        """Remove and return what is not handed over yet, for the notifier that follows."""
+    def take_pending(self) -> list[MakeEvent]:
+        """Remove and return the events that no outbox has yet, for the notifier that replaces this one."""
         news = list(self._news)
         self._news.clear()
         return news
 
     def bodies(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield the name and body of each greenlet; none where no channel is configured."""
+        """Yield the name and body of each greenlet; nothing if no channel is configured."""
         if self._outboxes:
             yield "notify", self.run
         for name, outbox in self._outboxes.items():
             yield f"channel {name}", outbox.run
 
     def run(self) -> None:
-        """Load what an earlier run left, then hand over each event, until `stop`."""
+        """Load the messages that an earlier run left, then pass each event to the outboxes, until `stop`."""
         while not self._stopped:
             self._wake.clear()
             if not self._loaded:
@@ -105,7 +105,7 @@ class Notifier:
             outbox.stop()
 
     def status(self) -> list[dict[str, Any]]:
-        """Return a row a channel: name, kind, up, reason, sent, failed, given_up, waiting."""
+        """Return one row per channel: name, kind, up, reason, sent, failed, given_up, waiting."""
         return [outbox.status() for outbox in self._outboxes.values()]
 
     def _load(self) -> None:
@@ -117,7 +117,7 @@ class Notifier:
             told = ledger.told_events()
             self._news.extend(self._missed(max(since_ns, kept_from_ns)))
         except StorageError as error:
-            self._log_refused(error)
+            self._log_ledger_failed(error)
             return
         self._loaded = True
         self._told |= dict.fromkeys(told)
@@ -125,20 +125,20 @@ class Notifier:
             self._told[message.event_id] = None
             self._outboxes[message.channel].add(message)
         if left:
-            log.warning("messages of channels that are no longer in the config were dropped messages=%d", left)
+            log.warning("messages dropped messages=%d reason=their channels are no longer in the config", left)
 
     def _make(self, make: MakeEvent) -> AnyEvent | None:
-        """Make an event in the thread; None where that fails, so that it costs no other event."""
+        """Make an event in the thread; return None if that fails, so that the other events still go out."""
         made: list[AnyEvent] = []
 
         def failed(error: Exception) -> None:
-            log.error("event not told reason=%s", printable(f"{type(error).__name__}: {error}"), exc_info=error)
+            log.error("event not sent reason=%s", printable(f"{type(error).__name__}: {error}"), exc_info=error)
 
         guarded(lambda: made.append(self._thread.apply(make)), failed)
         return made[0] if made else None
 
     def _hand_over(self, events: Sequence[AnyEvent]) -> None:
-        """Store a message for each channel that wants an event, then hand them over, whether or not the ledger took them."""
+        """Store a message for each channel that wants an event, then pass it to its outbox, even if storing failed."""
         messages: list[StoredMessage] = []
         told: list[str] = []
         for event in events:
@@ -155,15 +155,15 @@ class Notifier:
             return
         try:
             self._ledger().store_messages(messages, told, self._clock.now_ns())
-            self._refused = False
+            self._ledger_failed = False
         except StorageError as error:
-            self._log_refused(error)
+            self._log_ledger_failed(error)
         for message in messages:
             self._outboxes[message.channel].add(message)
         for event_id in set(told) - {message.event_id for message in messages}:
             self._done(event_id)  # no channel wants it
 
-    def _log_refused(self, error: StorageError) -> None:
-        if not self._refused:
-            log.warning("messages are sent and not stored reason=%s: a restart may lose those that wait", error.message)
-        self._refused = True
+    def _log_ledger_failed(self, error: StorageError) -> None:
+        if not self._ledger_failed:
+            log.warning("messages are sent but not stored reason=%s: a restart may lose those that wait", error.message)
+        self._ledger_failed = True

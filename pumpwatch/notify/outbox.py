@@ -1,8 +1,8 @@
-"""One channel's messages: each is sent once it is due, and again with back-off until the channel has taken it or it is given up.
+"""One channel's messages: each is sent when due, and retried with back-off until the channel takes it or it is given up.
 
-They wait in memory and in the ledger, so that a restart goes on with them. A channel that fails is logged once, with the first
-message that is given up once, and once more when it takes a message again; what else happens meanwhile is counted. A message
-that was taken just before a kill is sent again: the event's id tells the receiver so.
+Messages wait in memory and in the ledger, so that they survive a restart. Three things are logged once each: the channel
+fails, the first message is given up, the channel takes messages again. Everything in between is only counted. A message taken
+just before a kill is sent again; the receiver recognises it by the event's id.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pumpwatch.store.messages import StoredMessage
 log = logging.getLogger(__name__)
 
 RETRY_S, RETRY_MAX_S = 5.0, 600.0
-KEPT_S = 24 * 3600.0  # a message is tried for so long
+KEPT_S = 24 * 3600.0  # a message is retried for this long
 WAITING_MAX = 1000
 
 
 class MessageLedger(Protocol):
-    """The ledger as messages use it. Its methods make the caller wait, and raise StorageError."""
+    """The ledger's methods for messages. They make the calling greenlet wait, and raise StorageError."""
 
     def store_messages(self, messages: Sequence[StoredMessage], told: Sequence[str] = (), at_ns: int = 0) -> None:
-        """Store messages, or their next tries, and the ids of events that need not be told any more."""
+        """Store messages, or the times of their next tries, and the ids of events that are dealt with."""
 
     def delete_message(self, channel: str, event_id: str) -> None:
         """Delete a message."""
@@ -43,10 +43,10 @@ class MessageLedger(Protocol):
         """Return every message, oldest first."""
 
     def delete_messages_except(self, channels: Sequence[str]) -> int:
-        """Delete the messages of other channels; return how many there were."""
+        """Delete the messages of all other channels; return their number."""
 
     def begin_telling(self, now_ns: int, forget_before_ns: int) -> int:
-        """Return since when channels are told; forget the events that were told before that time."""
+        """Return when messages were first sent (ns UTC), now_ns on the first call; forget events sent before forget_before_ns."""
 
     def told_events(self) -> list[str]:
         """Return the ids of the events whose messages were stored."""
@@ -54,7 +54,7 @@ class MessageLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A message, and when it is due by the monotonic clock."""
+    """A message, and when it is due (monotonic)."""
 
     message: StoredMessage
     due_s: float
@@ -65,10 +65,10 @@ def forget(event_id: str) -> None:
 
 
 class Outbox:
-    """The messages of one channel. `add` and `stop` never wait; `run` is the greenlet's body.
+    """The messages of one channel. `add` and `stop` never wait; `run` is the body of a greenlet.
 
-    ledger is asked for each time, as it is open only while the collector runs. on_done is called with the id of each event whose
-    message was taken or given up.
+    ledger: returns the ledger; called each time, since it is open only while the collector runs. on_done: called with the id of
+    each event whose message was taken or given up.
     """
 
     def __init__(self, channel: Channel, ledger: Callable[[], MessageLedger], clock: Clock, stats: Stats,
@@ -76,14 +76,14 @@ class Outbox:
         self.channel, self._on_done = channel, on_done
         self._ledger, self._clock, self._stats, self._retry_s = ledger, clock, stats, retry_s
         self._waiting: dict[str, _Waiting] = {}  # by event id, oldest first
-        self._thread = ThreadPool(1)  # a channel that hangs holds up no other
+        self._thread = ThreadPool(1)  # so that a channel that hangs delays no other
         self._wake = Signal()
         self._stopped = self._loss_logged = False
         self._reason = ""
         self._sent = self._failed = self._given_up = 0
 
     def add(self, message: StoredMessage) -> None:
-        """Have a message sent when it is due, unless it waits already. The oldest is given up where too many wait."""
+        """Queue a message for when it is due, unless it waits already. If more than WAITING_MAX wait, give up the oldest."""
         left_s = (message.next_at_ns - self._clock.now_ns()) / NS_PER_S
         self._waiting.setdefault(message.event_id,
                                  _Waiting(message, self._clock.monotonic() + min(max(0.0, left_s), RETRY_MAX_S)))
@@ -92,7 +92,7 @@ class Outbox:
         self._wake.set()
 
     def run(self) -> None:
-        """Send each message when it is due, until `stop`."""
+        """Send each message when due, until `stop`."""
         while not self._stopped:
             self._wake.clear()
             now_s = self._clock.monotonic()
@@ -108,7 +108,7 @@ class Outbox:
         self._wake.set()
 
     def status(self) -> dict[str, Any]:
-        """Return the row of a status. `failed` counts tries, `given_up` messages."""
+        """Return the channel's row of the status. `failed` counts attempts, `given_up` counts messages."""
         return {"name": self.channel.name, "kind": self.channel.kind, "up": not self._reason, "reason": self._reason,
                 "sent": self._sent, "failed": self._failed, "given_up": self._given_up, "waiting": len(self._waiting)}
 
@@ -126,7 +126,7 @@ class Outbox:
         self._failed += 1
         self._stats.add("notify_failed_total", channel=name)
         if not self._reason and sent.again:
-            log.warning("channel takes no message channel=%s event=%s reason=%s: it is tried again", name, message.event_id,
+            log.warning("channel failed channel=%s event=%s reason=%s: the message is tried again", name, message.event_id,
                         sent.reason)
         self._reason = sent.reason or "no reason given"
         if not sent.again:
@@ -153,7 +153,7 @@ class Outbox:
         self._given_up += 1
         self._stats.add("notify_given_up_total", channel=self.channel.name)
         if not self._loss_logged:
-            log.warning("message given up channel=%s event=%s reason=%s: further ones are counted by `pumpwatch status`",
+            log.warning("message given up channel=%s event=%s reason=%s: `pumpwatch status` counts further ones",
                         self.channel.name, message.event_id, reason)
         self._loss_logged = True
         self._forget(message)
@@ -170,5 +170,5 @@ class Outbox:
     def _record(self, change: Callable[[MessageLedger], object]) -> None:
         try:
             change(self._ledger())
-        except StorageError as error:  # the ledger itself logs that it refuses; after a restart the message may come again
+        except StorageError as error:  # the ledger logs its own failure; after a restart the message may be sent again
             log.debug("message not recorded channel=%s reason=%s", self.channel.name, error.message)

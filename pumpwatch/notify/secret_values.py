@@ -1,7 +1,7 @@
 """Secrets of the config: written as `${NAME}` or `file:PATH`, read once, and never shown.
 
-`${NAME}` anywhere in a value is the environment variable NAME; a value that begins with `file:` is the content of that file, on
-one line. A relative path counts from the config file's folder.
+`${NAME}` anywhere in a value is replaced by the environment variable NAME. A value that begins with `file:` is replaced by that
+file's content, one line. A relative path is resolved against the config file's folder.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pumpwatch.net.texts import HIDDEN
 
 IN_FILE = "file:"
 LARGEST_BYTES = 65_536
-SHORTEST = 4  # characters of a piece that is hidden: shorter ones are in every text
+SHORTEST = 4  # characters; shorter pieces are not hidden, since they occur in any text
 
 _variable = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _between = re.compile(r"[/:@?&=#,\s]+")
 
 
 def secret_value(text: str, where: str, folder: Path, environ: Mapping[str, str] | None = None) -> str:
-    """Return a value with its secrets in it. where: its place and key, for messages.
+    """Return a value with its secrets filled in. where: its place and key, for messages.
 
-    Raises ConfigError, which shows no part of the value, for a variable that is not set and a file that cannot be read.
+    Raises ConfigError, which reveals no part of the value, if a variable is not set or a file cannot be read.
     """
     environ = os.environ if environ is None else environ
     if text.startswith(IN_FILE):
@@ -43,7 +43,7 @@ def secret_file(text: str, folder: Path) -> Path:
 
 
 def is_literal(text: str) -> bool:
-    """Return whether a value holds its secret itself, neither as a variable nor as a file."""
+    """Return whether the secret itself is written in the config, not a variable or a file."""
     return bool(text) and not text.startswith(IN_FILE) and _variable.search(text) is None
 
 
@@ -61,10 +61,10 @@ def _content(path: Path, where: str) -> str:
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
-    """Return a text in which every piece of these values of at least SHORTEST characters is hidden.
+    """Return the text with every piece of these secrets hidden that has at least SHORTEST characters.
 
-    A piece is what stands between the signs that separate the parts of a URL, except the scheme. It is hidden as well with its
-    characters written as `%20`, or read from that, as libraries show them.
+    A piece is the text between two separators of a URL; the scheme is not hidden. Percent-encoded and decoded forms of a piece
+    are hidden too, since libraries show either.
     """
     pieces: set[str] = set()
     for secret in secrets:

@@ -1,4 +1,4 @@
-"""Try every channel at once with a drill: `pumpwatch notify test`."""
+"""Send a test event to every channel at once: `pumpwatch notify test`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import ConfigError, UsageError
 from pumpwatch.notify.channels import Channel, make_channels
-from pumpwatch.notify.events import Event, example
+from pumpwatch.notify.events import ListingUpdate, example
 from pumpwatch.printable import printable
 
 AT_ONCE = 8
@@ -20,7 +20,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The result of one channel. ms: the time that it took."""
+    """The result of one channel. ms: how long it took."""
 
     name: str
     kind: str
@@ -30,9 +30,9 @@ class Tried:
 
 
 def try_channels(config: Config, names: Collection[str] = (), clock: Clock | None = None) -> list[Tried]:
-    """Send a test to each channel, or to those named; return how each fared, in the order of the config.
+    """Send a test event to each channel, or to the named ones; return the results in the order of the config.
 
-    Raises ConfigError where the config has no channel or an invalid one, UsageError for a name that is none.
+    Raises ConfigError if the config has no channel or an invalid one, UsageError for an unknown name.
     """
     channels = make_channels(config)
     known = [channel.name for channel in channels]
@@ -47,7 +47,7 @@ def try_channels(config: Config, names: Collection[str] = (), clock: Clock | Non
     return results
 
 
-def _try(channel: Channel, event: Event) -> Tried:
+def _try(channel: Channel, event: ListingUpdate) -> Tried:
     began_s = time.monotonic()
     sent = channel.send(event)
     return Tried(channel.name, channel.kind, sent.taken, sent.reason, round((time.monotonic() - began_s) * 1e3, 1))

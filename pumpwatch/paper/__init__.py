@@ -1,6 +1,6 @@
-"""Paper trading: a strategy is played against recorded trades and order books. No order ever leaves the machine.
+"""Paper trading: play a strategy against recorded trades and order books. No order ever leaves the machine.
 
-A tape (`tape`, `archive_tape`) holds the recorded window as columns. The engine (`engine`) gives a strategy each trade at the
-time at which it would have seen it, and its orders to the matching (`matching`) at the time at which they would have reached the
-venue. That runs in a process of its own (`sandbox`, `child`). A run (`run`) is many of these; `results` has its shape.
+A tape (`tape`, `archive_tape`) holds the recorded window as columns. The engine (`engine`) shows a strategy each trade when it
+would have seen it, and passes its orders to the matching (`matching`) when they would have reached the venue. This runs in a
+separate process (`sandbox`, `child`). A run (`run`) plays many tapes; `results` defines its result.
 """

@@ -1,8 +1,8 @@
-"""The account of a replay, as the venues know it: its free balance, and the position of each market.
+"""The account of a replay as the venues see it: its free balance, and the position on each market.
 
-One free balance serves all venues. Coins can be sold only on the venue where they were bought. Spot pays in full and cannot be
-sold short. A futures position has isolated margin: its part of the balance is all that it can lose. The maintenance margin is
-MAINTENANCE of the position's value; the mark price is the last trade of that market.
+All venues share one free balance. Coins can be sold only on the venue where they were bought. Spot orders are paid in full, and
+spot cannot be sold short. A futures position has isolated margin: it can lose only its margin. The maintenance margin is
+MAINTENANCE times the position's value; the mark price is the last trade of the market.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pumpwatch.paper.amounts import CONTEXT, FEE_STEP, fee_up, product, quantity_down, ratio
-from pumpwatch.paper.tape import Market
+from pumpwatch.paper.tape import TapeMarket
 
 MAINTENANCE = Decimal("0.01")
 ZERO = Decimal(0)
 
 
 @dataclass(slots=True)
-class Position:
-    """quantity: base units, negative for a short one. cost: of all of it. low, high: a mark beyond these liquidates it."""
+class PaperPosition:
+    """The position on one market.
+
+    quantity: base units, negative if short. cost: of the whole position. low, high: a mark price at or beyond them liquidates it.
+    """
 
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
@@ -30,24 +33,24 @@ class Position:
 
     @property
     def entry(self) -> Decimal:
-        """Return the mean price at which it was opened, rounded: the money is reckoned from `cost`."""
+        """Return the mean entry price, rounded. Profit and loss are computed from `cost`."""
         return ratio(self.cost, abs(self.quantity)) if self.quantity else ZERO
 
     def share(self, amount: Decimal, quantity: Decimal) -> Decimal:
-        """Return the part of an amount that belongs to a part of the position."""
+        """Return the part of an amount that belongs to this quantity of the position."""
         return ratio(CONTEXT.multiply(amount, quantity), abs(self.quantity))
 
 
-class Account:
-    """Applies fills. Amounts are in the quote."""
+class PaperAccount:
+    """The balance and positions of a replay. Amounts are in the quote."""
 
-    def __init__(self, cash: Decimal, markets: tuple[Market, ...]) -> None:
+    def __init__(self, cash: Decimal, markets: tuple[TapeMarket, ...]) -> None:
         self.cash = cash
-        self.positions = [Position() for _ in markets]
+        self.positions = [PaperPosition() for _ in markets]
         self._markets = markets
 
     def affordable(self, number: int, sign: int, price: Decimal, leverage: int, free: Decimal, taker: bool = True) -> Decimal:
-        """Return the largest quantity that may be traded at a price, with so much free balance. sign: 1 buys, -1 sells."""
+        """Return the largest quantity that this free balance allows to trade at a price. sign: 1 buys, -1 sells."""
         market, held = self._markets[number], self.positions[number].quantity
         closing = abs(held) if held * sign < 0 else ZERO
         if not market.is_futures and sign < 0:
@@ -69,7 +72,7 @@ class Account:
         _set_limits(market, position)
         return fee
 
-    def _close(self, market: Market, position: Position, sign: int, price: Decimal, quantity: Decimal) -> None:
+    def _close(self, market: TapeMarket, position: PaperPosition, sign: int, price: Decimal, quantity: Decimal) -> None:
         cost, margin = position.share(position.cost, quantity), position.share(position.margin, quantity)
         position.cost -= cost
         position.margin -= margin
@@ -79,7 +82,8 @@ class Account:
             self.cash += product(price, quantity)
         position.quantity += sign * quantity
 
-    def _open(self, market: Market, position: Position, sign: int, price: Decimal, quantity: Decimal, leverage: int) -> None:
+    def _open(self, market: TapeMarket, position: PaperPosition, sign: int, price: Decimal, quantity: Decimal,
+              leverage: int) -> None:
         amount = product(price, quantity)
         position.cost += amount
         position.quantity += sign * quantity
@@ -92,16 +96,16 @@ class Account:
             self.cash -= amount
 
     def liquidate(self, number: int) -> tuple[Decimal, Decimal]:
-        """Close a position so that its margin is gone; return its signed quantity, and the price that comes to that."""
+        """Close a position with the loss of its whole margin; return its signed quantity, and the price at which that happens."""
         position = self.positions[number]
         quantity = position.quantity
         price = position.entry - ratio(position.margin, quantity)
-        self.positions[number] = Position()
+        self.positions[number] = PaperPosition()
         return quantity, price
 
 
-def _set_limits(market: Market, position: Position) -> None:
-    """Set the marks at which what is left of the margin is the maintenance margin."""
+def _set_limits(market: TapeMarket, position: PaperPosition) -> None:
+    """Set the mark prices at which the remaining margin equals the maintenance margin."""
     position.low, position.high = float("-inf"), float("inf")
     if market.is_futures and position.quantity:
         edge = position.entry - ratio(position.margin, position.quantity)

@@ -1,4 +1,4 @@
-"""Amounts as Decimals: what a strategy gives is checked, and what is computed is rounded in one way."""
+"""Amounts as Decimals: check a strategy's values, and round computed ones uniformly."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 CONTEXT = Context(prec=60)
-MOST = Decimal(10) ** 18  # quantities, amounts and prices are below it
+MOST = Decimal(10) ** 18  # quantities, amounts and prices must be below this
 QUANTITY_STEP = Decimal("0.00000001")
 FEE_STEP = Decimal("0.00000001")
-STEP = Decimal("0.000000000000000001")  # what the account ledger keeps
+STEP = Decimal("0.000000000000000001")  # the resolution of the account ledger
 
 
 def exactly(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Return a function whose sums are exact, whatever precision a strategy has set for its own."""
+    """Make a function compute with CONTEXT, whatever decimal context the strategy has set."""
     @functools.wraps(function)
     def inside(*args: Given.args, **kwargs: Given.kwargs) -> Result:
         with localcontext(CONTEXT):
@@ -30,7 +30,7 @@ def exactly(function: Callable[Given, Result]) -> Callable[Given, Result]:
 
 
 def problem_of(value: Any, name: str) -> str:
-    """Return why a value is not an amount that may be ordered; empty where it is one."""
+    """Return why a value cannot be ordered as an amount; empty if it can."""
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return f"the {name} is not a number: {value!r:.40}"
     try:
@@ -45,38 +45,38 @@ def problem_of(value: Any, name: str) -> str:
 
 
 def exact(value: Decimal | float | int) -> Decimal:
-    """Return a number as it is printed: 0.1 is 0.1."""
+    """Return a number as a Decimal with the digits that are printed: 0.1 becomes Decimal("0.1")."""
     return Decimal(value) if isinstance(value, (int, Decimal)) else Decimal(repr(float(value)))
 
 
 def price_of(value: Decimal | float, rounding: str = ROUND_HALF_EVEN) -> Decimal:
-    """Return a price with at most 18 digits behind the point, which is what the account ledger keeps."""
+    """Return a price with at most 18 decimals, the resolution of the account ledger."""
     found = exact(value)
     return found if found == (kept := found.quantize(STEP, rounding, CONTEXT)) else kept
 
 
 def quantity_down(value: Decimal | float) -> Decimal:
-    """Return a quantity rounded down to 8 digits behind the point."""
+    """Return a quantity rounded down to 8 decimals."""
     return exact(value).quantize(QUANTITY_STEP, ROUND_DOWN, CONTEXT)
 
 
 def fee_up(value: Decimal) -> Decimal:
-    """Return a fee rounded up to 8 digits behind the point."""
+    """Return a fee rounded up to 8 decimals."""
     return value.quantize(FEE_STEP, ROUND_UP, CONTEXT)
 
 
 def product(price: Decimal, quantity: Decimal) -> Decimal:
-    """Return an amount with at most 18 digits behind the point."""
+    """Return price x quantity, rounded to 18 decimals."""
     return CONTEXT.multiply(price, quantity).quantize(STEP, ROUND_HALF_EVEN, CONTEXT)
 
 
 def ratio(amount: Decimal, divisor: Decimal) -> Decimal:
-    """Return a quotient with at most 18 digits behind the point."""
+    """Return a quotient, rounded to 18 decimals."""
     return CONTEXT.divide(amount, divisor).quantize(STEP, ROUND_HALF_EVEN, CONTEXT)
 
 
 def shown(value: Decimal | float, digits: int = 8) -> Decimal:
-    """Return a figure of a result, rounded, without zeros at its end."""
+    """Return a figure for a result, rounded, without trailing zeros."""
     number = Decimal(value) if isinstance(value, Decimal) else Decimal(repr(value))
     rounded = number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN, CONTEXT)
     plain = rounded.normalize(CONTEXT)
@@ -86,7 +86,7 @@ def shown(value: Decimal | float, digits: int = 8) -> Decimal:
 
 
 def significant(value: float, digits: int = 12) -> Decimal:
-    """Return a computed price with so many digits, and at most 18 behind the point."""
+    """Return a computed price with this many significant digits, and at most 18 decimals. Raises ValueError."""
     if not math.isfinite(value) or value <= 0:
         raise ValueError(f"not a price: {value!r}")
     return max(price_of(Decimal(f"{value:.{digits}g}")), STEP)

@@ -1,4 +1,4 @@
-"""Make a tape from an archive, after every file of it was checked."""
+"""Make a tape from an archive, after checking all of its files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from pumpwatch.listing.archived_trades import REMAKE, ArchivedTrades, read_trade
 from pumpwatch.listing.books import VenueBooks, read_books
 from pumpwatch.model import NO_SEQUENCE, SIDES, Listing, TradeBatch
 from pumpwatch.paper.fees import fees_of
-from pumpwatch.paper.tape import Book, Market, Tape, make_tape
+from pumpwatch.paper.tape import Book, Tape, TapeMarket, make_tape
 
 
 def read_tape(archive: Path, venues: Collection[str] = ()) -> Tape:
-    """Return the tape of an archive. venues: only these (`binance.spot`); empty: all.
+    """Return the tape of an archive. venues: only these (such as `binance.spot`); empty: all.
 
-    Raises UsageError for a missing folder, StorageError where the archive is damaged, has trades twice, or is of a newer
-    version.
+    Raises UsageError for a missing folder, StorageError if the archive is damaged, repeats trades, or is from a newer version.
     """
     require_whole(archive)
-    markets: list[Market] = []
+    markets: list[TapeMarket] = []
     parts: list[TradeBatch] = []
     ends: list[int] = []
     for path in trade_files(archive):
@@ -40,21 +39,21 @@ def read_tape(archive: Path, venues: Collection[str] = ()) -> Tape:
 
 
 def first_listing(archive: Path) -> Listing:
-    """Return the listing of an archive that was announced first. Raises StorageError where it cannot be read."""
+    """Return the listing of an archive that was announced first. Raises StorageError if it cannot be read."""
     try:
         found = [Listing(**row) for row in read_analysis(archive)["listings"]]
         return min(found, key=lambda listing: listing.announced_at_ns)
     except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"{archive}: the archive names no listing: {error}", REMAKE) from error
+        raise StorageError(f"{archive}: the archive has no readable listing: {error}", REMAKE) from error
 
 
-def market_of(exchange: str, market_type: str, symbol: str, multiplier: int) -> Market:
+def market_of(exchange: str, market_type: str, symbol: str, multiplier: int) -> TapeMarket:
     """Return a market with its fees."""
     fees = fees_of(exchange, market_type)
-    return Market(f"{exchange}.{market_type}", symbol, market_type, fees.maker, fees.taker, fees.most_leverage, multiplier)
+    return TapeMarket(f"{exchange}.{market_type}", symbol, market_type, fees.maker, fees.taker, fees.most_leverage, multiplier)
 
 
-def tape_books(books: Sequence[VenueBooks], markets: Sequence[Market]) -> dict[int, list[Book]]:
+def tape_books(books: Sequence[VenueBooks], markets: Sequence[TapeMarket]) -> dict[int, list[Book]]:
     """Return recorded order books by the place of their market."""
     places = {(market.venue, market.symbol): place for place, market in enumerate(markets)}
     found: dict[int, list[Book]] = {}
@@ -69,7 +68,7 @@ def tape_books(books: Sequence[VenueBooks], markets: Sequence[Market]) -> dict[i
 
 
 def _batch(raw: ArchivedTrades, path: Path, first: int) -> TradeBatch:
-    """Return the trades of a file; `first` is the place of its first symbol."""
+    """Return the trades of a file. first: the place of its first symbol."""
     trades = raw.trades
     places = {row.symbol: first + number for number, row in enumerate(raw.symbols)}
     try:
@@ -80,4 +79,4 @@ def _batch(raw: ArchivedTrades, path: Path, first: int) -> TradeBatch:
                           np.full(raw.count, NO_SEQUENCE, np.int64), np.array(trades.received_at, np.int64),
                           np.array(trades.flags, np.uint8))
     except (ValueError, OverflowError) as error:
-        raise StorageError(f"{path}: a trade of it cannot be read: {error}", REMAKE) from error
+        raise StorageError(f"{path}: it has an unreadable trade: {error}", REMAKE) from error

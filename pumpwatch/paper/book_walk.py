@@ -1,8 +1,8 @@
-"""Take an order's fills from a recorded order book.
+"""Fill orders from a recorded order book.
 
-A book is used for BOOK_NS after it stood so. Trades since then move all its levels by the ratio of the last trades, to the
-worse side alone: a market that runs away takes its book along, and its best level is never better than the last trade. A level
-that this account has taken cannot be taken again.
+A book is used for BOOK_NS after its time. Trades since then shift all levels by the ratio of the last trades, only in the
+direction that is worse for the order: if the market moves away, its book moves along, and the best level is never better than
+the last trade. A level that this account has taken cannot be taken again.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.paper.amounts import price_of, quantity_down, significant
-from pumpwatch.paper.orders import BUY, Order
+from pumpwatch.paper.orders import BUY, PaperOrder
 from pumpwatch.paper.tape import Book, MarketTrades
 
 BOOK_NS = 2 * NS_PER_S  # the time between two snapshots
 
 
 class BookWalk:
-    """The books of one replay, and what was taken from each."""
+    """The books of one replay, and the quantity taken from each."""
 
     def __init__(self, books: dict[int, list[Book]]) -> None:
         self._books = books
         self._times = {number: [book.at for book in found] for number, found in books.items()}
         self._taken: dict[tuple[int, int, int], Decimal] = {}
 
-    def take(self, order: Order, at_ns: int, trades: MarketTrades) -> list[tuple[Decimal, Decimal]] | None:
-        """Return what an order takes at a time, as (price, quantity), best first; None where there is no book to walk."""
+    def levels_for(self, order: PaperOrder, at_ns: int, trades: MarketTrades) -> list[tuple[Decimal, Decimal]] | None:
+        """Return the (price, quantity) that an order can take at a time, best first; None without a usable book."""
         place = bisect_right(self._times.get(order.number, []), at_ns) - 1
         if place < 0:
             return None
@@ -51,15 +51,15 @@ class BookWalk:
                 left -= part
         return found
 
-    def took(self, order: Order, at_ns: int, quantity: Decimal) -> None:
-        """Remember that so much of the book of a time is gone."""
+    def record_taken(self, order: PaperOrder, at_ns: int, quantity: Decimal) -> None:
+        """Record a quantity taken from the book that is used at a time."""
         place = bisect_right(self._times[order.number], at_ns) - 1
         key = (order.number, place, order.sign)
         self._taken[key] = self._taken.get(key, Decimal(0)) + quantity
 
 
 def _shift(sign: int, best: float, then: float | None, now: float | None) -> float:
-    """Return by how much the levels have moved since the book, 1 where they moved to the better side or nothing is known."""
+    """Return the factor by which levels have moved since the book's time; 1 if they moved to the better side, or if unknown."""
     if now is None:
         return 1.0
     ratios = (1.0, now / best, 1.0 if then is None else now / then)

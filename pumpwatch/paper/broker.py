@@ -1,4 +1,4 @@
-"""The broker that a strategy is given: it checks orders, and knows of fills what the strategy has learned by now."""
+"""The broker of a strategy: it checks orders, and knows only the fills that the strategy knows."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from random import Random
 
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.paper.account import Account
+from pumpwatch.paper.account import PaperAccount
 from pumpwatch.paper.amounts import MOST, STEP, exact, exactly, price_of, problem_of, product, quantity_down, ratio
-from pumpwatch.paper.orders import BUY, LIQUIDATED, NAMES, SELL, Order
-from pumpwatch.paper.results import RejectedRow
+from pumpwatch.paper.orders import BUY, LIQUIDATED, NAMES, SELL, PaperOrder
+from pumpwatch.paper.results import RejectedOrder
 from pumpwatch.paper.seen import SeenMarket
 from pumpwatch.paper.settings import Settings
-from pumpwatch.paper.tape import Market
+from pumpwatch.paper.tape import TapeMarket
 from pumpwatch.strategy import Amount, Fill
 
-MOST_ORDERS = 20_000  # of one replay
-MOST_REJECTED = 1_000  # that are kept
+MOST_ORDERS = 20_000  # per replay
+MOST_REJECTED = 1_000  # rejected orders kept per replay
 
-Send = Callable[[Order], None]
+Send = Callable[[PaperOrder], None]
 
 
 class PaperBroker:
-    """See `strategy.Broker`. The engine sets `now` and tells it of fills; a strategy has no way from here to what comes later."""
+    """See `strategy.Broker`. The engine sets `now` and reports fills. A strategy cannot reach future data through it."""
 
-    def __init__(self, markets: Sequence[Market], seen: Sequence[SeenMarket], settings: Settings, numbers: Random,
+    def __init__(self, markets: Sequence[TapeMarket], seen: Sequence[SeenMarket], settings: Settings, numbers: Random,
                  send: Send, send_cancel: Callable[[str, int], None]) -> None:
         self._numbers = {market.name: number for number, market in enumerate(markets)}
         self._markets, self._seen, self._settings = markets, seen, settings
@@ -33,9 +33,9 @@ class PaperBroker:
         self._now = 0
         self._sent = 0
         self._random = numbers
-        self._known = Account(settings.cash, tuple(markets))  # after the fills that were learned of
-        self._open: dict[str, Order] = {}
-        self.rejected: list[RejectedRow] = []
+        self._known = PaperAccount(settings.cash, tuple(markets))  # after the fills that the strategy knows
+        self._open: dict[str, PaperOrder] = {}
+        self.rejected: list[RejectedOrder] = []
 
     now = property(lambda self: self._now)
     size = property(lambda self: self._settings.size)
@@ -91,7 +91,7 @@ class PaperBroker:
 
     @exactly
     def close_by(self, tag: str, market: str) -> str | None:
-        """Do as `close`, for an exit rule."""
+        """Close a position for an exit rule. tag: the rule. Otherwise like `close`."""
         held = self.position(market)
         if not held:
             return None
@@ -99,8 +99,8 @@ class PaperBroker:
         return self._order(market, sign, abs(held), None, None, False, True, None, tag)
 
     @exactly
-    def learn(self, fill: Fill | None, order: Order, done: bool) -> None:
-        """Take notice of a fill, or of the end of an order. done: whether it was done then; it may be by now."""
+    def learn(self, fill: Fill | None, order: PaperOrder, done: bool) -> None:
+        """Apply a fill, or the end of an order. done: whether the order had ended at that time."""
         if fill is not None and order.tag == LIQUIDATED:
             self._known.liquidate(order.number)
         elif fill is not None:
@@ -127,7 +127,7 @@ class PaperBroker:
         if number is not None and not reason:
             price = self._seen[number].last(self._now)
             if quantity is None and price is None:
-                reason = "an amount in USDT, and no trade was seen that says what it buys"
+                reason = "an amount in USDT needs a price, and no trade was seen yet"
             else:
                 base = quantity_down(exact(quantity) if quantity is not None else ratio(exact(quote or 0), exact(price or 1)))
                 most = max(base, product(exact(limit or 1), base))
@@ -138,10 +138,10 @@ class PaperBroker:
             return order_id
         found = self._markets[number]
         leverage = (self._settings.leverage if leverage is None else leverage) if found.is_futures else (leverage or 1)
-        if found.is_futures and reduce_only:  # it opens nothing, so the leverage has no part in it
+        if found.is_futures and reduce_only:  # it opens no position, so the leverage does not matter
             leverage = min(leverage, found.most_leverage)
         worst = None if limit is None else price_of(limit, ROUND_DOWN if sign == BUY else ROUND_UP)
-        order = Order(order_id, number, sign, base, worst, bool(immediate),
+        order = PaperOrder(order_id, number, sign, base, worst, bool(immediate),
                       bool(reduce_only), leverage, self._now, tag, whole=bool(whole),
                       stop=None if stop is None else price_of(stop))
         self._open[order_id] = order
@@ -150,7 +150,7 @@ class PaperBroker:
 
     def _problem(self, number: int | None, market: str, quantity: Amount | None, quote: Amount | None, limit: Amount | None,
                  leverage: int | None, stop: Amount | None) -> str:
-        """Return why an order cannot be sent; empty where it can."""
+        """Return why an order cannot be sent; empty if it can."""
         if number is None:
             return f"unknown symbol: {market!r:.80}"
         if (quantity is None) == (quote is None):
@@ -168,11 +168,11 @@ class PaperBroker:
     def _reject(self, order_id: str, market: str, sign: int, quantity: object, reason: str) -> None:
         if len(self.rejected) < MOST_REJECTED:
             venue, _, symbol = str(market)[:80].partition(":")
-            self.rejected.append(RejectedRow(self._now, venue, symbol, NAMES[sign], f"{quantity!s:.40}", reason, order_id))
+            self.rejected.append(RejectedOrder(self._now, venue, symbol, NAMES[sign], f"{quantity!s:.40}", reason, order_id))
 
 
 def _stop_problem(limit: Amount | None, immediate: bool) -> str:
-    """Return why an order with a stop cannot be sent; empty where it can."""
+    """Return why an order with a stop cannot be sent; empty if it can."""
     if limit is None:
         return "a stop order needs a limit"
     return "a stop order is neither immediate nor fill-or-kill" if immediate else ""

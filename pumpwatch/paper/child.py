@@ -1,7 +1,7 @@
-"""The body of a strategy's process: load the strategy, play the tape once for each delay, answer, and end.
+"""The body of a strategy's process: load the strategy, play the tape once for each delay, answer, and exit.
 
-The strategy is other people's code, so whatever it raises is caught here, and becomes an answer with its line. One that does not
-return in time is ended by `faulthandler`, which writes the lines that it was at.
+The strategy is third-party code, so every exception is caught and becomes an answer with its line. If it does not return in
+time, `faulthandler` ends the process and writes the traceback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from pumpwatch.paper import guard
 from pumpwatch.paper.engine import play
-from pumpwatch.paper.job import Answer, Failure, Job, PlayedRow, Source
+from pumpwatch.paper.job import Failure, Job, PlayedRow, Source, StrategyAnswer
 from pumpwatch.strategy import Strategy
 
 MOST_BYTES = 4 << 30  # of memory
@@ -30,10 +30,10 @@ MODULE = "paper_strategy"
 
 
 def serve(traces: int) -> None:
-    """Answer the job on standard input. traces: the descriptor that gets the lines of a strategy that does not return."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends this process
+    """Answer the job on standard input. traces: the descriptor for the traceback of a strategy that does not return."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the command, which ends this process
     answers = os.dup(1)
-    os.dup2(2, 1)  # what a strategy prints must not mix with the answer
+    os.dup2(2, 1)  # the output of a strategy must not mix with the answer
     job: Job = pickle.load(sys.stdin.buffer)
     _bound_memory()
     guard.install()
@@ -41,7 +41,7 @@ def serve(traces: int) -> None:
 
 
 def send(answers: int, content: bytes) -> None:
-    """Write the answer to a descriptor. If the command was killed, nobody waits for it, and nothing is said."""
+    """Write the answer to a descriptor. Do nothing if the command was killed."""
     left = memoryview(content)
     with contextlib.suppress(BrokenPipeError):
         while left:
@@ -49,11 +49,11 @@ def send(answers: int, content: bytes) -> None:
 
 
 def _bound_memory() -> None:
-    with contextlib.suppress(OSError, ValueError):  # a lower bound was set before
+    with contextlib.suppress(OSError, ValueError):  # a lower limit is set already
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
 
 
-def _answer(job: Job, traces: int) -> Answer:
+def _answer(job: Job, traces: int) -> StrategyAnswer:
     rows = []
     for delay_ms in job.delays_ms:
         faulthandler.dump_traceback_later(job.limit_s, exit=True, file=traces)
@@ -62,16 +62,16 @@ def _answer(job: Job, traces: int) -> Answer:
             decimal.setcontext(decimal.Context())
             np.random.seed(job.settings.seed % 2**32)
             played = play(job.tape, load(job.source)(), job.settings, delay_ms)
-        except BaseException as error:  # other people's code: also SystemExit
-            return Answer(failure=failure_of(error, job.source.file))
+        except BaseException as error:  # third-party code may even raise SystemExit
+            return StrategyAnswer(failure=failure_of(error, job.source.file))
         finally:
             faulthandler.cancel_dump_traceback_later()
         rows.append(PlayedRow(played.outcome, played.actions))
-    return Answer(tuple(rows))
+    return StrategyAnswer(tuple(rows))
 
 
 def load(source: Source) -> type[Strategy]:
-    """Return a strategy's class, from code that is run anew. Raises what the code raises, and TypeError without such a class."""
+    """Run a strategy's code and return its class. Raises anything the code raises, and TypeError without exactly one class."""
     module = ModuleType(MODULE)
     module.__file__ = source.file
     sys.modules[MODULE] = module
@@ -81,13 +81,13 @@ def load(source: Source) -> type[Strategy]:
     if source.class_name:
         found = {name: value for name, value in found.items() if name == source.class_name}
     if len(found) != 1:
-        raise TypeError(f"it has {len(found)} classes that derive from pumpwatch.Strategy, and must have one"
+        raise TypeError(f"it has {len(found)} classes that derive from pumpwatch.Strategy, but must have one"
                         + "".join(f": {', '.join(sorted(found))}" for _ in range(bool(found))))
     return next(iter(found.values()))
 
 
 def failure_of(error: BaseException, file: str) -> Failure:
-    """Return an error with the last line of the strategy's file that it came through."""
+    """Return an error with the last line of the strategy's file in its traceback."""
     line, function = 0, ""
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
@@ -103,5 +103,5 @@ def failure_of(error: BaseException, file: str) -> Failure:
 def _text(error: BaseException) -> str:
     try:
         return error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:  # other people's code: its __str__ may raise
+    except Exception:  # third-party code: its __str__ may raise
         return ""

@@ -1,4 +1,4 @@
-"""Choose the tapes of a run: an archive, a coin's window in the store, or every listing that the data folder knows."""
+"""Choose the tapes of a run: an archive, a coin's window in the store, or every listing of the data folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pumpwatch.paper.tape import Tape
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A listing of a run. tape: None where it cannot be played, for the reason `left_out`."""
+    """A listing of a run. tape: None if it cannot be played. left_out: the reason."""
 
     archive: str
     coin: str
@@ -28,26 +28,26 @@ class Chosen:
 
     @property
     def identity(self) -> str:
-        """Return a text that differs for another content."""
+        """Return a text that identifies the content."""
         return self.tape.identity if self.tape is not None else f"{self.coin}: {self.left_out}"
 
 
 def one_archive(path: Path, venues: Collection[str] = ()) -> Iterator[Chosen]:
-    """Yield an archive. Raises as `read_tape` does."""
+    """Yield the listing of an archive. Raises as `read_tape` does."""
     yield _of(read_tape(path, venues), venues)
 
 
 def one_window(config: Config, coin: str, at_ns: int, venues: Collection[str] = ()) -> Iterator[Chosen]:
-    """Yield a coin's window in the store. Raises as `store_tape` does."""
+    """Yield the listing of a coin's window in the store. Raises as `store_tape` does."""
     yield _of(store_tape(config, coin, at_ns, venues), venues)
 
 
 def every_listing(config: Config, venues: Collection[str] = ()) -> Iterator[Chosen]:
-    """Yield every listing that is known, the oldest first, also those that nobody could have traded.
+    """Yield every known listing, oldest first, including those that could not have been traded.
 
-    Who tests a strategy on the survivors alone fools himself: so a listing without an archive, without a market or with a damaged
-    archive is there too, with the reason. Drills are left out, and an archive that is there a second time. Raises UsageError
-    where nothing is known.
+    Testing a strategy only on complete listings would be survivorship bias. So a listing without an archive, without a market or
+    with a damaged archive is included, with the reason why it is left out; so are drills and duplicate archives. Raises
+    UsageError if no listing is known.
     """
     rows = show(config)
     if not rows:
@@ -57,7 +57,7 @@ def every_listing(config: Config, venues: Collection[str] = ()) -> Iterator[Chos
         at_ns = parse_moment(row["announced_at"], Clock().now_ns())
         archive = row["archive"]
         if archive and archive in seen.values():
-            continue  # another board's notice of the same window
+            continue  # another notice of the same window
         reason = "a drill" if row["drill"] else _why_not_played(row["state"], row["problem"])
         found = Chosen(archive, row["coin"], at_ns, None, reason)
         if not reason:
@@ -80,7 +80,7 @@ def _why_not_played(state: str, problem: str) -> str:
 def _of(tape: Tape, venues: Collection[str]) -> Chosen:
     reason = None
     if not tape.markets:
-        reason = f"no market on {', '.join(sorted(venues))}" if venues else "no market: no venue listed the coin"
+        reason = f"no market on {', '.join(sorted(venues))}" if venues else "the coin was not listed on any venue"
     elif not len(tape):
-        reason = "no trade: nothing was traded in its window"
+        reason = "no trade in its window"
     return Chosen(tape.archive, tape.coin, tape.triggered_at_ns, None if reason else tape, reason)

@@ -1,4 +1,4 @@
-"""Read the trades of one market in their order, past those that can neither fill an order nor end a position."""
+"""Step through the trades of one market, skipping those that can neither fill an order nor liquidate a position."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from pumpwatch.paper.tape import MarketTrades
 
 NEVER = 2**63 - 1
-ROWS = 4096  # that are searched at once
+ROWS = 4096  # rows searched at a time
 NOWHERE, ANYWHERE = float("-inf"), float("inf")
 
 
 class Cursor:
-    """Finds the next trade of one market that can matter. next_at: its time; NEVER without one."""
+    """Finds the next trade of one market that may have an effect. next_at: its time; NEVER at the end."""
 
     def __init__(self, number: int, trades: MarketTrades) -> None:
         self.number, self.trades = number, trades
@@ -20,15 +20,15 @@ class Cursor:
         self._place = 0
 
     def seek(self, after_ns: int, low: float, high: float) -> None:
-        """Go to the first trade after a time that has a price up to `low`, or from `high` on."""
+        """Go to the first trade after a time whose price is at most `low` or at least `high`."""
         self._aim(int(self.trades.timestamp.searchsorted(after_ns, "right")), low, high)
 
     def forward(self, low: float, high: float) -> None:
-        """Go on behind the trade that was found last."""
+        """Go to the next such trade after the present one."""
         self._aim(self._place + 1, low, high)
 
     def row(self) -> tuple[int, float, float, int]:
-        """Return time, price, quantity and side of the trade that was found."""
+        """Return time, price, quantity and side of the present trade."""
         trades, place = self.trades, self._place
         return self.next_at, float(trades.price[place]), float(trades.quantity[place]), int(trades.side[place])
 

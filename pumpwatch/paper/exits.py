@@ -1,6 +1,6 @@
-"""The exit rules of a run: a position is closed after a time, at a target, or when the price falls back from its best.
+"""The exit rules of a run: close a position after a time, at a target, or when the price falls back from its best.
 
-The rules see what the strategy sees, when it sees it, and their orders take as long as its own.
+The rules see only what the strategy sees, at the same time, and their orders have the same latency.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ NEVER = 2**63 - 1
 
 @dataclass(slots=True)
 class _Watched:
-    """A position: when its first fill was learned of, its direction, its mean entry price, and the best price since.
+    """A position: when its first fill became known, its direction, its mean entry price, and the best price since.
 
-    target, stop: the prices at which it is closed. A price between floor and ceiling changes nothing.
+    target, stop: the prices at which it is closed. A price between floor and ceiling has no effect.
     """
 
     since: int
@@ -45,7 +45,7 @@ class _Watched:
 
 
 class Exits:
-    """The rules of one replay. watched: the markets with a position that is to be closed."""
+    """The exit rules of one replay. watched: the markets with a position."""
 
     def __init__(self, rules: Rules, broker: PaperBroker) -> None:
         self._rules, self._broker = rules, broker
@@ -54,13 +54,13 @@ class Exits:
 
     @property
     def due_at(self) -> int:
-        """Return when the next position has been held long enough."""
+        """Return when the next position reaches its holding time."""
         if self._hold_ns == NEVER:
             return NEVER
         return min((found.since + self._hold_ns for found in self.watched.values() if not found.closing), default=NEVER)
 
     def learn(self, fill: Fill, held: Decimal, now_ns: int) -> None:
-        """Take notice of a fill, after which the position is `held`."""
+        """Apply a fill, after which the position is `held`."""
         found, price = self.watched.get(fill.market), float(fill.price)
         if not held:
             self.watched.pop(fill.market, None)
@@ -74,8 +74,8 @@ class Exits:
         self.watched[fill.market].quantity = abs(float(held))
         self.watched[fill.market].aim(self._rules)
 
-    def see(self, market: str, price: float) -> None:
-        """Take notice of a trade of a watched market, and close its position where a rule says so."""
+    def on_price(self, market: str, price: float) -> None:
+        """Apply the price of a trade on a watched market: close the position if a rule demands it."""
         found = self.watched[market]
         if found.closing or found.floor < price < found.ceiling:
             return
@@ -88,13 +88,13 @@ class Exits:
             self._close(market, found, "trailing_stop")
 
     def expire(self, now_ns: int) -> None:
-        """Close the positions that have been held long enough."""
+        """Close the positions that have reached their holding time."""
         for market, found in list(self.watched.items()):
             if not found.closing and found.since + self._hold_ns <= now_ns:
                 self._close(market, found, "time")
 
-    def ended(self, market: str) -> None:
-        """Take notice that a closing order has ended: where a position is left, the rules send another one."""
+    def retry(self, market: str) -> None:
+        """Let the rules send another closing order, since the last one has ended."""
         if market in self.watched:
             self.watched[market].closing = False
 

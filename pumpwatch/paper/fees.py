@@ -1,6 +1,6 @@
-"""The fees and the limits of leverage of each venue, from the table `fees.tsv`: each row has a date and a source.
+"""The fees and the highest leverage of each venue, from the table `fees.tsv`: each row has a date and a source.
 
-Fees are those of the standard tier, without discounts. Funding is ignored: a listing's window is minutes long.
+Fees are those of the standard tier, without discounts. Funding is ignored, since a listing's window lasts minutes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PERCENT = Decimal(100)
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """One row. maker, taker: parts of the amount, 0.001 for 0.1 %."""
+    """The row of one venue. maker, taker: as parts of the amount, 0.001 for 0.1 %."""
 
     maker: Decimal
     taker: Decimal
@@ -25,7 +25,7 @@ class Fees:
 
 
 def fees_of(exchange: str, market_type: str) -> Fees:
-    """Return the fees of a venue; one that the table does not name has those of its row `*`."""
+    """Return the fees of a venue; those of the row `*` if the table does not have the venue."""
     table = _table()
     return table.get((exchange, market_type)) or table["*", market_type]
 

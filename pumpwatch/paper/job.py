@@ -1,4 +1,4 @@
-"""The job that a strategy's process is given, and its answer. No file and no address is in it: it needs neither."""
+"""The job of a strategy's process, and its answer. The job contains no paths or addresses to open."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import msgspec
 
 from pumpwatch.paper.orders import Action
-from pumpwatch.paper.results import Outcome
+from pumpwatch.paper.results import ListingOutcome
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.tape import Tape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The code of a strategy. file: where it is from, for messages. class_name: empty for the only one in the code."""
+    """The code of a strategy. file: its origin, for messages. class_name: empty if the code has only one strategy."""
 
     name: str
     file: str
@@ -24,7 +24,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One tape, played once for each delay in ms. limit_s: how long each may take."""
+    """One tape, to be played once for each delay. limit_s: how long each replay may take."""
 
     tape: Tape
     source: Source
@@ -34,7 +34,7 @@ class Job:
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The error of a strategy: its line, 0 where it is not in the strategy's file."""
+    """An error of a strategy. line: 0 if it is not in the strategy's file."""
 
     problem: str
     line: int = 0
@@ -42,14 +42,14 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class PlayedRow(msgspec.Struct, frozen=True):
-    """A replay as it comes back from the process."""
+    """A replay as the process returns it."""
 
-    outcome: Outcome
+    outcome: ListingOutcome
     actions: tuple[Action, ...]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """The answer of the process: a row for each delay, or a failure."""
+class StrategyAnswer(msgspec.Struct, frozen=True):
+    """The answer of the process: a row per delay, or a failure."""
 
     played: tuple[PlayedRow, ...] = ()
     failure: Failure | None = None

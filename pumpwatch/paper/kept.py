@@ -1,8 +1,8 @@
-"""The runs that are kept in a data folder, and the two files that are made of each: its page and its heading.
+"""The runs kept in a data folder, and the two files derived from each: its page and its heading.
 
     <data>/paper/<run_id>/result.json     everything (`results`)
     <data>/paper/<run_id>/run.html        its page (`run_page`)
-    <data>/paper/<run_id>/heading.json    its inputs and its summary, small, so that a list of runs is read fast
+    <data>/paper/<run_id>/heading.json    its inputs and its summary, small, so that lists of runs are fast
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.paper.results import FILE, FOLDER, Latency, RunResult, read_result, result_path
 from pumpwatch.paper.run_page import PriceLine, run_page
-from pumpwatch.paper.summary import Summary, summarise
+from pumpwatch.paper.summary import RunSummary, summarise
 
 PAGE, HEADING = "run.html", "heading.json"
 FILES = (FILE, PAGE, HEADING)
@@ -28,7 +28,7 @@ RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
 class Heading(msgspec.Struct, frozen=True):
-    """The settings of a run, and its summary. coins: the first SHOWN_COINS of its listings."""
+    """The settings and the summary of a run. coins: the first SHOWN_COINS of its listings."""
 
     run_id: str
     strategy: str
@@ -38,7 +38,7 @@ class Heading(msgspec.Struct, frozen=True):
     latency: Latency
     made_with: str
     coins: tuple[str, ...]
-    summary: Summary
+    summary: RunSummary
 
 
 def heading_of(result: RunResult) -> Heading:
@@ -51,7 +51,7 @@ def heading_of(result: RunResult) -> Heading:
 def write_views(folder: Path, result: RunResult, prices: Mapping[int, Sequence[PriceLine]] | None = None) -> Path:
     """Write a run's page and heading beside its result, and return the page's path.
 
-    prices: the recorded prices by the number of the archive in the result; by default they are read from its folder. Raises
+    prices: the recorded prices by the number of the archive in the result; by default read from the archive's folder. Raises
     OSError.
     """
     page = run_page(result, summarise(result), prices)
@@ -63,10 +63,10 @@ def write_views(folder: Path, result: RunResult, prices: Mapping[int, Sequence[P
 
 
 def headings(data: Path, limit: int | None = None, offset: int = 0) -> tuple[list[tuple[Heading, int]], int]:
-    """Return the kept runs, the newest first, and how many there are.
+    """Return the kept runs, newest first, each with the time (ms since 1970) when it was made; and the number of all runs.
 
-    Each has the time at which it was made, in ms since 1970. limit, offset: so many of them, without the `offset` newest. One
-    whose heading cannot be read is counted and left out.
+    limit, offset: at most `limit` runs, after skipping the `offset` newest. A run with an unreadable heading is counted and left
+    out.
     """
     made = []
     for path in (data / FOLDER).glob(f"*/{HEADING}"):
@@ -81,7 +81,7 @@ def headings(data: Path, limit: int | None = None, offset: int = 0) -> tuple[lis
 
 
 def kept_run(data: Path, wanted: str = "") -> RunResult:
-    """Return a kept run: by its id, by the beginning of it where one run has it, or the newest.
+    """Return a kept run. wanted: its id, or the beginning of its id if that is unique; empty: the newest run.
 
     Raises UsageError, StorageError.
     """
@@ -100,7 +100,7 @@ def kept_run(data: Path, wanted: str = "") -> RunResult:
 
 
 def file_of(data: Path, run_id: str, name: str) -> Path | None:
-    """Return a file of a kept run, None where it has none of this name or the name is of another kind."""
+    """Return a file of a kept run; None if it does not exist or is not one of FILES."""
     if name not in FILES or not RUN_ID.fullmatch(run_id):
         return None
     path = data / FOLDER / run_id / name
@@ -108,11 +108,11 @@ def file_of(data: Path, run_id: str, name: str) -> Path | None:
 
 
 def heading(data: Path, run_id: str) -> tuple[Heading, int] | None:
-    """Return the heading of one run, and when it was made in ms. Raises StorageError where it cannot be read."""
+    """Return the heading of one run, and when it was made (ms since 1970). Raises StorageError if it cannot be read."""
     path = file_of(data, run_id, HEADING)
     if path is None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=Heading), path.stat().st_mtime_ns // 1_000_000
     except (OSError, msgspec.DecodeError) as error:
-        raise StorageError(f"{path}: it cannot be read: {error}") from error
+        raise StorageError(f"{path}: cannot be read: {error}") from error

@@ -1,7 +1,7 @@
-"""How long things take: until a strategy sees a trade that was received, and until its order is at the venue.
+"""Latency: from the arrival of a trade to the strategy, and from an order to the venue.
 
-Fixed: both take the same time, which the run names. Measured: each order takes a delay that is drawn from those of the tape, from
-the venue's time of a trade to its arrival here; trades are seen when they were received, because that way is in this already.
+Fixed: both are the time that the run's settings give. Measured: an order's latency is drawn from the tape's delays between the
+venue's time of a trade and its arrival here; a trade is seen when it was received, because its delay is recorded already.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pumpwatch.model import Int64
 from pumpwatch.paper.settings import MEASURED, Settings
 from pumpwatch.paper.tape import Tape
 
-QUANTILES = 1000  # that the measured delays of a market are kept as
-LONGEST_NS = 10 * NS_PER_S  # a trade that came later was fetched from the venue's history
+QUANTILES = 1000  # the measured delays of a market are reduced to this many
+LONGEST_NS = 10 * NS_PER_S  # a trade with a longer delay was fetched from the venue's history
 
 
 class LatencyModel:
-    """Draws the delays of one replay. view_ns: from the arrival of a trade to the strategy."""
+    """The latencies of one replay. view_ns: from the arrival of a trade to the strategy."""
 
     def __init__(self, tape: Tape, settings: Settings, numbers: random.Random) -> None:
         self._numbers = numbers
@@ -31,14 +31,14 @@ class LatencyModel:
         self.view_ns = 0 if self._measured else self._fixed_ns
 
     def order_ns(self, number: int) -> int:
-        """Return how long an order takes to a market."""
+        """Return the latency of an order to a market, by its place."""
         if not self._measured:
             return self._fixed_ns
         delays = self._of(number)
         return int(delays[int(self._numbers.random() * len(delays))]) if len(delays) else self._fixed_ns
 
     def _of(self, number: int) -> Int64:
-        """Return the delays of a market in ascending order; those of all markets where it has none."""
+        """Return the delays of a market in ascending order; those of all markets if it has none."""
         if number not in self._delays:
             tape = self._tape
             delays = tape.received_at - tape.timestamp

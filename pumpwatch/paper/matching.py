@@ -1,14 +1,14 @@
-"""The venues of a replay: orders arrive, and are filled against what was recorded. Nothing here knows the future.
+"""The venues of a replay: orders arrive, and are filled against recorded books and trades. Future data is never used.
 
-- A market order walks the recorded book (`book_walk`). Without one, or for the rest, it takes the following trades whose taker
-  was on its own side, at their prices, and of each at most the share of its volume.
-- A limit order that crosses the last trade takes in the same way, up to its limit, until a trade beyond it; then it rests, or
-  ends where it is immediate: such an order never makes.
+- A market order walks the recorded book (`book_walk`). Without a book, or for the rest, it takes the following trades whose taker
+  was on the same side, at their prices, and at most the share of each one's volume.
+- A limit order that crosses the last trade takes in the same way, up to its limit, until a trade beyond the limit. Then it rests,
+  or ends if it is immediate: an immediate order is never a maker.
 - A resting limit order is at the end of the queue. It fills at its limit, and only when the market trades through it: below a
-  limit to buy, above a limit to sell. Of each such trade it gets at most the share. It pays the maker's fee.
+  limit to buy, above a limit to sell. It gets at most the share of each such trade. It pays the maker's fee.
 - A stop order waits for a trade at its stop or beyond, and is a limit order after that trade.
-- A fill-or-kill order needs a recorded book that fills it whole as it arrives; it ends without one.
-- Trades count that are later than the order's arrival, never those of the same nanosecond. Several orders divide the share.
+- A fill-or-kill order ends unless a recorded book fills it completely on arrival.
+- Only trades later than the order's arrival count, not those of the same nanosecond. Several orders divide the share.
 - A fill never costs more than the free balance: the rest of such an order is cancelled.
 """
 
@@ -19,15 +19,15 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_MS
-from pumpwatch.paper.account import Account
+from pumpwatch.paper.account import PaperAccount
 from pumpwatch.paper.amounts import exact, exactly, fee_up, price_of, product, quantity_down
 from pumpwatch.paper.book_walk import BookWalk
 from pumpwatch.paper.cursor import ANYWHERE, NEVER, NOWHERE, Cursor
-from pumpwatch.paper.orders import BUY, LIQUIDATED, SELL, Action, Order
+from pumpwatch.paper.orders import BUY, LIQUIDATED, SELL, Action, PaperOrder
 from pumpwatch.paper.tape import MarketTrades, Tape
 from pumpwatch.strategy import Fill
 
-IMMEDIATE_NS = 100 * NS_PER_MS  # how long an immediate order may take
+IMMEDIATE_NS = 100 * NS_PER_MS  # an immediate order is cancelled after this time
 IMMEDIATE = "immediate: not filled in time"
 ZERO = Decimal(0)
 
@@ -35,43 +35,44 @@ ARRIVAL, CANCEL, EXPIRY = 0, 1, 2
 
 
 class Matching:
-    """Moves the venues through time. learned: is called with each fill, its order, and whether the order is done.
+    """Moves the venues through time. learned: called with a fill (or None), its order, and the time (ns).
 
-    next_at: when something may happen next, ns. log: everything that happened, in its order.
+    next_at: the time (ns) of the next possible event. log: all actions so far, in order.
     """
 
-    def __init__(self, tape: Tape, account: Account, share: float, learned: Callable[[Fill | None, Order, int], None]) -> None:
+    def __init__(self, tape: Tape, account: PaperAccount, share: float,
+                 learned: Callable[[Fill | None, PaperOrder, int], None]) -> None:
         self.tape, self.account = tape, account
         self.next_at = NEVER
         self.log: list[Action] = []
         self._share, self._learned = share, learned
-        self._events: list[tuple[int, int, int, Order | str]] = []
+        self._events: list[tuple[int, int, int, PaperOrder | str]] = []
         self._count = 0
         self._fills = 0
-        self._live: dict[int, list[Order]] = {}
-        self._by_id: dict[str, Order] = {}
+        self._live: dict[int, list[PaperOrder]] = {}
+        self._by_id: dict[str, PaperOrder] = {}
         self._cursors: dict[int, Cursor] = {}
         self._active: dict[int, Cursor] = {}
         self._books = BookWalk(tape.books)
 
     def trades_of(self, number: int) -> MarketTrades:
-        """Return the trades of a market that orders are matched with."""
+        """Return the trades of a market with which orders are matched."""
         return self._cursor(number).trades
 
-    def send(self, order: Order, arrives_at: int) -> None:
-        """Have an order arrive at a time."""
+    def send(self, order: PaperOrder, arrives_at: int) -> None:
+        """Schedule the arrival of an order."""
         order.reference = self.trades_of(order.number).last_price(order.sent_at)
         order.remaining = order.quantity
         self._by_id[order.order_id] = order
         self._push(arrives_at, ARRIVAL, order)
 
     def send_cancel(self, order_id: str, arrives_at: int) -> None:
-        """Have a cancellation arrive at a time."""
+        """Schedule the arrival of a cancellation."""
         self._push(arrives_at, CANCEL, order_id)
 
     @exactly
     def advance(self, to_ns: int) -> None:
-        """Move on to a time, or to the first moment at which there is a fill or the end of an order."""
+        """Advance to a time, or to the next action if that comes first."""
         done = len(self.log)
         while len(self.log) == done:
             cursor = min(self._active.values(), key=lambda found: found.next_at) if self._active else None
@@ -87,7 +88,7 @@ class Matching:
 
     @exactly
     def finish(self, end_ns: int) -> None:
-        """Cancel what is open at the end, and note the last price of each position."""
+        """Cancel the open orders at the end of the tape, and log the last price of each position."""
         for orders in list(self._live.values()):
             for order in list(orders):
                 self._end(order, end_ns, "the recording ends")
@@ -98,7 +99,7 @@ class Matching:
                 self.log.append(Action(kind="marked", at=end_ns, venue=market.venue, symbol=market.symbol,
                                        market_type=market.market_type, quantity=position.quantity, price=price_of(price)))
 
-    def _push(self, at_ns: int, kind: int, what: Order | str) -> None:
+    def _push(self, at_ns: int, kind: int, what: PaperOrder | str) -> None:
         self._count += 1
         heapq.heappush(self._events, (at_ns, self._count, kind, what))
         self.next_at = min(self.next_at, at_ns)
@@ -114,7 +115,7 @@ class Matching:
     def _event(self) -> None:
         at_ns, _, kind, what = heapq.heappop(self._events)
         order = self._by_id.get(what) if isinstance(what, str) else what
-        if order is None or order.done:  # a cancellation may be quicker than its order
+        if order is None or order.done:  # a cancellation may overtake its order
             return
         if kind == ARRIVAL:
             self._arrive(order, at_ns)
@@ -126,7 +127,7 @@ class Matching:
             self._active[order.number] = self._cursor(order.number)
             self._active[order.number].seek(at_ns, *self._edges(order.number))
 
-    def _arrive(self, order: Order, at_ns: int) -> None:
+    def _arrive(self, order: PaperOrder, at_ns: int) -> None:
         number = order.number
         last = self.trades_of(number).last_price(at_ns)
         self._log("placed", at_ns, order, quantity=order.quantity, price=order.limit, reduce_only=order.reduce_only,
@@ -143,16 +144,16 @@ class Matching:
             return
         self._enter(order, at_ns, last)
 
-    def _enter(self, order: Order, at_ns: int, last: float | None) -> None:
-        """Have an order meet the market, for the first time."""
+    def _enter(self, order: PaperOrder, at_ns: int, last: float | None) -> None:
+        """Match an order for the first time: when it arrives, or when its stop is reached."""
         if order.waiting:
             order.waiting = False
             self._log("triggered", at_ns, order)
         order.taking = order.limit is None or (last is not None and not order.beyond(last))
-        if (levels := self._books.take(order, at_ns, self.trades_of(order.number))) is not None:
+        if (levels := self._books.levels_for(order, at_ns, self.trades_of(order.number))) is not None:
             order.taking = True
             for price, quantity in levels if not order.whole or self._fills_whole(order, levels) else ():
-                self._books.took(order, at_ns, self._fill(order, at_ns, price, quantity, taker=True))
+                self._books.record_taken(order, at_ns, self._fill(order, at_ns, price, quantity, taker=True))
                 if order.done:
                     break
             order.taking = order.limit is None
@@ -163,8 +164,8 @@ class Matching:
         elif order.immediate and not order.done:
             self._push(at_ns + IMMEDIATE_NS, EXPIRY, order)
 
-    def _fills_whole(self, order: Order, levels: list[tuple[Decimal, Decimal]]) -> bool:
-        """Return whether levels have all that an order wants, and the account can pay for it at the highest price of them."""
+    def _fills_whole(self, order: PaperOrder, levels: list[tuple[Decimal, Decimal]]) -> bool:
+        """Return whether the levels fill an order completely, and the account can pay for it at their highest price."""
         if sum((quantity for _, quantity in levels), ZERO) < order.remaining:
             return False
         if order.reduce_only:
@@ -172,8 +173,8 @@ class Matching:
         highest = max(price for price, _ in levels)
         return order.remaining <= self.account.affordable(order.number, order.sign, highest, order.leverage, self._free(order))
 
-    def _problem(self, order: Order, last: float | None) -> str:
-        """Return why a venue rejects an order; empty where it takes it."""
+    def _problem(self, order: PaperOrder, last: float | None) -> str:
+        """Return why a venue rejects an order; empty if it accepts it."""
         market, position = self.tape.markets[order.number], self.account.positions[order.number]
         held, sign = position.quantity, order.sign
         if order.leverage > market.most_leverage:
@@ -191,15 +192,15 @@ class Matching:
         most = self.account.affordable(order.number, sign, price, order.leverage, self._free())
         return "" if order.quantity <= most else f"not enough balance: at {price} it pays for {most}"
 
-    def _free(self, besides: Order | None = None) -> Decimal:
-        """Return the balance that no open order will need, besides one."""
+    def _free(self, besides: PaperOrder | None = None) -> Decimal:
+        """Return the balance that is not reserved for open orders. besides: an order whose reserve counts as free."""
         needed = ZERO
         for orders in self._live.values():
             needed += sum((self._need(order, order.remaining) for order in orders if order is not besides), ZERO)
         return self.account.cash - needed
 
-    def _need(self, order: Order, quantity: Decimal) -> Decimal:
-        """Return the balance that so much of an open order keeps from others."""
+    def _need(self, order: PaperOrder, quantity: Decimal) -> Decimal:
+        """Return the balance reserved for this quantity of an open order."""
         if order.limit is None or order.reduce_only or (order.sign == SELL and not self.tape.markets[order.number].is_futures):
             return ZERO
         return product(order.limit, quantity) / order.leverage
@@ -232,12 +233,12 @@ class Matching:
         else:
             cursor.forward(*self._edges(number))
 
-    def _fill(self, order: Order, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
-        """Fill a part of an order as far as the account can, and return how much that is."""
+    def _fill(self, order: PaperOrder, at_ns: int, price: Decimal, quantity: Decimal, taker: bool) -> Decimal:
+        """Fill a part of an order as far as the balance allows; return the filled quantity."""
         account, number = self.account, order.number
         position = account.positions[number]
         most = closing = abs(position.quantity) if position.quantity * order.sign < 0 else ZERO
-        if closing and not position.low < float(price) < position.high:  # it takes from a book beyond the mark
+        if closing and not position.low < float(price) < position.high:  # the book's level is beyond the liquidation mark
             self._liquidate(number, at_ns)
             return ZERO
         if not order.reduce_only:
@@ -260,8 +261,8 @@ class Matching:
             self._end(order, at_ns, "nothing is left to reduce" if order.reduce_only else "the balance pays for no more")
         return part
 
-    def _end(self, order: Order, at_ns: int, reason: str) -> None:
-        """Cancel what is left of an order."""
+    def _end(self, order: PaperOrder, at_ns: int, reason: str) -> None:
+        """Cancel the rest of an order."""
         if order.done:
             return
         known = order in self._live.get(order.number, ())
@@ -270,7 +271,7 @@ class Matching:
             self._log("cancelled", at_ns, order, quantity=order.remaining, reason=reason)
         self._learned(None, order, at_ns)
 
-    def _drop(self, order: Order) -> None:
+    def _drop(self, order: PaperOrder) -> None:
         order.done = True
         if order in self._live.get(order.number, ()):
             self._live[order.number].remove(order)
@@ -284,17 +285,17 @@ class Matching:
         self.log.append(Action(kind="liquidated", at=at_ns, order_id=order_id, venue=market.venue, symbol=market.symbol,
                                market_type=market.market_type, side=side, quantity=abs(quantity), price=price,
                                leverage=leverage, liquidity="taker"))
-        order = Order(order_id, number, SELL if quantity > 0 else BUY, abs(quantity), None, False, True, leverage, at_ns,
+        order = PaperOrder(order_id, number, SELL if quantity > 0 else BUY, abs(quantity), None, False, True, leverage, at_ns,
                       LIQUIDATED, done=True)
         self._learned(Fill(at_ns, market.name, side, price, abs(quantity), ZERO, "taker", order_id), order, at_ns)
 
     def _is_idle(self, number: int) -> bool:
-        """Return whether a market has neither orders nor a position that may be liquidated."""
+        """Return whether a market has no orders and no position that could be liquidated."""
         position = self.account.positions[number]
         return not self._live.get(number) and (not position.quantity or not self.tape.markets[number].is_futures)
 
     def _edges(self, number: int) -> tuple[float, float]:
-        """Return the prices from which on, downwards and upwards, a trade matters."""
+        """Return the highest price and the lowest price such that a trade at or below, or at or above, may have an effect."""
         position, orders = self.account.positions[number], self._live.get(number, ())
         if any(order.taking for order in orders):
             return ANYWHERE, NOWHERE
@@ -303,7 +304,7 @@ class Matching:
         return (max([position.low, *(limit for sign, limit in limits if sign == BUY)]),
                 min([position.high, *(limit for sign, limit in limits if sign == SELL)]))
 
-    def _log(self, kind: str, at_ns: int, order: Order, **facts: object) -> None:
+    def _log(self, kind: str, at_ns: int, order: PaperOrder, **facts: object) -> None:
         market = self.tape.markets[order.number]
         self.log.append(Action(kind=kind, at=at_ns, order_id=order.order_id, venue=market.venue, symbol=market.symbol,
                                market_type=market.market_type, side=order.side, **facts))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""An order on its way, and the log of what became of all orders of a replay."""
+"""An order of a replay, and the log of actions on all orders."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import msgspec
 
 BUY, SELL = 1, -1
 NAMES = {BUY: "buy", SELL: "sell"}
-LIQUIDATED = "liquidated"  # the tag of an order that a venue made to end a position
+LIQUIDATED = "liquidated"  # the tag of an order by which a venue liquidates a position
 
 
 @dataclass(slots=True)
-class Order:
-    """An order to one market. sign: BUY or SELL. limit: None for a market order. immediate: it does not rest.
+class PaperOrder:
+    """An order on one market. number: the market's place. sign: BUY or SELL. limit: None for a market order.
 
-    tag: the exit rule that sent it, empty for the strategy's own. reference: the last trade before it was sent, None without one.
-    stop: it waits for a trade at this price or beyond. whole: it is filled at once and whole, or ends.
-    taking: it crosses the market, so it takes; else it rests until the market trades through it.
+    immediate: it never rests. tag: the exit rule that sent it; empty for the strategy's own. reference: the price of the last
+    trade before it was sent, or None. stop: it waits for a trade at this price or beyond. whole: it is filled completely on
+    arrival, or ends. taking: it crosses the market and takes; else it rests until the market trades through it.
     """
 
     order_id: str
@@ -45,7 +45,7 @@ class Order:
         return NAMES[self.sign]
 
     def reached(self, price: float | None) -> bool:
-        """Return whether a price is at the stop or beyond; also without a stop."""
+        """Return whether a price is at the stop or beyond; True without a stop."""
         return self.stop is None or (price is not None and (price - float(self.stop)) * self.sign >= 0)
 
     def beyond(self, price: float) -> bool:
@@ -54,7 +54,7 @@ class Order:
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to an order or a position, for the account ledger; in the order of `at`.
+    """One action on an order or a position, for the account ledger. at: ns, ascending in a log.
 
     kind: placed, triggered, filled, cancelled, rejected, liquidated, marked. Amounts are in the quote, quantities in base units.
     """

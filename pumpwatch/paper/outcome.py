@@ -1,4 +1,4 @@
-"""The figures of a replay, from the log of what happened to its orders."""
+"""The figures of a replay, computed from its log of actions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from pumpwatch.model import Float64, Int64
 from pumpwatch.paper.amounts import exact, exactly, product, ratio, shown
-from pumpwatch.paper.orders import Action, Order
-from pumpwatch.paper.results import EQUITY_POINTS, FillRow, Outcome, RejectedRow
+from pumpwatch.paper.orders import Action, PaperOrder
+from pumpwatch.paper.results import EQUITY_POINTS, FillRow, ListingOutcome, RejectedOrder
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.tape import Tape
 
@@ -19,24 +19,24 @@ FILLS = ("filled", "liquidated")
 
 
 @exactly
-def outcome_of(tape: Tape, settings: Settings, delay_ms: int, log: Sequence[Action], rejected: Sequence[RejectedRow],
-               orders: Mapping[str, Order]) -> Outcome:
-    """Return what a log comes to. rejected: orders that were never sent; those that a venue rejected are in the log."""
+def outcome_of(tape: Tape, settings: Settings, delay_ms: int, log: Sequence[Action], rejected: Sequence[RejectedOrder],
+               orders: Mapping[str, PaperOrder]) -> ListingOutcome:
+    """Return the outcome of a log. rejected: orders that were never sent; those rejected by a venue are in the log."""
     fills = [action for action in log if action.kind in FILLS]
-    refused = sorted([*rejected, *(RejectedRow(action.at, action.venue, action.symbol, action.side, str(action.quantity),
-                                               action.reason, action.order_id) for action in log if action.kind == "rejected")],
-                     key=lambda row: row.at)
+    by_venues = [RejectedOrder(action.at, action.venue, action.symbol, action.side, str(action.quantity), action.reason,
+                               action.order_id) for action in log if action.kind == "rejected"]
+    all_rejected = sorted([*rejected, *by_venues], key=lambda row: row.at)
     if not fills:
-        return Outcome(delay_ms, None, None, None, None, None, "none", ZERO, ZERO, ZERO, ZERO, tuple(refused))
+        return ListingOutcome(delay_ms, None, None, None, None, None, "none", ZERO, ZERO, ZERO, ZERO, tuple(all_rejected))
     times, values = _curve(tape, settings, fills)
     pnl = _pnl(tape, fills)
     fall = float((np.maximum(np.maximum.accumulate(values), float(settings.cash)) - values).max())
     points = np.unique(np.linspace(0, len(times) - 1, min(EQUITY_POINTS, len(times))).round().astype(np.int64))
     entry_price, slippage, exit_at, exit_price, reason = _ends(tape, fills, orders)
-    return Outcome(
+    return ListingOutcome(
         delay_ms, fills[0].at, shown(entry_price, 18), slippage, exit_at, None if exit_price is None else shown(exit_price, 18),
         reason, shown(sum((fill.fee for fill in fills), ZERO)), shown(pnl), shown(pnl * 100 / settings.size, 4), shown(fall),
-        tuple(refused), tuple(_row(fill) for fill in fills),
+        tuple(all_rejected), tuple(_row(fill) for fill in fills),
         tuple((int(times[place]), shown(float(values[place]))) for place in points))
 
 
@@ -59,16 +59,16 @@ def _mean(fills: Sequence[Action]) -> Decimal:
     return ratio(amount, sum((fill.quantity for fill in fills), ZERO))
 
 
-def _expected(fills: Sequence[Action], orders: Mapping[str, Order]) -> Decimal | None:
-    """Return the mean price of fills, had each been at the last trade before its order was sent; None where one had none."""
+def _expected(fills: Sequence[Action], orders: Mapping[str, PaperOrder]) -> Decimal | None:
+    """Return the mean price if each fill had been at the last trade before its order was sent; None if one had no such trade."""
     prices = [orders[fill.order_id].reference for fill in fills]
     amount = sum((exact(price) * fill.quantity for price, fill in zip(prices, fills, strict=True) if price is not None), ZERO)
     return None if None in prices else amount / sum((fill.quantity for fill in fills), ZERO)
 
 
-def _ends(tape: Tape, fills: Sequence[Action], orders: Mapping[str, Order]) -> tuple[
+def _ends(tape: Tape, fills: Sequence[Action], orders: Mapping[str, PaperOrder]) -> tuple[
         Decimal, Decimal | None, int | None, Decimal | None, str]:
-    """Return entry price, slippage, time and price of the exit, and its reason, of the market that was traded first."""
+    """Return entry price, slippage, exit time, exit price and exit reason, of the market that was traded first."""
     first = fills[0]
     own = [fill for fill in fills if (fill.venue, fill.symbol) == (first.venue, first.symbol)]
     opening = [fill for fill in own if fill.side == first.side]
@@ -85,7 +85,7 @@ def _ends(tape: Tape, fills: Sequence[Action], orders: Mapping[str, Order]) -> t
 
 
 def _pnl(tape: Tape, fills: Sequence[Action]) -> Decimal:
-    """Return what all fills came to, with what is still held valued at the last trade."""
+    """Return the profit or loss of all fills, with open positions valued at the last trade."""
     total = ZERO
     held: dict[int, Decimal] = {}
     for fill in fills:
@@ -99,7 +99,7 @@ def _pnl(tape: Tape, fills: Sequence[Action]) -> Decimal:
 
 
 def _curve(tape: Tape, settings: Settings, fills: Sequence[Action]) -> tuple[Int64, Float64]:
-    """Return the value of the account at the first fill, and at each trade of the traded markets from then to the end."""
+    """Return the times and the account's values at each fill, and at each trade of the traded markets since the first fill."""
     places = sorted({_place(tape, fill) for fill in fills})
     trades = {place: tape.of(place) for place in places}
     when = np.array([fill.at for fill in fills], np.int64)
@@ -111,6 +111,6 @@ def _curve(tape: Tape, settings: Settings, fills: Sequence[Action]) -> tuple[Int
         own = [fill for fill in fills if _place(tape, fill) == place]
         own_at = np.array([fill.at for fill in own], np.int64)
         held = np.concatenate(([0.0], np.cumsum([_sign(fill) * float(fill.quantity) for fill in own])))
-        prices = np.concatenate(([float(own[0].price or 0)], found.price))  # before the first trade: that of the first fill
+        prices = np.concatenate(([float(own[0].price or 0)], found.price))  # before the first trade: the first fill's price
         values = values + held[own_at.searchsorted(times, "right")] * prices[found.timestamp.searchsorted(times, "right")]
     return times, values

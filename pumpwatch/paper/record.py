@@ -1,7 +1,7 @@
-"""Record a replay in the account ledger: an account of its own, with every order, fill, cancellation and liquidation.
+"""Record a replay in the account ledger: a separate account, with every order, fill, cancellation and liquidation.
 
-All of a replay is committed together, under ids that follow from the run. So a replay is in the ledger whole or not at all, and a
-run that is made again is there once.
+A replay is committed in one transaction, under ids derived from the run. So it is in the ledger as a whole or not at all, and
+making a run again adds nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ USER = "paper"
 
 def record(ledger: AccountLedger, account_id: str, name: str, cash: Decimal, coin: str, opened_at: int,
            actions: Sequence[Action]) -> bool:
-    """Record a replay, and return whether it was not there before. Raises as the ledger does; then nothing of it is there."""
+    """Record a replay; return False if it was recorded before. Raises as the ledger does; then nothing was recorded."""
 
     def work() -> bool:
         if ledger.accounts(account_id):
@@ -37,7 +37,7 @@ def record(ledger: AccountLedger, account_id: str, name: str, cash: Decimal, coi
 def _apply(ledger: AccountLedger, account_id: str, coin: str, action: Action) -> None:
     order_id, at = f"{account_id}/{action.order_id}", action.at
     if action.kind == "placed":
-        with suppress(LedgerRefusal):  # an order that the account cannot pay: the venue rejects it as the next thing
+        with suppress(LedgerRefusal):  # the account cannot pay for the order: the next action is its rejection by the venue
             ledger.place_order(account_id, _order(order_id, coin, action))
     elif action.kind == "triggered":
         ledger.trigger_order(order_id, at)
@@ -45,7 +45,7 @@ def _apply(ledger: AccountLedger, account_id: str, coin: str, action: Action) ->
         ledger.fill_order(order_id, OrderFill(fill_id=f"{account_id}/{action.fill_id}", price=action.price or Decimal(0),
                                               quantity=action.quantity, fee=action.fee, liquidity=action.liquidity, at_ns=at))
     elif action.kind == "rejected":
-        with suppress(LedgerRefusal):  # see above
+        with suppress(LedgerRefusal):  # its placement was refused, see above
             ledger.reject_order(order_id, action.reason, at)
     elif action.kind == "cancelled":
         ledger.cancel_order(order_id, action.reason, at)

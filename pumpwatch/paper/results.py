@@ -1,7 +1,7 @@
 """The result of a run, `<data>/paper/<run_id>/result.json`: a strategy, played on each archive with each delay.
 
-Nothing in it comes from the clock: the same inputs give the same bytes. Times are int ns since 1970, UTC. Amounts are Decimals in
-the quote (USDT), written as text; prices are in the quote, quantities in base units.
+The result does not depend on the clock: the same inputs give the same bytes. Times are int ns since 1970, UTC. Amounts are
+Decimals in the quote (USDT), written as text; prices are in the quote, quantities in base units.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FILE = "result.json"
 FOLDER = "paper"  # of the data folder
 EQUITY_POINTS = 2000  # of an outcome, at most
 
-# why a position ended: an exit rule, the strategy's own order, the venue, the end of what was recorded; none: there was no entry
+# how a position ended: by an exit rule, the strategy's order, the venue, or the end of the tape; none: it was never entered
 EXIT_REASONS = ("time", "trailing_stop", "target", "strategy", "liquidated", "end_of_tape", "none")
 
 
 class FillRow(msgspec.Struct, frozen=True):
-    """A fill: a part of an order, at one price. venue: `binance.spot`. liquidity: `maker` or `taker`."""
+    """A fill: a part of an order, at one price. venue: such as `binance.spot`. liquidity: `maker` or `taker`."""
 
     at: int
     venue: str
@@ -37,8 +37,8 @@ class FillRow(msgspec.Struct, frozen=True):
     order_id: str
 
 
-class RejectedRow(msgspec.Struct, frozen=True):
-    """An order that was rejected, and why. quantity is text: it may be no number at all."""
+class RejectedOrder(msgspec.Struct, frozen=True):
+    """A rejected order, and the reason. quantity is text, since it may not be a number."""
 
     at: int
     venue: str
@@ -49,14 +49,14 @@ class RejectedRow(msgspec.Struct, frozen=True):
     order_id: str
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ListingOutcome(msgspec.Struct, frozen=True):
     """The result of one replay of an archive.
 
     entry_*: of the market that was traded first; the price is the mean of its opening fills. slippage_bp: how much worse that is
-    than the last trade before each order was sent, in hundredths of a percent. exit_price: the mean of the closing fills; where
-    the position was still open at the end, the last trade, and pnl values it so. fees, pnl and worst_drawdown are in the quote,
-    over all markets; pnl has the fees in it, pnl_percent is of `size`. worst_drawdown is the largest fall of the account's value
-    from an earlier peak. equity: (ns, value of the account).
+    than the last trade before each order was sent, in hundredths of a percent. exit_price: the mean of the closing fills; the
+    last trade if the position was still open at the end. fees, pnl and worst_drawdown are in the quote, over all markets. pnl
+    includes the fees and values open positions at the last trade; pnl_percent is relative to `size`. worst_drawdown: the largest
+    fall of the account's value from an earlier peak. equity: (ns, value of the account).
     """
 
     delay_ms: int
@@ -70,7 +70,7 @@ class Outcome(msgspec.Struct, frozen=True):
     pnl: Decimal
     pnl_percent: Decimal
     worst_drawdown: Decimal
-    rejected: tuple[RejectedRow, ...] = ()
+    rejected: tuple[RejectedOrder, ...] = ()
     fills: tuple[FillRow, ...] = ()
     equity: tuple[tuple[int, Decimal], ...] = ()
 
@@ -78,25 +78,26 @@ class Outcome(msgspec.Struct, frozen=True):
 class ArchiveResult(msgspec.Struct, frozen=True):
     """The outcomes of one archive, by delay. left_out: why it was not played, else None.
 
-    archive: the folder; empty where the tape was made from the store and there is none. triggered_at: from when delays count.
+    archive: the folder; empty if the tape was made from the store and there is no archive. triggered_at: the time (ns) from which
+    delays count.
     """
 
     archive: str
     coin: str
     triggered_at: int
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[ListingOutcome, ...] = ()
     left_out: str | None = None
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """The latency of a run. kind: `fixed`, or `measured` (drawn for each order from the tape's own delays; ms is then 0)."""
+    """The latency of a run. kind: `fixed`, or `measured` (drawn for each order from the tape's delays; ms is then 0)."""
 
     kind: str
     ms: float
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """When a position is closed whatever the strategy does; None: not by this rule."""
+    """The exit rules, which close a position whatever the strategy does; None: the rule is off."""
 
     hold_s: float | None = None
     trailing_stop_percent: float | None = None
@@ -104,7 +105,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. size: the quote amount of an entry. share: of a recorded trade's volume that an order may take, at most."""
+    """A whole run. size: the quote amount of an entry. share: the part of a recorded trade's volume that an order may take."""
 
     schema: int = SCHEMA
     run_id: str
@@ -122,12 +123,12 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(result: RunResult) -> bytes:
-    """Return a result as the content of its file."""
+    """Return the file content of a result."""
     return msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n"
 
 
 def decode(content: bytes, where: str = FILE) -> RunResult:
-    """Return the result in a file's content. Raises StorageError where it is none, or of a newer version."""
+    """Return the result in a file's content. Raises StorageError if it is invalid, or from a newer version."""
     try:
         schema = msgspec.json.decode(content, type=_Schema).schema
         if schema != SCHEMA:
@@ -135,7 +136,7 @@ def decode(content: bytes, where: str = FILE) -> RunResult:
                                "a newer version wrote it: update PumpWatch")
         return msgspec.json.decode(content, type=RunResult)
     except msgspec.DecodeError as error:
-        raise StorageError(f"{where}: it cannot be read: {error}", "make it again: pumpwatch paper run") from error
+        raise StorageError(f"{where}: cannot be read: {error}", "make it again: pumpwatch paper run") from error
 
 
 class _Schema(msgspec.Struct):
@@ -148,11 +149,11 @@ def result_path(data: Path, run_id: str) -> Path:
 
 
 def read_result(path: Path) -> RunResult:
-    """Return the result in a file. Raises StorageError where it cannot be read."""
+    """Return the result in a file. Raises StorageError if it cannot be read."""
     try:
         return decode(path.read_bytes(), str(path))
     except OSError as error:
-        raise StorageError(f"{path}: it cannot be read: {error.strerror or error}") from error
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def write_result(data: Path, result: RunResult) -> Path:
@@ -166,8 +167,3 @@ def write_result(data: Path, result: RunResult) -> Path:
         os.fsync(out.fileno())
     partial.replace(path)
     return path
-
-
-def run_ids(data: Path) -> list[str]:
-    """Return the runs of a data folder, by name."""
-    return sorted(path.parent.name for path in (data / FOLDER).glob(f"*/{FILE}"))

@@ -1,4 +1,4 @@
-"""Make a run: play a strategy on each chosen tape, with each delay; and keep it."""
+"""Make a run: play a strategy on each chosen tape, with each delay; and store the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pumpwatch.paper.kept import write_views
 from pumpwatch.paper.record import record
 from pumpwatch.paper.results import ArchiveResult, Latency, RunResult, write_result
 from pumpwatch.paper.run_page import PriceLine
-from pumpwatch.paper.sandbox import StrategyError, play_apart
+from pumpwatch.paper.sandbox import StrategyError, play_in_process
 from pumpwatch.paper.settings import CASH, MEASURED, Settings
 from pumpwatch.paper.sources import checksum
 from pumpwatch.paper.tape import Tape
@@ -26,8 +26,8 @@ ID_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The archives and settings of a run. limit_s: how long a strategy may take for one replay."""
+class RunPlan:
+    """The strategy and settings of a run. limit_s: how long one replay may take."""
 
     source: Source
     settings: Settings
@@ -38,7 +38,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class MadeRun:
-    """A run, and for each of its archives the replays with all that happened in them. failed: on how many the strategy failed."""
+    """A run, and the replays of each of its archives with all actions.
+
+    prices: by the number of the archive, for tapes that no archive has. failed: on how many archives the strategy failed.
+    """
 
     result: RunResult
     played: tuple[tuple[PlayedRow, ...], ...]
@@ -46,11 +49,11 @@ class MadeRun:
     failed: int = 0
 
 
-def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None] = lambda text: None) -> MadeRun:
-    """Play the strategy on each listing. told: gets a line before each.
+def make_run(plan: RunPlan, listings: Iterable[Chosen], progress: Callable[[str], None] = lambda text: None) -> MadeRun:
+    """Play the strategy on each listing. progress: called with a line before each.
 
-    A listing on which the strategy fails is left out, with the reason. Raises StrategyError where it fails on every one, and what
-    `listings` raises.
+    A listing on which the strategy fails is left out, with the reason. Raises StrategyError if it fails on all of them, and
+    anything that `listings` raises.
     """
     archives, played, identities = [], [], []
     failures: list[StrategyError] = []
@@ -58,10 +61,10 @@ def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None]
     for number, chosen in enumerate(listings):
         rows: tuple[PlayedRow, ...] = ()
         if (tape := chosen.tape) is not None:
-            told(f"{chosen.coin}: {len(tape):,} trades of {len(tape.markets)} markets")
+            progress(f"{chosen.coin}: {len(tape):,} trades of {len(tape.markets)} markets")
             try:
-                rows = play_apart(Job(tape=tape, source=plan.source, settings=plan.settings, delays_ms=plan.delays_ms,
-                                      limit_s=plan.limit_s))
+                rows = play_in_process(Job(tape=tape, source=plan.source, settings=plan.settings, delays_ms=plan.delays_ms,
+                                           limit_s=plan.limit_s))
             except StrategyError as error:
                 failures.append(error)
                 chosen = replace(chosen, left_out=f"the strategy failed: {error.message}")
@@ -85,16 +88,16 @@ def make_run(plan: Plan, listings: Iterable[Chosen], told: Callable[[str], None]
 
 
 def _prices(tape: Tape) -> list[PriceLine]:
-    """Return the prices of a tape that no archive has, for the page."""
+    """Return the prices of a tape, for the page of a listing without an archive."""
     trades = [tape.of(number) for number in range(len(tape.markets))]
     return [PriceLine(market.venue, market.symbol, found.timestamp, found.price, market.multiplier)
             for market, found in zip(tape.markets, trades, strict=True)]
 
 
-def reach_ledger(place: Path | str) -> None:
-    """Open a ledger on a server and close it, so that a run does not play for hours and cannot be kept then.
+def check_ledger(place: Path | str) -> None:
+    """Open and close a ledger on a server, so that a run does not play for hours and then fail to be stored.
 
-    A ledger that is a file is made when there is something to keep. Raises as the ledger does.
+    A ledger file is not opened: it is created when there is something to store. Raises as the ledger does.
     """
     if isinstance(place, str):
         open_account_ledger(place).close()
@@ -103,8 +106,8 @@ def reach_ledger(place: Path | str) -> None:
 def keep_run(made: MadeRun, data: Path, ledger_place: Path | str) -> Path:
     """Record a run in the account ledger, write its files, and return the path of its result.
 
-    Killed at any moment, it leaves each replay in the ledger whole or not at all, and the files as they were before; the same run
-    made again completes them. Raises OSError, and as the ledger does.
+    If it is killed, each replay is in the ledger as a whole or not at all, and each file is complete or absent; making the same
+    run again completes them. Raises OSError, and as the ledger does.
     """
     data.mkdir(parents=True, exist_ok=True)
     result = made.result

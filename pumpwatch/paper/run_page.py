@@ -1,11 +1,11 @@
-"""Make run.html: one file that shows a paper run without a network, in any browser.
+"""Make run.html: one file that shows a paper run in any browser, without a network.
 
-For each listing it holds the price of the venues that were traded, on one axis in seconds from the moment that delays count from,
-marks for the buys and sells of each delay, and below it the value of each delay's account. A table has a row for each listing and
-delay; a run of several listings has its summary above. Prices of bundles (1000PEPE) are divided by the multiplier.
+For each listing it shows the prices on the traded venues, on one axis in seconds from the trigger, with marks for the buys and
+sells of each delay, and below the value of each delay's account. A table has a row for each listing and delay; a run of several
+listings has a summary above. Prices of bundles (1000PEPE) are divided by the multiplier.
 
-As in `listing.chart`, everything that comes from elsewhere is escaped, and the page's content security policy names the hashes of
-its own scripts.
+As in `listing.chart`, all external text is escaped, and the page's content security policy allows only its own scripts, by their
+hashes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -24,12 +25,12 @@ import numpy as np
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.listing.chart import COLORS, LIBRARY, Grid, page_file, script_hash, script_json
 from pumpwatch.model import FUTURES, Float64, Int64
-from pumpwatch.paper.results import ArchiveResult, Outcome, RunResult
-from pumpwatch.paper.summary import LEVEL, DelayRow, Summary
+from pumpwatch.paper.results import ArchiveResult, ListingOutcome, RunResult
+from pumpwatch.paper.summary import LEVEL, DelayRow, RunSummary
 
 OWN = "pumpwatch.paper"
-CHARTS = 40  # listings with a chart, at most: more would make the page slow
-BEFORE_NS, AFTER_NS = 10 * NS_PER_S, 5 * NS_PER_S  # of the chart, around what the run did
+CHARTS = 40  # listings with a chart; more would make the page slow
+BEFORE_NS, AFTER_NS = 10 * NS_PER_S, 5 * NS_PER_S  # shown before the trigger and after the last action
 OUTCOMES = ("coin", "delay", "entry after", "entry price", "slippage", "exit after", "exit price", "exit by", "fees", "PnL",
             "PnL %", "worst drawdown", "fills", "rejected")
 SUMS = ("delay", "listings", "lost", "median", "lower quartile", "upper quartile", f"median, {LEVEL * 100:.0f} % interval",
@@ -38,7 +39,7 @@ SUMS = ("delay", "listings", "lost", "median", "lower quartile", "upper quartile
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """The recorded prices of one instrument by time. venue: `binance.spot`. prices: as the venue counts them."""
+    """The recorded prices of one instrument by time. venue: such as `binance.spot`. prices: not divided by the multiplier."""
 
     venue: str
     symbol: str
@@ -63,13 +64,14 @@ class _Raw(msgspec.Struct):
     trades: _Columns
 
 
-def run_page(result: RunResult, summary: Summary, prices: Mapping[int, Sequence[PriceLine]] | None = None) -> bytes:
-    """Return the page of a run. prices: by the number of the archive; by default they are read from its folder.
+def run_page(result: RunResult, summary: RunSummary, prices: Mapping[int, Sequence[PriceLine]] | None = None) -> bytes:
+    """Return the page of a run. prices: by the number of the archive; by default read from the archive's folder.
 
-    A listing whose prices cannot be read has a chart without them.
+    A listing whose prices cannot be read has a chart without prices.
     """
+    played = ((number, archive) for number, archive in enumerate(result.archives) if archive.left_out is None)
     charts = [_chart(archive, _lines(archive, prices.get(number) if prices else None))
-              for number, archive in enumerate(result.archives) if archive.left_out is None][:CHARTS]
+              for number, archive in islice(played, CHARTS)]
     scripts = (page_file(LIBRARY), page_file("run.js", OWN))
     names = list(dict.fromkeys(archive.coin for archive in result.archives))
     title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -94,7 +96,7 @@ def _about(result: RunResult) -> str:
 
 
 def _lines(archive: ArchiveResult, given: Sequence[PriceLine] | None) -> list[PriceLine]:
-    """Return the prices of the instruments that were traded."""
+    """Return the prices of the traded instruments."""
     traded = {(fill.venue, fill.symbol) for outcome in archive.outcomes for fill in outcome.fills}
     if given is None and archive.archive:
         given = [line for venue in sorted({venue for venue, _ in traded}) for line in _read(Path(archive.archive), venue)]
@@ -114,11 +116,11 @@ def _read(archive: Path, venue: str) -> Iterator[PriceLine]:
 
 
 def _chart(archive: ArchiveResult, lines: Sequence[PriceLine]) -> dict[str, Any]:
-    """Return what the page's script draws of one listing."""
+    """Return the data that the page's script draws for one listing."""
     moments = [at for outcome in archive.outcomes for at, _ in outcome.equity] + [
         fill.at for outcome in archive.outcomes for fill in outcome.fills]
     start, end = archive.triggered_at - BEFORE_NS, max([archive.triggered_at, *moments]) + AFTER_NS
-    for line in lines:  # a step without a value at either end would be out of sight
+    for line in lines:  # the axis ends at the last step with a value
         near = line.timestamps[(line.timestamps >= start) & (line.timestamps < end)]
         moments += [int(at) for at in (*near[:1], *near[-1:])]
     start, end = min([archive.triggered_at, *moments]), max([archive.triggered_at, *moments]) + 1
@@ -139,14 +141,14 @@ def _chart(archive: ArchiveResult, lines: Sequence[PriceLine]) -> dict[str, Any]
                         "fills": _fills(outcome, grid, place)} for number, outcome in enumerate(archive.outcomes)]}
 
 
-def _equity(outcome: Outcome, grid: Grid) -> dict[str, Any]:
+def _equity(outcome: ListingOutcome, grid: Grid) -> dict[str, Any]:
     """Return the last value of the account in each step that has one."""
     values = {step: float(value) for at, value in outcome.equity if (step := grid.step(at)) is not None}
     return {"at": list(values), "value": list(values.values())}
 
 
-def _fills(outcome: Outcome, grid: Grid, place: Mapping[tuple[str, str], tuple[int, int]]) -> list[dict[str, Any]]:
-    """Return a mark for each step, market and side with fills: their mean price and their quantity, of one coin."""
+def _fills(outcome: ListingOutcome, grid: Grid, place: Mapping[tuple[str, str], tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return a mark for each step, market and side with fills: their mean price and quantity, per single coin."""
     sums: dict[tuple[int, int, str], list[float]] = {}
     for fill in outcome.fills:
         step, (line, multiplier) = grid.step(fill.at), place.get((fill.venue, fill.symbol), (-1, 1))
@@ -167,7 +169,7 @@ def _outcome_rows(result: RunResult) -> Iterator[Sequence[str]]:
                    f"{row.pnl_percent:+.2f} %", f"{row.worst_drawdown:,.2f}", f"{len(row.fills):,}", f"{len(row.rejected):,}")
 
 
-def _summary(summary: Summary) -> str:
+def _summary(summary: RunSummary) -> str:
     return f"<h2>All listings</h2>\n{_table(SUMS, map(sum_cells, summary.delays), 1)}"
 
 
@@ -180,7 +182,7 @@ def sum_cells(row: DelayRow) -> list[str]:
             percent_text(row.worst_percent), percent_text(row.best_percent), f"{row.pnl:+,.2f}"]
 
 
-def _left_out(summary: Summary) -> str:
+def _left_out(summary: RunSummary) -> str:
     if not summary.left_out:
         return ""
     rows = [(row.coin, Path(row.archive).name, row.reason) for row in summary.left_out]
@@ -206,10 +208,10 @@ def _after(at: int | None, archive: ArchiveResult) -> str:
 
 
 def percent_text(value: float | None) -> str:
-    """Return percent such as +1.25 %, `-` where they are not known."""
+    """Return a percentage such as +1.25 %; `-` if it is unknown."""
     return "-" if value is None else f"{value:+.2f} %"
 
 
 def price_text(value: Decimal | None) -> str:
-    """Return a price with seven significant digits at most, never with an exponent; `-` without one."""
+    """Return a price with at most seven significant digits, without an exponent; `-` if there is none."""
     return "-" if value is None else f"{Decimal(f'{value:.7g}').normalize():f}"

@@ -1,4 +1,4 @@
-"""The settings of a run that change what a replay comes to."""
+"""The settings of a run that affect the outcome of a replay."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ FIXED, MEASURED = "fixed", "measured"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """size: the quote amount of an entry; the account starts with CASH times that. share: of a trade's volume, at most 1.
+    """The settings of a run.
 
-    latency: `fixed` (latency_ms) or `measured`: see `latency`.
+    size: the quote amount of an entry; the account starts with CASH times that. share: the part of a trade's volume that an order
+    may take, at most 1. latency: `fixed` (latency_ms) or `measured`, see `latency`.
     """
 
     size: Decimal = Decimal(1000)
@@ -27,8 +28,8 @@ class Settings:
 
     @property
     def cash(self) -> Decimal:
-        """Return the balance that an account starts with."""
+        """Return the initial balance of an account."""
         return self.size * CASH
 
 
-CASH = 3  # so that two entries at once, fees, and a price that runs away before the order is there are paid for
+CASH = 3  # covers two entries at once, fees, and a price that rises before the order arrives

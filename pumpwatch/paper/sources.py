@@ -1,4 +1,4 @@
-"""Find the code of a strategy: of a plugin by its name, or of a file."""
+"""Find the code of a strategy: in a plugin, by its name, or in a file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pumpwatch.plugins import Plugins
 
 
 def find_source(wanted: str, plugins: Plugins) -> Source:
-    """Return the code of a strategy. wanted: a plugin's strategy, or a file, which has a `.py` or a `/` in its name.
+    """Return the code of a strategy. wanted: the name of a plugin's strategy, or a file, which ends in `.py` or has a `/`.
 
-    Raises UsageError for a file that cannot be read, PluginError for an unknown name.
+    Raises UsageError for an unreadable file, PluginError for an unknown name, PumpWatchError if the plugin's code is unreadable.
     """
     if wanted.endswith(".py") or "/" in wanted:
         return _of_file(Path(wanted))
@@ -25,7 +25,7 @@ def find_source(wanted: str, plugins: Plugins) -> Source:
         return Source(name=wanted, file=inspect.getsourcefile(kind) or wanted, code=inspect.getsource(module),
                       class_name=kind.__qualname__)
     except (OSError, TypeError) as error:
-        raise PumpWatchError(f"the strategy `{wanted}` has no code that can be read: {error}") from error
+        raise PumpWatchError(f"the code of the strategy `{wanted}` cannot be read: {error}") from error
 
 
 def _of_file(path: Path) -> Source:
@@ -34,7 +34,7 @@ def _of_file(path: Path) -> Source:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"{path}: the strategy cannot be read: {reason}",
-                         "`pumpwatch paper new NAME` writes one; a name without `.py` is that of a plugin's") from error
+                         "`pumpwatch paper new NAME` writes one; a name without `.py` means a plugin's strategy") from error
 
 
 def checksum(source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Make a tape from the stored trades around a time, as `listing replay` finds them."""
+"""Make a tape from the stored trades around a time, with the window of `listing replay`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pumpwatch.paper.tape import Tape, make_tape
 
 
 def store_tape(config: Config, coin: str, at_ns: int, venues: Collection[str] = (), *, clock: Clock | None = None) -> Tape:
-    """Return the tape of a coin's window around a time. Order books are those of its archive, where there is one.
+    """Return the tape of a coin's window around a time. Order books come from its archive, if there is one.
 
     Raises as `listing.replay.replay` does.
     """
@@ -28,7 +28,7 @@ def store_tape(config: Config, coin: str, at_ns: int, venues: Collection[str] = 
     found = [(catalogue.venues[number], catalogue.instruments[number]) for number in ids]
     markets = [market_of(*venue, instrument.symbol, instrument.multiplier) for venue, instrument in found]
     listing = min(window.span.listings, key=lambda found: found.announced_at_ns)
-    if listing.source == "replay":  # its trigger is the time of this command, and must not change the result
+    if listing.source == "replay":  # its trigger is the time of this command, on which the result must not depend
         listing = replace(listing, triggered_at_ns=listing.detected_at_ns)
     times = window.batch.timestamp
     inside = np.zeros(len(times), bool)

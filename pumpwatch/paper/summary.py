@@ -1,11 +1,11 @@
-"""Sum a run up over all of its archives: per delay the median, the quartiles, the share that lost, and an interval.
+"""Summarise a run over all its archives: per delay the median, the quartiles, the share that lost, and an interval.
 
-The interval is a bootstrap of the median: the listings are drawn again RESAMPLES times, with replacement and from the seed, and
-the middle 95 % of those medians is given. It says how far the median of other listings of the same kind might lie off, and
-nothing more. Fewer than LEAST listings have no interval: it would look surer than it is.
+The interval is a bootstrap of the median: the listings are resampled RESAMPLES times, with replacement and from the seed, and
+the middle 95 % of the medians is the interval. It estimates how much the median of other listings of the same kind may differ,
+and nothing more. With fewer than LEAST listings there is no interval, because it would look more certain than it is.
 
-Listings without a result are counted and named, because a figure without them is too good: `left_out` are those that were not
-played, and `without_entry` of each delay those whose strategy got no fill.
+Listings without a result are counted and named, because figures that hide them look too good: `left_out` has those that were
+not played, and `without_entry` of each delay those in which the strategy had no fill.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import msgspec
 import numpy as np
 
 from pumpwatch.model import Float64
-from pumpwatch.paper.results import ArchiveResult, Outcome, RunResult
+from pumpwatch.paper.results import ArchiveResult, ListingOutcome, RunResult
 
-LEAST = 10  # listings, of an interval
+LEAST = 10  # listings needed for an interval
 RESAMPLES, LEVEL = 2_000, 0.95
-DIGITS = 4  # behind the point, of percent
+DIGITS = 4  # decimals of a percentage
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A listing that was not played, and why."""
+    """A listing that was not played, and the reason."""
 
     archive: str
     coin: str
@@ -35,9 +35,9 @@ class LeftOut(msgspec.Struct, frozen=True):
 class DelayRow(msgspec.Struct, frozen=True):
     """One delay over all listings.
 
-    Percent are of the run's size, None where no listing had an entry; pnl is the sum of all listings in the quote. entered:
-    listings with an entry, of which `lost` ended below zero. without_entry: the coins of the others. interval_percent: of the
-    median; None with fewer than LEAST listings.
+    Percentages are relative to the run's size, None if no listing had an entry. pnl: the sum over all listings, in the quote.
+    entered: the number of listings with an entry; `lost` of them had a loss. without_entry: the coins of the others.
+    interval_percent: of the median; None with fewer than LEAST listings.
     """
 
     delay_ms: int
@@ -54,8 +54,8 @@ class DelayRow(msgspec.Struct, frozen=True):
     pnl: Decimal
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """A run over all of its archives. listings: all that were asked for, of which `played` have outcomes.
+class RunSummary(msgspec.Struct, frozen=True):
+    """A run over all its archives. listings: their number; `played` of them have outcomes.
 
     notes: sentences about the limits of these figures.
     """
@@ -70,20 +70,20 @@ class Summary(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-def summarise(result: RunResult, seed: int | None = None) -> Summary:
-    """Return the summary of a run. The same run and seed (by default the run's own) give the same figures."""
+def summarise(result: RunResult, seed: int | None = None) -> RunSummary:
+    """Return the summary of a run. The same run and seed (default: the run's) give the same figures."""
     seed = result.seed if seed is None else seed
     played = [archive for archive in result.archives if archive.left_out is None]
     left_out = tuple(LeftOut(archive.archive, archive.coin, archive.left_out) for archive in result.archives
                      if archive.left_out is not None)
     delays = sorted({outcome.delay_ms for archive in played for outcome in archive.outcomes})
     rows = tuple(_delay_row(delay_ms, played, seed) for delay_ms in delays)
-    return Summary(result.run_id, result.strategy, len(result.archives), len(played), left_out, rows, seed,
+    return RunSummary(result.run_id, result.strategy, len(result.archives), len(played), left_out, rows, seed,
                    tuple(_notes(rows, len(result.archives), len(left_out))))
 
 
 def _delay_row(delay_ms: int, played: Sequence[ArchiveResult], seed: int) -> DelayRow:
-    entered: list[Outcome] = []
+    entered: list[ListingOutcome] = []
     without: list[str] = []
     for archive in played:
         outcome = next((outcome for outcome in archive.outcomes if outcome.delay_ms == delay_ms), None)
@@ -103,7 +103,7 @@ def interval(percent: Float64, seed: int) -> tuple[float, float] | None:
     """Return the bootstrap interval of the median, None with fewer than LEAST values."""
     if len(percent) < LEAST:
         return None
-    draw = np.random.RandomState(seed % 2**32)  # its numbers are the same in every version of numpy, unlike a Generator's
+    draw = np.random.RandomState(seed % 2**32)  # unlike a Generator, it gives the same numbers in every version of numpy
     medians = np.median(percent[draw.randint(0, len(percent), (RESAMPLES, len(percent)))], axis=1)
     low, high = _rounded(np.quantile(medians, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
     return low, high

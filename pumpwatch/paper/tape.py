@@ -1,4 +1,4 @@
-"""A tape: the trades and order books of a coin's window, as columns. It is all that a replay knows of the market."""
+"""A tape: the trades and order books of a coin's window, as columns. A replay has no other market data."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from pumpwatch.model import FUTURES, Flag, Float64, Int64, Listing, TradeBatch
 
-# rows that no order of ours could have met: takeovers, and trades agreed outside of the order book
+# trades with which no order can be matched: takeovers, and trades agreed outside of the order book
 UNMATCHED = int(Flag.outside_market() | Flag.BLOCK | Flag.RPI | Flag.INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
-    """One instrument on one venue (`binance.spot`), with its fees as parts of the amount."""
+class TapeMarket:
+    """One instrument on one venue (such as `binance.spot`). maker, taker: fees as parts of the amount."""
 
     venue: str
     symbol: str
@@ -30,7 +30,7 @@ class Market:
 
     @property
     def name(self) -> str:
-        """Return the name by which strategies call it: `binance.spot:KITEUSDT`."""
+        """Return the market's name for strategies, such as `binance.spot:KITEUSDT`."""
         return f"{self.venue}:{self.symbol}"
 
     @property
@@ -41,7 +41,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A recorded order book. at: ns, when it stood so. bids, asks: (price, quantity), best level first."""
+    """A recorded order book. at: its time, ns. bids, asks: (price, quantity), best level first."""
 
     at: int
     bids: tuple[tuple[float, float], ...]
@@ -50,7 +50,7 @@ class Book:
 
 @dataclass(frozen=True, slots=True)
 class MarketTrades:
-    """The trades of one market that orders can be matched with, by the venue's time."""
+    """The trades of one market with which orders can be matched, by the venue's time."""
 
     timestamp: Int64
     price: Float64
@@ -58,21 +58,21 @@ class MarketTrades:
     side: NDArray[np.uint8]
 
     def last_price(self, at_ns: int) -> float | None:
-        """Return the price of the last trade up to a time, None before the first one."""
+        """Return the price of the last trade up to a time; None before the first one."""
         row = int(np.searchsorted(self.timestamp, at_ns, "right")) - 1
         return None if row < 0 else float(self.price[row])
 
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """Trades by the venue's time, ns; market: a place in `markets`. books: of a market's place, by time.
+    """Trades sorted by the venue's time, ns. market: a place in `markets`. books: by a market's place, sorted by time.
 
-    archive: the folder that it was read from, or empty. identity: a text that differs for another content.
+    archive: the folder from which it was read, or empty. identity: a checksum of the content.
     """
 
     coin: str
     listing: Listing
-    markets: tuple[Market, ...]
+    markets: tuple[TapeMarket, ...]
     timestamp: Int64
     received_at: Int64
     market: NDArray[np.int32]
@@ -90,23 +90,23 @@ class Tape:
 
     @property
     def triggered_at_ns(self) -> int:
-        """Return from when delays count: when the window was opened, or the detection where that is not known."""
+        """Return the time from which delays count: when the window was opened; the detection if that is unknown."""
         listing = self.listing
         late = listing.triggered_at_ns >= self.end_ns or listing.triggered_at_ns < listing.detected_at_ns
         return listing.detected_at_ns if late else listing.triggered_at_ns
 
     def of(self, number: int) -> MarketTrades:
-        """Return the trades of one market that orders can be matched with."""
+        """Return the trades of one market with which orders can be matched."""
         rows = np.flatnonzero((self.market == number) & self.matched)
         return MarketTrades(self.timestamp[rows], self.price[rows], self.quantity[rows], self.side[rows])
 
 
-def make_tape(listing: Listing, markets: Sequence[Market], places: Iterable[int], batch: TradeBatch, end_ns: int, *,
+def make_tape(listing: Listing, markets: Sequence[TapeMarket], places: Iterable[int], batch: TradeBatch, end_ns: int, *,
               books: dict[int, list[Book]] | None = None, archive: str = "", identity: str = "") -> Tape:
-    """Return the tape of a batch. places: for each of `markets`, its instrument in the batch; other rows are left out.
+    """Return the tape of a batch. places: the instrument in the batch of each of `markets`.
 
-    identity: by default a checksum of everything. Rows whose price or quantity is not positive and finite are left out, and those
-    after end_ns.
+    Rows of other instruments, rows after end_ns, and rows whose price or quantity is not positive and finite are left out.
+    identity: by default a checksum of all content.
     """
     ids = list(places)
     place = np.full(max([*ids, int(batch.instrument.max(initial=0))]) + 1, -1, np.int32)
@@ -122,7 +122,7 @@ def make_tape(listing: Listing, markets: Sequence[Market], places: Iterable[int]
                 taken.quantity, taken.side, (taken.flags & UNMATCHED) == 0, end_ns, books or {}, archive, identity)
 
 
-def _identity(listing: Listing, markets: Sequence[Market], trades: TradeBatch, market: NDArray[np.int32],
+def _identity(listing: Listing, markets: Sequence[TapeMarket], trades: TradeBatch, market: NDArray[np.int32],
               books: dict[int, list[Book]]) -> str:
     digest = hashlib.sha256(repr((listing, tuple(markets), books)).encode())
     for column in (trades.timestamp, trades.received_at, market, trades.price, trades.quantity, trades.side, trades.flags):

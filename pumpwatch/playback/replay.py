@@ -21,7 +21,7 @@ from pumpwatch.playback.archived import Archived, ArchivedNotice, first_event_ns
 from pumpwatch.playback.tape_clock import AS_FAST_AS_TAKEN, TapeClock
 from pumpwatch.playback.tape_history import TapeHistory
 from pumpwatch.playback.tape_rows import table_of, tape_of
-from pumpwatch.playback.tape_source import DueNotice, NoticeSource, Pace, TapeSource
+from pumpwatch.playback.tape_source import ClientPace, DueNotice, TapeNoticeSource, VenueTapeSource
 from pumpwatch.sim.board_dialect import BoardDialect, Post
 from pumpwatch.sim.dialect import Dialect
 from pumpwatch.sim.ground_truth import SENT
@@ -59,7 +59,7 @@ class PlayOptions:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Played:
+class PlaybackProgress:
     """How far a replay is. tape_s: after the announcement. trades: played, of all; sent: to clients, each counted."""
 
     state: str  # waiting, playing, ended
@@ -71,7 +71,7 @@ class Played:
     notices: int
 
 
-class Replay(Simulation):
+class Playback(Simulation):
     """The venues of an archive for which there is a dialect."""
 
     def __init__(self, archived: Archived, options: PlayOptions, folder: str, dialects: Sequence[Dialect | BoardDialect]) -> None:
@@ -92,12 +92,12 @@ class Replay(Simulation):
         ports = dict(zip(hosts, itertools.count(options.first_port))) if options.first_port else {}
         super().__init__(SimOptions(venues=list(self._venues), symbols=[archived.coin], folder=folder, ports=ports, truth=False,
                                     paused=True), dialects, self.tape_clock)
-        self.tapes = [source for source in self.sources if isinstance(source, TapeSource)]
+        self.tapes = [source for source in self.sources if isinstance(source, VenueTapeSource)]
         self.to_ns = max([self.from_ns, *(int(tape.recorded.arrived_at[-1]) for tape in self.tapes if len(tape))])
-        self.notices = NoticeSource(self._notices(), archived.coin)
+        self.notices = TapeNoticeSource(self._notices(), archived.coin)
         self.sources.append(self.notices)
         if options.speed == AS_FAST_AS_TAKEN:
-            self.sources.append(Pace(self.tape_clock, list(self.venues.values()), self.tapes, self.to_ns))
+            self.sources.append(ClientPace(self.tape_clock, list(self.venues.values()), self.tapes, self.to_ns))
 
     def table(self, dialect: Dialect, count: int | None) -> SymbolTable:
         """Return the coin's symbols on a venue."""
@@ -110,7 +110,7 @@ class Replay(Simulation):
 
     def source(self, venue: SimVenue) -> Source:
         """Return the tape of a venue."""
-        return TapeSource(venue, tape_of(self._venues[venue.name], venue.table), self._histories[venue.name])
+        return VenueTapeSource(venue, tape_of(self._venues[venue.name], venue.table), self._histories[venue.name])
 
     def begin(self) -> None:
         """Play from the start."""
@@ -120,12 +120,12 @@ class Replay(Simulation):
         self.notices.begin(self.tape_clock.shift_ns)
         self.resume()
 
-    def played(self) -> Played:
+    def played(self) -> PlaybackProgress:
         """Return how far it is."""
         self.truth.flush()
         at_ns = min(self.tape_clock.tape_ns, self.to_ns)
         state = "playing" if self.running else "ended" if at_ns else "waiting"
-        return Played(state, (at_ns - self.archived.announced_at_ns) / NS_PER_S, sum(tape.next for tape in self.tapes),
+        return PlaybackProgress(state, (at_ns - self.archived.announced_at_ns) / NS_PER_S, sum(tape.next for tape in self.tapes),
                       sum(map(len, self.tapes)), self.truth.counts.get(SENT, 0),
                       sum(len(venue.connections) for venue in self.venues.values()), self.notices.next)
 
@@ -166,14 +166,14 @@ class Replay(Simulation):
 
 
 def play(archived: Archived, options: PlayOptions, dialects: Sequence[Dialect | BoardDialect], *,
-         listening: Callable[[dict[str, Any], Replay], None], progress: Callable[[Played], None]) -> Played:
+         listening: Callable[[dict[str, Any], Playback], None], progress: Callable[[PlaybackProgress], None]) -> PlaybackProgress:
     """Serve an archive until its tape is over and sent, or SIGTERM or SIGINT comes; with `loop` until then. Return the end.
 
     listening: gets the addresses as of `sim.server`. progress: called every LOOK_S. Raises ConfigError where no venue can be
     served, ServiceUnavailable for ports that are in use.
     """
     with tempfile.TemporaryDirectory(prefix="pumpwatch-replay-") if not options.folder else nullcontext(options.folder) as folder:
-        replay = Replay(archived, options, folder, dialects)
+        replay = Playback(archived, options, folder, dialects)
         handlers = [gevent.signal_handler(number, replay.stopping.set) for number in (signal.SIGTERM, signal.SIGINT)]
         server = SimServer(replay)
         try:
@@ -195,7 +195,7 @@ def play(archived: Archived, options: PlayOptions, dialects: Sequence[Dialect | 
     return ended
 
 
-def _conduct(replay: Replay, progress: Callable[[Played], None]) -> None:
+def _conduct(replay: Playback, progress: Callable[[PlaybackProgress], None]) -> None:
     """Begin when it is time, tell how far it is, and end the simulation after the tape."""
     options = replay.play_options
     while replay.subscribed() < min(options.wait_for, len(replay.venues)):
@@ -214,7 +214,7 @@ def _conduct(replay: Replay, progress: Callable[[Played], None]) -> None:
     replay.stopping.set()
 
 
-def _drain(replay: Replay) -> None:
+def _drain(replay: Playback) -> None:
     """Wait until the clients have taken everything, or none has taken a byte for DRAIN_S."""
     streams = [connection.stream for venue in replay.venues.values() for connection in venue.connections.values()]
     handed, since = -1, replay.clock.monotonic()
@@ -227,7 +227,7 @@ def _drain(replay: Replay) -> None:
         gevent.sleep(LOOK_S)
 
 
-def _say_good_bye(replay: Replay) -> None:
+def _say_good_bye(replay: Playback) -> None:
     """Close every connection as a venue does that goes down, and give the clients GOOD_BYE_S to answer."""
     for venue in replay.venues.values():
         for connection in list(venue.connections.values()):

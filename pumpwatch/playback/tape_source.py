@@ -31,7 +31,7 @@ class ByTheClock:
         return 0
 
 
-class TapeSource(ByTheClock):
+class VenueTapeSource(ByTheClock):
     """Sends a venue's tape as its trades are due."""
 
     def __init__(self, venue: SimVenue, recorded: VenueTape, history: TapeHistory) -> None:
@@ -71,7 +71,7 @@ class DueNotice:
     at_ns: int
 
 
-class NoticeSource(ByTheClock):
+class TapeNoticeSource(ByTheClock):
     """Shows the notices when they are due."""
 
     def __init__(self, notices: Iterable[DueNotice], coin: str) -> None:
@@ -102,10 +102,10 @@ class NoticeSource(ByTheClock):
         return self.next >= len(self.notices)
 
 
-class Pace(ByTheClock):
+class ClientPace(ByTheClock):
     """Moves the clock of a replay as fast as its clients take the trades; at another speed the clock moves by itself."""
 
-    def __init__(self, clock: TapeClock, venues: Sequence[SimVenue], sources: Sequence[TapeSource], last_ns: int) -> None:
+    def __init__(self, clock: TapeClock, venues: Sequence[SimVenue], sources: Sequence[VenueTapeSource], last_ns: int) -> None:
         self._clock, self._venues, self._sources, self._last_ns = clock, venues, sources, last_ns
         arrivals = [source.recorded.arrived_at for source in sources]
         self._arrivals = np.sort(np.concatenate(arrivals)) if arrivals else np.empty(0, np.int64)

@@ -27,6 +27,7 @@ def used(sqlite_ledger: AccountLedger) -> AccountLedger:
     ("UPDATE orders SET filled = '9' WHERE order_id = 'o1'", "orders: o1 filled is 9, its events say 10"),
     ("DELETE FROM fills WHERE order_id = 'o1'", "fills: fill-o1 is missing"),
     ("UPDATE positions SET cost = 'many'", "'many' is stored as an amount"),
+    ("UPDATE balances SET balance = 'many' WHERE account_id = 'acc'", "balances of acc: the account ledger is damaged"),
     ("UPDATE accounts SET version = 99 WHERE account_id = 'acc'", "version is 99"),
     ("UPDATE users SET name = 'thief'", "users: user-1 differs"),
     ("INSERT INTO transfers VALUES ('t', 'ghost', 'USDT', '5', '', 1)", "transfers: 1 rows of no event"),
@@ -39,6 +40,13 @@ def test_a_row_that_its_events_do_not_make_is_found_and_made_again(used: Account
     used.rebuild()
     assert everything(used) == before
     whole(used)
+
+
+@pytest.mark.parametrize("table", ["balances", "positions", "fills"])
+def test_an_amount_that_cannot_be_read_is_one_fault_and_no_row_counts_as_unknown(used: AccountLedger, table: str) -> None:
+    column = {"balances": "balance", "positions": "cost", "fills": "price"}[table]
+    tampered(used, f"UPDATE {table} SET {column} = 'many' WHERE account_id = 'acc'")
+    assert [failure for failure in failures(used) if not failure.startswith(f"projections: {table} of acc: ")] == []
 
 
 @pytest.mark.parametrize(("statement", "said"), [

@@ -7,7 +7,7 @@ from dataclasses import fields
 import msgspec
 
 from pumpwatch.api import market_answers as shapes
-from pumpwatch.market.answers import FIGURES, Stats
+from pumpwatch.market.answers import FIGURES, SymbolStats
 from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
 
@@ -18,6 +18,6 @@ def names(shape: type[msgspec.Struct]) -> set[str]:
 
 def test_the_shapes_follow_the_values() -> None:
     for value, shape, more in ((Ticker, shapes.TickerFigures, {"change"}), (OrderBook, shapes.BookFigures, set()),
-                               (Stats, shapes.StatsFigures, {"change"})):
+                               (SymbolStats, shapes.StatsFigures, {"change"})):
         assert names(shape) == {field.name for field in fields(value)} | more  # type: ignore[arg-type]
     assert names(shapes.CandleRow) == {*FIGURES, "exchange", "market_type", "symbol", "interval", "origin"}

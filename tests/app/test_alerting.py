@@ -27,7 +27,7 @@ class Told:
     def __init__(self) -> None:
         self.events: list[Any] = []
 
-    def tell(self, make: Any) -> None:
+    def notify(self, make: Any) -> None:
         self.events.append(make())
 
     def status(self) -> list[dict[str, Any]]:

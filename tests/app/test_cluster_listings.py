@@ -146,10 +146,10 @@ def test_a_collector_that_is_alone_shares_nothing(collector: Collector) -> None:
 
 def test_an_event_that_was_told_of_another_sight_is_not_told_of_this_one(shared: ClusterListings, place: Place) -> None:
     told: list[str] = []
-    shared._collector.notifying.notifier = SimpleNamespace(told_elsewhere=told.append)  # type: ignore[assignment]
+    shared._collector.notifying.notifier = SimpleNamespace(mark_sent_elsewhere=told.append)  # type: ignore[assignment]
     first = replace(listing_of(), source="push", exchange="upbit")
     assert shared._patient.remember_listing(first) and not shared._patient.remember_listing(listing_of())
-    shared._told_elsewhere("seen:upbit:6642:KITE")
+    shared._mark_sent_elsewhere("seen:upbit:6642:KITE")
     assert set(told) == {"seen:upbit:6642:KITE", "seen:push:6642:KITE"}
-    shared._told_elsewhere("seen:upbit:other:KITE")
+    shared._mark_sent_elsewhere("seen:upbit:other:KITE")
     assert told[2:] == ["seen:upbit:other:KITE"]

@@ -70,7 +70,7 @@ def test_a_drill_goes_all_the_way_and_its_messages_survive_a_kill(tmp_path: Path
     assert archive.name.startswith("DRILL-SOMI_") and json.loads((archive / "manifest.json").read_text())["drill"] is True
     assert json.loads((archive / "raw" / "binance" / "spot.json").read_text("utf-8"))["drill"] is True
     log = collector.log()
-    assert "drill=True" in log and log.count("channel takes no message channel=hook") == 1
+    assert "drill=True" in log and log.count("channel failed channel=hook") == 1
     stored = b"".join(path.read_bytes() for path in collector.data.rglob("ledger.sqlite*"))
     assert SECRET not in log and SECRET not in status and SECRET.encode() not in stored
 

@@ -145,7 +145,7 @@ class Told:
     def __init__(self) -> None:
         self.events: list[Any] = []
 
-    def tell(self, make: Callable[[], Any]) -> None:
+    def notify(self, make: Callable[[], Any]) -> None:
         self.events.append(make())
 
 

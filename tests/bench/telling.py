@@ -86,7 +86,7 @@ class Run:
             before_s = time.perf_counter()
             self._threaded.remember_listing(found)
             stored_s = time.perf_counter()
-            self._notifier.tell(partial(seen, found, 600.0))
+            self._notifier.notify(partial(seen, found, 600.0))
             self.store_ms.append((stored_s - before_s) * 1e3)
             self.tell_us.append((time.perf_counter() - stored_s) * 1e6)
             gevent.sleep(APART_S)

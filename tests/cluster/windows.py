@@ -10,7 +10,7 @@ import numpy as np
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.cluster.part_codec import Interval, PartFacts, Reading, WindowPart
 from pumpwatch.listing.books import VenueBooks, snapshot_of
-from pumpwatch.listing.notice_file import Seen
+from pumpwatch.listing.notice_file import ShownSight
 from pumpwatch.model import Gap, Listing, TradeBatch
 from pumpwatch.order_book import OrderBook
 from pumpwatch.store.evidence import SEEN, Evidence
@@ -23,10 +23,11 @@ CATALOGUE = catalogue_of_venues()
 KITE = CATALOGUE.matching("KITE")  # alpha spot, alpha futures, beta spot
 
 
-def sight_of(listing: Listing, member: str = "a") -> Seen:
-    return Seen(Sight(listing.source, listing.notice_id, listing.symbol, listing.board, listing.kind, listing.detected_at_ns,
-                      listing.announced_at_ns, listing.title, 0, 0, listing.source, listing.notice_id, member),
-                (Evidence(listing.source, listing.notice_id, listing.detected_at_ns, SEEN, {"raw": "{}", "answer": None}),))
+def sight_of(listing: Listing, member: str = "a") -> ShownSight:
+    return ShownSight(Sight(listing.source, listing.notice_id, listing.symbol, listing.board, listing.kind,
+                            listing.detected_at_ns, listing.announced_at_ns, listing.title, 0, 0, listing.source,
+                            listing.notice_id, member),
+                      (Evidence(listing.source, listing.notice_id, listing.detected_at_ns, SEEN, {"raw": "{}", "answer": None}),))
 
 
 def reading(number: int, *spans: Interval) -> Reading:

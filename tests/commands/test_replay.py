@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pumpwatch.commands.replay import PROGRESS_S, Progress
-from pumpwatch.playback.replay import Played
+from pumpwatch.playback.replay import PlaybackProgress
 from tests.playback import made_archive
 
 
@@ -62,8 +62,8 @@ def test_a_line_of_progress_comes_at_each_new_state_and_every_few_seconds() -> N
     told: list[str] = []
     now = [0.0]
     progress = Progress(told.append, lambda: now[0])
-    waiting, early, late = Played("waiting", 0.0, 0, 9, 0, 2, 0), Played("playing", -1.5, 3, 9, 4, 2, 0), Played(
-        "playing", 3.25, 8, 9, 9, 2, 1)
+    waiting, early = PlaybackProgress("waiting", 0.0, 0, 9, 0, 2, 0), PlaybackProgress("playing", -1.5, 3, 9, 4, 2, 0)
+    late = PlaybackProgress("playing", 3.25, 8, 9, 9, 2, 1)
     for at_s, played in ((0.0, waiting), (1.0, waiting), (2.0, early), (2.0 + PROGRESS_S - 0.1, early), (2.0 + PROGRESS_S, late)):
         now[0] = at_s
         progress.show(played)

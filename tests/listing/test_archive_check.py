@@ -59,7 +59,7 @@ def test_a_manifest_is_not_believed_outside_its_archive(archive: Path, tmp_path:
     assert manifest is not None
     row = FileRow(1, "0" * 64)
     write_manifest(archive, msgspec.structs.replace(manifest, files=manifest.files | {"../secret": row, "/etc/passwd": row}))
-    assert faults(archive) == [("../secret", "lies outside the archive"), ("/etc/passwd", "lies outside the archive")]
+    assert faults(archive) == [("../secret", "is outside the archive"), ("/etc/passwd", "is outside the archive")]
 
 
 def test_a_link_is_not_a_file_of_an_archive(archive: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_without_a_manifest_or_checksums_nothing_is_confirmed(archive: Path) -> 
     manifest = read_manifest(archive)
     assert manifest is not None
     write_manifest(archive, msgspec.structs.replace(manifest, files={}))
-    assert faults(archive) == [("manifest.json", "names no checksums: an older version wrote it")]
+    assert faults(archive) == [("manifest.json", "has no checksums: an older version wrote it")]
     (archive / "manifest.json").write_text("{")
     assert faults(archive) == [("manifest.json", "missing or unreadable")]
     with pytest.raises(UsageError, match="no such folder"):

@@ -21,7 +21,7 @@ from pumpwatch.listing.archive_check import check_archive
 from pumpwatch.listing.archive_writer import ArchiveProcess, ArchiveThread, ArchiveWriter, lean_copy, receive, send
 from pumpwatch.listing.context import Reach
 from pumpwatch.listing.manifest import read_manifest
-from pumpwatch.listing.notice_file import Seen
+from pumpwatch.listing.notice_file import ShownSight
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import SPOT, Instrument
 from pumpwatch.store.evidence import SEEN, Evidence
@@ -33,7 +33,7 @@ LISTING = listing_of()
 SIGHT = Sight(LISTING.source, LISTING.notice_id, "KITE", LISTING.board, LISTING.kind, LISTING.detected_at_ns,
               LISTING.announced_at_ns, LISTING.title, 0, 0, LISTING.source, LISTING.notice_id)
 SHOWN = Evidence(LISTING.source, LISTING.notice_id, LISTING.detected_at_ns, SEEN, {"raw": "row", "answer": None})
-SPAN = Span("KITE", [LISTING], intervals_of([LISTING], Reach()), seen=[Seen(SIGHT, (SHOWN,))])
+SPAN = Span("KITE", [LISTING], intervals_of([LISTING], Reach()), seen=[ShownSight(SIGHT, (SHOWN,))])
 
 
 @pytest.fixture

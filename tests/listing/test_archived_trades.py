@@ -58,7 +58,7 @@ def test_equal_ids_at_other_times_are_other_trades(archive: Path) -> None:
 @pytest.mark.parametrize(("how", "words"), [
     (double, "it repeats 2 trades and 0 symbols"),
     (lambda raw: raw["symbols"].append(raw["symbols"][0]), "it repeats 0 trades and 1 symbols"),
-    (lambda raw: raw["trades"]["side"].pop(), "it has columns of 1, 2 trades, not 2"),
+    (lambda raw: raw["trades"]["side"].pop(), "columns have 1, 2 trades, not 2"),
     (lambda raw: raw.update(symbols=[]), "which it does not list; make it again"),
     (lambda raw: raw.update(format="pumpwatch.raw/3"), "unknown format `pumpwatch.raw/3`.*; a newer PumpWatch wrote it"),
     (lambda raw: raw.update(format="pumpwatch.raw/1"), "unknown format `pumpwatch.raw/1`.*; make it again"),

@@ -80,7 +80,7 @@ def test_a_notice_whose_time_is_an_hour_off_opens_one_window_from_when_it_was_se
 def test_a_notice_of_years_ahead_opens_no_window_and_is_put_away(machine: Machine) -> None:
     machine.board.rows.insert(0, row(61, KITE, machine.clock.now_ns() + 10_000 * HOUR_NS))
     assert machine.poll(5) == []
-    assert [row.reason for row in machine.quarantined] == ["published_at_ns lies more than an hour ahead"]
+    assert [row.reason for row in machine.quarantined] == ["published_at_ns is more than an hour ahead"]
 
 
 @pytest.mark.parametrize("decoration", [

@@ -27,7 +27,7 @@ def test_a_row_that_cannot_be_read_costs_no_other_and_one_may_be_left_out() -> N
 
 
 def test_a_list_without_a_readable_row_is_refused_and_one_without_a_row_is_empty() -> None:
-    with pytest.raises(BadFrame, match="the numbers: not a row can be read"):
+    with pytest.raises(BadFrame, match="the numbers: every row is unreadable"):
         rows_of(raws(b"[]", b"{}"), number, "the numbers")
     assert rows_of([], number, "the numbers") == rows_of(raws(b"0"), number, "the numbers") == []
 

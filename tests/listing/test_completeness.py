@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
-from pumpwatch.listing.manifest import Missing, VenueRow
+from pumpwatch.listing.manifest import MissingSpan, VenueRow
 from pumpwatch.model import Gap, GapState
 from tests.listing.market import ANNOUNCED_NS, catalogue_of_venues
 
@@ -36,7 +36,7 @@ def test_without_a_doubt_each_venue_has_traded_or_not_or_does_not_list_the_coin(
 def test_a_gap_makes_its_venue_incomplete_with_the_part_inside_the_window() -> None:
     found = rows(Doubts([GAP, GAP]))["alpha.spot"]
     assert (found.state, found.trades) == ("incomplete", 5)
-    assert found.missing == (Missing(ANNOUNCED_NS, ANNOUNCED_NS + 20 * S, "cut"),)
+    assert found.missing == (MissingSpan(ANNOUNCED_NS, ANNOUNCED_NS + 20 * S, "cut"),)
     assert states(Doubts([GAP])) == WHOLE | {"alpha.spot": "incomplete"}
 
 
@@ -50,7 +50,7 @@ def test_a_gap_that_was_filled_or_is_of_other_symbols_or_times_changes_nothing()
 def test_a_store_that_could_not_answer_leaves_every_venue_of_the_coin_in_doubt() -> None:
     found = rows(Doubts(problems=["a page is damaged"]))
     assert {name for name, row in found.items() if row.state == "incomplete"} == {"alpha.futures", "alpha.spot", "beta.spot"}
-    assert found["beta.spot"].missing == (Missing(*WINDOW[0], "a page is damaged"),)
+    assert found["beta.spot"].missing == (MissingSpan(*WINDOW[0], "a page is damaged"),)
 
 
 def test_a_venue_whose_list_has_not_arrived_is_named_although_nothing_is_known_of_it() -> None:

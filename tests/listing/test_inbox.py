@@ -177,8 +177,8 @@ def test_a_drill_of_a_board_is_judged_by_its_rules_and_dated_back(desk: Desk) ->
 
 
 @pytest.mark.parametrize(("source", "title", "reason"), [
-    (BOARD, "PEPE wins a prize", "its title is no KRW listing of PEPE on board: event"),
-    (BOARD, "KITE on KRW", "its title is no KRW listing of PEPE on board: krw_listing"),
+    (BOARD, "PEPE wins a prize", "its title is not a KRW listing of PEPE on board: kind event, coins PEPE"),
+    (BOARD, "KITE on KRW", "its title is not a KRW listing of PEPE on board: kind krw_listing, coins KITE"),
     (replace(BOARD, name="other"), "PEPE on KRW", "no notice board `other` is read: board")])
 def test_a_drill_that_its_board_would_not_announce_is_set_aside(
         desk: Desk, source: ListingSource, title: str, reason: str) -> None:

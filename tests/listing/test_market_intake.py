@@ -87,7 +87,7 @@ def test_a_first_list_that_lacks_many_is_found_out_when_the_whole_one_comes(
     exchange.poll(3)
     exchange.coins = list(COINS)
     assert exchange.poll(3) == []
-    assert sum("markets remembered and not announced" in record.message for record in caplog.records) == 1
+    assert sum("markets stored and not announced" in record.message for record in caplog.records) == 1
     exchange.coins += [f"NEW{number}" for number in range(MANY)]
     assert len(exchange.poll(2)) == MANY
 

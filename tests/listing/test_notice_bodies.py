@@ -16,7 +16,7 @@ from pumpwatch_plugins.sources.upbit import UPBIT
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, ServiceUnavailable
 from pumpwatch.listing.notice_bodies import BodyPending, NoticeBodies
-from pumpwatch.listing.notice_intake import NoticeIntake
+from pumpwatch.listing.notice_intake import CHUNK, NoticeIntake
 from pumpwatch.listing.validation import NoticeRows
 from pumpwatch.model import Notice
 from tests.listing.board_server import FakeBoard
@@ -136,6 +136,14 @@ def push_notice(machine: Machine, body: str = "") -> Notice:
                   url=f"https://upbit.com/service_center/notice?id={7 * 7919}", body=body)
 
 
+def test_a_missing_body_is_waited_for_although_more_chunks_of_the_list_follow(machine: Machine, bodies: FakeBoard) -> None:
+    bodies.script = [(500, {}, b"")]
+    intake = NoticeIntake(UPBIT, machine.context(), bodies=machine.watch.bodies)
+    notice = replace(push_notice(machine), source="upbit")
+    others = [replace(notice, notice_id=str(100 + number), title=OLD) for number in range(CHUNK)]
+    assert not intake.process(NoticeRows([notice, *others], [], False)) and intake.waits_for_bodies
+
+
 def test_a_body_that_comes_along_is_not_asked_for(machine: Machine, bodies: FakeBoard) -> None:
     intake = NoticeIntake(replace(UPBIT, name="pushed"), machine.context(), bodies=machine.watch.bodies)
     intake.deliver(NoticeRows([push_notice(machine, AKT_ONLY)], [], False))
@@ -165,10 +173,10 @@ def test_a_body_that_hangs_holds_nobody_up_for_long(machine: Machine) -> None:
     with gevent.Timeout(60):
         for _ in range(3):
             with pytest.raises(BodyPending):
-                waiting.of(notice, machine.clock.now_ns())
+                waiting.body_of(notice, machine.clock.now_ns())
     released.set()
     gevent.sleep(0.01)
-    body = waiting.of(notice, machine.clock.now_ns())
+    body = waiting.body_of(notice, machine.clock.now_ns())
     assert body is not None and body.coins["AKT"] == ("KRW", "BTC", "USDT") and body.text == AKT_ONLY
 
 
@@ -180,7 +188,7 @@ def test_too_many_bodies_at_once_are_not_waited_for(machine: Machine) -> None:
     given_up = 0
     for number in range(150):
         try:
-            assert waiting.of(replace(push_notice(machine), notice_id=str(number)), machine.clock.now_ns()) is None
+            assert waiting.body_of(replace(push_notice(machine), notice_id=str(number)), machine.clock.now_ns()) is None
             given_up += 1
         except BodyPending:
             pass
@@ -194,19 +202,19 @@ def test_an_address_that_is_not_text_is_a_failure(machine: Machine, caplog: pyte
     for source in (replace(UPBIT, body_url=lambda url, notice: 5), replace(UPBIT, read_body=bad)):  # type: ignore[arg-type, return-value]
         waiting = NoticeBodies(source, machine.context(), lambda url: answer(AKT_ONLY)[2], lambda: "http://board.test/list")
         with pytest.raises(BodyPending):
-            waiting.of(push_notice(machine), machine.clock.now_ns())
+            waiting.body_of(push_notice(machine), machine.clock.now_ns())
     assert "body_url does not return an address" in caplog.text and "a bug" in caplog.text
 
 
 def test_listings_that_need_no_body_go_first(machine: Machine, bodies: FakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[list[str]] = []
-    load = NoticeBodies.of
+    load = NoticeBodies.body_of
 
     def watched(self: NoticeBodies, notice: Notice, seen_ns: int) -> object:
         opened.append([listing.symbol for listing in machine.seen])
         return load(self, notice, seen_ns)
 
-    monkeypatch.setattr(NoticeBodies, "of", watched)
+    monkeypatch.setattr(NoticeBodies, "body_of", watched)
     bodies.script = [answer(AKT_ONLY)]
     machine.publish(6, KITE)
     machine.publish(7, UNION)

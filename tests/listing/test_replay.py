@@ -125,7 +125,7 @@ def test_an_archive_that_was_removed_is_missing_and_can_be_made_again(config: Co
 
 
 def test_a_coin_that_was_never_stored_is_said_and_nothing_written(config: Config) -> None:
-    with pytest.raises(PumpWatchError, match="nothing is stored of NOSUCH"):
+    with pytest.raises(PumpWatchError, match="nothing of NOSUCH is stored"):
         replay(config, "NOSUCH", ANNOUNCED_NS)
     with pytest.raises(UsageError):
         replay(config, "../KITE", ANNOUNCED_NS)

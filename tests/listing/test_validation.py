@@ -116,7 +116,7 @@ def test_an_invalid_row_affects_no_other() -> None:
                         b"", NOW_NS)
     assert [notice.notice_id for notice in rows.notices] == ["1"]
     assert [row.reason for row in rows.rejected] == [
-        "a row is a NoneType, not a Notice", "a row is a Hostile, not a Notice", "published_at_ns lies more than an hour ahead"]
+        "a row is a NoneType, not a Notice", "a row is a Hostile, not a Notice", "published_at_ns is more than an hour ahead"]
     assert b"2" in rows.rejected[2].payload
 
 

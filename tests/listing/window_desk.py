@@ -56,7 +56,7 @@ class Bookkeeper:
     def keep(self, coins: Collection[str]) -> None:
         self.kept = set(coins)
 
-    def of(self, coin: str, intervals: Sequence[tuple[int, int]]) -> list[VenueBooks]:
+    def recorded(self, coin: str, intervals: Sequence[tuple[int, int]]) -> list[VenueBooks]:
         book = OrderBook(bids=[(0.09, 1.0)], asks=[(0.1, 1e6)])
         return [VenueBooks("alpha", "spot", [snapshot_of(f"{coin}USDT", book, intervals[0][0], intervals[0][0] + 2)])]
 

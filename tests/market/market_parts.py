@@ -11,7 +11,7 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
 from pumpwatch.model import TradeBatch
@@ -73,7 +73,7 @@ def minute(start_ns: int, price: float, *, trades: int = 2, complete: bool = Tru
     return CandleColumns(
         np.zeros(1, np.int32), np.array([start_ns // MINUTE_NS * MINUTE_NS]), np.array([price]), np.array([price + 1]),
         np.array([price - 1]), np.array([price + 0.5]), np.array([3.0]), np.array([3 * price]), np.array([1.0]),
-        np.array([trades]), np.array([complete]), np.full(1, Origin.TRADES, np.uint8))
+        np.array([trades]), np.array([complete]), np.full(1, CandleOrigin.TRADES, np.uint8))
 
 
 def asker(answer: Callable[[HttpRequest], Any], clock: Clock, **named: Any) -> VenueAsker:

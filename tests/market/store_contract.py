@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pumpwatch.errors import UsageError
-from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin, Series
 from pumpwatch.market.interfaces import CandleStore, Coverage
 from pumpwatch.market.intervals import MINUTE_NS
 
@@ -30,7 +30,7 @@ def candles(minutes: list[int], places: list[int] | None = None, price: float = 
     return CandleColumns(
         np.array(places if places is not None else [0] * count, np.int32), START + np.array(minutes, np.int64) * step,
         first, first + 0.03, first - 0.02, first + 0.01, np.full(count, 0.1 + 0.2), np.full(count, 3.0), np.full(count, 0.1),
-        np.full(count, 7, np.int64), np.ones(count, np.bool_), np.full(count, int(Origin.TRADES), np.uint8))
+        np.full(count, 7, np.int64), np.ones(count, np.bool_), np.full(count, int(CandleOrigin.TRADES), np.uint8))
 
 
 def same(one: CandleColumns, other: CandleColumns) -> bool:
@@ -61,7 +61,7 @@ class StoreContract:
         store = make()
         rows = candles([0, 1])
         rows.quote_volume[:], rows.taker_buy_volume[:], rows.trades[:] = np.nan, np.nan, -1
-        rows.complete[:], rows.origin[:] = False, int(Origin.VENUE)
+        rows.complete[:], rows.origin[:] = False, int(CandleOrigin.VENUE)
         store.write("1m", [A], rows)
         assert same(store.read(A, "1m", *ALL), rows)
         store.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pumpwatch.errors import StorageError
 from pumpwatch.market.aggregate import aggregate, continuity_flaws, write_minutes
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from tests.market.store_contract import ALL, START, A, B, candles, same
@@ -79,8 +79,8 @@ def test_a_sum_with_an_unknown_part_is_unknown() -> None:
 
 def test_a_candle_of_both_origins_is_mixed() -> None:
     rows = candles([0, 1, 5, 10])
-    rows.origin[:] = [Origin.TRADES, Origin.VENUE, Origin.VENUE, Origin.TRADES]
-    assert aggregate(rows, "5m", FAR).origin.tolist() == [Origin.MIXED, Origin.VENUE, Origin.TRADES]
+    rows.origin[:] = [CandleOrigin.TRADES, CandleOrigin.VENUE, CandleOrigin.VENUE, CandleOrigin.TRADES]
+    assert aggregate(rows, "5m", FAR).origin.tolist() == [CandleOrigin.MIXED, CandleOrigin.VENUE, CandleOrigin.TRADES]
 
 
 def test_a_candle_is_complete_once_it_is_over_if_its_parts_are() -> None:

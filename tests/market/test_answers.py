@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pumpwatch.market.answers import CandleAnswer, TradeColumns
+from pumpwatch.market.answers import CandleAnswer, SymbolTrades
 from pumpwatch.market.intervals import MINUTE_NS
 from tests.market.market_parts import C0, minute
 
@@ -24,5 +24,5 @@ def test_a_frame_has_the_same_columns_and_real_times() -> None:
     frame = CandleAnswer("1m", [("a", "spot", "X"), C0], minute(AT, 10.0)).to_pandas()
     assert list(frame.columns) == list(CandleAnswer("1m", [C0], minute(AT, 10.0)).records()[0])
     assert str(frame["timestamp"][0]) == "1970-01-01 00:05:00+00:00" and frame["symbol"][0] == "X"
-    trades = TradeColumns(np.array([AT]), np.array([1.0]), np.array([2.0]), np.array([True]), ["7"]).to_pandas()
+    trades = SymbolTrades(np.array([AT]), np.array([1.0]), np.array([2.0]), np.array([True]), ["7"]).to_pandas()
     assert trades["trade_id"][0] == "7" and len(trades.columns) == 5

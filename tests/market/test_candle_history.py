@@ -12,7 +12,7 @@ import pytest
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import load
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.candle_history import CandleHistory, asked_spans, without
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.model import Instrument
@@ -64,7 +64,7 @@ def test_each_missing_minute_is_asked_for_once_and_the_newest_first() -> None:
     rows = fetching.store.read(SERIES, MINUTE, 0, NOW_NS)
     assert len(rows) == 17
     assert rows.complete.all()
-    assert set(rows.origin.tolist()) == {Origin.VENUE}
+    assert set(rows.origin.tolist()) == {CandleOrigin.VENUE}
     assert np.isnan(rows.quote_volume).all()
     assert set(rows.trades.tolist()) == {-1}
     fetching.fetch(AUSDT=[(FIRST - 1, FIRST + 30)])
@@ -76,10 +76,10 @@ def test_a_complete_candle_of_trades_stays_and_an_incomplete_one_is_replaced() -
     fetching, ones = Fetching(), np.full(2, 7.0)
     fetching.store.write(MINUTE, [SERIES], CandleColumns(
         np.zeros(2, np.int32), np.array([FIRST, FIRST + 1]) * MINUTE_NS, ones, ones, ones, ones, ones, ones, ones,
-        np.ones(2, np.int64), np.array([True, False]), np.full(2, Origin.TRADES, np.uint8)))
+        np.ones(2, np.int64), np.array([True, False]), np.full(2, CandleOrigin.TRADES, np.uint8)))
     fetching.fetch(AUSDT=[(FIRST, FIRST + 2)])
     rows = fetching.store.read(SERIES, MINUTE, 0, NOW_NS)
-    assert rows.origin.tolist() == [Origin.TRADES, Origin.VENUE]
+    assert rows.origin.tolist() == [CandleOrigin.TRADES, CandleOrigin.VENUE]
     assert rows.volume.tolist() == [7.0, 1.0]
 
 

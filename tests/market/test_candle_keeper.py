@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pumpwatch.market.candle_keeper import JUDGED, CandleKeeper, missing_in
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
-from pumpwatch.market.minute_verdicts import Evidence
+from pumpwatch.market.minute_verdicts import MinuteEvidence
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.store.coverage import CoverageFile, Watched
@@ -117,5 +117,5 @@ def test_a_store_that_is_built_again_has_the_verdicts_of_earlier_days(tmp_path: 
 
 
 def test_the_missing_time_of_a_venue_is_what_nobody_watched() -> None:
-    records = Evidence({}, {}, {VENUES[0]: [Watched(*VENUES[0], START_NS, frozenset({"C0USDT"}))]})
+    records = MinuteEvidence({}, {}, {VENUES[0]: [Watched(*VENUES[0], START_NS, frozenset({"C0USDT"}))]})
     assert missing_in(records, FIRST - 3, FIRST + 3) == {(*VENUES[0], "C0USDT"): [(FIRST - 3, FIRST)]}

@@ -10,7 +10,7 @@ from pumpwatch.market.candle_columns import CandleColumns
 from pumpwatch.market.candle_reader import MOST_BUILT_NS, MOST_CANDLES, CandleReader
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.market.journal_follower import BEGINS, MARK
-from pumpwatch.market.minute_verdicts import Evidence
+from pumpwatch.market.minute_verdicts import MinuteEvidence
 from pumpwatch.store.coverage import Watched
 from tests.market.market_parts import C0, KeptTrades, asker, minute, refused, trades_at
 from tests.market.memory_store import MemoryStore
@@ -20,8 +20,8 @@ NOW = CLOCK.now_ns()
 M0 = NOW // MINUTE_NS * MINUTE_NS - 10 * MINUTE_NS
 
 
-def watched(start_ns: int, end_ns: int) -> Evidence:
-    return Evidence({}, {}, {C0[:2]: [Watched(*C0[:2], 0, frozenset({C0[2]}))]})
+def watched(start_ns: int, end_ns: int) -> MinuteEvidence:
+    return MinuteEvidence({}, {}, {C0[:2]: [Watched(*C0[:2], 0, frozenset({C0[2]}))]})
 
 
 class BrokenStore(MemoryStore):

@@ -15,7 +15,7 @@ import numpy as np
 
 from pumpwatch.instruments.symbols_file import SymbolsFile, VenueSymbols
 from pumpwatch.market.aggregate import continuity_flaws
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
 from pumpwatch.market.process import MarketJobs
 from pumpwatch.market.sqlite_store import SqliteCandleStore
@@ -146,7 +146,7 @@ def test_each_job_that_is_killed_is_done_again_with_the_same_result(tmp_path: Pa
         jobs.do("candles", 0)
         jobs.do("candle history", 5)
         store = jobs.assert_same()
-        assert Origin.VENUE in store.read(("binance", "spot", "C0USDT"), "1m", *ALL).origin.tolist()
+        assert CandleOrigin.VENUE in store.read(("binance", "spot", "C0USDT"), "1m", *ALL).origin.tolist()
         store.close()
         traded(live, 200, 2000, 4 * DAY_S, 4)
         live.clock.advance(4 * DAY_S + 800)

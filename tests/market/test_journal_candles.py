@@ -10,18 +10,18 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.market import journal_candles
 from pumpwatch.market.intervals import MINUTE_NS
-from pumpwatch.market.journal_candles import JournalCandles, Position
+from pumpwatch.market.journal_candles import JournalCandles, JournalPosition
 from pumpwatch.store.sqlite import connect
 from tests.market.live_journal import START_NS, LiveJournal, assert_same
 
 
 @pytest.mark.parametrize("text", ["", "1", "a b", "1 2 3", "-1 2"])
 def test_what_is_not_a_position_is_none(text: str) -> None:
-    assert Position.of(text) is None
+    assert JournalPosition.of(text) is None
 
 
 def test_a_position_is_read_as_it_was_written() -> None:
-    assert Position.of(Position(7, 28_000_000).text()) == Position(7, 28_000_000)
+    assert JournalPosition.of(JournalPosition(7, 28_000_000).text()) == JournalPosition(7, 28_000_000)
 
 
 def test_small_parts_give_the_candles_of_the_whole_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pumpwatch.errors import StorageError
 from pumpwatch.market import journal_follower
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.candle_keeper import CandleKeeper
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS
 from pumpwatch.market.journal_follower import MARK, JournalFollower
@@ -134,14 +134,14 @@ def test_a_venues_candle_stays_until_it_is_to_be_replaced(tmp_path: Path) -> Non
     follower.run()
     name = live.catalogue.names([0])[0]
     theirs = store.read(name, MINUTE, START_NS, START_NS + MINUTE_NS)
-    origin = np.full(1, Origin.VENUE, np.uint8)
+    origin = np.full(1, CandleOrigin.VENUE, np.uint8)
     store.write(MINUTE, [name], CandleColumns(*theirs.columns()[:-1], origin))
     late = live.trades(40, 101, START_NS, 10**9)
     live.commit(late.take(late.instrument == 0))
     follower.run()
-    assert store.read(name, MINUTE, START_NS, START_NS + 1).origin.tolist() == [Origin.VENUE]
+    assert store.read(name, MINUTE, START_NS, START_NS + 1).origin.tolist() == [CandleOrigin.VENUE]
     assert follower.make_again([(name, START_NS // MINUTE_NS)]) == 1
-    assert store.read(name, MINUTE, START_NS, START_NS + 1).origin.tolist() == [Origin.TRADES]
+    assert store.read(name, MINUTE, START_NS, START_NS + 1).origin.tolist() == [CandleOrigin.TRADES]
     assert_same(held(store), live.candles(live.clock.now_ns()))
 
 

@@ -13,7 +13,7 @@ from pumpwatch.market.candle_reader import CandleReader
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_follower import BEGINS, MARK
 from pumpwatch.market.known_minutes import outside
-from pumpwatch.market.minute_verdicts import Evidence
+from pumpwatch.market.minute_verdicts import MinuteEvidence
 from pumpwatch.model import Gap
 from pumpwatch.store.coverage import Watched
 from tests.market.market_parts import C0, KeptTrades, minute, trades_at
@@ -29,11 +29,11 @@ def at(minute: int) -> int:
     return (LAST + minute) * MINUTE_NS
 
 
-def records(*gaps: tuple[int, int]) -> Callable[[int, int], Evidence]:
+def records(*gaps: tuple[int, int]) -> Callable[[int, int], MinuteEvidence]:
     found = [Gap(exchange="binance", market_type="spot", symbol="C0USDT", from_ns=at(first), to_ns=at(end), reason="cut")
              for first, end in gaps]
     watched = {VENUES[0]: [Watched(*VENUES[0], 0, frozenset({"C0USDT"}))]}
-    return lambda start_ns, end_ns: Evidence({VENUES[0]: found}, {}, watched)
+    return lambda start_ns, end_ns: MinuteEvidence({VENUES[0]: found}, {}, watched)
 
 
 def each_minute(first: int) -> KeptTrades:
@@ -70,7 +70,7 @@ def test_a_longer_candle_with_a_minute_that_is_not_known_is_not_complete() -> No
 
 
 def test_records_that_cannot_be_read_are_a_problem_and_nothing_is_complete() -> None:
-    def refuse(start_ns: int, end_ns: int) -> Evidence:
+    def refuse(start_ns: int, end_ns: int) -> MinuteEvidence:
         raise StorageError("the ledger is locked")
 
     found = CandleReader(each_minute(-9), None, CLOCK, records=refuse).read([0], MINUTE, at(-9), NOW)
@@ -78,7 +78,7 @@ def test_records_that_cannot_be_read_are_a_problem_and_nothing_is_complete() -> 
 
 
 def test_after_the_end_of_the_collector_nothing_is_known() -> None:
-    def ended(start_ns: int, end_ns: int) -> Evidence:
+    def ended(start_ns: int, end_ns: int) -> MinuteEvidence:
         return replace(records()(start_ns, end_ns), until_ns=at(-5) + 7)
 
     found = CandleReader(each_minute(-9), None, CLOCK, records=ended).read([0], MINUTE, at(-9), NOW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.market.longer_candles import longer
 from tests.market.market_parts import minute
@@ -31,9 +31,9 @@ def test_the_interval_that_runs_is_not_complete_nor_one_with_a_minute_that_is_no
 def test_a_figure_that_one_part_lacks_is_not_known() -> None:
     other = minute(START + MINUTE_NS, 1.0, trades=-1)
     other.quote_volume[:] = np.nan
-    other.origin[:] = Origin.VENUE
+    other.origin[:] = CandleOrigin.VENUE
     found = longer(CandleColumns.concat([minute(START, 1.0), other]), FIVE, START + FIVE)
-    assert found.trades[0] == -1 and np.isnan(found.quote_volume[0]) and found.origin[0] == Origin.MIXED
+    assert found.trades[0] == -1 and np.isnan(found.quote_volume[0]) and found.origin[0] == CandleOrigin.MIXED
 
 
 def test_nothing_makes_nothing() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.errors import EXIT_CONFIG, EXIT_DISK, StorageError
-from pumpwatch.market.market_file import FILE_NAME, MarketFile, NewerError
+from pumpwatch.market.market_file import FILE_NAME, MarketFile, NewerMarketFile
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.store.sqlite import DamagedError
 from pumpwatch.store.sqlite_library import Database, Migrations
@@ -35,7 +35,7 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         later.apply(Database(connection))
     for read_only in (False, True):
-        with pytest.raises(NewerError, match="of_the_future") as refused:
+        with pytest.raises(NewerMarketFile, match="of_the_future") as refused:
             MarketFile(path, read_only)
         assert refused.value.exit_code == EXIT_CONFIG
     assert [file.name for file in tmp_path.iterdir() if "damaged" in file.name] == []

@@ -10,9 +10,9 @@ import pytest
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
-from pumpwatch.market.minute_verdicts import Evidence, Verdicts, evidence, merged_spans, missing_spans
+from pumpwatch.market.minute_verdicts import MinuteEvidence, Verdicts, evidence, merged_spans, missing_spans
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
@@ -27,7 +27,7 @@ GAP = Gap(exchange="alpha", market_type="spot", symbol="AUSDT", from_ns=(FIRST +
           reason="connection lost")
 
 
-def store_of(minutes: int, origin: Origin = Origin.TRADES) -> MemoryStore:
+def store_of(minutes: int, origin: CandleOrigin = CandleOrigin.TRADES) -> MemoryStore:
     store, count = MemoryStore(), 2 * minutes
     ones = np.ones(count)
     store.write(MINUTE, SERIES, CandleColumns(
@@ -36,9 +36,9 @@ def store_of(minutes: int, origin: Origin = Origin.TRADES) -> MemoryStore:
     return store
 
 
-def records(*gaps: Gap) -> Evidence:
+def records(*gaps: Gap) -> MinuteEvidence:
     watched = Watched(*VENUE, (FIRST - 5) * MINUTE_NS, frozenset({"AUSDT", "BUSDT"}))
-    return Evidence({VENUE: list(gaps)}, {}, {VENUE: [watched]})
+    return MinuteEvidence({VENUE: list(gaps)}, {}, {VENUE: [watched]})
 
 
 def incomplete(store: MemoryStore) -> set[tuple[str, int]]:
@@ -56,7 +56,7 @@ def test_candles_in_a_gap_that_is_not_filled_are_not_complete(state: GapState, m
 def test_what_nobody_watched_is_not_complete() -> None:
     store = store_of(4)
     watched = Watched(*VENUE, (FIRST + 1) * MINUTE_NS, frozenset({"AUSDT"}))
-    Verdicts(store).judge(Evidence({}, {}, {VENUE: [watched]}), FIRST, FIRST + 4)
+    Verdicts(store).judge(MinuteEvidence({}, {}, {VENUE: [watched]}), FIRST, FIRST + 4)
     assert incomplete(store) == {("AUSDT", 0)} | {("BUSDT", minute) for minute in range(4)}
 
 
@@ -71,7 +71,7 @@ def test_a_gap_is_judged_again_when_it_changes_and_not_otherwise() -> None:
 
 
 def test_a_venues_candle_is_named_where_all_trades_are_stored() -> None:
-    store = store_of(4, Origin.VENUE)
+    store = store_of(4, CandleOrigin.VENUE)
     before = dict(store.rows)
     back = Verdicts(store).judge(records(GAP), FIRST, FIRST + 4)
     assert set(back) == {(SERIES[0], FIRST), (SERIES[0], FIRST + 1), *((SERIES[1], FIRST + minute) for minute in range(4))}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pumpwatch.clock import FakeClock
-from pumpwatch.market.answers import Found, Stats
+from pumpwatch.market.answers import Found, SymbolStats
 from pumpwatch.market.last_trades import Last
 from pumpwatch.market.own_tickers import DAY_S, OwnTickers
 from pumpwatch.ticker import Ticker
@@ -17,9 +17,10 @@ NAME = ("binance", "spot", "C0USDT")
 def test_24_hours_are_computed_once_a_minute_and_only_complete_ones_count() -> None:
     clock, asked = FakeClock(), list[list[int]]()
 
-    def day(ids: Sequence[int]) -> dict[int, Stats]:
+    def day(ids: Sequence[int]) -> dict[int, SymbolStats]:
         asked.append(list(ids))
-        return {number: Stats(0, 1, 0, 2.0, 4.0, 1.0, 3.0, 5.0, 6.0, 7.0, 8, True, number == 1) for number in ids if number < 3}
+        return {number: SymbolStats(0, 1, 0, 2.0, 4.0, 1.0, 3.0, 5.0, 6.0, 7.0, 8, True, number == 1)
+                for number in ids if number < 3}
 
     own = OwnTickers(lambda ids: {}, day, clock)
     for _ in range(2):

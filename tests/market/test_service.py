@@ -13,7 +13,7 @@ from pumpwatch.errors import UsageError
 from pumpwatch.market.answers import Found
 from pumpwatch.market.disk_cache import BOOK_S, TICKER_S
 from pumpwatch.market.intervals import MINUTE_NS
-from pumpwatch.market.minute_verdicts import Evidence
+from pumpwatch.market.minute_verdicts import MinuteEvidence
 from pumpwatch.market.pull_through import REFUSED_S
 from pumpwatch.market.service import MarketService
 from pumpwatch.market.statistics import DAY_NS
@@ -137,7 +137,7 @@ def test_the_24_hours_come_from_candles_where_these_are_complete() -> None:
     now_ns = clock.now_ns()
     kept = KeptTrades(trades_at((now_ns - DAY_NS - 10**11, 1.0, 1.0), (now_ns - DAY_NS, 4.0, 2.0), (now_ns - 10**9, 5.0, 1.0)))
     watched = {VENUES[0]: [Watched(*VENUES[0], 0, frozenset({"C0USDT"}))]}
-    records = Evidence({}, {}, watched)
+    records = MinuteEvidence({}, {}, watched)
     gap = Gap(exchange="binance", market_type="spot", symbol="C0USDT", from_ns=now_ns - 600 * 10**9, to_ns=now_ns - 500 * 10**9,
               reason="cut")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from tests.market.store_contract import ALL, START, A, B, StoreContract, candles, same
@@ -117,7 +117,7 @@ def test_a_reader_sees_whole_writes_and_never_makes_the_writer_wait(tmp_path: Pa
 def test_origins_and_unknown_figures_survive_packing(tmp_path: Path) -> None:
     store = SqliteCandleStore(tmp_path)
     rows = candles(list(range(300)))
-    rows.origin[::2], rows.complete[::3], rows.trades[5] = int(Origin.VENUE), False, -1
+    rows.origin[::2], rows.complete[::3], rows.trades[5] = int(CandleOrigin.VENUE), False, -1
     rows.quote_volume[7] = np.nan
     store.write("1m", [A], rows)
     store.pack("1m", 2**62)

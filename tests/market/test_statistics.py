@@ -8,7 +8,7 @@ from pumpwatch.market.candle_columns import CandleColumns
 from pumpwatch.market.candle_reader import CandleReader
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.market.journal_follower import BEGINS, MARK
-from pumpwatch.market.minute_verdicts import Evidence
+from pumpwatch.market.minute_verdicts import MinuteEvidence
 from pumpwatch.market.statistics import DAY_NS, stats_of
 from pumpwatch.store.coverage import Watched
 from tests.market.market_parts import C0, KeptTrades, minute, trades_at
@@ -47,8 +47,8 @@ class BrokenStore(MemoryStore):
         raise StorageError("a block of candles is damaged")
 
 
-def watched(start_ns: int, end_ns: int) -> Evidence:
-    return Evidence({}, {}, {C0[:2]: [Watched(*C0[:2], 0, frozenset({C0[2]}))]})
+def watched(start_ns: int, end_ns: int) -> MinuteEvidence:
+    return MinuteEvidence({}, {}, {C0[:2]: [Watched(*C0[:2], 0, frozenset({C0[2]}))]})
 
 
 def test_figures_are_not_complete_where_the_store_or_a_file_of_trades_cannot_be_read() -> None:

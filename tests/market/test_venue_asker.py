@@ -9,7 +9,7 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.market.candle_columns import Origin
+from pumpwatch.market.candle_columns import CandleOrigin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import Instrument
 from pumpwatch.venue import HttpRequest
@@ -70,7 +70,7 @@ def test_minutes_are_those_asked_for_that_are_over() -> None:
 
     found = asker(klines, CLOCK).minutes("binance.spot", COIN, start_ns, now_ns)
     assert ((found.timestamp - start_ns) // MINUTE_NS).tolist() == [0, 2], "one had no trade, and one still runs"
-    assert (found.volume[0], found.trades[0], set(found.origin.tolist())) == (3.0, 7, {int(Origin.VENUE)})
+    assert (found.volume[0], found.trades[0], set(found.origin.tolist())) == (3.0, 7, {int(CandleOrigin.VENUE)})
     assert asked[0].params["limit"] == 3
 
 

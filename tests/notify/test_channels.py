@@ -15,7 +15,7 @@ import pytest
 from pumpwatch.config import NetConfig
 from pumpwatch.errors import EXIT_CONFIG, ConfigError
 from pumpwatch.notify.channels import Channel, Sent, make_channels, signature
-from pumpwatch.notify.events import Event
+from pumpwatch.notify.events import ListingUpdate
 from tests.notify.configured import SECRET, channel_of, config_of
 from tests.notify.told import event
 from tests.notify.web_service import HUGE_BYTES, WebService
@@ -36,7 +36,7 @@ def test_a_webhook_gets_the_event_signed_with_the_time(tmp_path: Path) -> None:
     assert headers["x-pumpwatch-signature"] == "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     assert headers["x-pumpwatch-timestamp"] == str(json.loads(body)["sent_at"])
     assert headers["x-pumpwatch-event"] == "seen:upbit:6642:KITE" and headers["content-type"] == "application/json"
-    assert msgspec.json.decode(body, type=Event) == event()
+    assert msgspec.json.decode(body, type=ListingUpdate) == event()
 
 
 def test_a_signature_is_the_hmac_of_the_body_alone() -> None:
@@ -136,7 +136,7 @@ def test_a_command_gets_the_event_on_stdin_and_no_shell(tmp_path: Path) -> None:
     channel = channel_of(tmp_path, command=[sys.executable, "-S", "-c", code, "$HOME; exit 1"])
     assert channel.send(event()) == Sent(True)
     got, _, words = (tmp_path / "got").read_text("utf-8").partition("\n")
-    assert msgspec.json.decode(got, type=Event) == event() and words == "$HOME; exit 1"
+    assert msgspec.json.decode(got, type=ListingUpdate) == event() and words == "$HOME; exit 1"
 
 
 def test_a_command_that_does_not_read_a_large_event_is_no_failure(tmp_path: Path) -> None:

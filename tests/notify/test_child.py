@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.notify.child import KEPT_BYTES, Ended, end_children, run_child
+from pumpwatch.notify.child import KEPT_BYTES, EndedProgram, end_children, run_child
 
 LONG_S = 60.0
 
 
-def python(code: str, given: bytes = b"", within_s: float = LONG_S) -> Ended:
+def python(code: str, given: bytes = b"", within_s: float = LONG_S) -> EndedProgram:
     return run_child([sys.executable, "-S", "-c", code], given, within_s)
 
 
@@ -42,7 +42,7 @@ def test_a_program_gets_its_input_whole_and_its_exit_code_and_last_words_come_ba
 
 
 def test_a_program_that_reads_nothing_is_no_failure() -> None:
-    assert python("pass", bytes(10_000_000)) == Ended(0, b"")
+    assert python("pass", bytes(10_000_000)) == EndedProgram(0, b"")
 
 
 def test_endless_output_is_cut_to_its_end() -> None:
@@ -71,7 +71,7 @@ def test_what_a_program_leaves_running_cannot_hold_up_its_end_by_printing() -> N
 
 
 def test_a_program_that_is_waited_for_is_ended_from_outside(tmp_path: Path) -> None:
-    ends: list[Ended] = []
+    ends: list[EndedProgram] = []
     words = ["/bin/sh", "-c", f"echo > {tmp_path}/began; sleep 1000"]
     waiting = threading.Thread(target=lambda: ends.append(run_child(words, b"", 1000.0)))
     waiting.start()
@@ -103,4 +103,4 @@ def test_an_exit_code_that_another_part_of_the_process_took_is_unknown() -> None
 
 
 def test_no_shell_reads_the_words() -> None:
-    assert run_child(["echo", "$HOME; exit 3", "`id`"], b"", LONG_S) == Ended(0, b"$HOME; exit 3 `id`\n")
+    assert run_child(["echo", "$HOME; exit 3", "`id`"], b"", LONG_S) == EndedProgram(0, b"$HOME; exit 3 `id`\n")

@@ -12,12 +12,12 @@ from pumpwatch.listing.archive import Pass, Span, write_archive
 from pumpwatch.listing.context import Reach
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import TradeBatch
-from pumpwatch.notify.events import Event, archived, example, headline, seen, text
+from pumpwatch.notify.events import ListingUpdate, archived, example, headline, seen, text
 from tests.listing.market import ANNOUNCED_NS, catalogue_of_venues, trades
 from tests.notify.told import AT_NS, listing
 
 
-def written(folder: Path, *, drill: bool = False) -> Event:
+def written(folder: Path, *, drill: bool = False) -> ListingUpdate:
     """Return the event of an archive of two venues, the second of which moved first."""
     catalogue: Catalogue = catalogue_of_venues()
     batch = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250)])
@@ -72,4 +72,4 @@ def test_a_title_and_a_path_hold_no_link_and_can_always_be_written(tmp_path: Pat
 
 def test_an_event_comes_back_from_its_json(tmp_path: Path) -> None:
     for told in (written(tmp_path), seen(listing(), 600.0)):
-        assert msgspec.json.decode(msgspec.json.encode(told), type=Event) == told
+        assert msgspec.json.decode(msgspec.json.encode(told), type=ListingUpdate) == told

@@ -13,7 +13,7 @@ import pytest
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError
-from pumpwatch.notify.events import Event
+from pumpwatch.notify.events import ListingUpdate
 from pumpwatch.notify.notifier import Notifier
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
@@ -26,11 +26,11 @@ class Desk:
     def __init__(self, ledger: Ledger, **scripts: Script) -> None:
         channels = [script.channel(name) for name, script in scripts.items()]
         self.since_ns: list[int] = []  # what `missed` was asked for
-        self.on_record: list[Callable[[], Event]] = []
+        self.on_record: list[Callable[[], ListingUpdate]] = []
         self.notifier = Notifier(channels, lambda: ledger, Clock(), Stats(), 0.01, self.missed)
         self.parts: list[gevent.Greenlet[..., None]] = []
 
-    def missed(self, since_ns: int) -> list[Callable[[], Event]]:
+    def missed(self, since_ns: int) -> list[Callable[[], ListingUpdate]]:
         self.since_ns.append(since_ns)
         return self.on_record
 
@@ -58,7 +58,7 @@ def test_each_channel_is_told_once_of_what_it_wants(ledger: Ledger) -> None:
     desk.notifier = notifier
     desk.start()
     for told in (event("A"), event("B", drill=True), event("A")):
-        notifier.tell(partial(lambda told: told, told))
+        notifier.notify(partial(lambda told: told, told))
     wait_for(lambda: [row["sent"] for row in notifier.status()] == [2, 1, 0] and not ledger.messages())
     assert (phone.got, quiet.got, late.got) == (["A", "B"], ["A"], [])
     desk.stop()
@@ -69,9 +69,9 @@ def test_a_channel_that_hangs_holds_up_neither_the_others_nor_whoever_brings_new
     stuck.opened.clear()
     desk = Desk(ledger, stuck=stuck, phone=phone)
     desk.start()
-    desk.notifier.tell(event)
+    desk.notifier.notify(event)
     wait_for(lambda: stuck.got == ["KITE"] and phone.got == ["KITE"])
-    desk.notifier.tell(partial(event, "B"))
+    desk.notifier.notify(partial(event, "B"))
     wait_for(lambda: phone.got == ["KITE", "B"])
     wait_for(lambda: [row["waiting"] for row in desk.notifier.status()] == [2, 0])
     stuck.opened.set()
@@ -82,13 +82,13 @@ def test_a_channel_that_hangs_holds_up_neither_the_others_nor_whoever_brings_new
 def test_an_event_is_made_in_a_thread_and_never_by_whoever_brings_the_news(ledger: Ledger) -> None:
     made_in: list[int] = []
 
-    def make() -> Event:
+    def make() -> ListingUpdate:
         made_in.append(threading.get_native_id())
         return event()
 
     phone = Script()
     desk = Desk(ledger, phone=phone)
-    desk.notifier.tell(make)
+    desk.notifier.notify(make)
     assert made_in == []
     desk.start()
     wait_for(lambda: phone.got == ["KITE"])
@@ -99,23 +99,23 @@ def test_an_event_is_made_in_a_thread_and_never_by_whoever_brings_the_news(ledge
 def test_what_an_earlier_run_left_is_sent_unless_its_channel_is_gone(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk(ledger, phone=Script(*[FAILED] * 1000), old=Script(*[FAILED] * 1000))
     desk.start()
-    desk.notifier.tell(event)
+    desk.notifier.notify(event)
     wait_for(lambda: [row.tries > 0 for row in ledger.messages()] == [True, True])
     desk.stop()
     phone = Script()
     desk = Desk(ledger, phone=phone)
     desk.start()
-    desk.notifier.tell(event)  # told by the earlier run
+    desk.notifier.notify(event)  # told by the earlier run
     wait_for(lambda: not ledger.messages())
     wait_for(lambda: desk.notifier.status()[0]["sent"] == 1)
-    assert phone.got == ["KITE"] and "no longer in the config were dropped messages=1" in caplog.text
+    assert phone.got == ["KITE"] and "messages dropped messages=1 reason=their channels are no longer" in caplog.text
     desk.stop()
 
 
 def test_a_start_tells_what_a_kill_left_untold_and_nothing_twice(ledger: Ledger) -> None:
     first = Desk(ledger, phone=Script())
     first.start()
-    first.notifier.tell(event)
+    first.notifier.notify(event)
     wait_for(lambda: first.notifier.status()[0]["sent"] == 1 and not ledger.messages())
     first.stop()
     phone = Script()
@@ -128,16 +128,16 @@ def test_a_start_tells_what_a_kill_left_untold_and_nothing_twice(ledger: Ledger)
 
 
 def test_an_event_that_cannot_be_made_costs_no_other(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> Event:
+    def broken() -> ListingUpdate:
         raise ZeroDivisionError("a\nb")
 
     phone = Script()
     desk = Desk(ledger, phone=phone)
-    desk.notifier.tell(broken)
-    desk.notifier.tell(event)
+    desk.notifier.notify(broken)
+    desk.notifier.notify(event)
     desk.start()
     wait_for(lambda: phone.got == ["KITE"])
-    assert caplog.messages == ["event not told reason=ZeroDivisionError: a\\nb"]
+    assert caplog.messages == ["event not sent reason=ZeroDivisionError: a\\nb"]
     desk.stop()
 
 
@@ -152,17 +152,17 @@ def test_a_ledger_that_refuses_is_logged_once_and_the_message_is_sent(tmp_path: 
     refusing = Refusing(tmp_path)
     desk = Desk(refusing, phone=phone)
     desk.start()
-    desk.notifier.tell(event)
-    desk.notifier.tell(partial(event, "B"))
+    desk.notifier.notify(event)
+    desk.notifier.notify(partial(event, "B"))
     wait_for(lambda: phone.got == ["KITE", "B"])
-    assert caplog.text.count("messages are sent and not stored reason=the disk is full") == 1
+    assert caplog.text.count("messages are sent but not stored reason=the disk is full") == 1
     desk.stop()
     refusing.close()
 
 
 def test_without_channels_nothing_runs_and_nothing_is_kept(ledger: Ledger) -> None:
     desk = Desk(ledger)
-    desk.notifier.tell(event)
+    desk.notifier.notify(event)
     assert list(desk.notifier.bodies()) == [] and desk.notifier.status() == [] and not desk.notifier._news
 
 
@@ -174,7 +174,7 @@ def test_an_event_is_reported_once_no_channel_waits_for_it(ledger: Ledger) -> No
     desk.notifier = Notifier(channels, lambda: ledger, Clock(), Stats(), on_told=done.append)
     desk.start()
     told = event("A")
-    desk.notifier.tell(lambda: told)
+    desk.notifier.notify(lambda: told)
     wait_for(lambda: phone.got == ["A"])
     gevent.sleep(0.05)
     assert done == []
@@ -188,9 +188,9 @@ def test_what_another_collector_has_told_is_not_told_here_even_after_a_restart(l
     desk = Desk(ledger, phone=phone)
     desk.start()
     first, second = event("A"), event("B")
-    desk.notifier.told_elsewhere(first.id)
+    desk.notifier.mark_sent_elsewhere(first.id)
     for told in (first, second):
-        desk.notifier.tell(partial(lambda told: told, told))
+        desk.notifier.notify(partial(lambda told: told, told))
     wait_for(lambda: phone.got == ["B"])
     desk.stop()
     assert set(ledger.told_events()) == {first.id, second.id}

@@ -72,7 +72,7 @@ def test_a_channel_that_fails_is_logged_once_and_once_more_when_it_works_again(
     wait_for(lambda: not ledger.messages())
     assert post.figures() == {"sent": 1, "failed": 3, "given_up": 0, "waiting": 0}
     assert [record.getMessage() for record in caplog.records] == [
-        "channel takes no message channel=phone event=seen:upbit:6642:KITE reason=it answers HTTP 500: it is tried again",
+        "channel failed channel=phone event=seen:upbit:6642:KITE reason=it answers HTTP 500: the message is tried again",
         "channel takes messages again channel=phone"]
     post.stop()
 

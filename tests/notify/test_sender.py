@@ -14,21 +14,21 @@ import pytest
 
 from pumpwatch.notify.channels import SENDER
 from pumpwatch.notify.child import run_child
-from pumpwatch.notify.sender import Answer, Request
+from pumpwatch.notify.sender import Request, SenderAnswer
 from tests.notify.web_service import WebService
 
 
-def answer_to(request: Request) -> Answer:
+def answer_to(request: Request) -> SenderAnswer:
     environ = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ended = run_child(SENDER, msgspec.json.encode(request), 60.0, environ)
     assert ended.code == 0, ended.output
-    return msgspec.json.decode(ended.output.rstrip().rpartition(b"\n")[2], type=Answer)
+    return msgspec.json.decode(ended.output.rstrip().rpartition(b"\n")[2], type=SenderAnswer)
 
 
 def test_a_post_is_sent_with_its_headers_as_it_is() -> None:
     with WebService() as service:
         request = Request(url=f"http://{service.address}/", timeout_s=30.0, body="카이트", headers={"X-Mine": "1"})
-        assert answer_to(request) == Answer(True)
+        assert answer_to(request) == SenderAnswer(True)
     ((headers, body),) = service.posts
     assert headers["x-mine"] == "1" and body.decode() == "카이트"
 
@@ -47,7 +47,8 @@ def is_running(pid: int) -> bool:
 
 
 def test_it_ends_with_the_process_that_waits_for_it(tmp_path: Path) -> None:
-    bound = ("import os, pathlib, sys, time; from pumpwatch.notify.sender import bound_to; assert bound_to(os.getppid());"
+    bound = ("import os, pathlib, sys, time; from pumpwatch.notify.sender import end_with_parent;"
+             " assert end_with_parent(os.getppid());"
              " pathlib.Path(sys.argv[1] + '.new').write_text(str(os.getpid())); os.rename(sys.argv[1] + '.new', sys.argv[1]);"
              " time.sleep(1000)")
     starter = "import sys; from pumpwatch.notify.child import run_child; run_child(sys.argv[1:], b'', 1000)"
@@ -77,7 +78,7 @@ def test_a_module_of_the_working_directory_is_not_loaded(tmp_path: Path, monkeyp
     (tmp_path / "requests.py").write_text("raise SystemExit('the wrong one')")
     monkeypatch.chdir(tmp_path)
     with WebService() as service:
-        assert answer_to(Request(url=f"http://{service.address}/", timeout_s=30.0, headers={})) == Answer(True)
+        assert answer_to(Request(url=f"http://{service.address}/", timeout_s=30.0, headers={})) == SenderAnswer(True)
 
 
 def test_the_sender_does_not_load_what_the_collector_is_made_of() -> None:

@@ -10,7 +10,7 @@ import gevent
 
 from pumpwatch.model import Listing
 from pumpwatch.notify.channels import Channel, Sent
-from pumpwatch.notify.events import Event, seen
+from pumpwatch.notify.events import ListingUpdate, seen
 
 AT_NS = 1_793_685_600_000_000_000  # 2026-11-03T06:00:00Z
 TAKEN, FAILED = Sent(True), Sent(False, "it answers HTTP 500")
@@ -22,7 +22,7 @@ def listing(coin: str = "KITE", *, drill: bool = False, title: str = "카이트(
                    detected_at_ns=AT_NS + 1_200_000_000, triggered_at_ns=AT_NS + 1_201_000_000, drill=drill)
 
 
-def event(coin: str = "KITE", *, drill: bool = False) -> Event:
+def event(coin: str = "KITE", *, drill: bool = False) -> ListingUpdate:
     """Return the event of that listing."""
     return seen(listing(coin, drill=drill), 600.0)
 
@@ -39,7 +39,7 @@ class Script:
         """Return the channel."""
         return Channel(name, "url", events, drills, self.send)
 
-    def send(self, event: Event) -> Sent:
+    def send(self, event: ListingUpdate) -> Sent:
         """Record an event's coin, and answer."""
         self.got.append(event.coin)
         assert self.opened.wait(60)

@@ -14,7 +14,7 @@ from pumpwatch.paper.results import (
     ArchiveResult,
     FillRow,
     Latency,
-    Outcome,
+    ListingOutcome,
     RunResult,
     write_result,
 )
@@ -23,16 +23,16 @@ AT = 1_795_000_000 * NS_PER_S
 VENUE, SYMBOL = "binance.spot", "SOMIUSDT"
 
 
-def outcome(delay_ms: int, percent: float | None) -> Outcome:
+def outcome(delay_ms: int, percent: float | None) -> ListingOutcome:
     """Return the outcome of an entry of 1,000 USDT that gave so many percent; None: without an entry."""
     if percent is None:
-        return Outcome(delay_ms, None, None, None, None, None, "none", Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+        return ListingOutcome(delay_ms, None, None, None, None, None, "none", Decimal(0), Decimal(0), Decimal(0), Decimal(0))
     bought, sold, pnl = AT + delay_ms * NS_PER_MS, AT + 8 * NS_PER_S, Decimal(str(percent)) * 10
     fills = tuple(FillRow(at, VENUE, SYMBOL, side, price, Decimal(500), Decimal(1), "taker", f"{side}-{delay_ms}")
                   for at, side, price in ((bought, "buy", Decimal(2)), (sold, "sell", 2 + pnl / 500)))
     equity = tuple((bought + step * (sold - bought) // 100, Decimal(1000) + (pnl * step / 100).quantize(Decimal("0.01")))
                    for step in range(101))
-    return Outcome(delay_ms, bought, Decimal(2), Decimal("3.5"), sold, 2 + pnl / 500, "time", Decimal(2), pnl, pnl / 10,
+    return ListingOutcome(delay_ms, bought, Decimal(2), Decimal("3.5"), sold, 2 + pnl / 500, "time", Decimal(2), pnl, pnl / 10,
                    Decimal("1.25"), fills=fills, equity=equity)
 
 

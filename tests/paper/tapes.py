@@ -9,11 +9,11 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_MS
 from pumpwatch.model import BUY, NO_SEQUENCE, SELL, Listing, TradeBatch
-from pumpwatch.paper.tape import Book, Market, Tape, make_tape
+from pumpwatch.paper.tape import Book, Tape, TapeMarket, make_tape
 
 T0 = 1_793_685_600_000_000_000  # 2026-11-03T06:00:00Z: announced, detected and triggered
-SPOT = Market("binance.spot", "KITEUSDT", "spot", Decimal("0.001"), Decimal("0.001"))
-FUTURES = Market("binance.futures", "KITEUSDT", "futures", Decimal("0.0002"), Decimal("0.0005"), 20)
+SPOT = TapeMarket("binance.spot", "KITEUSDT", "spot", Decimal("0.001"), Decimal("0.001"))
+FUTURES = TapeMarket("binance.futures", "KITEUSDT", "futures", Decimal("0.0002"), Decimal("0.0005"), 20)
 LISTING = Listing(source="upbit", notice_id="6642", symbol="KITE", title="KITE KRW", announced_at_ns=T0, detected_at_ns=T0,
                   triggered_at_ns=T0)
 BUYS, SELLS = BUY, SELL
@@ -26,7 +26,7 @@ def ms(number: float) -> int:
     return T0 + round(number * NS_PER_MS)
 
 
-def tape(rows: Sequence[Row], *others: Sequence[Row], markets: Sequence[Market] = (SPOT, FUTURES), end_ms: float = 20_000,
+def tape(rows: Sequence[Row], *others: Sequence[Row], markets: Sequence[TapeMarket] = (SPOT, FUTURES), end_ms: float = 20_000,
          books: dict[int, list[Book]] | None = None, behind_ms: float = 10) -> Tape:
     """Return a tape: rows of the first market, then of the others. Each trade is received behind_ms after its time."""
     whole = [(number, *row) for number, found in enumerate((rows, *others)) for row in found]

@@ -6,14 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from pumpwatch.paper.account import Account
+from pumpwatch.paper.account import PaperAccount
 from tests.paper.tapes import FUTURES, SPOT
 
 D = Decimal
 
 
-def account() -> Account:
-    return Account(D(1000), (SPOT, FUTURES))
+def account() -> PaperAccount:
+    return PaperAccount(D(1000), (SPOT, FUTURES))
 
 
 def test_spot_pays_in_full_and_is_sold_for_what_it_brings() -> None:

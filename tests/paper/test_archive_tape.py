@@ -57,10 +57,10 @@ def newer(archive: Path) -> None:
     (newer, "unknown format `pumpwatch.manifest/2`; this version reads pumpwatch.manifest/1; a newer PumpWatch"),
     (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/3"), "`pumpwatch.raw/3`.*; a newer PumpWatch wrote it"),
     (lambda archive: rewrite(archive, RAW, format="pumpwatch.raw/1"), "`pumpwatch.raw/1`.*; make it again"),
-    (lambda archive: rewrite(archive, RAW, count=3), "it has columns of 5 trades, not 3"),
+    (lambda archive: rewrite(archive, RAW, count=3), "columns have 5 trades, not 3"),
     (lambda archive: rewrite(archive, RAW, symbols=[]), "it has trades of KITEUSDT, which it does not list"),
     (lambda archive: rewrite(archive, RAW, trades=5), "the archive cannot be read"),
-    (lambda archive: rewrite(archive, "refined/pump_analysis.json", listings=[]), "the archive names no listing"),
+    (lambda archive: rewrite(archive, "refined/pump_analysis.json", listings=[]), "the archive has no readable listing"),
     (lambda archive: (archive / "manifest.json").unlink(), "manifest.json: missing or unreadable"),
 ])
 def test_another_archive_is_refused_with_one_clear_message(tmp_path: Path, change: Callable[[Path], object], words: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.paper import broker as module
 from pumpwatch.paper.broker import PaperBroker
-from pumpwatch.paper.orders import Order
+from pumpwatch.paper.orders import PaperOrder
 from pumpwatch.paper.seen import SeenMarket
 from pumpwatch.paper.settings import Settings
 from pumpwatch.strategy import Fill
@@ -23,7 +23,7 @@ D = Decimal
 class Desk:
     def __init__(self) -> None:
         seen = SeenMarket(np.array([0], np.int64), np.array([2.0]), np.array([5.0]))
-        self.sent: list[Order] = []
+        self.sent: list[PaperOrder] = []
         self.cancelled: list[str] = []
         self.broker = PaperBroker((SPOT, FUTURES), (seen, seen), Settings(size=D(100), leverage=3), Random(1), self.sent.append,
                                   lambda order_id, number: self.cancelled.append(order_id))

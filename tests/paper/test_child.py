@@ -25,9 +25,9 @@ def test_the_one_class_or_the_named_one_is_loaded_anew_each_time() -> None:
 
 
 @pytest.mark.parametrize(("code", "failure"), [
-    ("x = 1", Failure("TypeError: it has 0 classes that derive from pumpwatch.Strategy, and must have one")),
+    ("x = 1", Failure("TypeError: it has 0 classes that derive from pumpwatch.Strategy, but must have one")),
     ("class A(Strategy): pass\nclass B(Strategy): pass",
-     Failure("TypeError: it has 2 classes that derive from pumpwatch.Strategy, and must have one: A, B")),
+     Failure("TypeError: it has 2 classes that derive from pumpwatch.Strategy, but must have one: A, B")),
     ("\ndef broken(:\n", Failure("SyntaxError: invalid syntax", 3)),
     ("import nothing_of_this_name", Failure("ModuleNotFoundError: No module named 'nothing_of_this_name'", 2, "<module>")),
     ("raise SystemExit", Failure("SystemExit", 2, "<module>")),

@@ -22,8 +22,8 @@ def config_of(folder: Path) -> Config:
 
 
 @pytest.mark.parametrize(("rows", "listed", "reason"), [
-    (RISE, True, None), ([], True, "no trade: nothing was traded in its window"),
-    ([], False, "no market: no venue listed the coin")])
+    (RISE, True, None), ([], True, "no trade in its window"),
+    ([], False, "the coin was not listed on any venue")])
 def test_an_archive_is_played_or_says_why_not(tmp_path: Path, rows: list[tuple[float, float, float, int]], listed: bool,
                                               reason: str | None) -> None:
     [chosen] = one_archive(write(tmp_path, rows, listed=listed))

@@ -141,7 +141,7 @@ def test_an_order_that_is_none_is_rejected_with_its_reason() -> None:
         "give either a quantity or a quote amount", "the limit is not a finite number: nan",
         "a stop order needs a limit", "a stop order is neither immediate nor fill-or-kill", "the limit is below 10^-18",
         "the amount is not below 10^18",
-        "an amount in USDT, and no trade was seen that says what it buys", "the leverage is not a whole number from 1 on: -1",
+        "an amount in USDT needs a price, and no trade was seen yet", "the leverage is not a whole number from 1 on: -1",
         "sells 5.00000000, and the account has 0", "leverage 3 is above the limit of 1 of binance.spot",
         "leverage 100 is above the limit of 20 of binance.futures", "reduce-only, and there is no position to reduce",
         "not enough balance: at 1.02 it pays for 1469.11911616"]

@@ -9,7 +9,7 @@ import pytest
 
 from pumpwatch.paper.broker import PaperBroker
 from pumpwatch.paper.exits import NEVER, Exits
-from pumpwatch.paper.orders import Order
+from pumpwatch.paper.orders import PaperOrder
 from pumpwatch.paper.results import Rules
 from pumpwatch.paper.settings import Settings
 from pumpwatch.strategy import Fill
@@ -20,14 +20,14 @@ class Desk:
     """The rules over a broker whose orders are kept."""
 
     def __init__(self, rules: Rules) -> None:
-        self.sent: list[Order] = []
+        self.sent: list[PaperOrder] = []
         self.broker = PaperBroker((SPOT, FUTURES), (), Settings(), Random(1), self.sent.append, lambda order_id, number: None)
         self.broker._seen = [SeenNothing(), SeenNothing()]  # type: ignore[list-item]
         self.exits = Exits(rules, self.broker)
 
     def fill(self, side: str, price: str, quantity: int, at: int = 0) -> None:
         fill = Fill(at, FUTURES.name, side, Decimal(price), Decimal(quantity), Decimal(0), "taker", "o1")
-        self.broker.learn(fill, Order("o1", 1, 1, Decimal(quantity), None, False, False, 1, 0), False)
+        self.broker.learn(fill, PaperOrder("o1", 1, 1, Decimal(quantity), None, False, False, 1, 0), False)
         self.exits.learn(fill, self.broker.position(FUTURES.name), at)
 
 
@@ -43,14 +43,14 @@ def test_a_short_position_is_closed_by_a_purchase(rules: Rules, prices: tuple[fl
     desk = Desk(rules)
     desk.fill("sell", "10", 5)
     for price in prices[:-1]:
-        desk.exits.see(FUTURES.name, price)
+        desk.exits.on_price(FUTURES.name, price)
     assert desk.sent == []
-    desk.exits.see(FUTURES.name, prices[-1])
+    desk.exits.on_price(FUTURES.name, prices[-1])
     assert [(order.side, order.quantity, order.tag, order.reduce_only) for order in desk.sent] == [("buy", Decimal(5), tag, True)]
-    desk.exits.see(FUTURES.name, 100.0)
+    desk.exits.on_price(FUTURES.name, 100.0)
     assert len(desk.sent) == 1
-    desk.exits.ended(FUTURES.name)
-    desk.exits.see(FUTURES.name, 100.0 if tag == "trailing_stop" else 1.0)
+    desk.exits.retry(FUTURES.name)
+    desk.exits.on_price(FUTURES.name, 100.0 if tag == "trailing_stop" else 1.0)
     assert len(desk.sent) == 2
 
 

@@ -42,11 +42,11 @@ def test_a_strategy_has_no_network_no_programs_and_no_files(tmp_path: Path) -> N
     kept = tmp_path / "raw.json"
     kept.write_text("{}")
     ended = subprocess.run([sys.executable, "-c", TRY, str(kept)], capture_output=True, text=True, check=True)
-    no_network, no_program = "a strategy has no network", "a strategy starts no program"
+    no_network, no_program = "a strategy must not use the network", "a strategy must not start programs"
     assert json.loads(ended.stdout) == {
         "socket": no_network, "connect": no_network, "name": no_network, "program": no_program, "shell": no_program,
-        "fork": no_program, "write": "a strategy writes no files", "flags": "a strategy writes no files",
-        "read": "a strategy reads no files but code", "archive": "a strategy reads no files but code",
-        "database": "a strategy changes no files", "remove": "a strategy changes no files",
-        "memory": "a strategy looks at no memory but its own", "import": "fine"}
+        "fork": no_program, "write": "a strategy must not write files", "flags": "a strategy must not write files",
+        "read": "a strategy must not read files other than code", "archive": "a strategy must not read files other than code",
+        "database": "a strategy must not change files", "remove": "a strategy must not change files",
+        "memory": "a strategy must not inspect other memory", "import": "fine"}
     assert kept.is_file()

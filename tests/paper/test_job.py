@@ -7,7 +7,7 @@ import pickle
 import msgspec
 
 from pumpwatch.paper.engine import play
-from pumpwatch.paper.job import Answer, Job, PlayedRow, Source
+from pumpwatch.paper.job import Job, PlayedRow, Source, StrategyAnswer
 from pumpwatch.paper.settings import Settings
 from pumpwatch.strategy import Strategy
 from tests.paper.tapes import BUYS, SPOT, tape
@@ -19,5 +19,5 @@ def test_a_job_and_its_answer_survive_the_way() -> None:
     found = pickle.loads(pickle.dumps(job))
     assert (found.tape.markets[0], found.tape.price.tolist(), found.source) == (SPOT, [1.0], job.source)
     played = play(job.tape, Strategy(), job.settings, 0)
-    answer = Answer((PlayedRow(played.outcome, played.actions),))
-    assert msgspec.json.decode(msgspec.json.encode(answer), type=Answer) == answer
+    answer = StrategyAnswer((PlayedRow(played.outcome, played.actions),))
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=StrategyAnswer) == answer

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pumpwatch.paper.account import Account
+from pumpwatch.paper.account import PaperAccount
 from pumpwatch.paper.cursor import NEVER
 from pumpwatch.paper.matching import Matching
-from pumpwatch.paper.orders import BUY, SELL, Action, Order
+from pumpwatch.paper.orders import BUY, SELL, Action, PaperOrder
 from pumpwatch.paper.tape import Book, Tape
 from tests.paper.tapes import BUYS, SELLS, Row, ms, tape
 
@@ -19,15 +19,15 @@ D = Decimal
 
 
 def order(sign: int = BUY, quantity: str = "10", *, limit: str | None = None, market: int = 0, name: str = "o1",
-          immediate: bool = False, reduce_only: bool = False, leverage: int = 1, **more: Any) -> Order:
-    return Order(name, market, sign, D(quantity), None if limit is None else D(limit), immediate, reduce_only, leverage, ms(0),
-                 **more)
+          immediate: bool = False, reduce_only: bool = False, leverage: int = 1, **more: Any) -> PaperOrder:
+    return PaperOrder(name, market, sign, D(quantity), None if limit is None else D(limit), immediate, reduce_only, leverage,
+                      ms(0), **more)
 
 
-def matched(found: Tape, *orders: tuple[float, Order], cash: int | str = 1000, share: float = 0.1,
-            before: Callable[[Account], object] = lambda account: None) -> Matching:
+def matched(found: Tape, *orders: tuple[float, PaperOrder], cash: int | str = 1000, share: float = 0.1,
+            before: Callable[[PaperAccount], object] = lambda account: None) -> Matching:
     """Return the venues at the end of a tape, after orders that arrive at given ms."""
-    account = Account(D(cash), found.markets)
+    account = PaperAccount(D(cash), found.markets)
     before(account)
     matching = Matching(found, account, share, lambda fill, order, at: None)
     for at, sent in orders:
@@ -62,7 +62,7 @@ ROWS: list[Row] = [(10, 1.0, 100, BUYS), (20, 1.0, 50, SELLS), (30, 1.1, 60, BUY
     (order(limit="1.1", quantity="12"), [("taker", 30, "1.1", 6), ("cancelled", 100, "the recording ends")]),
     (order(limit="1.05", quantity="12"), [("maker", 40, "1.05", 4), ("maker", 50, "1.05", 8)]),
 ])
-def test_an_order_meets_the_trades_after_its_arrival(sent: Order, happened: list[tuple[object, ...]]) -> None:
+def test_an_order_meets_the_trades_after_its_arrival(sent: PaperOrder, happened: list[tuple[object, ...]]) -> None:
     assert said(matched(tape(ROWS, end_ms=100), (10, sent))) == happened
 
 
@@ -129,7 +129,7 @@ def test_another_leverage_than_that_of_the_open_position_is_rejected() -> None:
 def test_a_cancellation_stops_an_order_also_one_that_has_not_arrived() -> None:
     found = tape(ROWS, end_ms=100)
     for cancelled_at, happened in ((35, [("taker", 30, "1.1", 6), ("cancelled", 35, "cancelled by the strategy")]), (9, [])):
-        matching = Matching(found, Account(D(1000), found.markets), 0.1, lambda fill, order, at: None)
+        matching = Matching(found, PaperAccount(D(1000), found.markets), 0.1, lambda fill, order, at: None)
         matching.send(order(quantity="12"), ms(10))
         matching.send_cancel("o1", ms(cancelled_at))
         matching.send_cancel("o9", ms(cancelled_at))
@@ -145,7 +145,7 @@ def test_a_cancellation_stops_an_order_also_one_that_has_not_arrived() -> None:
     (order(limit="1.3", quantity="4", stop=D("1.0")), [("triggered", 10, 0), ("taker", 30, "1.1", 4)]),
     (order(limit="1.3", quantity="4", stop=D("1.3")), [("cancelled", 100, "the recording ends")]),
     (order(SELL, limit="0.5", quantity="4", stop=D("0.9"), market=1), [("triggered", 40, 0), ("taker", 50, "0.8", 4)])])
-def test_a_stop_order_waits_for_a_trade_at_its_stop(sent: Order, happened: list[tuple[object, ...]]) -> None:
+def test_a_stop_order_waits_for_a_trade_at_its_stop(sent: PaperOrder, happened: list[tuple[object, ...]]) -> None:
     assert said(matched(tape(ROWS, ROWS, end_ms=100), (10, sent))) == happened
 
 

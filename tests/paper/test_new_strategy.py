@@ -41,6 +41,6 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     path = write_strategy("mine", tmp_path)
     path.write_text("my work")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         write_strategy("mine", tmp_path)
     assert path.read_text() == "my work"

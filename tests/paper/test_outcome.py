@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from pumpwatch.paper.orders import BUY, Action, Order
+from pumpwatch.paper.orders import BUY, Action, PaperOrder
 from pumpwatch.paper.outcome import outcome_of
-from pumpwatch.paper.results import EQUITY_POINTS, RejectedRow
+from pumpwatch.paper.results import EQUITY_POINTS, RejectedOrder
 from pumpwatch.paper.settings import Settings
 from tests.paper.tapes import BUYS, Row, ms, tape
 
@@ -20,8 +20,8 @@ def filled(side: str, at: float, price: str, quantity: int, order_id: str, marke
                   market_type=market_type, side=side, quantity=D(quantity), price=D(price), fee=D("0.1"), liquidity="taker")
 
 
-def order(order_id: str, tag: str = "", reference: float | None = 1.0) -> Order:
-    return Order(order_id, 0, BUY, D(1), None, False, False, 1, 0, tag, reference)
+def order(order_id: str, tag: str = "", reference: float | None = 1.0) -> PaperOrder:
+    return PaperOrder(order_id, 0, BUY, D(1), None, False, False, 1, 0, tag, reference)
 
 
 def test_two_markets_count_together_and_the_first_one_names_entry_and_exit() -> None:
@@ -35,7 +35,7 @@ def test_two_markets_count_together_and_the_first_one_names_entry_and_exit() -> 
 
 
 def test_without_a_fill_there_is_nothing_but_the_rejections_by_time() -> None:
-    late, early = (RejectedRow(at, "v", "s", "buy", "1", "no", f"o{at}") for at in (9, 3))
+    late, early = (RejectedOrder(at, "v", "s", "buy", "1", "no", f"o{at}") for at in (9, 3))
     found = outcome_of(tape([]), SETTINGS, 7, [Action(kind="rejected", at=5, order_id="o5", reason="why")], [late, early], {})
     assert [row.at for row in found.rejected] == [3, 5, 9]
     assert (found.exit_reason, found.entry_at, found.pnl, found.delay_ms) == ("none", None, D(0), 7)

@@ -14,20 +14,20 @@ from pumpwatch.config import Config
 from pumpwatch.paper.choice import Chosen, one_archive
 from pumpwatch.paper.job import Source
 from pumpwatch.paper.results import Rules, read_result
-from pumpwatch.paper.run import Plan, keep_run, make_run
+from pumpwatch.paper.run import RunPlan, keep_run, make_run
 from pumpwatch.paper.sandbox import StrategyError
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.sources import find_source
 from pumpwatch.plugins import load_plugins
 from tests.paper.made_archives import RISE, write
 
-PLAN = Plan(source=find_source("buy_first", load_plugins(Config())), settings=Settings(rules=Rules(hold_s=5)),
+PLAN = RunPlan(source=find_source("buy_first", load_plugins(Config())), settings=Settings(rules=Rules(hold_s=5)),
             delays_ms=(100, 400))
 
 
 def test_a_run_is_the_same_bytes_each_time_and_is_recorded_once(tmp_path: Path) -> None:
     archive = write(tmp_path)
-    left_out = Chosen("", "NONE", 5, None, "no market: no venue listed the coin")
+    left_out = Chosen("", "NONE", 5, None, "the coin was not listed on any venue")
     told: list[str] = []
     made = make_run(PLAN, [*one_archive(archive), left_out], told.append)
     assert told == ["KITE: 5 trades of 1 markets"]

@@ -48,5 +48,5 @@ def test_a_time_without_a_listing_is_the_trigger_itself_and_a_coin_that_is_not_s
     first, second = (store_tape(config, "KITE", at_ns) for _ in range(2))
     assert first.triggered_at_ns == at_ns
     assert first.identity == second.identity
-    with pytest.raises(PumpWatchError, match="nothing is stored of NONE"):
+    with pytest.raises(PumpWatchError, match="nothing of NONE is stored"):
         store_tape(config, "NONE", at_ns)

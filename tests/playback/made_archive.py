@@ -11,7 +11,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.listing.archive import Archive, Pass, Span, write_archive
 from pumpwatch.listing.books import Snapshot, VenueBooks
-from pumpwatch.listing.notice_file import Seen
+from pumpwatch.listing.notice_file import ShownSight
 from pumpwatch.model import FUTURES, NO_SEQUENCE, Flag, Instrument, Listing, TradeBatch
 from pumpwatch.sim.dialect import Coin, Dialect
 from pumpwatch.sim.server import load_dialects
@@ -56,9 +56,9 @@ def write(folder: Path, count: int = COUNT) -> Archive:
                          Pass(ANNOUNCED_NS + 600 * NS_PER_S, books=books))
 
 
-def _seen(source: str, notice_id: str, kind: str, title: str, raw: str) -> Seen:
+def _seen(source: str, notice_id: str, kind: str, title: str, raw: str) -> ShownSight:
     sight = Sight(source, notice_id, COIN, "upbit", kind, DETECTED_NS, ANNOUNCED_NS, title, 0, 0, source, notice_id)
-    return Seen(sight, (Evidence(source, notice_id, DETECTED_NS, "seen", {"raw": raw}),))
+    return ShownSight(sight, (Evidence(source, notice_id, DETECTED_NS, "seen", {"raw": raw}),))
 
 
 def _trades(dialect: Dialect, instrument: int, size: float, count: int, place: int) -> TradeBatch:

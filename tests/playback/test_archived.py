@@ -85,7 +85,7 @@ def of_other_symbols(raw: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("file", "change", "message"), [
     (SPOT, doubled, "it repeats 1 trades and 0 symbols"),
-    (SPOT, shortened, "it has columns of 39, 40 trades, not 40"),
+    (SPOT, shortened, "columns have 39, 40 trades, not 40"),
     (SPOT, newer, "unknown format `pumpwatch.raw/9`; this version reads"),
     (SPOT, of_other_symbols, "trades of SOMIUSDT, which it does not list"),
     (SPOT, lambda raw: raw.pop("trades"), "cannot be read: Object missing required field `trades`"),

@@ -14,7 +14,7 @@ import pytest
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ConfigError, ServiceUnavailable
 from pumpwatch.playback.archived import read_archived
-from pumpwatch.playback.replay import PlayOptions, Replay, play
+from pumpwatch.playback.replay import Playback, PlayOptions, play
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.server import load_dialects
 from tests.playback import made_archive
@@ -72,8 +72,8 @@ def titles(addresses: dict[str, Any]) -> list[str]:
         return [notice["title"] for notice in json.loads(answer.read())["data"]["notices"]]
 
 
-def replay_of(archive: Path, folder: Path, **options: Any) -> Replay:
-    return Replay(read_archived(archive), PlayOptions(**options), str(folder), load_dialects())
+def replay_of(archive: Path, folder: Path, **options: Any) -> Playback:
+    return Playback(read_archived(archive), PlayOptions(**options), str(folder), load_dialects())
 
 
 def test_the_notice_is_shown_at_its_moment_with_its_own_number_words_and_time(archive: Path, tmp_path: Path) -> None:
@@ -121,4 +121,4 @@ def test_a_port_that_is_in_use_is_named_before_anything_is_played(archive: Path,
 
 def test_an_archive_without_a_dialect_for_its_venues_is_a_config_error(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no simulator plugin speaks as"):
-        Replay(read_archived(archive), PlayOptions(), str(tmp_path), [])
+        Playback(read_archived(archive), PlayOptions(), str(tmp_path), [])

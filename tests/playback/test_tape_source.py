@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.playback.archived import read_archived
-from pumpwatch.playback.replay import PlayOptions, Replay
+from pumpwatch.playback.replay import Playback, PlayOptions
 from pumpwatch.playback.tape_clock import AS_FAST_AS_TAKEN
-from pumpwatch.playback.tape_source import QUEUE_BYTES, STEP_TRADES, Pace
+from pumpwatch.playback.tape_source import QUEUE_BYTES, STEP_TRADES, ClientPace
 from pumpwatch.sim.server import load_dialects
 from tests.playback import made_archive
 
@@ -27,8 +27,8 @@ def archive(tmp_path: Path) -> Path:
     return made_archive.write(tmp_path, count=300).path
 
 
-def replay_of(archive: Path, folder: Path, **options: object) -> Replay:
-    return Replay(read_archived(archive), PlayOptions(**options), str(folder), load_dialects())  # type: ignore[arg-type]
+def replay_of(archive: Path, folder: Path, **options: object) -> Playback:
+    return Playback(read_archived(archive), PlayOptions(**options), str(folder), load_dialects())  # type: ignore[arg-type]
 
 
 def test_trades_are_sent_once_they_are_due_and_a_later_start_has_the_earlier_ones_in_the_history(
@@ -51,7 +51,7 @@ def test_trades_are_sent_once_they_are_due_and_a_later_start_has_the_earlier_one
 def test_the_pace_moves_over_some_trades_at_a_time_and_waits_for_a_client_that_is_behind(archive: Path, tmp_path: Path) -> None:
     replay = replay_of(archive, tmp_path, speed=AS_FAST_AS_TAKEN)
     replay.begin()
-    (pace,) = (source for source in replay.sources if isinstance(source, Pace))
+    (pace,) = (source for source in replay.sources if isinstance(source, ClientPace))
     before = replay.tape_clock.tape_ns
     slow = Connection()
     slow.queued = QUEUE_BYTES + 1
