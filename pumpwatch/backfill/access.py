@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.backfill.answers import Answers
+from pumpwatch.backfill.answers import KeptAnswers
 from pumpwatch.backfill.budget import BudgetShare
 from pumpwatch.clock import Clock
 from pumpwatch.model import Gap, TradeBatch
@@ -20,13 +20,13 @@ from pumpwatch.stats import Stats
 from pumpwatch.venue import HttpRequest, Venue
 
 
-class Admission(Protocol):
+class BackfillPipeline(Protocol):
     """The pipeline, which knows what was seen in this run."""
 
     def compare(self, number: int, batch: TradeBatch, stored: TradeBatch) -> Compared:
         """Compare an instrument's history, oldest first, with its stored trades of that time."""
 
-    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
+    def add_history(self, number: int, batch: TradeBatch) -> list[Gap]:
         """Count trades as seen that are about to be stored; return the gaps that they complete or open."""
 
     def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
@@ -53,7 +53,7 @@ class GapLedger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class BackfillStores:
     """The stores: where trades and records go.
 
     stored(number, start_ns, end_ns): an instrument's durable trades, by timestamp.
@@ -64,11 +64,11 @@ class Stores:
     put: Callable[[TradeBatch, Records], None]
     wait_durable: Callable[[float], bool]
     record: Callable[[Records], None]
-    pipeline: Admission
+    pipeline: BackfillPipeline
 
 
 @dataclass(frozen=True, slots=True)
-class VenueAccess:
+class HistoryAccess:
     """One venue. ids: the numbers of its symbols. lag_ns: of its trades. listed: its symbols are known.
 
     is_listed(symbol): it is read now, here or elsewhere. conflicts: trades whose contradiction by the history is on record.
@@ -83,7 +83,7 @@ class VenueAccess:
     listed: Callable[[], bool]
     is_listed: Callable[[str], bool]
     conflicts: set[tuple[int, str]] = field(default_factory=set)
-    answers: Answers = field(default_factory=Answers)
+    answers: KeptAnswers = field(default_factory=KeptAnswers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class BackfillOptions:
 class Means:
     """The means that every part of the stage needs."""
 
-    stores: Stores
+    stores: BackfillStores
     clock: Clock
     stats: Stats
     options: BackfillOptions

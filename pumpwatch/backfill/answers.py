@@ -13,7 +13,7 @@ APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to co
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KeptAnswer:
     """An answer to a query. asked_ns: when it was asked, by the venue's clock."""
 
     asked_ns: int
@@ -31,21 +31,21 @@ class Oldest:
     are_first: bool = False
 
 
-class Answers:
+class KeptAnswers:
     """The last answer for each symbol that other gaps can use; at most KEPT.
 
     rows_asked_ns: when the last answer with a row was asked for, of any symbol: since then the history has worked.
     """
 
     def __init__(self) -> None:
-        self._by_symbol: dict[str, Answer] = {}
+        self._by_symbol: dict[str, KeptAnswer] = {}
         self._oldest: dict[str, Oldest] = {}
         self.rows_asked_ns = 0
 
     def __len__(self) -> int:
         return len(self._by_symbol)
 
-    def find(self, query: HistoryQuery, depth: HistoryDepth, since_ns: int) -> Answer | None:
+    def find(self, query: HistoryQuery, depth: HistoryDepth, since_ns: int) -> KeptAnswer | None:
         """Return an answer that was asked at `since_ns` or later, and has every row of the history that the query asks for.
 
         Of a history without pages, a newer answer would reach less far back.
@@ -55,7 +55,7 @@ class Answers:
             return None
         return answer if not depth.pages or query.first_id >= answer.query.first_id else None
 
-    def keep(self, answer: Answer, depth: HistoryDepth) -> None:
+    def keep(self, answer: KeptAnswer, depth: HistoryDepth) -> None:
         """Keep an answer that has passed every check: the newest rows, or every trade from an id on."""
         query, rows = answer.query, len(answer.parsed.batch)
         if depth.pages:
@@ -68,7 +68,7 @@ class Answers:
             if len(self._by_symbol) > KEPT:
                 del self._by_symbol[next(iter(self._by_symbol))]
 
-    def begins(self, answer: Answer, depth: HistoryDepth) -> bool:
+    def begins(self, answer: KeptAnswer, depth: HistoryDepth) -> bool:
         """Return whether the oldest rows of an answer with the newest rows are the first ones of the history.
 
         That takes two answers that are not full: the later one has more rows, and the oldest are the same. If the history had

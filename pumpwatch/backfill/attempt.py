@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pumpwatch.backfill.access import Means, VenueAccess
-from pumpwatch.backfill.answers import APART_NS, Answer
+from pumpwatch.backfill.access import HistoryAccess, Means
+from pumpwatch.backfill.answers import APART_NS, KeptAnswer
 from pumpwatch.backfill.intake import Intake, Stopping
-from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Range, Verdict, joined, judge_ids, judge_time
-from pumpwatch.backfill.pager import Pager, Part, id_holes
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, GapEvidence, GapVerdict, Range, joined, judge_ids, judge_time
+from pumpwatch.backfill.pager import HistoryPart, Pager, id_holes
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.downtime import last_received_ns
@@ -35,10 +35,10 @@ NEVER_NS = 2**63 - 1
 class Attempt:
     """One attempt at one piece of work."""
 
-    def __init__(self, access: VenueAccess, means: Means, work: GapWork, stopping: Callable[[], bool]) -> None:
+    def __init__(self, access: HistoryAccess, means: Means, work: GapWork, stopping: Callable[[], bool]) -> None:
         self._access, self._means, self.work, self._stopping = access, means, work, stopping
         self._venue, self._depth, self._stores = access.venue, access.venue.history, means.stores
-        self.evidence = Evidence(spans=joined([*work.spans, *work.filled]))
+        self.evidence = GapEvidence(spans=joined([*work.spans, *work.filled]))
         self._now_ns = means.clock.now_ns() - access.lag_ns()  # by the venue's clock
         gap = work.gap
         self._asked_ns = 0  # when the history was asked for its first answer, by the venue's clock
@@ -54,7 +54,7 @@ class Attempt:
         self.reach_s = math.inf  # so far back the newest rows went, of a history without pages
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
 
-    def run(self) -> Verdict:
+    def run(self) -> GapVerdict:
         """Ask and store until the gap can be judged. Everything stored is durable soon after, and not yet when it returns.
 
         Raises Unsettled, Stopping, ServiceUnavailable, or one of REFUSALS for an answer that is not a history.
@@ -65,7 +65,7 @@ class Attempt:
             return replace(self.work.verdict, state=GapState.LOST)
         if gap.to_ns <= floor_ns or not self._depth.rows_per_request:
             reason = why if self._depth.rows_per_request else "the venue has no history"
-            return Verdict(GapState.LOST, BY_NOTHING, self._jumped(), reason, gap.from_ns, gap.to_ns)
+            return GapVerdict(GapState.LOST, BY_NOTHING, self._jumped(), reason, gap.from_ns, gap.to_ns)
         self._skip_received()
         clipped = not self.work.by_jump and self.start_ns < floor_ns
         if clipped:
@@ -76,7 +76,7 @@ class Attempt:
         else:
             verdict = self._by_time()
         if clipped and verdict.state is GapState.FILLED:
-            return Verdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
+            return GapVerdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
         return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
 
     def _skip_received(self) -> None:
@@ -128,7 +128,7 @@ class Attempt:
 
     # By contiguous ids.
 
-    def _by_ids(self) -> Verdict:
+    def _by_ids(self) -> GapVerdict:
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
             if gap.to_ns - gap.from_ns < WHOLE_NS or self._is_large(gap.last_id - gap.first_id):
@@ -153,18 +153,18 @@ class Attempt:
         if not (self._depth.pages and self._depth.by_id):
             self._read_parts([(-1, -1)])
             return
-        self._read(Part(self.work.symbol, self.start_ns, self.end_ns), replace(self._depth, pages=False))
+        self._read(HistoryPart(self.work.symbol, self.start_ns, self.end_ns), replace(self._depth, pages=False))
         history = self.evidence.history_ids()
         if len(history) and self.evidence.spans[0][0] >= self.start_ns and int(history[0]) > 0:
             self._read_parts([(-1, int(history[0]) - 1)])
 
-    def _with_aggregates(self, verdict: Verdict) -> Verdict:
+    def _with_aggregates(self, verdict: GapVerdict) -> GapVerdict:
         """Read what the history does not reach from the one that joins trades, where the user allows that."""
         aggregated = self._venue.aggregated_history
         if verdict.state is not GapState.LOST or aggregated is None or not self._means.options.aggregated:
             return verdict
-        self._read(Part(self.work.symbol, verdict.lost_from_ns - BESIDE_NS, verdict.lost_to_ns + BESIDE_NS), aggregated.depth,
-                   aggregated)
+        part = HistoryPart(self.work.symbol, verdict.lost_from_ns - BESIDE_NS, verdict.lost_to_ns + BESIDE_NS)
+        self._read(part, aggregated.depth, aggregated)
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
             again = self._judge_ids(gap.first_id, gap.last_id)
@@ -220,10 +220,10 @@ class Attempt:
         symbol = self.work.symbol
         if self._depth.pages and self._depth.by_id:
             for first, last in self._in_pages(ranges):  # with the trades beside them, which are stored: an answer must have those
-                self._read(Part(symbol, self.start_ns, self.end_ns, max(first - 1, -1), last + 1 if last >= 0 else -1))
+                self._read(HistoryPart(symbol, self.start_ns, self.end_ns, max(first - 1, -1), last + 1 if last >= 0 else -1))
         elif ranges:
             ids = ranges[0] if len(ranges) == 1 else (-1, -1)
-            self._read(Part(symbol, self._from_ns(), self.end_ns + BESIDE_NS, *ids))
+            self._read(HistoryPart(symbol, self._from_ns(), self.end_ns + BESIDE_NS, *ids))
 
     def _from_ns(self) -> int:
         """Return since when a history is asked by time: an answer must have the last trade that is known before the gap."""
@@ -246,7 +246,7 @@ class Attempt:
                 pages.append((first, last, wanted))
         return [(first, last) for first, last, wanted in pages if wanted]
 
-    def _judge_ids_of_time(self) -> Verdict:
+    def _judge_ids_of_time(self) -> GapVerdict:
         """Judge a time by the ids around it; where one side has none, by what was read of the history."""
         bounds = self._bounds()
         ids, times = self.evidence.known()
@@ -257,7 +257,7 @@ class Attempt:
         if upper < 0:
             newest = self._newest_id
             if newest < max(lower, self._stores.pipeline.last_seen(self.work.number)):
-                return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
+                return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                                self.start_ns, self.end_ns)
             upper = newest + 1
         if lower < 0:
@@ -268,7 +268,7 @@ class Attempt:
             lower = int(inside.min(initial=upper)) - 1
         return self._judge_ids(lower + 1, upper - 1)
 
-    def _judge_ids(self, first_id: int, last_id: int) -> Verdict:
+    def _judge_ids(self, first_id: int, last_id: int) -> GapVerdict:
         """Judge by ids. Note which ones a history skips, so that a later answer can confirm that they are not trades."""
         asked_ns, skipped = self._skipped_before
         if self._depth.skips_ids and self._asked_ns >= asked_ns + APART_NS:
@@ -278,16 +278,16 @@ class Attempt:
 
     # By time.
 
-    def _by_time(self) -> Verdict:
-        covered = judge_time(self._bounds(), Evidence(spans=joined(self.work.filled)))
+    def _by_time(self) -> GapVerdict:
+        covered = judge_time(self._bounds(), GapEvidence(spans=joined(self.work.filled)))
         if covered.state is GapState.FILLED:  # by other gaps of the symbol
             return covered
         self._before_ns = self._last_before(self._stored(self.start_ns - MARGIN_NS, self.start_ns))[1]
-        self._read(Part(self.work.symbol, self._from_ns(), self.end_ns + BESIDE_NS))
+        self._read(HistoryPart(self.work.symbol, self._from_ns(), self.end_ns + BESIDE_NS))
         self.evidence.lacking = self.intake.lacking
         return judge_time(self._bounds(), self.evidence)
 
-    def _read(self, part: Part, depth: HistoryDepth | None = None, aggregated: AggregatedHistory | None = None) -> None:
+    def _read(self, part: HistoryPart, depth: HistoryDepth | None = None, aggregated: AggregatedHistory | None = None) -> None:
         """Ask for a part, page by page, and store what is new and lies in the gap."""
         venue = self._venue
         pager = Pager(depth or self._depth, venue.timestamp_unit_ns, part)
@@ -307,7 +307,7 @@ class Attempt:
                 self._access.answers.keep(answer, self._depth)
         self._note_span(pager, part)
 
-    def _answer(self, query: HistoryQuery) -> Answer:
+    def _answer(self, query: HistoryQuery) -> KeptAnswer:
         """Ask, or return an earlier answer that was asked late enough for this gap and has not been judged for it."""
         if self.early:
             since_ns = max(self.work.gap.to_ns, self.work.asked_ns + 1, self._now_ns - EARLY_NS)
@@ -320,7 +320,7 @@ class Attempt:
         self._asked_ns, self._late = known.asked_ns, self._is_late(known.asked_ns)
         return known
 
-    def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> Answer:
+    def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> KeptAnswer:
         venue = self._venue
         request = (aggregated.request if aggregated else venue.history_request)(query)
         if not self._access.share.acquire(request.weight, self._stopping):
@@ -332,9 +332,9 @@ class Attempt:
                                              aggregated.parse if aggregated else venue.parse_history)
         if len(parsed.batch):
             self._access.answers.rows_asked_ns = asked_ns
-        return Answer(asked_ns, query, parsed)
+        return KeptAnswer(asked_ns, query, parsed)
 
-    def _note_span(self, pager: Pager, part: Part) -> None:
+    def _note_span(self, pager: Pager, part: HistoryPart) -> None:
         """Note the time that answers of a part covered, and whether they lack stored trades at its end."""
         low_ns, high_ns = pager.low_ns, pager.high_ns
         if low_ns > high_ns or high_ns < 0:

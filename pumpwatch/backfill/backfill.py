@@ -15,10 +15,10 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from pumpwatch.backfill.access import GapLedger, Means, VenueAccess
+from pumpwatch.backfill.access import GapLedger, HistoryAccess, Means
 from pumpwatch.backfill.filler import ATTEMPTS, Filler, fill_of
 from pumpwatch.backfill.intake import Stopping, Unsettled
-from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Verdict
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, GapVerdict
 from pumpwatch.backfill.venue_queue import PAUSE_S, VenueQueue
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.errors import REFUSALS, ServiceUnavailable, StorageError
@@ -38,7 +38,7 @@ GONE_AFTER = 3  # failures, after which a symbol that is not listed any more is 
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class BackfillSources:
     """The sources that tell the stage what to do.
 
     changes: a number that changes when gaps are written. volume_of(number): an instrument's trades in 24 hours, in USDT.
@@ -57,7 +57,7 @@ class Sources:
 class Backfill:
     """Fills gaps of all venues. `run` is a greenlet's body; `workers` gives the bodies of the others, by name."""
 
-    def __init__(self, venues: Sequence[VenueAccess], sources: Sources, means: Means, enabled: bool = True) -> None:
+    def __init__(self, venues: Sequence[HistoryAccess], sources: BackfillSources, means: Means, enabled: bool = True) -> None:
         self._sources, self._means, self._enabled = sources, means, enabled
         self._queues = [VenueQueue(access, means, sources.volume_of) for access in venues]
         self._fillers = {id(queue): Filler(queue.access, means, self._is_stopping) for queue in self._queues}
@@ -168,7 +168,7 @@ class Backfill:
         self._means.stats.add("history_failures_total", venue=venue.name)
         if not queue.access.is_listed(work.symbol):
             if work.failures >= GONE_AFTER:
-                verdict = Verdict(GapState.LOST, BY_NOTHING, UNKNOWN, f"the symbol is not listed any more: {reason}",
+                verdict = GapVerdict(GapState.LOST, BY_NOTHING, UNKNOWN, f"the symbol is not listed any more: {reason}",
                                   work.gap.from_ns, work.gap.to_ns)
                 return fill_of(work.gap, work.symbol, verdict, work.found, self._means.clock.now_ns())
         elif venue.name not in self._failing:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.access import HistoryAccess, Means
 from pumpwatch.backfill.attempt import Attempt
 from pumpwatch.backfill.intake import DURABLE_S, Unsettled
-from pumpwatch.backfill.judge import BY_EMPTINESS, BY_ID, BY_OVERLAP, UNKNOWN, Verdict
+from pumpwatch.backfill.judge import BY_EMPTINESS, BY_ID, BY_OVERLAP, UNKNOWN, GapVerdict
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
@@ -24,7 +24,7 @@ MOST_COUNTED = 20  # attempts: long before that, the pauses between them stop gr
 class Filler:
     """Fills gaps of one venue. `fill` may be called by several greenlets, for different symbols."""
 
-    def __init__(self, access: VenueAccess, means: Means, stopping: Callable[[], bool]) -> None:
+    def __init__(self, access: HistoryAccess, means: Means, stopping: Callable[[], bool]) -> None:
         self._access, self._means, self._stopping = access, means, stopping
 
     def fill(self, work: GapWork) -> GapFill:
@@ -46,7 +46,7 @@ class Filler:
             if work.attempts < ATTEMPTS or (self._access.venue.history.pages and attempt.evidence.spans):
                 self._record_read(attempt, now_ns)
                 raise Unsettled(verdict.reason)  # pages are asked again until the gap is out of reach
-            verdict = Verdict(GapState.FILLED, BY_EMPTINESS, reason=NEVER_TRADED) if attempt.never_traded else replace(
+            verdict = GapVerdict(GapState.FILLED, BY_EMPTINESS, reason=NEVER_TRADED) if attempt.never_traded else replace(
                 verdict, state=GapState.LOST)
         return fill_of(work.gap, work.symbol, verdict, work.found, now_ns)
 
@@ -54,7 +54,7 @@ class Filler:
         """Record how far a gap was read if a run after this one could not read that again: newest rows move on."""
         work, read_ns = attempt.work, attempt.read_until_ns()
         if math.isfinite(attempt.reach_s) and read_ns > work.gap.from_ns:
-            verdict = Verdict(GapState.OPEN, BY_OVERLAP, UNKNOWN, "", read_ns, work.gap.to_ns)
+            verdict = GapVerdict(GapState.OPEN, BY_OVERLAP, UNKNOWN, "", read_ns, work.gap.to_ns)
             self._means.stores.record(Records(fills=[fill_of(work.gap, work.symbol, verdict, work.found, now_ns)]))
 
     def _record_others(self, attempt: Attempt, now_ns: int) -> None:
@@ -63,11 +63,11 @@ class Filler:
         filled = [gap for gap in attempt.intake.gaps if gap.state is GapState.FILLED and gap_key(gap) != own]
         if filled:
             self._means.stores.record(Records(gaps=filled, fills=[
-                fill_of(gap, gap.symbol, Verdict(GapState.FILLED, BY_ID), attempt.intake.found_in(gap), now_ns)
+                fill_of(gap, gap.symbol, GapVerdict(GapState.FILLED, BY_ID), attempt.intake.found_in(gap), now_ns)
                 for gap in filled]))
 
 
-def fill_of(gap: Gap, symbol: str, verdict: Verdict, found: int, now_ns: int) -> GapFill:
+def fill_of(gap: Gap, symbol: str, verdict: GapVerdict, found: int, now_ns: int) -> GapFill:
     """Return a verdict as a record."""
     return GapFill(gap=gap, symbol=symbol, state=verdict.state, found=found, missing=verdict.missing, by=verdict.by,
                    reason=verdict.reason, lost_from_ns=verdict.lost_from_ns, lost_to_ns=verdict.lost_to_ns, at_ns=now_ns)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.access import HistoryAccess, Means
 from pumpwatch.backfill.judge import Range
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
@@ -43,7 +43,7 @@ class Unsettled(Exception):
 class Intake:
     """Takes the answers for one piece of work, whose bounds are [start_ns, end_ns), or its ids."""
 
-    def __init__(self, access: VenueAccess, means: Means, work: GapWork, margin_ns: int,
+    def __init__(self, access: HistoryAccess, means: Means, work: GapWork, margin_ns: int,
                  stopping: Callable[[], bool]) -> None:
         self._access, self._means, self._work, self._margin_ns = access, means, work, margin_ns
         self._stopping = stopping
@@ -157,7 +157,7 @@ class Intake:
         taken = TradeBatch.concat([chosen, used_up]) if len(used_up) else chosen
         if len(used_up):
             taken = taken.take(np.argsort(taken.trade_id, kind="stable"))
-        gaps = self._stores.pipeline.take_in(self._work.number, taken)
+        gaps = self._stores.pipeline.add_history(self._work.number, taken)
         if self._access.venue.history.skips_ids and len(answered):
             gaps = [gap for gap in gaps if gap.state is not GapState.OPEN or not _left_out(gap, answered)]
         self.gaps += gaps

@@ -18,7 +18,7 @@ Range = tuple[int, int]  # first and last id
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GapVerdict:
     """The state of a gap: FILLED, LOST, or OPEN where a later answer may settle it. The rest as in GapFill."""
 
     state: GapState
@@ -45,7 +45,7 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class Evidence:
+class GapEvidence:
     """The rows around a gap that are stored, and the parts of the history that were read.
 
     spans: every row of the history in [low, high] was in an answer. stored_after_ns: the time of a stored trade behind the
@@ -117,7 +117,7 @@ def joined(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -> Verdict:
+def judge_ids(bounds: Bounds, evidence: GapEvidence, first_id: int, last_id: int) -> GapVerdict:
     """Judge by contiguous ids: every id of [first_id, last_id] must be known.
 
     A history may skip ids: those that two answers leave out alike do not count as trades.
@@ -132,16 +132,16 @@ def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -
         holes = [hole for hole in holes if hole not in inside]
     if not holes:
         reason = f"{left_out:,} ids are not trades of the venue's history" if left_out else ""
-        return Verdict(GapState.FILLED, BY_ID, reason=reason)
+        return GapVerdict(GapState.FILLED, BY_ID, reason=reason)
     out_of_reach = not bounds.pages and len(history) > 0 and holes[-1][1] < history[0]
     before, after = times[ids < holes[0][0]], times[ids > holes[-1][1]]
-    return Verdict(
+    return GapVerdict(
         GapState.LOST if out_of_reach else GapState.OPEN, BY_ID, sum(last - first + 1 for first, last in holes),
         bounds.limit or "the venue's history lacks them", max(int(before.max(initial=bounds.from_ns)), bounds.from_ns),
         min(int(after.min(initial=bounds.to_ns)), bounds.to_ns))
 
 
-def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
+def judge_time(bounds: Bounds, evidence: GapEvidence) -> GapVerdict:
     """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored.
 
     A history that ends earlier counts only if it was asked late enough (`ended`) and no later trade is stored.
@@ -149,10 +149,10 @@ def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
     later = [span for span in evidence.spans if span[1] >= bounds.from_ns]
     low_ns, high_ns = later[0] if later else (0, 0)
     if evidence.lacking:
-        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, f"the venue's history lacks {evidence.lacking:,} trades that are "
+        return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, f"the venue's history lacks {evidence.lacking:,} trades that are "
                        "stored, so it proves nothing", bounds.from_ns, bounds.to_ns)
     if not evidence.spans:
-        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history has no rows", bounds.from_ns, bounds.to_ns)
+        return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history has no rows", bounds.from_ns, bounds.to_ns)
     if not high_ns:  # it ends before the gap begins
         low_ns, high_ns = evidence.spans[-1]
     if low_ns >= bounds.from_ns:
@@ -160,18 +160,18 @@ def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
             state, reason = GapState.OPEN, "the venue's history does not reach its beginning"
         else:
             state, reason = GapState.LOST, bounds.limit or "the venue's history does not reach its beginning"
-        return Verdict(state, BY_NOTHING, UNKNOWN, reason, bounds.from_ns, _lost_until_ns(bounds, evidence, later))
+        return GapVerdict(state, BY_NOTHING, UNKNOWN, reason, bounds.from_ns, _lost_until_ns(bounds, evidence, later))
     if high_ns < bounds.to_ns and len(later) > 1:
-        return Verdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
+        return GapVerdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
                        bounds.limit or "the venue's history was not read as a whole", max(high_ns, bounds.from_ns),
                        _lost_until_ns(bounds, evidence, later))
     if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
-        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
+        return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                        max(high_ns, bounds.from_ns), bounds.to_ns)
-    return Verdict(GapState.FILLED, BY_OVERLAP)
+    return GapVerdict(GapState.FILLED, BY_OVERLAP)
 
 
-def _lost_until_ns(bounds: Bounds, evidence: Evidence, later: list[Span]) -> int:
+def _lost_until_ns(bounds: Bounds, evidence: GapEvidence, later: list[Span]) -> int:
     """Return the end of the last part of a gap that was not read. later: the spans that end in the gap or after it."""
     low_ns, high_ns = later[-1]
     if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):

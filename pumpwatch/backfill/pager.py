@@ -21,7 +21,7 @@ MOST_PAGES = 5000  # of one part: five million trades where a page has a thousan
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HistoryPart:
     """The part of a symbol's history that is wanted: [start_ns, end_ns), or the ids [first_id, last_id], -1: open."""
 
     symbol: str
@@ -39,7 +39,7 @@ class Pager:
     it has no older rows (of a venue that gives only its newest ones). unit_ns: the venue's unit of time.
     """
 
-    def __init__(self, depth: HistoryDepth, unit_ns: int, part: Part) -> None:
+    def __init__(self, depth: HistoryDepth, unit_ns: int, part: HistoryPart) -> None:
         self._depth, self._part = depth, part
         self._unit_ns = max(unit_ns, depth.resolution_ns)
         self._by_id = depth.pages and depth.by_id and (part.first_id >= 0 or part.last_id >= 0)

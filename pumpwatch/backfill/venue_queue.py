@@ -10,10 +10,10 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
-from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.access import HistoryAccess, Means
 from pumpwatch.backfill.filler import fill_of
 from pumpwatch.backfill.intake import DURABLE_S
-from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Span, Verdict, joined
+from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, GapVerdict, Span, joined
 from pumpwatch.backfill.order import UNLISTED, WorkOrder, rank
 from pumpwatch.backfill.work import GapWork, Jumps, OpenGap, symbols_of, works_of
 from pumpwatch.downtime import last_received_ns
@@ -34,7 +34,7 @@ class VenueQueue:
     without pages is asked at once too, and soon after the last change, for the trades that it would have forgotten by then.
     """
 
-    def __init__(self, access: VenueAccess, means: Means, volume_of: Callable[[int], float]) -> None:
+    def __init__(self, access: HistoryAccess, means: Means, volume_of: Callable[[int], float]) -> None:
         self.access, self._means, self._volume_of = access, means, volume_of
         self._open: dict[GapKey, OpenGap] = {}
         self._closed: dict[GapKey, int] = {}  # gaps that were closed, until the ledger shows it: their ends
@@ -121,7 +121,7 @@ class VenueQueue:
 
     def _leave_out_gone(self, found: OpenGap) -> None:
         gone = [symbol for symbol in found.left(symbols_of(found.gap, ())) if symbol not in self.access.ids]
-        verdict = Verdict(GapState.LOST, BY_NOTHING, UNKNOWN, GONE, found.gap.from_ns, found.gap.to_ns)
+        verdict = GapVerdict(GapState.LOST, BY_NOTHING, UNKNOWN, GONE, found.gap.from_ns, found.gap.to_ns)
         self._note(found, verdict, [(symbol, 0) for symbol in gone])
 
     def _prove(self) -> None:
@@ -139,12 +139,12 @@ class VenueQueue:
             return
         for key, found, works in proven:
             if self._open.get(key) is found:
-                self._note(found, Verdict(GapState.FILLED, BY_ID), [
+                self._note(found, GapVerdict(GapState.FILLED, BY_ID), [
                     (work.symbol, work.found) for work in works if not work.done and work.number not in self._order.busy])
                 self._close_if_done(key)
                 self._pause()
 
-    def _note(self, found: OpenGap, verdict: Verdict, symbols: Sequence[tuple[str, int]]) -> None:
+    def _note(self, found: OpenGap, verdict: GapVerdict, symbols: Sequence[tuple[str, int]]) -> None:
         """Record one verdict for some symbols, each with the number of its fetched trades."""
         now_ns = self._means.clock.now_ns()
         fills = [fill_of(found.gap, symbol, verdict, trades, now_ns) for symbol, trades in symbols]

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pumpwatch.backfill.judge import Range, Verdict
+from pumpwatch.backfill.judge import GapVerdict, Range
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import NOT_RUNNING, GapFill
 
@@ -33,7 +33,7 @@ class GapWork:
     not_before: float = -math.inf
     settled_at: float = -math.inf  # monotonic seconds since when the gap's end has not changed
     wide: bool = False
-    verdict: Verdict | None = None
+    verdict: GapVerdict | None = None
     asked_ns: int = 0
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts

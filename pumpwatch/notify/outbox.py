@@ -45,10 +45,10 @@ class MessageLedger(Protocol):
     def delete_messages_except(self, channels: Sequence[str]) -> int:
         """Delete the messages of other channels; return how many there were."""
 
-    def begin_telling(self, now_ns: int, forget_before_ns: int) -> int:
+    def messages_since(self, now_ns: int, forget_before_ns: int) -> int:
         """Return since when channels are told; forget the events that were told before that time."""
 
-    def told_events(self) -> list[str]:
+    def told_event_ids(self) -> list[str]:
         """Return the ids of the events whose messages were stored."""
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap, IdKind, Int64, TradeBatch
 from pumpwatch.pipeline.certain_repeats import CertainRepeats, Race
-from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
+from pumpwatch.pipeline.missing_ids import RANGES_KEPT, SkippedIds
 from pumpwatch.pipeline.seen_ids import CONTIGUOUS, MONOTONIC, NUMBERED, RESTART_NS, UNIQUE, UNSEEN, SeenIds, ids_of
 
 EXPECTED_FOR = 500  # batches without a repetition, after which none is expected
@@ -174,7 +174,7 @@ class Dedupe(SeenIds):
         """Walk the (id, time to use, own time) of one instrument; open and fill gaps on the way."""
         last, last_ns = int(self._last_id[number]), int(self._last_ns[number])
         first, newest_ns = int(self._first_id[number]), int(self._newest_ns[number])
-        missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
+        missing = self._missing.setdefault(number, SkippedIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         fresh: list[bool] = []
         resumed = number in self._resumed
@@ -194,7 +194,7 @@ class Dedupe(SeenIds):
             elif trade_id < last and at_ns > newest_ns + RESTART_NS:
                 self._record_gaps(number, missing, opened, seen.gaps)
                 self._open_gaps.pop(number, None)  # their ids will not come any more: these gaps stay open as recorded
-                missing = self._missing[number] = MissingIds(self._ranges_kept)
+                missing = self._missing[number] = SkippedIds(self._ranges_kept)
                 opened = []
                 if not resumed:
                     seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))

@@ -77,9 +77,9 @@ class Ingest:
         self.occurrences = SyntheticIds(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
 
-    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
+    def continue_after(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
-        self.dedupe.take_up(last)
+        self.dedupe.continue_after(last)
         self.occurrences = SyntheticIds(self._catalogue, last)
 
     def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> list[Gap]:
@@ -122,16 +122,16 @@ class Ingest:
             return compare_by_content(batch, stored, self.occurrences.counts(number, keys))
         return compare_by_id(batch, stored, self.dedupe.seen_in_run(number, batch))
 
-    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
+    def add_history(self, number: int, batch: TradeBatch) -> list[Gap]:
         """Count an instrument's history trades as seen, as the caller is about to store them; return the gaps that they complete.
 
         A gap that they open is among them: trades between these and the last one seen are still missing.
         """
         if self._kinds.get(self._catalogue.venues[number]) is IdKind.NONE and batch.text_id is not None:
             texts = [name.partition(NUMBER_MARK)[0] for name in batch.text_id.tolist()]
-            self.occurrences.take_in(number, list(zip(batch.timestamp.tolist(), texts, strict=True)))
+            self.occurrences.add_history(number, list(zip(batch.timestamp.tolist(), texts, strict=True)))
             return []
-        return self.dedupe.take_in(number, batch)
+        return self.dedupe.add_history(number, batch)
 
     def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
         """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""

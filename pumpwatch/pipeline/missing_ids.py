@@ -11,7 +11,7 @@ from bisect import bisect_right, insort
 RANGES_KEPT = 1000  # an instrument; the lowest ranges above that are given up (their gaps stay open)
 
 
-class MissingIds:
+class SkippedIds:
     """The ids of one instrument that were skipped, as ascending ranges [first, last].
 
     Ranges up to `given_up` are forgotten, so a gap that begins there is never reported as filled.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
-from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
+from pumpwatch.pipeline.missing_ids import RANGES_KEPT, SkippedIds
 from pumpwatch.pipeline.recent_ids import AscendingIds, UnorderedIds
 
 UNSEEN = -1
@@ -31,7 +31,7 @@ class SeenIds:
 
     def __init__(self, catalogue: Catalogue, id_kind_of: Callable[[str, str], IdKind], ranges_kept: int = RANGES_KEPT) -> None:
         self._catalogue, self._id_kind_of, self._ranges_kept = catalogue, id_kind_of, ranges_kept
-        self._missing: dict[int, MissingIds] = {}
+        self._missing: dict[int, SkippedIds] = {}
         self._open_gaps: dict[int, list[Gap]] = {}
         self._unordered = UnorderedIds()
         self._recovered: Mapping[tuple[str, str, str], tuple[int, int]] = {}
@@ -74,7 +74,7 @@ class SeenIds:
         self._grow()
         return self._last_ns[instruments]
 
-    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
+    def continue_after(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
 
         Every id up to that one counts as seen. Call it before the first batch.
@@ -125,7 +125,7 @@ class SeenIds:
         """Return the last id that earlier runs stored of an instrument and its time in ns, (UNSEEN, 0) without one."""
         return self._recovered.get(self._catalogue.names([number])[0], (UNSEEN, 0))
 
-    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
+    def add_history(self, number: int, batch: TradeBatch) -> list[Gap]:
         """Count trades of one instrument from its history as seen; return the gaps that they complete or open.
 
         They are sorted by id where ids ascend. They do not count as a sign of life: `last_times` stays.
@@ -136,7 +136,7 @@ class SeenIds:
         kind, gaps = int(self._kind[number]), list[Gap]()
         newest_ns = int(batch.timestamp.max())
         if kind == CONTIGUOUS:
-            self._take_in_contiguous(number, batch.trade_id.tolist(), batch.timestamp.tolist(), gaps)
+            self._add_contiguous_history(number, batch.trade_id.tolist(), batch.timestamp.tolist(), gaps)
         elif kind == MONOTONIC and batch.text_id is None:
             self._ascending.remember(batch.instrument, batch.trade_id)
             self._last_id[number] = max(self._last_id[number], int(batch.trade_id.max()))
@@ -145,10 +145,10 @@ class SeenIds:
         self._newest_ns[number] = max(self._newest_ns[number], newest_ns)
         return gaps
 
-    def _take_in_contiguous(self, number: int, ids: list[int], times: list[int], gaps: list[Gap]) -> None:
+    def _add_contiguous_history(self, number: int, ids: list[int], times: list[int], gaps: list[Gap]) -> None:
         last, first = int(self._last_id[number]), int(self._first_id[number])
         last_ns = int(self._last_ns[number]) or int(self._newest_ns[number])
-        missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
+        missing = self._missing.setdefault(number, SkippedIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         for trade_id, at_ns in zip(ids, times, strict=True):
             if last == UNSEEN:
@@ -194,13 +194,13 @@ class SeenIds:
         found = [replace(gap, first_id=max(gap.first_id or 0, last_id + 1)) for gap in self._open_gaps.get(number, ())
                  if (gap.last_id or 0) > last_id]
         if first_id > last_id + 1:
-            self._missing.setdefault(number, MissingIds(self._ranges_kept)).open(last_id + 1, first_id - 1)
+            self._missing.setdefault(number, SkippedIds(self._ranges_kept)).open(last_id + 1, first_id - 1)
             found.insert(0, self._gap(number, (last_id + 1, first_id - 1, last_ns, int(self._newest_ns[number]))))
         self._open_gaps[number] = found
         self._last_id[number] = max(int(self._last_id[number]), last_id)
         return found
 
-    def _record_gaps(self, number: int, missing: MissingIds, opened: list[tuple[int, int, int, int]],
+    def _record_gaps(self, number: int, missing: SkippedIds, opened: list[tuple[int, int, int, int]],
                      gaps: list[Gap]) -> None:
         """Record opened ranges that are still missing as gaps, and gaps whose every id has arrived as filled."""
         known: list[Gap] = []

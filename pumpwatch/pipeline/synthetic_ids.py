@@ -269,7 +269,7 @@ class SyntheticIds:
         known = self._known.get(number)
         return [0 if known is None else known.count(key) for key in keys]
 
-    def take_in(self, number: int, keys: Sequence[Key]) -> None:
+    def add_history(self, number: int, keys: Sequence[Key]) -> None:
         """Count trades that were fetched from the history, so that neither a connection nor its history repeats one of them."""
         known = self._known_of(number)
         for key in keys:

@@ -91,6 +91,6 @@ def note_early(damage: Damage, manifest: SegmentManifest, removed: Sequence[Remo
         return
     if manifest.removed_early_from_ns < before_ns:
         manifest.removed_early_from_ns = min(first for first, _ in spans)
-    damage.add(Gap(exchange=exchange, market_type=market_type, from_ns=manifest.removed_early_from_ns,
+    damage.record_gaps(Gap(exchange=exchange, market_type=market_type, from_ns=manifest.removed_early_from_ns,
                    to_ns=max(end for _, end in spans), reason=EARLY, state=GapState.LOST)
                for exchange, market_type in sorted({venue for early in removed for venue in early.segment.venues}))

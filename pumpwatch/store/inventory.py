@@ -119,13 +119,13 @@ class Inventory:
                 if is_temporary(error) and segment.path.exists():
                     continue
                 segment.locked = False
-                self.damage.whole(segment.path, error)
+                self.damage.add_file(segment.path, error)
                 continue
             log.info("journal segment is no longer locked file=%s trades=%d", segment.path.name, segment.trades)
             segment.venues = segment.venues or venues_in(segment.path)
             if lost:
                 record_cut(self.damage, segment, lost, {venue for known in self.segments for venue in known.venues})
-            load_names([segment], self._catalogue, self.damage.file)
+            load_names([segment], self._catalogue, self.damage.log_damage)
             unreadable = [known for known in self.segments if not known.readable]
             self.segments[:] = [*unreadable, *in_order([known for known in self.segments if known.readable])]
             self.manifest.dirty = True
@@ -133,11 +133,11 @@ class Inventory:
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
         """Record what is new of the damage that a check of a closed segment found."""
         for number, why in batches.items():
-            self.damage.batch(path, number, why)
+            self.damage.add_batch(path, number, why)
         if index_damaged:
-            self.damage.index(path)
+            self.damage.add_index(path)
         if whole:
-            self.damage.whole(path, whole)
+            self.damage.add_file(path, whole)
         self.record_damage()
 
     def expire(self, before_ns: int, max_bytes: int, acknowledged: int | None, span_s: float,

@@ -109,7 +109,7 @@ class Journal:
             self._segments, self._last_id = found.segments, found.last_id
             self.watermarks.load(found.acknowledged)
             files = self._files = Inventory(self._segments, found.manifest, self._damage, self._catalogue, self._clock, self._run)
-            load_names(self._segments, self._catalogue, self._damage.file)
+            load_names(self._segments, self._catalogue, self._damage.log_damage)
             self._last_ids = recover_last_ids(files, self._catalogue)
             files.record_damage()
             files.write_list()

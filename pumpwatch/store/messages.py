@@ -74,7 +74,7 @@ class MessageRows:
         return self._change("DELETE FROM messages WHERE channel NOT IN (SELECT value FROM json_each(?))",
                             (_text(channels),))
 
-    def begin_telling(self, now_ns: int, forget_before_ns: int) -> int:
+    def messages_since(self, now_ns: int, forget_before_ns: int) -> int:
         """Return since when channels get messages, ns UTC: from now on where none was stored before.
 
         Forgets the events that were told before `forget_before_ns`.
@@ -83,7 +83,7 @@ class MessageRows:
         self._change("DELETE FROM told WHERE event_id != ? AND at_ns < ?", (_BEGUN, forget_before_ns))
         return int(self._rows("SELECT at_ns FROM told WHERE event_id = ?", (_BEGUN,))[0][0])
 
-    def told_events(self) -> list[str]:
+    def told_event_ids(self) -> list[str]:
         """Return the ids of the events whose messages were stored, oldest first."""
         return [row[0] for row in self._rows("SELECT event_id FROM told WHERE event_id != ? ORDER BY at_ns", (_BEGUN,))]
 

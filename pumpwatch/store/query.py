@@ -77,11 +77,11 @@ def find(
                       journal_from_ns=journal_from_ns, merge=merge or merged, segments=segments)
     except BaseException:
         if figures is not None:
-            figures.note_failure((time.perf_counter() - began) * 1000)
+            figures.record_failure((time.perf_counter() - began) * 1000)
         raise
     if figures is not None:
         what = coin if isinstance(coin, str) else f"{len(coin)} instruments"
-        figures.note(what, start_ns, end_ns, found.parts, len(found.batch), (time.perf_counter() - began) * 1000)
+        figures.record(what, start_ns, end_ns, found.parts, len(found.batch), (time.perf_counter() - began) * 1000)
     return found
 
 

@@ -45,7 +45,7 @@ class QueryFigures:
         self._seconds = 0.0
         self._ms = np.zeros(LONGEST_MS + 1, np.int64)  # queries by the ms that they took
 
-    def note(self, what: str, start_ns: int, end_ns: int, parts: Sequence[Part], rows: int | None, ms: float) -> None:
+    def record(self, what: str, start_ns: int, end_ns: int, parts: Sequence[Part], rows: int | None, ms: float) -> None:
         """Note a query for the trades of `what` in [start_ns, end_ns).
 
         rows: how many it returned, None where that is not known. ms: the time that it took.
@@ -60,7 +60,7 @@ class QueryFigures:
             log.warning("slow query of=%s from_ns=%d span_s=%.1f rows=%s ms=%.0f plan='%s'", what, start_ns,
                         (end_ns - start_ns) / NS_PER_S, "?" if rows is None else rows, ms, plan(parts, ms))
 
-    def note_failure(self, ms: float) -> None:
+    def record_failure(self, ms: float) -> None:
         """Note a query that ended with an error."""
         self._total += 1
         self._failed += 1

@@ -56,7 +56,7 @@ class SegmentReaders:
                     found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
                 except DAMAGED as error:
                     raise_if_temporary(error, segment.path)
-                    self._damage.whole(segment.path, error)
+                    self._damage.add_file(segment.path, error)
         return by_time(found)
 
     def close_one(self, path: Path) -> None:
@@ -77,10 +77,10 @@ class SegmentReaders:
         reader = self._open.pop(segment.path, None)
         if reader is None:
             try:
-                reader = SegmentReader(segment.path, self._catalogue, self._damage.batch, own_run=segment.run == self._run)
+                reader = SegmentReader(segment.path, self._catalogue, self._damage.add_batch, own_run=segment.run == self._run)
             except (sqlite3.Error, StorageError) as error:
                 raise_if_temporary(error, segment.path)
-                self._damage.whole(segment.path, error)
+                self._damage.add_file(segment.path, error)
                 return None
         self._open[segment.path] = reader
         while len(self._open) > KEPT_OPEN:

@@ -71,7 +71,7 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
         unfinished.unlink()
     found = RecoveredSegments(SegmentManifest.read(folder))
     if found.manifest.problem:
-        damage.file(found.manifest.path, found.manifest.problem)
+        damage.log_damage(found.manifest.path, found.manifest.problem)
     broken: list[tuple[Segment, str]] = []
     readable: list[Segment] = []
     cut: list[tuple[Segment, int]] = []  # with the pages of the log that are lost
@@ -96,7 +96,7 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
         found.manifest.recall(segment)
         if not segment.venues and not segment.locked:
             segment.venues = venues_in(segment.path)
-        damage.remember(segment)
+        damage.recall(segment)
     _explain_reserved(found)
     _record(damage, found, broken, cut)
     found.clean = not broken and (not readable or readable[-1].state == CLEAN)
@@ -184,8 +184,8 @@ def _record(damage: Damage, found: RecoveredSegments, broken: Sequence[tuple[Seg
     for segment, why in broken:
         known = found.manifest.segments.get(segment.path.name)
         if known is None or not known.unreadable:
-            damage.file(segment.path, why)
-            damage.gap(segment.path.name, "the file cannot be read", of_segment(segment), segment.venues or everywhere)
+            damage.log_damage(segment.path, why)
+            damage.record_gap(segment.path.name, "the file cannot be read", of_segment(segment), segment.venues or everywhere)
     for segment, lost in cut:
         record_cut(damage, segment, lost, everywhere)
 
@@ -199,11 +199,11 @@ def _watermarks(path: Path, damage: Damage) -> list[tuple[str, int]]:
             connection.close()
     except DAMAGED as error:
         if not is_temporary(error):
-            damage.file(path, f"watermarks: {error}")
+            damage.log_damage(path, f"watermarks: {error}")
         return []
     whole = [(sink, number) for sink, number, check in rows if check == check_of(sink, number)]
     if len(whole) < len(rows):  # an earlier mark counts, and the sink gets some trades twice
-        damage.file(path, "watermarks: a checksum does not match")
+        damage.log_damage(path, "watermarks: a checksum does not match")
     return whole
 
 
@@ -265,7 +265,7 @@ def _stored_last_ids(segment: Segment, damage: Damage) -> tuple[int, dict[Name, 
             return row[0], unpack(row[1])
     except DAMAGED as error:
         if not is_temporary(error):
-            damage.file(segment.path, f"last ids: {error}")
+            damage.log_damage(segment.path, f"last ids: {error}")
     return None
 
 
