@@ -22,7 +22,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.net.texts import one_line
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, GapFill, Quarantined, Records
-from pumpwatch.store.gap_fills import join_fills, read_fills, state_of, write_fills
+from pumpwatch.store.gap_fills import FilledRow, join_fills, read_fills, write_fills
 from pumpwatch.store.listed import ListedRows, ListingRecord
 from pumpwatch.store.messages import MessageRows
 from pumpwatch.store.migrations import migrations
@@ -247,11 +247,17 @@ class Ledger(ListedRows, MessageRows):
     def _fills(self, joined: str, where: str, values: Sequence[object]) -> list[GapFill]:
         if not self._has_fills:
             return []
-        rows = self._run("read", lambda connection: read_fills(connection, joined, values, joined=self._joins_fills))
+
+        def work(connection: sqlite3.Connection) -> list[tuple[FilledRow, GapState]]:
+            try:
+                return [(row, GapState(row[3])) for row in read_fills(connection, joined, values, joined=self._joins_fills)]
+            except (ValueError, TypeError) as error:
+                raise self._damaged("read", error) from error
+        rows = self._run("read", work)
         gaps = dict(self._gaps(where, values)) if rows else {}
-        return [GapFill(gap=gaps[row[0]], symbol=row[1], state=state_of(row[3]), found=row[4], missing=row[5], by=row[6],
+        return [GapFill(gap=gaps[row[0]], symbol=row[1], state=state, found=row[4], missing=row[5], by=row[6],
                         reason=row[7], lost_from_ns=row[8], lost_to_ns=row[9], at_ns=row[10])
-                for row in rows if row[0] in gaps]
+                for row, state in rows if row[0] in gaps]
 
     def gap_counts(self) -> dict[tuple[str, str, str], int]:
         """Return the number of gaps by (exchange, market_type, state)."""

@@ -313,6 +313,10 @@ class JournalReader:
         self.unreadable.append(f"{path.name}: batch {batch_id}: {why}")
 
 
+def ignore_damage(*damage: object) -> None:
+    """Ignore damage, which other readers report."""
+
+
 def stamp_of(file: Path | os.DirEntry[str]) -> Stamp:
     """Return a value that differs once the file has changed; None if the file does not exist."""
     try:
