@@ -1,4 +1,4 @@
-"""The parts of a collector that the backfill uses."""
+"""The interfaces of the collector's parts that the backfill uses."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pumpwatch.venue import HttpRequest, Venue
 
 
 class BackfillPipeline(Protocol):
-    """The pipeline, which knows what was seen in this run."""
+    """The pipeline, which knows the trades that were seen in this run."""
 
     def compare(self, number: int, batch: TradeBatch, stored: TradeBatch) -> Compared:
-        """Compare an instrument's history, oldest first, with its stored trades of that time."""
+        """Compare an instrument's history, oldest first, with its stored trades of the same time."""
 
     def add_history(self, number: int, batch: TradeBatch) -> list[Gap]:
-        """Count trades as seen that are about to be stored; return the gaps that they complete or open."""
+        """Count trades that are about to be stored as seen; return the gaps that they complete or open."""
 
     def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
-        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
+        """Return a mask of the instruments with every trade of [from_ns, to_ns) seen in this run, by contiguous ids."""
 
     def last_seen(self, number: int) -> int:
         """Return an instrument's last id, -1 without one."""
@@ -40,13 +40,13 @@ class BackfillPipeline(Protocol):
 
 
 class GapLedger(Protocol):
-    """The ledger; its methods run in its own thread."""
+    """The ledger, whose methods run in its own thread."""
 
     def open_gaps(self) -> list[Gap]:
         """Return the open gaps, oldest first."""
 
     def open_fills(self) -> list[GapFill]:
-        """Return the fills of the gaps that are open."""
+        """Return the fills of the open gaps."""
 
     def gap_counts(self) -> dict[tuple[str, str, str], int]:
         """Return the number of gaps by (exchange, market_type, state)."""
@@ -54,10 +54,10 @@ class GapLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BackfillStores:
-    """The stores: where trades and records go.
+    """The stores of trades and records.
 
-    stored(number, start_ns, end_ns): an instrument's durable trades, by timestamp.
-    wait_durable(within_s): waits until all that was put is durable, and returns whether it is.
+    stored(number, start_ns, end_ns): returns an instrument's durable trades, by timestamp. wait_durable(within_s): waits until
+    everything that was put is durable, and returns whether it is.
     """
 
     stored: Callable[[int, int, int], TradeBatch]
@@ -69,9 +69,9 @@ class BackfillStores:
 
 @dataclass(frozen=True, slots=True)
 class HistoryAccess:
-    """One venue. ids: the numbers of its symbols. lag_ns: of its trades. listed: its symbols are known.
+    """The access to one venue's history. ids: symbol -> number. lag_ns(): the lag of its trades. listed(): its symbols are known.
 
-    is_listed(symbol): it is read now, here or elsewhere. conflicts: trades whose contradiction by the history is on record.
+    is_listed(symbol): the symbol is read now, here or elsewhere. conflicts: trades with a recorded contradiction by the history.
     """
 
     venue: Venue
@@ -88,7 +88,11 @@ class HistoryAccess:
 
 @dataclass(frozen=True, slots=True)
 class BackfillOptions:
-    """reach_s: how far back; kept_s: how long the journal keeps trades; settle_s: from a gap's end to its work."""
+    """The options of the backfill.
+
+    reach_s: the age of the oldest gaps to fill. kept_s: the retention of the journal. settle_s: the time from the last change of
+    a gap's end to the first attempt. aggregated: use histories that join trades.
+    """
 
     reach_s: float
     kept_s: float
@@ -99,7 +103,7 @@ class BackfillOptions:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """The means that every part of the stage needs."""
+    """The stores, clock, counters and options that every part of the backfill needs."""
 
     stores: BackfillStores
     clock: Clock

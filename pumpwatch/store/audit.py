@@ -105,7 +105,7 @@ class Audit:
         self._census.stopped = True
 
     def compare(self) -> Loss | None:
-        """Return the trades that are missing in the sink, None if there are none. Raises PumpWatchError if it cannot count now."""
+        """Return the trades that are missing in the sink, None without any. Raises PumpWatchError if it cannot count now."""
         first, last = self.from_ns() // MINUTE_NS, self._clock.now_ns() // MINUTE_NS + 60 * HOURS
         for minute in [minute for minute in self._expected if not first <= minute <= last]:
             del self._expected[minute]

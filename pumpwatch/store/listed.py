@@ -146,7 +146,7 @@ class ListedRows:
         return found
 
     def forget_notices(self, source: str, keep: int) -> None:
-        """Forget all but the newest `keep` notices of a source, and all but the newest `keep` of its listings without a window."""
+        """Forget all but the newest `keep` notices of a source, and all but the newest `keep` listings without a window."""
         for table, which in (("notices", ""), ("listings", " AND problem != '' AND archive = ''")):
             self._change(f"DELETE FROM {table} WHERE source = ?{which} AND rowid <= (SELECT rowid FROM {table}"
                          f" WHERE source = ?{which} ORDER BY rowid DESC LIMIT 1 OFFSET ?)", (source, source, keep))

@@ -3,7 +3,8 @@
 Several sources may see one listing: two sources of the board's notices, and the list of markets when the market opens. The
 earliest sight becomes the listing. A later sight of the same exchange and coin joins it: a notice of another source that was
 seen or published within NOTICE_REACH_S of it, or a market that opens within MARKET_REACH_S. A second notice of the same source
-is a separate listing. A drill joins nothing, and nothing joins a drill. If two collectors saw one notice, the earlier time counts.
+is a separate listing. A drill joins nothing, and nothing joins a drill. If two collectors saw one notice, the earlier time
+counts.
 """
 
 from __future__ import annotations
