@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pumpwatch.errors import ServiceUnavailable as ServiceUnavailable  # so that it can be a base
     from pumpwatch.hook_marker import hookimpl as hookimpl  # so that a decorated hook keeps its types
-    from pumpwatch.listing.board_lists import pair_markets as pair_markets  # the same for what functions return
+    from pumpwatch.listing.board_lists import pair_markets as pair_markets  # so that return types are known
     from pumpwatch.listing.board_lists import rows_of as rows_of
     from pumpwatch.strategy import Strategy as Strategy  # so that it can be a base
     from pumpwatch.venue import ascending_candles as ascending_candles

@@ -1,7 +1,7 @@
-"""The entry of `python -m pumpwatch`, of the `pumpwatch` script and of the zipapp.
+"""The entry point of `python -m pumpwatch`, of the `pumpwatch` script and of the zipapp.
 
-gevent patches the standard library here, before anything else is imported, and nowhere else: a program that imports
-pumpwatch keeps its own threads.
+Only this module lets gevent patch the standard library, before anything else is imported: a program that imports pumpwatch
+keeps its own threads.
 """
 
 # ruff: noqa: E402
@@ -19,11 +19,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its exit code."""
     from pumpwatch.cli import run
     from pumpwatch.errors import PumpWatchError
 
-    # The greenlet that waits gets the error of a thread, and Ctrl-C; the hub would print them with a traceback as well.
+    # The waiting greenlet gets a thread's error, and Ctrl-C; the hub would also print them with a traceback.
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError, KeyboardInterrupt)
     sys.exit(run(sys.argv[1:]))
 

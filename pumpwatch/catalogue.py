@@ -1,7 +1,7 @@
-"""Every instrument that this process knows, numbered.
+"""Number every instrument that this process knows.
 
 A trade holds its instrument as an int32 id; this table maps ids to names. Ids are assigned in order of arrival and are valid
-within one process: stored files carry the names that they need (see store.journal). Any thread may add and read.
+only within one process: stored files carry the names that they need (see store.journal). Any thread may add and read.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Catalogue:
             if instrument.symbol not in ids:
                 self.instruments.append(instrument)
                 self.venues.append(venue)
-                self.revision += 1  # before the symbol can be found, so that whoever finds it sees the new revision
+                self.revision += 1  # before the symbol can be found, so that a reader that finds it sees the new revision
                 ids[instrument.symbol] = number = len(self.venues) - 1
                 self._by_coin.setdefault(coin_of(instrument), set()).add(number)
             return ids[instrument.symbol]
@@ -72,7 +72,7 @@ class Catalogue:
         return self._by_venue.setdefault(venue, {})
 
     def matching(self, coin: str) -> list[int]:
-        """Return the ids, ascending, of a coin's instruments on all venues that are quoted in USDT.
+        """Return the ids of a coin's instruments that are quoted in USDT, on all venues, ascending.
 
         Instruments match by base and quote, never by the symbol's spelling: both PEPE and 1000PEPE find 1000PEPEUSDT and
         PEPE_USDT.

@@ -1,7 +1,7 @@
 """The command line: every command, its exit code, and one clear message for every error.
 
-Exit codes: 0 fine, 1 found what it was asked to look for, 2 wrong usage, 69 a service does not answer, 74 disk,
-78 bad config, 130 interrupted.
+Exit codes: 0 fine, 1 the command found what it looked for, 2 wrong usage, 69 a service does not answer, 74 disk error,
+78 invalid config, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pumpwatch.ops.logs import PrintableFormatter
 
 
 class Commands(click.Group):
-    """The group of all commands; a reader that stops early (`| head`) is not an error."""
+    """The group of all commands. A reader that stops early (`| head`) is not an error."""
 
     def invoke(self, ctx: click.Context) -> int:
         try:
@@ -78,8 +78,8 @@ for command in (
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every error becomes one message on stderr."""
-    if logging.lastResort is not None:  # warnings of commands that keep no log
+    """Run one command line and return its exit code; print every error as one message on stderr."""
+    if logging.lastResort is not None:  # for warnings of commands without a log
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
         code = pumpwatch.main(list(args), prog_name="pumpwatch", standalone_mode=False)

@@ -1,4 +1,4 @@
-"""Every clock of the program, so that tests can replace time."""
+"""The program's clocks, so that tests can replace time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
-STEP_S = 0.5  # NTP slews by less than that in a second, whatever it is set to
+STEP_S = 0.5  # NTP never slews by this much in a second
 
 
 class Clock:
@@ -22,14 +22,14 @@ class Clock:
 
 
 class ClockWatch:
-    """Detects steps of the wall clock: differences between its movement and the monotonic clock's."""
+    """Detects steps of the wall clock by comparing it with the monotonic clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._wall_ns, self._monotonic = clock.now_ns(), clock.monotonic()
 
     def check(self) -> float:
-        """Return the step of the wall clock since the last check in seconds, negative for back, 0.0 without one."""
+        """Return the step of the wall clock since the last check in seconds: negative for a step back, 0.0 for none."""
         wall_ns, monotonic = self._clock.now_ns(), self._clock.monotonic()
         step_s = (wall_ns - self._wall_ns) / NS_PER_S - (monotonic - self._monotonic)
         self._wall_ns, self._monotonic = wall_ns, monotonic
@@ -50,9 +50,9 @@ class FakeClock(Clock):
         return self._now_ns / NS_PER_S
 
     def advance(self, seconds: float) -> None:
-        """Move both clocks by `seconds`."""
+        """Move both clocks forward by `seconds`."""
         self._now_ns += int(seconds * NS_PER_S)
 
     def step(self, seconds: float) -> None:
-        """Move the wall clock alone by `seconds`, back where negative."""
+        """Move the wall clock alone by `seconds`; a negative value moves it back."""
         self._stepped_ns += int(seconds * NS_PER_S)

@@ -1,12 +1,13 @@
-"""Every key of the configuration, typed; an unknown key is an error.
+"""Read the configuration: every key is typed, and an unknown key is an error.
 
-One YAML file, then the environment: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. A key or variable without a value
-keeps its default ('""' is the empty text); an exchange, sink or source without one has its defaults.
-`config/pumpwatch.yaml` shows every key at its default, and a test keeps it equal to this module. The sections
-`sinks.<name>` belong to their plugins and are read by `options_of`.
+The environment overrides the YAML file: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. A key or variable without a value keeps
+its default ('""' is the empty text); an exchange, sink or source without a value has its defaults. `config/pumpwatch.yaml`
+shows every key at its default, and a test compares it with this module. The sections `sinks.<name>` belong to their plugins;
+`options_of` reads them.
 
-A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative path of the file counts
-from the file's folder, one of the environment and a default from the working directory; `load` makes all absolute.
+A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative path in the file is
+relative to the file's folder. A relative path from the environment or a default is relative to the working directory. `load`
+makes all of them absolute.
 """
 
 from __future__ import annotations
@@ -48,28 +49,28 @@ class TopByVolume(Section):
 
 
 class VenueConfig(Section):
-    """One market of an exchange. Empty addresses mean the plugin's own."""
+    """One market of an exchange. An empty address means the plugin's default."""
 
     enabled: bool = True
     ws_url: str = ""
     rest_url: str = ""
     symbols: list[str] = []  # only these; empty: all that trade
-    excluded: list[str] = []  # none of these
+    excluded: list[str] = []  # never these
     coins: list[str] = []  # only symbols of these coins: PEPE means PEPEUSDT and 1000PEPEUSDT; empty: all
-    symbols_per_connection: Count = 0  # at most, within what the venue allows; 0: usually 100, and some newcomers
+    symbols_per_connection: Count = 0  # at most, within the venue's limit; 0: usually 100, plus a few new symbols
     variant: str = ""  # another protocol the plugin offers for this venue
-    redundancy: Literal[1, 2] | list[str] | TopByVolume = 1  # connections that read each symbol; or those that two read
+    redundancy: Literal[1, 2] | list[str] | TopByVolume = 1  # connections that read each symbol; or the symbols that two read
 
 
 class ExchangeConfig(Section):
-    """An exchange. A market that is not named (None) is collected with its defaults where the exchange has it."""
+    """An exchange. A market without a section (None) is collected with its defaults if the exchange has it."""
 
     enabled: bool = True
     spot: VenueConfig | None = None
     futures: VenueConfig | None = None
 
     def market(self, market_type: str) -> VenueConfig:
-        """Return the options of a market, named or not."""
+        """Return the options of a market, or its defaults."""
         return getattr(self, market_type) or VenueConfig()
 
 
@@ -124,7 +125,7 @@ class PluginsConfig(Section):
 class Keys(Section):
     """The whole file."""
 
-    exchanges: dict[str, ExchangeConfig] = {}  # only these; empty: every one that a plugin offers
+    exchanges: dict[str, ExchangeConfig] = {}  # only these; empty: every exchange that a plugin offers
     roster_refresh_s: Positive = 300.0
     symbols_file: str = "config/symbols.yaml"
     net: NetConfig = msgspec.field(default_factory=NetConfig)
@@ -150,41 +151,41 @@ class Keys(Section):
 
 
 class Config(Keys, dict=True):
-    """The file, and what the environment says of entries beside those that are chosen."""
+    """The whole configuration, including environment options for exchanges and sources that the file does not choose."""
 
-    overrides: dict[str, ExchangeConfig] = {}  # options alone: they choose nothing
-    idle_sources: dict[str, SourceConfig] = {}  # the same for notice boards
-    writes_symbols: bool = True  # false: the symbols file is read only
+    overrides: dict[str, ExchangeConfig] = {}  # options for exchanges that are not chosen
+    idle_sources: dict[str, SourceConfig] = {}  # options for listing sources that are not chosen
+    writes_symbols: bool = True  # false: the symbols file is only read
 
     def changed(self, **values: Any) -> Config:
-        """Return a copy with other values that still knows its file."""
+        """Return a copy with these values that keeps its source."""
         other = msgspec.structs.replace(self, **values)
         other.__dict__.update(self.__dict__)
         return other
 
     def exchange(self, name: str) -> ExchangeConfig:
-        """Return the options of an exchange, named or not."""
+        """Return the options of an exchange, or its defaults."""
         return self.exchanges.get(name) or self.overrides.get(name) or ExchangeConfig()
 
     @property
     def source(self) -> ConfigSource:
-        """Return the file and variables that this was read from, for messages."""
+        """Return the file and the variables that the configuration was read from, for messages."""
         return self.__dict__.get("_source") or ConfigSource("config")
 
     def located(self, messages: Iterable[str]) -> list[str]:
-        """Return messages that begin with a key and a colon, each with the place or variable of its key where one has it."""
+        """Prefix messages of the form `key: problem` with the place in the file, or the variable, that sets the key."""
         keys = {message: message.partition(":")[0] for message in messages}
         return [f"{self.source.at(key)}: {message}" if self.source.knows(key) else message for message, key in keys.items()]
 
 
 T = TypeVar("T")
-PATHS = re.compile(r"(?:\w+_)?(?:dir|file|folder)")  # keys that hold one
+PATHS = re.compile(r"(?:\w+_)?(?:dir|file|folder)")  # names of keys that hold a path
 
 
 def read_mapping(path: Path) -> dict[Any, Any]:
-    """Read a YAML file that holds sections, or comments only. Raises ConfigError that names the file, line and column.
+    """Read a YAML file of sections; a file of comments is an empty mapping. Raises ConfigError with file, line and column.
 
-    A file without a character is refused: it is not written yet, and its defaults would be every real exchange.
+    A blank file is an error: it may still be being written, and its defaults would be every real exchange.
     """
     return _read(path)[0]
 
@@ -209,27 +210,26 @@ def _read(path: Path) -> tuple[dict[Any, Any], ConfigSource]:
 
 
 def _parse(text: str) -> Any:
-    """Return the data of YAML text. Raises InvalidYaml in one line, also where the data contain themselves."""
+    """Return the data of YAML text. Raises InvalidYaml with a message of one line, also if the data contain themselves."""
     try:
         found = parse(text)
         _filled(found, Any)
     except RecursionError:
-        raise InvalidYaml("an alias (*) is inside what it names, or it is nested too deeply") from None
+        raise InvalidYaml("an alias (*) contains itself, or the nesting is too deep") from None
     return found
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """Read a config file (None: defaults) and the environment; every path in what is returned is absolute.
+    """Read a config file (None: defaults) and the environment; every path in the result is absolute.
 
-    Raises ConfigError that names the file, line and column or the variable, the key's path, the allowed values and the
-    nearest known key.
+    Raises ConfigError that names the place in the file or the variable, the key, the allowed values and the nearest known key.
     """
     raw, source = _read(path) if path is not None else ({}, ConfigSource("config"))
     raw = _filled(raw, Keys)
     make_absolute(raw, path.absolute().parent if path is not None else Path.cwd())
     environ = os.environ if environ is None else environ
-    beside: set[tuple[str, str]] = set()  # (section, entry) that only a variable names
-    for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a section before its keys
+    beside: set[tuple[str, str]] = set()  # each (section, entry) that only a variable names
+    for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # sections before their keys
         if not name.startswith(ENV_PREFIX) or not environ[name].strip():
             continue
         steps = name.removeprefix(ENV_PREFIX).lower().split("__")
@@ -249,7 +249,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     check_paper(found.paper, source)
     check_redis(found.redis, source)
     check_cluster(found.cluster, found.redis.nodes, source)
-    make_absolute(found, Path.cwd())  # a path that is still relative is a default
+    make_absolute(found, Path.cwd())  # only defaults are still relative
     for section, name in sorted(beside):
         if section == "exchanges":
             found.overrides[name] = found.exchanges.pop(name)
@@ -259,7 +259,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
-    """Return the entry that a variable names in a section of chosen entries, if nothing has chosen it."""
+    """Return the exchange or listing source that a variable names, if the config does not choose it; else an empty set."""
     for section, named in (("exchanges", {}), ("listing.sources", msgspec.to_builtins(ListingConfig().sources))):
         inside = section.split(".")
         place: Any = raw
@@ -272,7 +272,7 @@ def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
 
 
 def _check_addresses(found: Keys, source: ConfigSource) -> None:
-    """Raise ConfigError, without a password in it, for an invalid address of a service or proxy."""
+    """Raise ConfigError for an invalid address of a service or proxy; the message shows no password."""
     def at(key: str) -> str:
         return f"{source.at(key)}: {key}"
 
@@ -290,31 +290,31 @@ def _check_addresses(found: Keys, source: ConfigSource) -> None:
 
 
 def _check_windows(found: Keys, source: ConfigSource) -> None:
-    """Raise ConfigError unless each longer window contains the one before it, and trades are kept for longer than it lasts."""
+    """Raise ConfigError unless each longer window contains the previous one and is shorter than the retention of trades."""
     last = WindowConfig(before_s=found.listing.before_s, after_s=found.listing.after_s)
     for number, window in enumerate(found.listing.longer_windows):
         key = f"listing.longer_windows.{number}"
         problem = ""
         if window.after_s <= last.after_s:
-            problem = f"after_s must be more than {last.after_s:g}, that of the window before it"
+            problem = f"after_s must be more than {last.after_s:g}, the value of the previous window"
         elif window.before_s < last.before_s:
-            problem = f"before_s must be at least {last.before_s:g}, that of the window before it"
+            problem = f"before_s must be at least {last.before_s:g}, the value of the previous window"
         elif window.before_s + window.after_s >= found.store.retention_hours * 3600:
-            problem = f"trades are kept for {found.store.retention_hours:g} h, which is shorter"
+            problem = f"the window must be shorter than store.retention_hours, {found.store.retention_hours:g} h"
         if problem:
             raise ConfigError(f"{source.at(key)}: {key}: {problem}",
-                              "name the longer windows from the shortest to the longest; store.retention_hours limits them")
+                              "list the longer windows from the shortest to the longest; store.retention_hours limits them")
         last = window
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
-    """Read a plugin's own part of the config (`sinks.questdb`) into its struct."""
+    """Read a plugin's section of the config (`sinks.questdb`) into its struct. Raises ConfigError for invalid options."""
     raw = getattr(config, section).get(name) or {}
     return convert(raw, options, config.source, f"{section}.{name}.")
 
 
 def source_options(config: Config, source: Any) -> Any:
-    """Return the options of a listing source that pushes, None where it has none. Raises ConfigError for invalid ones."""
+    """Return the options of a push source, or None for a source without options. Raises ConfigError for invalid options."""
     part = config.listing.sources.get(source.name) or SourceConfig()
     prefix = f"listing.sources.{source.name}.options."
     if source.options is None and part.options:
@@ -323,12 +323,12 @@ def source_options(config: Config, source: Any) -> Any:
 
 
 def _filled(raw: Any, kind: Any) -> Any:
-    """Return the data without the keys that have no value; a key of an entry or a section stays, with its defaults."""
+    """Return the data without keys that have no value; a section or an entry without a value stays, with its defaults."""
     if isinstance(raw, list):
         return [_filled(value, Any) for value in raw]
     if not isinstance(raw, dict):
         return raw
-    by_name = get_origin(kind) is dict  # entries that the file names, all of one kind
+    by_name = get_origin(kind) is dict  # its keys are names of entries, not of fields
     kinds = {field.encode_name: kind_of(field) for field in msgspec.structs.fields(kind)} if _is_section(kind) else {}
     filled = {}
     for key, value in raw.items():
@@ -345,7 +345,7 @@ def _is_section(kind: Any) -> bool:
 
 
 def make_absolute(place: Any, base: Path) -> None:
-    """Make every path at any depth of a section or of plain data absolute, relative to `base`; an empty one stays empty."""
+    """Make every path in a section or in plain data absolute, relative to `base`; an empty path stays empty."""
     struct = isinstance(place, Section)
     put = place.__setattr__ if struct else place.__setitem__
     for name in place.__struct_fields__ if struct else list(place):
@@ -360,7 +360,7 @@ def make_absolute(place: Any, base: Path) -> None:
 
 
 def _set_from_environment(raw: dict[str, Any], steps: list[str], name: str, text: str) -> None:
-    """Put one variable's value into the data. The other keys of its section keep their defaults."""
+    """Set the key of one variable in the data; the other keys of its section keep their defaults."""
     place, known = raw, msgspec.to_builtins(Keys())
     for section in steps[:-1]:
         known = known.get(section, {}) if isinstance(known, dict) else {}

@@ -1,4 +1,4 @@
-"""The section `alerts` of the configuration: from which value on each alert is told. 0 turns an alert off.
+"""The section `alerts` of the configuration: the threshold of each alert. 0 turns an alert off.
 
 `pumpwatch/ops/alert_rules.py` has the conditions; a test compares its keys with these.
 """
@@ -11,7 +11,7 @@ from pumpwatch.config_section import NotNegative, Positive, Section
 class AlertsConfig(Section):
     enabled: bool = True
     interval_s: Positive = 15.0
-    keep_s: NotNegative = 0.0  # an alert ends once its condition was false for so long; 0: as long as its rule says
+    keep_s: NotNegative = 0.0  # an alert ends once its condition has been false for this long; 0: the rule's own time
     venue_silent: NotNegative = 120.0
     venue_down: NotNegative = 120.0
     venue_lagging: NotNegative = 5.0

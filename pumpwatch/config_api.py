@@ -11,11 +11,11 @@ class ApiConfig(Section):
     listen: str | bool = "127.0.0.1:8321"  # empty or off: neither
     token: str = ""
     token_file: str = ""
-    plain_http: bool = False  # true: an address that others reach is served without TLS all the same
+    plain_http: bool = False  # true: a public address is served even without TLS
     tls_cert_file: str = ""
     tls_key_file: str = ""
-    hosts: list[str] = []  # names by which browsers may call it, besides localhost and addresses
+    hosts: list[str] = []  # host names that browsers may use, besides localhost and IP addresses
     connections: PositiveInt = 256
-    requests_per_minute: Count = 600  # of the token, of a session, of one address; 0: any number
+    requests_per_minute: Count = 600  # of the token, of each session, of each address; 0: no limit
     readers: PositiveInt = 2
     reader_memory_bytes: PositiveInt = 1_500_000_000  # of each process that reads stored trades

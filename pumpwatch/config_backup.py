@@ -1,4 +1,4 @@
-"""The section `backup`: when a backup is made, where it goes, and for how long it is kept."""
+"""The section `backup`: the time of the backup, its destination, and its retention."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pumpwatch.errors import ConfigError
 
 TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 S3_URL = re.compile(r"s3://([a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(?:/(.*))?")
-LEAST_PART_MB = 5  # S3 takes no smaller part, except the last one
+LEAST_PART_MB = 5  # S3 rejects smaller parts, except the last one
 
 
 class S3Config(Section):
-    """A bucket that backups are copied to. Without keys, the AWS environment variables and files are used."""
+    """A bucket for copies of backups. Without keys, the AWS environment variables and files are used."""
 
     url: str = ""
     endpoint: str = ""
@@ -52,7 +52,7 @@ class BackupConfig(Section):
 def check_backup(backup: BackupConfig, source: ConfigSource, sinks: Collection[str] = (), has_redis: bool = False) -> None:
     """Raise ConfigError for a time, an address or a combination that cannot work.
 
-    sinks: those of the config; has_redis: whether it names a Redis.
+    sinks: the names of the configured sinks. has_redis: whether the config has Redis nodes.
     """
     def wrong(key: str, problem: str, hint: str = "") -> ConfigError:
         return ConfigError(f"{source.at(key)}: {key}: {problem}", hint)
@@ -65,7 +65,7 @@ def check_backup(backup: BackupConfig, source: ConfigSource, sinks: Collection[s
         if name not in sinks:
             raise wrong("backup.sinks", f"{name} is not in `sinks`", "name sinks of this config, such as [postgres]")
         if name == "questdb":
-            raise wrong("backup.sinks", "QuestDB has keys of its own", "set backup.questdb_folder or backup.questdb_parquet")
+            raise wrong("backup.sinks", "QuestDB has its own keys", "set backup.questdb_folder or backup.questdb_parquet")
     if backup.redis and not has_redis:
         raise wrong("backup.redis", "redis.nodes is empty")
     if backup.s3.url and not S3_URL.fullmatch(backup.s3.url):

@@ -14,7 +14,7 @@ LEAST_LEASE_S = 1.0
 
 
 class ClusterConfig(Section):
-    """The cluster that this collector belongs to. An empty name: none, it reads everything alone."""
+    """The cluster that this collector belongs to. With an empty name it reads everything alone."""
 
     name: str = ""
     member: str = ""
@@ -25,7 +25,7 @@ class ClusterConfig(Section):
 
 
 def check_cluster(cluster: ClusterConfig, nodes: Sequence[str], source: ConfigSource) -> None:
-    """Raise ConfigError unless names can be parts of keys in Redis, and Redis has nodes where the cluster has a name."""
+    """Raise ConfigError for a name that cannot be part of a Redis key, a cluster without Redis nodes, or a too short lease."""
     def wrong(key: str, problem: str, hint: str) -> ConfigError:
         return ConfigError(f"{source.at(key)}: {key}: {problem}", hint)
 

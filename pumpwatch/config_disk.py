@@ -1,4 +1,4 @@
-"""The sections `disk` and `memory`: what happens as they fill up."""
+"""The sections `disk` and `memory`: the limits of both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Percent = Annotated[float, Meta(gt=0, le=100)]
 
 
 class DiskConfig(Section):
-    """Thresholds in percent of a disk, and what each of them removes."""
+    """Thresholds in percent of a disk, and the retention beyond each of them."""
 
     clean_up_percent: Percent = 70.0
     emergency_percent: Percent = 85.0
@@ -29,11 +29,11 @@ class DiskConfig(Section):
 class MemoryConfig(Section):
     """The limit of the process's resident memory."""
 
-    limit_mb: NotNegative = 0.0  # 0: the control group's limit, or half of the machine's memory
+    limit_mb: NotNegative = 0.0  # 0: the limit of the control group, or half of the machine's memory
 
 
 def check_disk(disk: DiskConfig, source: ConfigSource) -> None:
-    """Raise ConfigError unless each threshold is higher than the one before it, and an emergency keeps less."""
+    """Raise ConfigError unless the thresholds rise and an emergency keeps no more days than usual."""
     def wrong(key: str, problem: str) -> ConfigError:
         return ConfigError(f"{source.at(key)}: {key}: {problem}", "the thresholds rise: clean_up, emergency, full")
 

@@ -1,4 +1,4 @@
-"""Turn plain data into typed sections, with errors that name the file, line and column or the variable of a wrong value."""
+"""Convert plain data into typed sections, with errors that name the place in the file or the variable of a wrong value."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ T = TypeVar("T")
 
 
 class ConfigSource(YamlSource):
-    """The file of a config, and the environment variables that replaced some of its keys."""
+    """The file of a config, and the environment variables that override its keys."""
 
     def __init__(self, name: str, text: str | None = None) -> None:
         super().__init__(name, text)
         self.variables: dict[str, str] = {}  # key's path -> variable
 
     def at(self, key: str) -> str:
-        """Return `environment VARIABLE` for a key that came from one, else its place in the file."""
+        """Return `environment VARIABLE` for a key that a variable sets, else its place in the file."""
         variable = self._variable(key)
         return f"environment {variable}" if variable else super().at(key)
 
     def knows(self, key: str) -> bool:
-        """Return whether the file or a variable has the key."""
+        """Return whether the file or a variable sets the key."""
         return bool(self._variable(key)) or self.place(key) is not None
 
     def _variable(self, key: str) -> str:
-        """Return the variable of the key or of a section around it, else of a key inside a section that the file lacks."""
+        """Return the variable that sets the key or a section around it; else one inside it, if the file does not have the key."""
         steps = key.split(".")
         for length in range(len(steps), 0, -1):
             if variable := self.variables.get(".".join(steps[:length])):
@@ -43,7 +43,7 @@ class ConfigSource(YamlSource):
 
 
 def convert(raw: Any, struct: type[T], where: str | ConfigSource, prefix: str = "") -> T:
-    """Turn plain data into `struct`. Raises ConfigError that names the wrong key, its origin and the allowed values."""
+    """Convert plain data into `struct`. Raises ConfigError that names the wrong key, its origin and the allowed values."""
     try:
         return msgspec.convert(raw, struct, strict=True)
     except msgspec.ValidationError as error:
@@ -71,7 +71,7 @@ def _explain(message: str, struct: type[Any], steps: list[tuple[str, bool]], pre
 
 
 def _real_steps(raw: Any, struct: type[Any], steps: list[str]) -> list[tuple[str, bool]]:
-    """Return (name, is a key of a mapping or list) of each step, with the real key where msgspec only writes `[...]`."""
+    """Return (name, whether it is an item of a mapping or list) of each step, with the real key where msgspec writes `[...]`."""
     real: list[tuple[str, bool]] = []
     for step in steps:
         inside = raw.items() if isinstance(raw, dict) else enumerate(raw)
@@ -106,7 +106,7 @@ def _type_at(struct: type[Any], steps: list[tuple[str, bool]]) -> Any:
 
 
 def _section(kind: Any) -> Any:
-    """Return the section among the things that a key may hold."""
+    """Return the section among the types that a key may hold."""
     return next((part for part in get_args(kind) if _is_struct(part)), kind)
 
 
@@ -122,7 +122,7 @@ def _choices_at(struct: type[Any], steps: list[tuple[str, bool]]) -> tuple[Any, 
 
 
 def _choices_of(kind: Any) -> tuple[Any, ...]:
-    """Return the values that a key may hold, those of a list and of a section in words."""
+    """Return the allowed values of a key; a list or a section is described in words."""
     if getattr(kind, "__origin__", None) is Literal:
         return get_args(kind)
     if _is_struct(kind):
@@ -131,6 +131,6 @@ def _choices_of(kind: Any) -> tuple[Any, ...]:
 
 
 def kind_of(field: msgspec.structs.FieldInfo) -> Any:
-    """Return a field's type without the None that it may be."""
+    """Return a field's type without an optional None."""
     kind = field.type
     return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind

@@ -1,4 +1,4 @@
-"""The section `log`: what is logged, how, and where to."""
+"""The section `log`: levels, format and files of the log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LogConfig(Section):
 
 
 def check_log(log: LogConfig, source: ConfigSource) -> None:
-    """Raise ConfigError for a part that cannot be the name of one."""
+    """Raise ConfigError for a key of `log.levels` that cannot be the name of a package or module."""
     for part in log.levels:
         if not part.replace("_", "").replace(".", "").isalnum():
             key = f"log.levels.{part}"

@@ -10,13 +10,13 @@ SCHEMES = ("postgresql://", "postgres://")
 
 
 class PaperConfig(Section):
-    """The place of the account ledger: empty for a file of the data folder."""
+    """The place of the account ledger: a PostgreSQL address, or empty for a file in the data folder."""
 
     ledger_dsn: str = ""
 
 
 def check_paper(paper: PaperConfig, source: ConfigSource) -> None:
-    """Raise ConfigError unless the address is empty or of a PostgreSQL database."""
+    """Raise ConfigError unless the address is empty or names a PostgreSQL database."""
     if paper.ledger_dsn and not paper.ledger_dsn.startswith(SCHEMES):
         raise ConfigError(f"{source.at('paper.ledger_dsn')}: paper.ledger_dsn: not the address of a PostgreSQL database",
-                          "postgresql://USER@HOST:PORT/DATABASE; empty: a file of the data folder")
+                          "give postgresql://USER@HOST:PORT/DATABASE, or leave it empty for a file in the data folder")

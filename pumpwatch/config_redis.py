@@ -1,4 +1,4 @@
-"""The section `redis`: state that processes and hosts share. Without nodes it is off."""
+"""The section `redis`: state that processes and hosts share. It is off without nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NODE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(\d{1,5})")
 class RedisConfig(Section):
     """A Redis Cluster, or a single Redis."""
 
-    nodes: list[str] = []  # host:port; one of a cluster is enough, several are safer
+    nodes: list[str] = []  # host:port; one node of a cluster is enough, several are safer
     username: str = ""
     password: str = ""
     tls: bool = False
@@ -47,4 +47,4 @@ def check_redis(redis: RedisConfig, source: ConfigSource) -> None:
     if redis.username and not redis.password:
         raise wrong("redis.username", "a user needs redis.password")
     if redis.ca_file and not redis.tls:
-        raise wrong("redis.ca_file", "is used with redis.tls alone", "set redis.tls: true")
+        raise wrong("redis.ca_file", "is only used with redis.tls", "set redis.tls: true")

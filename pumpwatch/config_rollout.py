@@ -1,4 +1,4 @@
-"""The section `rollout`: a sink that gets its instruments in phases."""
+"""The section `rollout`: the staged use of a sink, which gets more instruments with each phase."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LimitPercent = Annotated[float, Meta(gt=0, le=100)]
 
 
 class PhaseConfig(Section):
-    """A phase: the percent of the instruments that the sink gets, and for how long before the next one begins."""
+    """A phase: the percent of the instruments that the sink gets, and the duration of the phase."""
 
     percent: PhasePercent
     duration_h: Positive = 24.0
-    fallback: bool = True  # false: where a limit is exceeded, the phase is paused, and the sink keeps its share
+    fallback: bool = True  # false: an exceeded limit pauses the phase, and the sink keeps its share
 
 
 class RolloutConfig(Section):
-    """The phases of one sink, how it is compared with what is stored here, and the limits beyond which it is taken back."""
+    """The phases of one sink, its comparison with the stored trades, and the limits beyond which it is rolled back."""
 
     sink: str = ""
     phases: list[PhaseConfig] = msgspec.field(
@@ -43,7 +43,7 @@ class RolloutConfig(Section):
 
 
 def check_rollout(rollout: RolloutConfig, sinks: Collection[str], source: ConfigSource) -> None:
-    """Raise ConfigError unless the sink is configured and each phase is larger than the one before, the last one whole."""
+    """Raise ConfigError unless the sink is configured, each phase is larger than the previous one, and the last is 100 %."""
     def wrong(key: str, problem: str, hint: str) -> ConfigError:
         return ConfigError(f"{source.at(key)}: {key}: {problem}", hint)
 
@@ -52,7 +52,7 @@ def check_rollout(rollout: RolloutConfig, sinks: Collection[str], source: Config
     percents = [phase.percent for phase in rollout.phases]
     for number, (before, after) in enumerate(pairwise(percents), 1):
         if after <= before:
-            raise wrong(f"rollout.phases.{number}", f"percent must be more than {before}, that of the phase before it",
-                        "name the phases from the smallest to the largest")
+            raise wrong(f"rollout.phases.{number}", f"percent must be more than {before}, the value of the previous phase",
+                        "list the phases from the smallest to the largest")
     if not percents or percents[-1] != 100:
-        raise wrong("rollout.phases", "the last phase must have percent: 100", "it ends with every instrument")
+        raise wrong("rollout.phases", "the last phase must have percent: 100", "a roll-out ends with every instrument")

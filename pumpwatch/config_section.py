@@ -1,4 +1,4 @@
-"""The base of every section of the configuration, and the kinds of numbers and names in them."""
+"""The base class of every section of the configuration, and the types of its numbers and texts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Close file descriptors at once.
 
-gevent replaces `os.close`: in a thread that has a hub, a pipe, socket or folder is closed when that hub runs next. If the
-thread blocks, whoever reads the other end waits for ever, and descriptors pile up.
+gevent replaces `os.close`: in a thread that has a hub, a pipe, socket or folder is closed only when that hub runs next. If the
+thread blocks, the reader at the other end waits forever, and descriptors pile up.
 """
 
 from __future__ import annotations

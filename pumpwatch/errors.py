@@ -1,7 +1,7 @@
 """Every error that PumpWatch raises on purpose.
 
-The class tells what the program does about it, the message what happened and where, and the hint how to fix it.
-Exit codes are stable: scripts may rely on them.
+The class says how the program reacts, the message says what happened and where, and the hint says how to fix it. Exit codes
+are stable: scripts may rely on them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 
 
 class PumpWatchError(Exception):
-    """Root of the tree: a message that a person can act on."""
+    """The root of the tree: a message that a person can act on."""
 
     exit_code = EXIT_FOUND
 
@@ -58,7 +58,7 @@ class StorageError(PumpWatchError):
 
 
 class Interrupted(PumpWatchError):
-    """Stop, since a person pressed Ctrl-C, and print what was left undone."""
+    """Stop because a person pressed Ctrl-C, and print what is left undone."""
 
     exit_code = EXIT_INTERRUPTED
 
@@ -67,5 +67,5 @@ class BadFrame(PumpWatchError):
     """Quarantine the frame: it is neither a trade nor a known control message."""
 
 
-# errors that a plugin's pure function may raise on unexpected input; msgspec's errors are ValueErrors
+# the errors that a plugin's pure function may raise on unexpected input; msgspec's errors are ValueErrors
 REFUSALS = (BadFrame, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)

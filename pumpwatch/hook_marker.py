@@ -1,4 +1,4 @@
-"""The mark of a plugin's functions. It stands alone, so that a strategy's process imports little more than this."""
+"""The decorator of a plugin's hooks, in a module of its own, so that the process of a strategy imports little else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nouns of PumpWatch: venue, instrument, trade batch, gap, listing.
+"""The data types of PumpWatch: instrument, trade batch, gap, notice, listing.
 
 Times are int nanoseconds since 1970, UTC. Quantities are in base units. Sides are the taker's.
 """
@@ -17,12 +17,12 @@ SPOT = "spot"
 FUTURES = "futures"
 BUY, SELL = 0, 1
 SIDES = ("buy", "sell")
-NO_SEQUENCE = -(2**63)  # QuestDB stores the same for "no value" in a LONG
-DISORDER_NS = 1_000_000_000  # a venue may send a trade at least this much later than its neighbours
+NO_SEQUENCE = -(2**63)  # also QuestDB's null value of a LONG
+DISORDER_NS = 1_000_000_000  # a venue may send a trade this much later than its neighbours
 
 
 class Flag(enum.IntFlag):
-    """Marks of a trade that is not an ordinary one."""
+    """The marks of a trade that is not ordinary."""
 
     BLOCK = 1
     RPI = 2
@@ -34,15 +34,15 @@ class Flag(enum.IntFlag):
 
     @classmethod
     def outside_market(cls) -> int:
-        """Return the bits of rows that no order matched: the insurance fund or auto-deleveraging closed a position.
+        """Return the bits of trades outside the order book: the insurance fund or auto-deleveraging closed a position.
 
-        Such rows are stored; the venue's own trade history leaves them out.
+        Such trades are stored, although the venue's own trade history leaves them out.
         """
         return cls.INSURANCE_FUND | cls.ADL
 
     @classmethod
     def takeovers(cls) -> int:
-        """Return `outside_market()`. This is its old name."""
+        """Return `outside_market()`, under its old name."""
         return cls.outside_market()
 
 
@@ -50,9 +50,9 @@ class IdKind(enum.StrEnum):
     """The guarantee that a venue's trade ids give, per symbol."""
 
     CONTIGUOUS = "contiguous"  # each trade adds 1: a jump proves a lost trade
-    MONOTONIC = "monotonic"  # ascending with gaps: they give the order, but prove no loss
-    UNIQUE = "unique"  # neither ascending nor repeated: UUIDs
-    NONE = "none"  # the venue sends none: the parser gives a text that tells trades apart, the core numbers equal ones
+    MONOTONIC = "monotonic"  # ascending with gaps: they show the order but prove no loss
+    UNIQUE = "unique"  # neither ascending nor repeated, such as UUIDs
+    NONE = "none"  # the venue sends no ids: the parser makes a text from each trade, and the core numbers equal texts
 
 
 class QuantityUnit(enum.StrEnum):
@@ -66,9 +66,8 @@ class QuantityUnit(enum.StrEnum):
 class Instrument:
     """One tradable symbol, in the venue's own spelling.
 
-    volume: traded in the last 24 hours, in units of the quote (USDT), each trade counted once, as the venue reports it at the
-    time of the list. 0 means unknown or no trades. It balances connections and says how much to expect; it does not measure
-    the trades that were recorded.
+    volume: of the last 24 hours in units of the quote (USDT), each trade counted once, as the venue reports it at the time of
+    the list. 0 means unknown or no trades. It balances connections and predicts traffic; it does not measure recorded trades.
     """
 
     symbol: str
@@ -86,11 +85,11 @@ class ControlKind(enum.StrEnum):
 
     ACK = "ack"  # a subscription request was accepted
     REFUSAL = "refusal"  # a subscription request was rejected
-    FULL = "full"  # a rejection because of the connection: it holds no more symbols, but another one may
+    FULL = "full"  # a subscription was rejected because this connection is full; another one may accept it
     PONG = "pong"
     WELCOME = "welcome"
     RECONNECT = "reconnect"  # the venue asks for a new connection now
-    OTHER = "other"  # known, but of no interest: another channel's data
+    OTHER = "other"  # known but ignored, such as data of another channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +98,17 @@ class Control:
 
     kind: ControlKind
     request_id: int | None = None
-    symbols: tuple[str, ...] = ()  # those accepted or rejected, if the venue names them; empty: all of the request
+    symbols: tuple[str, ...] = ()  # the accepted or rejected symbols, if the venue names them; empty: all of the request
     reason: str = ""
 
 
 class Columns:
-    """The result of `parse`: one list a column, one entry a trade, in the order of the frames.
+    """The result of `parse`: one list per column, one entry per trade, in the order of the frames.
 
     timestamp: in the venue's own unit (Venue.timestamp_unit_ns). price, quantity: as in the frame. trade_id: ints, or str if
     the venue's ids are text. flags: row -> its Flag bits, for rows that have any. void: rows that use up a trade id but are
-    not trades. past: rows that the venue sends as earlier trades on subscribing. counts: the trades of each frame; empty
-    means one a frame.
+    not trades. past: rows that the venue sends on subscribing as earlier trades. counts: the number of trades of each frame;
+    empty means one trade per frame.
     """
 
     __slots__ = ("counts", "flags", "past", "price", "quantity", "sell", "sequence_number", "symbol", "timestamp",
@@ -137,8 +136,8 @@ Float64 = NDArray[np.float64]
 class TradeBatch:
     """Trades as columns of equal length; row i of each column is one trade. A batch never changes.
 
-    instrument: id in the process's Catalogue. text_id: None, or fixed-width bytes; a row's trade id is its text_id unless
-    that is empty. sequence_number: NO_SEQUENCE if the venue has none.
+    instrument: id in the process's Catalogue. text_id: None, or fixed-width bytes; a row's trade id is its text_id, or its
+    trade_id if the text is empty. sequence_number: NO_SEQUENCE if the venue has none.
     """
 
     timestamp: Int64  # ns, the venue's
@@ -156,7 +155,7 @@ class TradeBatch:
         return len(self.timestamp)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> TradeBatch:
-        """Return the given rows (indexes, mask or slice) as a batch."""
+        """Return these rows (indexes, a mask or a slice) as a batch."""
         taken: list[Any] = [None if column is None else column[rows] for column in self.columns()]
         return TradeBatch(*taken)
 
@@ -166,7 +165,7 @@ class TradeBatch:
                 self.sequence_number, self.received_at, self.flags, self.text_id)
 
     def id_texts(self) -> list[str]:
-        """Return each trade's id as text, as every sink and archive stores it."""
+        """Return each trade's id as the text that every sink and archive stores."""
         numbers = list(map(str, self.trade_id.tolist()))
         if self.text_id is None:
             return numbers
@@ -174,13 +173,13 @@ class TradeBatch:
 
     @staticmethod
     def empty() -> TradeBatch:
-        """Return a batch of no trades."""
+        """Return a batch without trades."""
         empty: list[Any] = [np.empty(0, dtype) for dtype in BATCH_DTYPES]
         return TradeBatch(*empty)
 
     @staticmethod
     def concat(batches: Sequence[TradeBatch]) -> TradeBatch:
-        """Return one batch with the rows of all, in order."""
+        """Return one batch with the rows of all batches, in order."""
         if len(batches) == 1:
             return batches[0]
         if not batches:
@@ -206,9 +205,9 @@ class GapState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Trades that may be missing: [from_ns, to_ns) of one symbol, or of several if `symbol` is empty.
+    """A time [from_ns, to_ns) in which trades of one symbol, or of several if `symbol` is empty, may be missing.
 
-    symbols: those of the lost connection if `symbol` is empty; both empty means every symbol of the venue. first_id and
+    symbols: the symbols of the lost connection if `symbol` is empty; both empty means every symbol of the venue. first_id and
     last_id (inclusive) are set if a jump in contiguous ids proves the loss.
     """
 
@@ -224,16 +223,16 @@ class Gap:
     symbols: tuple[str, ...] = ()
 
     def touches(self, symbol: str) -> bool:
-        """Return whether trades of this symbol may be missing; the caller compares the venue."""
+        """Return whether trades of this symbol may be missing. The caller compares the venue."""
         return symbol == self.symbol or (not self.symbol and (not self.symbols or symbol in self.symbols))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One row of an exchange's notice board, or one message of a source that pushes.
+    """One row of an exchange's notice board, or one message of a push source.
 
-    coins: those that it lists, where the source knows them by itself; then its title is not judged. body: its text, where it
-    came along. raw: the row or message as it came, for the record.
+    coins: the listed coins, if the source knows them without the title. body: its text, if the source sends it. raw: the row or
+    message as it came, for the record.
     """
 
     source: str  # upbit
@@ -252,8 +251,7 @@ class Notice:
 class Listing:
     """A coin that gets a KRW market, identified by (source, notice_id, symbol) of its earliest sight.
 
-    kind: `notice`, or `market_opened` where the market itself was seen before any notice of it.
-    drill: a notice that somebody made up.
+    kind: `notice`, or `market_opened` if the market itself was seen before any notice of it. drill: a made-up notice.
     """
 
     source: str
@@ -264,16 +262,16 @@ class Listing:
     detected_at_ns: int  # when our request saw it
     triggered_at_ns: int  # when the window was opened
     needs_body: bool = False
-    exchange: str = ""  # that opens the market; empty: the source stands for itself
+    exchange: str = ""  # the exchange that opens the market; empty: not stated by the source
     kind: str = "notice"
     drill: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Return what tells it from every other listing."""
+        """Return the listing's identity: source, notice id, symbol."""
         return self.source, self.notice_id, self.symbol
 
     @property
     def board(self) -> str:
-        """Return the exchange that opens the market, or the source where it names none."""
+        """Return the exchange that opens the market, or the source if it states none."""
         return self.exchange or self.source

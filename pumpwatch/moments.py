@@ -1,4 +1,4 @@
-"""Read points in time as people write them: ISO 8601, epochs of any unit, `now`, `-20m`."""
+"""Parse points in time: ISO 8601, epochs of any unit, `now`, `-20m`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NS = 1_000_000_000
 
 
 def parse_moment(text: str, now_ns: int) -> int:
-    """Return ns UTC. Raises ValueError if the text is not a time."""
+    """Return the time in ns UTC. Raises ValueError if the text is not a time."""
     text = text.strip()
     if text == "now":
         return now_ns
@@ -26,7 +26,7 @@ def parse_moment(text: str, now_ns: int) -> int:
 
 
 def _from_iso(text: str) -> int:
-    fraction = re.search(r"\.(\d+)", text)  # datetime keeps microseconds, trades have nanoseconds
+    fraction = re.search(r"\.(\d+)", text)  # datetime only keeps microseconds
     moment = datetime.fromisoformat(text.replace(fraction.group(0), "", 1) if fraction else text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     nanoseconds = int(fraction.group(1)[:9].ljust(9, "0")) if fraction else 0

@@ -1,8 +1,8 @@
-"""The plugin folder: which of its files may be loaded, and how.
+"""Check and load the files of the plugin folder.
 
 Anyone who can write there can run code as the collector. So the folder, every file loaded from it and every folder above must
-belong to root or to the user that runs PumpWatch, and nobody else may write to them. A sticky folder above it, such as /tmp,
-is safe as well.
+belong to root or to the user that runs PumpWatch, and nobody else may write to them. A sticky folder above, such as /tmp, is
+also safe.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GROUP = "pumpwatch.plugins"
 
 
 def why_unsafe(path: Path) -> str:
-    """Return why another user could change the code loaded from here, and the remedy; empty if none can."""
+    """Return why another user could change the code in this path, and the remedy; an empty text if the path is safe."""
     for end in dict.fromkeys((path.absolute(), path.resolve())):
         for place in (end, *end.parents):
             reason = _why_open(place, above=place != end)
@@ -53,7 +53,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def why_not(file: Path) -> str:
-    """Return why a file cannot be loaded, or an empty string."""
+    """Return why a file cannot be loaded, or an empty text."""
     compiled = Path(importlib.util.cache_from_source(str(file)))
     for path in (file, compiled.parent, compiled) if file.suffix == ".py" else (file,):
         reason = why_unsafe(path) if path == file or path.exists() else ""
@@ -69,14 +69,14 @@ def _why_not_wheel(wheel: Path) -> str:
     except (OSError, zipfile.BadZipFile) as error:
         return f"not a readable wheel: {error}"
     if any(name.endswith((".so", ".pyd")) for name in names):
-        return "it contains compiled code, which cannot run from inside a wheel: install it with pip"
+        return "it contains compiled code, which cannot be imported from inside a wheel: install it with pip"
     if not any(name.endswith(".dist-info/entry_points.txt") for name in names):
         return f"it has no entry points, so no `{GROUP}`"
     return ""
 
 
 def points_of(wheel: Path) -> Iterator[importlib.metadata.EntryPoint]:
-    """Yield the entry points of the plugins in a wheel, which need not be on the import path."""
+    """Yield the entry points of the plugins in a wheel. The wheel need not be on the import path."""
     for distribution in importlib.metadata.distributions(path=[str(wheel)]):
         yield from distribution.entry_points.select(group=GROUP)
 
@@ -90,7 +90,7 @@ def put_on_path(wheel: Path, wanted: bool) -> None:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a `.py` file under a unique module name. Raises whatever the file raises."""
+    """Import a `.py` file under a unique module name. Raises any error of the file."""
     name = f"pumpwatch_folder_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

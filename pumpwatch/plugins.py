@@ -1,9 +1,9 @@
 """Find the plugins, check them, and collect the venues, sinks, sources and dialects that they offer.
 
-Three kinds of plugins are treated alike: the entry-point group `pumpwatch.plugins` of installed packages, a wheel in the
-plugin folder (`plugins.folder`), and a `.py` file in it. A plugin is left out as a whole, and logged with the reason, if it
-cannot be imported, lacks a fact, misspells a hook, or offers a name that is taken; the others are used. `plugins.disabled`
-names a plugin by its name, its module or an exchange that it offers; only for the last must the plugin be imported.
+A plugin is an entry point `pumpwatch.plugins` of an installed package, a wheel in the plugin folder (`plugins.folder`), or a
+`.py` file in it. A plugin is left out as a whole, and logged with the reason, if it cannot be imported, misses a fact, misspells
+a hook, or offers a name that is taken; the other plugins are used. `plugins.disabled` lists plugins by name, by module or by an
+exchange that they offer; only the last requires an import.
 
 Importing a plugin runs foreign code, so this module catches every exception, like the supervisor.
 """
@@ -39,7 +39,7 @@ LIST_HINT = "`pumpwatch plugins list` shows the plugins and their offers"
 
 @dataclass(slots=True)
 class Candidate:
-    """A plugin that was found: its name, its origin, the function that imports it, and the result."""
+    """A plugin that was found: its name, its origin, the function that imports it, and the result of the import."""
 
     name: str
     origin: str
@@ -49,7 +49,7 @@ class Candidate:
     offers: list[str] = field(default_factory=list)
     module: str = ""
     wheel: Path | None = None
-    exchanges: list[str] = field(default_factory=list)  # known once it is imported
+    exchanges: list[str] = field(default_factory=list)  # known after the import
 
     def is_called(self, name: str) -> bool:
         """Return whether this plugin or its module has that name."""
@@ -59,8 +59,8 @@ class Candidate:
 class Plugins:
     """Everything that the loaded plugins offer.
 
-    problems: (plugin, reason) of each that was left out. faults: errors in the section `plugins` of the config, as
-    `key: what is wrong`.
+    problems: (plugin, reason) of each plugin that was left out. faults: errors in the section `plugins` of the config, as
+    `key: problem`.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Plugins:
         self.candidates: list[Candidate] = []
 
     def candidate(self, name: str) -> Candidate | None:
-        """Return the plugin with this name, with this module, or that offers this exchange, in this order; else None."""
+        """Return the plugin with this name, with this module, or with this exchange, in that order; None if there is no match."""
         ranked = sorted(self.candidates, key=lambda candidate: (name != candidate.name, name != candidate.module))
         return next((candidate for candidate in ranked if candidate.is_called(name) or name in candidate.exchanges), None)
 
@@ -89,13 +89,13 @@ class Plugins:
         raise PluginError(f"no plugin offers the venue `{name}`", _known(name, known))
 
     def source(self, name: str) -> AnySource:
-        """Return the listing source of this name. Raises PluginError, with the known names, for an unknown name."""
+        """Return the listing source with this name. Raises PluginError, with the known names, for an unknown name."""
         if name in self.sources:
             return self.sources[name]
         raise PluginError(f"no plugin offers the listing source `{name}`", _known(name, self.sources))
 
     def strategy(self, name: str) -> StrategyPlugin:
-        """Return the paper-trading strategy of this name. Raises PluginError, with the known names, for an unknown name."""
+        """Return the paper-trading strategy with this name. Raises PluginError, with the known names, for an unknown name."""
         if name in self.strategies:
             return self.strategies[name]
         raise PluginError(f"no plugin offers the strategy `{name}`", _known(name, self.strategies))
@@ -110,12 +110,12 @@ class Plugins:
             raise ConfigError("; ".join(config.located(unmet)), LIST_HINT)
         chosen = self.chosen(config)
         if not chosen:
-            raise ConfigError("no venue is enabled", "`exchanges` names the exchanges to collect; without that section all that "
-                                                     "plugins offer are collected")
+            raise ConfigError("no venue is enabled", "`exchanges` names the exchanges to collect; without that section, every "
+                                                     "exchange of the plugins is collected")
         return chosen
 
     def make_sinks(self, config: Config) -> dict[str, Sink]:
-        """Return every sink that the config names, not yet open. Raises ConfigError for an unknown one or invalid options."""
+        """Return every sink that the config names, not yet open. Raises ConfigError for an unknown sink or invalid options."""
         missing = [line for line in self.unmet(config) if line.startswith("sinks.")]
         if missing:
             raise ConfigError("; ".join(config.located(missing)), LIST_HINT)
@@ -123,7 +123,7 @@ class Plugins:
                 for name in config.sinks}
 
     def chosen(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
-        """Return the enabled venues, each with its part of the config: of the exchanges that it names, or else of all.
+        """Return the enabled venues of the chosen exchanges (none chosen: of all), each with its part of the config.
 
         Raises PluginError for a variant that no plugin offers.
         """
@@ -145,8 +145,8 @@ class Plugins:
     def unmet(self, config: Config) -> list[str]:
         """Return a line for each exchange, market, sink or source that the config names and no plugin offers.
 
-        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error, and a source
-        of the default config is not one either; a sink is, because its trades would be missing without notice.
+        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error, and neither
+        is a source of the default config. A missing sink is an error, because it would silently get no trades.
         """
         disabled = set(config.plugins.disabled)
         exchanges = {**config.overrides, **config.exchanges}
@@ -168,14 +168,14 @@ class Plugins:
         return [*self.faults, *lines]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return one row for each plugin found: name, status (ok, disabled, refused), offers, origin, reason."""
+        """Return one row for each plugin that was found: name, status (ok, disabled, refused), offers, origin, reason."""
         return [{"name": candidate.name, "status": candidate.status, "offers": candidate.offers, "origin": candidate.origin,
                  "reason": candidate.reason} for candidate in self.candidates]
 
     def register(self, hook: str, value: Any, owners: dict[str, str], owner: str) -> str:
-        """Add one offered value and return its kind and name. Raises PluginError if another plugin offers the same.
+        """Add one offered value and return its kind and name. Raises PluginError if another plugin offers the same name.
 
-        owners: offer -> plugin, which gets the new offer.
+        owners: offer -> plugin; the new offer is added to it.
         """
         kind, store = _KINDS[hook]
         name = _name_of(value)
@@ -188,7 +188,7 @@ class Plugins:
 
 
 def load_plugins(config: Config) -> Plugins:
-    """Import every plugin that is not disabled and return their offers; an error in a plugin raises nothing here."""
+    """Import every plugin that is not disabled and return their offers. An error in a plugin is recorded and not raised."""
     plugins = Plugins()
     manager = _Manager("pumpwatch")
     manager.add_hookspecs(HookSpecs)
@@ -222,7 +222,7 @@ def load_plugins(config: Config) -> Plugins:
 
 
 def explain(error: BaseException) -> str:
-    """Return an import error as one line, with the place in the plugin where it was raised."""
+    """Return an import error as one line, with the place in the plugin that raised it."""
     text = one_line(str(error), 500) or type(error).__name__
     if isinstance(error, PluginError):
         return text
@@ -249,10 +249,10 @@ class _Manager(pluggy.PluginManager):
 
 def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate, owners: dict[str, str],
            disabled: set[str]) -> None:
-    """Import and check one plugin, and register everything that it offers, or nothing if it offers a disabled exchange.
+    """Import and check one plugin, and register everything that it offers; register nothing if it offers a disabled exchange.
 
-    disabled: the names in `plugins.disabled` that are not a plugin's, so they can only be an exchange's. Raises what the
-    plugin raises, or PluginError.
+    disabled: the names in `plugins.disabled` that match no plugin, so they can only be exchanges. Raises PluginError, or any
+    error of the plugin.
     """
     module = candidate.load()
     try:
@@ -300,7 +300,7 @@ def _checked(hook: str, values: Any) -> list[Any]:
 
 
 def _hook_problem(module: Any, error: Exception) -> str:
-    """Return the function that misspells a hook, with the nearest name."""
+    """Return a message with the function that misspells a hook and the nearest hook."""
     for name in dir(module):
         if name not in _KINDS and getattr(getattr(module, name, None), "pumpwatch_impl", None) is not None:
             return f"`{name}` is not a hook; {_known(name, _KINDS)}"
@@ -344,7 +344,7 @@ def _is_disabled(candidate: Candidate, config: Config) -> bool:
 
 
 def _name_of(value: Any) -> str:
-    """Return the name that identifies a value among those of its kind: its name, or exchange and market, and its variant."""
+    """Return the name that identifies an offer within its kind: its name, or exchange, market and variant of a venue."""
     name = value.name if hasattr(value, "name") else ".".join(filter(None, (value.exchange, value.market_type)))
     variant = getattr(value, "variant", "")
     return f"{name}:{variant}" if variant else str(name)

@@ -1,7 +1,7 @@
-"""Makes text from outside safe to log and to show.
+"""Make foreign text safe to log and to display.
 
-Text from a venue, a board or a server can contain anything: a line break forges a log line, an escape sequence reaches the
-terminal, a bidi override reverses a line, and a lone surrogate cannot be written as UTF-8.
+Text from a venue, a notice board or a server can contain anything: a line break forges a log line, an escape sequence controls
+the terminal, a bidi override reverses a line, and a lone surrogate cannot be written as UTF-8.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ CUT = "…"
 
 
 def printable(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Return `text` as one line of at most `limit` characters that neither move the cursor nor hide others.
+    """Return `text` as one line of at most `limit` characters, none of which moves the cursor or hides others.
 
-    Printable characters stay, every space becomes a plain one, and everything else becomes its escape (`\\n`, `\\x1b`,
-    `\\u202e`, `\\udcff`). A text that was cut ends in `…`. The result passes through again unchanged.
+    Printable characters stay, every space becomes a plain space, and any other character becomes its escape (`\\n`, `\\x1b`,
+    `\\u202e`, `\\udcff`). A shortened text ends in `…`. Applying the function again changes nothing.
     """
     if len(text) <= limit and text.isprintable():
         return text

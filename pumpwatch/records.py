@@ -10,9 +10,9 @@ from pumpwatch.model import Gap, GapState
 
 KEPT_BYTES = 4096
 PassedId = tuple[int, int, int]  # instrument, id, time in ns
-BESIDE = "beside"  # the event of a connection that begins to bring symbols which another one may bring too
-NOT_RUNNING = "not running"  # the beginning of the reason of a gap in which no collector ran
-REFUSED_SLACK_NS = NS_PER_S  # the trades of a frame are at most about so much older than the frame
+BESIDE = "beside"  # the event of a connection that begins to read symbols which another connection may read too
+NOT_RUNNING = "not running"  # the reason of a gap in which no collector ran begins with this
+REFUSED_SLACK_NS = NS_PER_S  # the trades of a frame are at most about this much older than the frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ConnectionEvent:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A frame that could not be read, or a row that a sink rejects for ever; its first KEPT_BYTES are stored."""
+    """An unreadable frame, or a row that a sink rejects for good; its first KEPT_BYTES are stored."""
 
     at_ns: int
     exchange: str
@@ -40,13 +40,12 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapFill:
-    """The result of looking for one symbol's missing trades of a gap in the venue's history.
+    """The result of searching the venue's history for one symbol's missing trades of a gap.
 
-    state: FILLED, LOST (what is still missing cannot be had), or OPEN (part of it is done; it is continued). to_ns: the gap's
-    end at that time; a gap that grew later makes the fill void. found: trades stored by it; missing: trades that stay
-    missing, -1 where their number is unknown; lost_from_ns, lost_to_ns: where they lie. by: how completeness is known: id,
-    sequence, overlap (rows before and after the gap agree with stored ones), an empty history (the symbol has never traded),
-    nothing.
+    The fill is void once the gap grows beyond `gap.to_ns`. state: FILLED, LOST (the rest cannot be had), or OPEN (partly done,
+    to be continued). found: the number of trades that it stored. missing: the number of trades that stay missing, -1 if
+    unknown; they lie in [lost_from_ns, lost_to_ns). by: the proof of completeness: id, overlap (rows before and after the gap
+    agree with stored trades), an empty history (the symbol has never traded), or nothing.
     """
 
     gap: Gap
@@ -63,19 +62,19 @@ class GapFill:
 
 @dataclass(slots=True)
 class Records:
-    """The records that are written together."""
+    """Records that are written together."""
 
     gaps: list[Gap] = field(default_factory=list)
     connection_events: list[ConnectionEvent] = field(default_factory=list)
     quarantine: list[Quarantined] = field(default_factory=list)
-    passed: list[PassedId] = field(default_factory=list)  # all ids of rows that are not trades: they count as seen
+    passed: list[PassedId] = field(default_factory=list)  # ids of rows that are not trades; they count as seen
     fills: list[GapFill] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.gaps or self.connection_events or self.quarantine or self.passed or self.fills)
 
     def extend(self, other: Records) -> None:
-        """Add the other's records."""
+        """Add the records of `other`."""
         self.gaps += other.gaps
         self.connection_events += other.connection_events
         self.quarantine += other.quarantine
@@ -83,7 +82,7 @@ class Records:
         self.fills += other.fills
 
     def one_by_one(self) -> Iterator[Records]:
-        """Yield each record by itself."""
+        """Yield each gap, event, quarantined row and fill by itself."""
         yield from (Records(gaps=[gap]) for gap in self.gaps)
         yield from (Records(connection_events=[event]) for event in self.connection_events)
         yield from (Records(quarantine=[row]) for row in self.quarantine)

@@ -1,4 +1,4 @@
-"""Divides the symbols of a venue into slices, in the same way on every host."""
+"""Divide the symbols of a venue into slices, in the same way on every host."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 
 
 def slice_of(symbol: str, count: int) -> int:
-    """Return the number of the slice that a symbol belongs to, from 0 to `count` - 1.
+    """Return the number of a symbol's slice, from 0 to `count` - 1.
 
-    It depends on the symbol's text and the count alone, so every process and version finds the same slice. Raises ValueError if
+    It depends only on the symbol's text and the count, so every process and version finds the same slice. Raises ValueError if
     the count is not positive.
     """
     if count < 1:
-        raise ValueError(f"slices: {count} is not a positive number")
+        raise ValueError(f"the number of slices must be positive, not {count}")
     return int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "big") % count

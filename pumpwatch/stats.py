@@ -1,7 +1,7 @@
 """The counters and gauges of one process.
 
-A name ends in its unit (`_total`, `_bytes`, `_seconds`, `_ns`); labels are keyword arguments.
-Call the methods per batch or per event, never per trade.
+A name ends in its unit (`_total`, `_bytes`, `_seconds`, `_ns`); labels are keyword arguments. Call the methods once per batch
+or event, never per trade.
 """
 
 from __future__ import annotations

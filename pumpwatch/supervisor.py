@@ -1,6 +1,6 @@
-"""Keeps the parts of the process running: a part that fails is logged with its reason and started again.
+"""Keep the parts of the process running: log a part that fails, with the reason, and start it again.
 
-A part is a function that runs until it is stopped; when it returns, it is done. This module may catch every exception.
+A part is a function that runs until it is stopped; once it returns, it is done. This module may catch every exception.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
 
-STEADY_S = 60.0  # a part that ran for so long before it failed starts with a new back-off
+STEADY_S = 60.0  # a part that ran this long before it failed starts with a fresh back-off
 
 
 class Supervisor:
-    """Runs each part in a greenlet of its own, and restarts it with back-off."""
+    """Runs each part in its own greenlet, and restarts it with back-off."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -47,7 +47,7 @@ class Supervisor:
                 gevent.sleep(wait_s)
 
     def stop(self, name: str, timeout_s: float) -> bool:
-        """Wait for a part that was asked to end; return False if it had to be killed at the deadline."""
+        """Wait for a part that is ending; return False if it had to be killed after `timeout_s`."""
         part = self._parts.pop(name, None)
         if part is None:
             return True
@@ -59,7 +59,7 @@ class Supervisor:
         return False
 
     def stop_all(self, timeout_s: float) -> None:
-        """End all parts that still run; one that has not ended at the deadline is named in the log, and left."""
+        """Kill all running parts; log the names of those that have not ended after `timeout_s`."""
         self._stopping = True
         try:
             gevent.killall(list(self._parts.values()), timeout=timeout_s)
@@ -69,7 +69,7 @@ class Supervisor:
 
 
 def guarded(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bool:
-    """Run `body` once; if it raises, call `on_error` and return False, so that the caller can go on with others."""
+    """Run `body` once; if it raises, call `on_error` and return False, so that the caller can go on."""
     try:
         body()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A venue's ticker as its plugin reads it: the last price of a symbol, and its figures of the last 24 hours.
+"""A venue's ticker: the last price of a symbol, and its figures of the last 24 hours.
 
 Prices are in the quote, volumes in base units, times int nanoseconds since 1970, UTC. A plugin imports these names from
 `pumpwatch`.
@@ -22,11 +22,11 @@ PRICES = ("open_24h", "high", "low", "bid", "ask")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticker:
-    """A symbol's last price and its 24 hours, as the venue counts them. nan, and -1 trades: the venue does not say.
+    """A symbol's last price and its figures of 24 hours, as the venue counts them. nan (trades: -1) means unknown.
 
-    at_ns: the venue's own time of these figures, 0 where it gives none. volume: base units; quote_volume: in the quote. bid and
-    ask: the best prices of the order book, which may cross in an auction. Raises BadFrame for impossible values: without a price,
-    not finite, negative, or a high below the low.
+    at_ns: the venue's own time of these figures, 0 if unknown. volume: in base units. quote_volume: in the quote. bid, ask: the
+    best prices of the order book, which may cross in an auction. Raises BadFrame for impossible values: no price, a negative or
+    infinite number, or a high below the low.
     """
 
     price: float
@@ -50,19 +50,19 @@ class Ticker:
 
     @property
     def change(self) -> float:
-        """Return the price's change in 24 hours as a share: 0.1 for 10 % more. nan where it is not known."""
+        """Return the price's change in 24 hours as a ratio: 0.1 for +10 %. nan if unknown."""
         return self.price / self.open_24h - 1
 
 
 def ticker_reader(data: Callable[[bytes], Any] = msgspec.json.decode, *, names: Mapping[str, str],
                   time: tuple[str, int] | None = None, symbol: str = "") -> Callable[[bytes, Instrument], Ticker]:
-    """Return the function that reads a body of JSON whose object has these figures.
+    """Return a function that parses a ticker from a JSON object.
 
-    data(body): the object; it raises for an error of the venue. names: the key of each field of Ticker that the venue gives.
-    Three more may stand there: `change`, the price's change in the quote, and `percent`, the same in percent, which both lead to
-    open_24h; `base_volume`, a volume in base units where trades count contracts. time: the key of the time, and its unit in ns.
-    symbol: the key of the symbol, empty without one. Figures that are absent, empty or null are not known, and neither is a price
-    of 0. The instrument has the contract size and the scale of prices.
+    data(body): returns the object; it raises for an error of the venue. names: the key of each Ticker field that the venue
+    gives. Three more names are allowed: `change`, the price's change in the quote, and `percent`, the same in percent, which
+    both yield open_24h; `base_volume`, a volume in base units if the venue's `volume` counts contracts. time: the key of the
+    time, and its unit in ns. symbol: the key of the symbol, or empty. An absent, empty or null figure is unknown, and so is a
+    price of 0. The instrument gives the contract size and the scale of prices.
     """
 
     def parse(body: bytes, instrument: Instrument) -> Ticker:
@@ -87,5 +87,5 @@ def ticker_reader(data: Callable[[bytes], Any] = msgspec.json.decode, *, names: 
 
 
 def _number(value: Any) -> float:
-    """Return a number that is given as such, or as text; nan for an empty one."""
+    """Return a number that is given as a number or as text; nan for null or an empty text."""
     return math.nan if value is None or value == "" else msgspec.convert(value, float, strict=False)

@@ -1,4 +1,4 @@
-"""A venue as a plugin states it: its facts, and the pure functions that write its requests and read its answers.
+"""A venue as a plugin describes it: its facts, and the pure functions that make its requests and parse its answers.
 
 Times are int nanoseconds since 1970, UTC. A plugin imports these names from `pumpwatch`.
 """
@@ -21,9 +21,9 @@ MINUTE_NS = 60 * 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of a venue, which every feed keeps. Their sources belong in the plugin's docstring.
+    """The limits of a venue, which every feed respects. Their sources belong in the plugin's docstring.
 
-    connection_bytes counts the bytes that each symbol adds to a request (`,"publicTrade.BTCUSDT"`), or the whole request if
+    connection_bytes: counts the bytes that each symbol adds to a request (`,"publicTrade.BTCUSDT"`), or the whole request if
     it takes only one symbol. shared_by_markets: the exchange counts connects and REST requests of all its markets together,
     because one address serves them.
     """
@@ -31,14 +31,14 @@ class Limits:
     symbols_per_connection: int
     symbols_per_message: int
     message_bytes: int
-    connection_bytes: int  # of all subscriptions of a connection together; 0: no such limit
+    connection_bytes: int  # for all subscriptions of a connection together; 0: no such limit
     messages_per_second: float  # per connection, pings and pongs counted
     subscriptions_per_hour: int  # per connection, symbols added and removed; 0: no such limit
     connects_per_second: float  # per address
     connects_per_5_minutes: int  # per address
     connection_age_s: float  # a connection is renewed before it is this old
     requests_per_minute: float  # REST, in the unit of HttpRequest.weight
-    request_window_s: float  # the period in which the venue counts them: 2 for "20 requests in 2 seconds"
+    request_window_s: float  # the period in which the venue counts requests: 2 for "20 requests in 2 seconds"
     shared_by_markets: bool
 
 
@@ -46,7 +46,7 @@ class Limits:
 class Heartbeat:
     """The message that a client must send regularly.
 
-    text(now_ns) returns a text frame; None sends a protocol ping. interval_s 0: the venue expects nothing.
+    text(now_ns): returns a text frame; None sends a protocol ping. interval_s: 0 if the venue expects no message.
     """
 
     interval_s: float
@@ -55,7 +55,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A GET or POST relative to the venue's rest_url. weight: its cost as the venue counts it."""
+    """A GET or POST relative to the venue's rest_url. weight: its cost in the venue's request limit."""
 
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class HttpRequest:
 
 
 class HistoryQuery:
-    """A part of a symbol's trade history: the ids [first_id, last_id] if they are known (not -1), and the time."""
+    """A part of a symbol's trade history: its time [start_ns, end_ns), and its ids [first_id, last_id] (-1: unknown)."""
 
     __slots__ = ("end_ns", "first_id", "last_id", "start_ns", "symbol")
 
@@ -75,19 +75,19 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryDepth:
-    """The reach and the resolution of REST history without an API key.
+    """The reach and the resolution of a REST history without an API key.
 
-    Several requests read a longer part where `pages` is set: each asks for what is left of the query by the rows so far. With
-    `oldest_first` an answer holds the oldest rows of its query, so that the next query begins later; otherwise the newest,
-    so that the next one ends earlier. by_id: a query with ids is answered by its ids, whatever its time. by_time: False if a
-    query without ids gets the newest rows alone.
+    pages: several requests read a longer part; each asks for the rest of the query after the rows so far. oldest_first: an
+    answer holds the oldest rows of its query, and the next query begins later; otherwise it holds the newest rows, and the next
+    query ends earlier. by_id: a query with ids is answered by its ids, whatever its time. by_time: False if a query without ids
+    only gets the newest rows.
     """
 
-    rows_per_request: int  # 0: the venue does not offer one
-    pages: bool  # False: only the newest rows, whatever is asked
-    reach_s: float  # 0: bounded by rows alone; inf: everything
+    rows_per_request: int  # 0: the venue has no history
+    pages: bool  # False: every query gets the newest rows
+    reach_s: float  # 0: limited by the number of rows alone; inf: everything
     resolution_ns: int = 0  # of its times if they are coarser than the stream's: 10**9 for whole seconds
-    window_s: float = math.inf  # the longest period that one request may ask for
+    window_s: float = math.inf  # the longest time that one request may cover
     by_id: bool = False
     by_time: bool = True
     oldest_first: bool = False
@@ -96,10 +96,10 @@ class HistoryDepth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AggregatedHistory:
-    """A deeper history whose rows may join several trades; it is asked only where the user allows that.
+    """A deeper history whose rows may join several trades; it is used only if the user allows it.
 
-    parse(body, symbol, columns): a row that joins trades has the first one's id and Flag.AGGREGATED, and void rows behind it
-    use up the other ids. If some of these ids are stored already, the row counts their trades twice.
+    parse(body, symbol, columns): a row that joins trades has the first trade's id and Flag.AGGREGATED; void rows after it use up
+    the other ids. A row with an id that is already stored would count that trade twice.
     """
 
     depth: HistoryDepth
@@ -109,10 +109,10 @@ class AggregatedHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candle:
-    """A venue's own figures of one minute of a symbol. trades: -1 where the venue does not count them.
+    """A venue's own figures of one minute of a symbol. trades: -1 if the venue does not count them.
 
-    Raises BadFrame if the figures cannot be those of a minute: not a whole minute, not finite, negative, or a high below the
-    low.
+    Raises BadFrame for impossible figures: a start that is not a whole minute, a negative or infinite number, or a high below
+    the low.
     """
 
     start_ns: int
@@ -134,7 +134,7 @@ class Candle:
 
 
 def ascending_candles(candles: Iterable[Candle]) -> list[Candle]:
-    """Return candles in ascending order. Raises BadFrame if a minute is there twice."""
+    """Return candles in ascending order. Raises BadFrame if a minute has two candles."""
     found = sorted(candles, key=lambda candle: candle.start_ns)
     if len({candle.start_ns for candle in found}) != len(found):
         raise BadFrame("a minute has two candles")
@@ -145,13 +145,12 @@ def ascending_candles(candles: Iterable[Candle]) -> list[Candle]:
 class Candles:
     """A venue's own one-minute candles, which show independently of ids whether all trades of a minute are stored.
 
-    request(symbol, start_ns, end_ns): the minutes that begin in [start_ns, end_ns), at most `rows_per_request` of them. They
-    must be over: venues answer for the minute that runs, too. parse(body, instrument): candles in ascending order
-    (`ascending_candles` sorts), volumes in base units (the instrument has the contract size). It raises BadFrame, or another
-    of the errors that parsers may raise, if the body is something else. A minute without a trade may be absent. Trades
-    outside the market (Flag.outside_market) need not be in the figures, nor other kinds that are flagged: all of a kind are, or
-    none. tolerance: the share by which a volume may differ for another reason, beyond rounding, although every trade is stored,
-    and `why`.
+    request(symbol, start_ns, end_ns): asks for the minutes that begin in [start_ns, end_ns), at most `rows_per_request` of
+    them. They must be over, because venues also return the current minute. parse(body, instrument): returns candles in
+    ascending order (`ascending_candles` sorts) with volumes in base units (the instrument has the contract size). It raises
+    BadFrame, or another error that parsers may raise, if the body is something else. A minute without trades may be absent. The
+    figures may leave out trades outside the market (Flag.outside_market) and other flagged kinds, but only a whole kind.
+    tolerance: the ratio by which a volume may differ beyond rounding although every trade is stored; `why` gives the reason.
     """
 
     request: Callable[[str, int, int], HttpRequest]
@@ -159,7 +158,7 @@ class Candles:
     rows_per_request: int
     reach_s: float  # how old a minute may be; inf: any
     tolerance: float
-    why: str  # the reason for the tolerance, for a person; empty without one
+    why: str  # the reason for the tolerance, for a person; empty if the tolerance is 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +166,8 @@ class OrderBooks:
     """Snapshots of a venue's order book, by REST and without a key.
 
     request(symbol): asks for the best `order_book.LEVELS` levels of each side, or for as many as the venue gives. parse(body,
-    instrument): that book, in base units. It raises BadFrame, or another of the errors that parsers may raise, if the body is
-    something else. `book_reader` makes such a function of facts.
+    instrument): returns that order book with quantities in base units. It raises BadFrame, or another error that parsers may
+    raise, if the body is something else. `book_reader` makes such a function from facts.
     """
 
     request: Callable[[str], HttpRequest]
@@ -179,8 +178,8 @@ class OrderBooks:
 class Tickers:
     """A venue's own ticker of a symbol, by REST and without a key.
 
-    request(symbol): asks for that symbol alone. parse(body, instrument): its ticker, volumes in base units. It raises
-    BadFrame, or another of the errors that parsers may raise, if the body is something else. `tickers_at` makes both of facts.
+    request(symbol): asks for that symbol only. parse(body, instrument): returns its ticker with volumes in base units. It raises
+    BadFrame, or another error that parsers may raise, if the body is something else. `tickers_at` makes both from facts.
     """
 
     request: Callable[[str], HttpRequest]
@@ -189,9 +188,9 @@ class Tickers:
 
 def tickers_at(path: str, symbol_key: str = "symbol", *, weight: float = 1, params: Mapping[str, str | int] | None = None,
                **facts: Any) -> Tickers:
-    """Return the tickers that a GET of this path gives; the facts are those of `ticker_reader`.
+    """Return the Tickers of a GET of this path; `facts` are the arguments of `ticker_reader`.
 
-    The symbol stands in the path in place of {}, percent-encoded, or else is a parameter beside `params`.
+    The percent-encoded symbol replaces {} in the path; without {} it is sent as the parameter `symbol_key`, beside `params`.
     """
     def request(symbol: str) -> HttpRequest:
         if "{}" in path:
@@ -203,9 +202,9 @@ def tickers_at(path: str, symbol_key: str = "symbol", *, weight: float = 1, para
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The steps before each connection: a request, and the WebSocket address made from its answer.
+    """The steps before each connection: a request, and the WebSocket address from its answer.
 
-    url(body, ws_url, connection) returns the address; body is empty without a request. welcome: the client must wait for the
+    url(body, ws_url, connection): returns the address; body is empty without a request. welcome: the client must wait for the
     venue's greeting before it sends anything.
     """
 
@@ -218,8 +217,8 @@ class Session:
 class Volumes:
     """24-hour volumes for venues that publish them separately from their instrument list.
 
-    They are requested with each list; the list is valid without them. parse(body) returns Instrument.volume by symbol, for
-    any number of symbols; it raises if the body is something else.
+    They are requested with each list; the list is valid without them. parse(body): returns Instrument.volume by symbol, for any
+    number of symbols; it raises if the body is something else.
     """
 
     request: HttpRequest
@@ -228,7 +227,7 @@ class Volumes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Venue:
-    """An exchange's market: its facts and its pure functions. A fact that most venues lack has a default."""
+    """An exchange's market: its facts and its pure functions. Facts that few venues need have a default."""
 
     exchange: str
     market_type: str
@@ -237,7 +236,7 @@ class Venue:
     headers: Mapping[str, str]  # sent with the handshake and with REST requests
     limits: Limits
     heartbeat: Heartbeat
-    stale_after_s: float  # a connection is dead if its symbols usually trade and nothing came for so long
+    stale_after_s: float  # a connection counts as dead after this silence, if its symbols usually trade
     id_kind: IdKind
     quantity_unit: QuantityUnit
     timestamp_unit_ns: int
@@ -262,12 +261,12 @@ class Venue:
     newest_first: bool = False  # within a frame; `parse` keeps that order, the core reverses it
     stamp: Callable[[str, int], str] | None = None  # adds the time of sending (ns) to a subscription request
     aggregated_history: AggregatedHistory | None = None  # deeper than `history`, but with joined trades
-    candles: Candles | None = None  # None: the venue has none
-    books: OrderBooks | None = None  # the same
-    tickers: Tickers | None = None  # the same
+    candles: Candles | None = None  # None: the venue has no candles
+    books: OrderBooks | None = None  # None: the venue has no order books
+    tickers: Tickers | None = None  # None: the venue has no tickers
     variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property
     def name(self) -> str:
-        """`binance.spot`."""
+        """Return the venue's name, such as `binance.spot`."""
         return f"{self.exchange}.{self.market_type}"

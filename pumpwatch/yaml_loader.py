@@ -1,4 +1,4 @@
-"""Read YAML strictly: a key given twice is an error, an error has a line and a column and never shows the file's own text."""
+"""Read YAML strictly: a repeated key is an error, and an error has a line and a column and never shows the file's own text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 
 class Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where YAML would silently keep the last."""
+    """A SafeLoader that rejects a repeated key instead of silently keeping the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -26,7 +26,7 @@ class Loader(yaml.SafeLoader):
 
 
 class InvalidYaml(ValueError):
-    """A text is not YAML; `line` and `column` count from 1 and are 0 where the place is not known."""
+    """The text is not valid YAML. line, column: count from 1; 0 if unknown."""
 
     def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class InvalidYaml(ValueError):
 
 
 class YamlSource:
-    """A YAML file for messages: its name, and the place of each key in it."""
+    """The name of a YAML file, and the place of each key in it, for messages."""
 
     def __init__(self, name: str, text: str | None = None) -> None:
         self.name, self.is_file, self._text = name, text is not None, text or ""
@@ -47,12 +47,12 @@ class YamlSource:
             return None
 
     def at(self, key: str) -> str:
-        """Return `FILE:LINE:COLUMN` of a key such as `store.dir`; without the place where the file does not have the key."""
+        """Return `FILE:LINE:COLUMN` of a key such as `store.dir`, or only `FILE` if the file does not have the key."""
         place = self.place(key)
         return self.name if place is None else f"{self.name}:{place[0]}:{place[1]}"
 
     def place(self, key: str) -> tuple[int, int] | None:
-        """Return line and column of a key or list item, None where the file does not have it."""
+        """Return the line and column of a key or list item, None if the file does not have it."""
         node, found = self._root, None
         for step in key.split("."):
             found, node = _inside(node, step)
@@ -74,7 +74,7 @@ def parse(text: str) -> Any:
 
 
 def _inside(node: yaml.Node | None, step: str) -> tuple[yaml.Node | None, yaml.Node | None]:
-    """Return the key, or list item, that a step names, and what it leads to."""
+    """Return the key node, or list item, that a step names, and its value node."""
     if isinstance(node, yaml.MappingNode):
         return next(((key, value) for key, value in node.value if key.value == step), (None, None))
     if isinstance(node, yaml.SequenceNode) and step.isdecimal() and int(step) < len(node.value):

@@ -163,10 +163,10 @@ def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path,
 
 
 @pytest.mark.parametrize(("listing", "key", "problem"), [
-    ("longer_windows: [{before_s: 300, after_s: 20}]", ".0", "after_s must be more than 20, that of the window before it"),
-    ("longer_windows: [{before_s: 10, after_s: 60}]", ".0", "before_s must be at least 20, that of the window before it"),
+    ("longer_windows: [{before_s: 300, after_s: 20}]", ".0", "after_s must be more than 20, the value of the previous window"),
+    ("longer_windows: [{before_s: 10, after_s: 60}]", ".0", "before_s must be at least 20, the value of the previous window"),
     ("longer_windows: [{before_s: 20, after_s: 60}, {before_s: 30, after_s: 40}]", ".1", "after_s must be more than 60"),
-    ("longer_windows: [{before_s: 0, after_s: 259200}], before_s: 0", ".0", "trades are kept for 72 h, which is shorter"),
+    ("longer_windows: [{before_s: 0, after_s: 259200}], before_s: 0", ".0", "must be shorter than store.retention_hours, 72 h"),
 ])
 def test_longer_windows_each_contain_the_one_before(tmp_path: Path, listing: str, key: str, problem: str) -> None:
     error = refusal(tmp_path, f"listing:\n  {{{listing}}}\n")
@@ -321,9 +321,9 @@ def test_a_value_outside_its_choices_is_answered_with_the_choices(tmp_path: Path
     ("store: {dir: a, dir: b}", "`dir` is given twice"),
     ("store: {dir: {{ data }}}", "a key must be a word"),
     ("? [a]\n: 1", "a key must be a word"),
-    ("sinks: &a\n  questdb: *a", "is inside what it names"),
-    ("sinks: {questdb: {addr: &a [*a]}}", "is inside what it names"),
-    ("log: " + "[" * 3000, "nested too deeply"),
+    ("sinks: &a\n  questdb: *a", "an alias (*) contains itself"),
+    ("sinks: {questdb: {addr: &a [*a]}}", "an alias (*) contains itself"),
+    ("log: " + "[" * 3000, "the nesting is too deep"),
     ("store: {dir: 2026-13-45}", "not valid YAML"),
     ("\x00", "not valid YAML"),
 ])

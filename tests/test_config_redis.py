@@ -25,7 +25,7 @@ def test_anything_else_is_refused(node: str) -> None:
 @pytest.mark.parametrize(("text", "said"), [
     ("nodes: [nonsense]", "redis.nodes.0: 'nonsense' is not host:port"),
     ("username: bot", "redis.username: a user needs redis.password"),
-    ("ca_file: ca.pem", "redis.ca_file: is used with redis.tls alone"),
+    ("ca_file: ca.pem", "redis.ca_file: is only used with redis.tls"),
     ("prefix: 'with space'", "redis.prefix"),
     ("prefix: '{tag}'", "redis.prefix"),
 ])

@@ -67,7 +67,7 @@ def recent(call: Call) -> Answer:
             last |= {number: batch for number, batch in found.items() if number not in last}
             break
     ms, rows = (desk.clock.monotonic() - began_s) * 1000, sum(map(len, last.values()))
-    desk.queries.note(query.coin, start_ns, now_ns, [QueryPart("recent", rows, ms)], rows, ms)
+    desk.queries.record(query.coin, start_ns, now_ns, [QueryPart("recent", rows, ms)], rows, ms)
     return Answer(desk.offload(_encoded, desk.catalogue, query.coin.upper(), ids, last), JSON)
 
 

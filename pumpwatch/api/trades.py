@@ -73,7 +73,7 @@ def trades(call: Call) -> Answer:
     finally:  # how long the rest takes depends on the client
         ms = (call.desk.clock.monotonic() - began_s) * 1000
         part = QueryPart("reader", None, ms, problem, "to its first rows")
-        call.desk.queries.note(query.coin, start_ns, end_ns, [part], None, ms)
+        call.desk.queries.record(query.coin, start_ns, end_ns, [part], None, ms)
 
 
 

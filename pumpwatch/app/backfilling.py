@@ -9,8 +9,8 @@ import gevent
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
-from pumpwatch.backfill.access import BackfillOptions, Means, Stores, VenueAccess
-from pumpwatch.backfill.backfill import Backfill, Sources
+from pumpwatch.backfill.access import BackfillOptions, BackfillStores, HistoryAccess, Means
+from pumpwatch.backfill.backfill import Backfill, BackfillSources
 from pumpwatch.backfill.budget import BudgetShares
 from pumpwatch.clock import NS_PER_MS
 from pumpwatch.errors import StorageError
@@ -27,10 +27,10 @@ def make_backfill(collector: CollectorParts, coins: Callable[[], list[str]]) -> 
         reach_s=config.backfill.reach_h * 3600, kept_s=config.store.retention_hours * 3600, settle_s=config.backfill.settle_s,
         concurrency=config.backfill.concurrency, aggregated=config.backfill.aggregated)
     stored = StoredTrades(collector)
-    stores = Stores(stored=stored.find, put=collector.committer.put,
+    stores = BackfillStores(stored=stored.find, put=collector.committer.put,
                     wait_durable=collector.committer.wait_durable, record=collector.recorder.record, pipeline=collector.ingest)
     shares = BudgetShares(config.backfill.budget, collector.clock)
-    sources = Sources(
+    sources = BackfillSources(
         ledger=collector.threaded_ledger, changes=lambda: collector.recorder.gaps_written,
         volume_of=lambda number: collector.catalogue.instruments[number].volume,
         windows=partial(_windows, collector, coins), rest=stored.rest, close=stored.close)
@@ -38,13 +38,13 @@ def make_backfill(collector: CollectorParts, coins: Callable[[], list[str]]) -> 
     return Backfill(venues, sources, Means(stores, collector.clock, collector.stats, options), config.backfill.enabled)
 
 
-def _access(collector: CollectorParts, feeds: VenueFeeds, shares: BudgetShares) -> VenueAccess:
+def _access(collector: CollectorParts, feeds: VenueFeeds, shares: BudgetShares) -> HistoryAccess:
     venue = feeds.venue
 
     def ask(request: HttpRequest) -> bytes:
         return collector.http.ask(feeds.rest_url, request, venue.headers, feeds.budget)
 
-    return VenueAccess(
+    return HistoryAccess(
         venue=venue, ids=collector.catalogue.ids_of((venue.exchange, venue.market_type)), ask=ask, share=shares.of(feeds.budget),
         parser=collector.ingest.parser_of(venue),
         lag_ns=lambda: int(collector.stats.get("lag_ms", venue=venue.name) * NS_PER_MS), listed=lambda: feeds.has_list,
@@ -59,7 +59,7 @@ class StoredTrades:
         self._reader = collector.journal.side_reader()
 
     def find(self, number: int, start_ns: int, end_ns: int) -> TradeBatch:
-        """Return an instrument's stored trades, see `Stores`. Raises StorageError where a part of the store cannot be read."""
+        """Return an instrument's stored trades, see `BackfillStores`. Raises StorageError if the store is unreadable."""
         if start_ns >= end_ns:
             return TradeBatch.empty()
         name, = self._collector.catalogue.names([number])

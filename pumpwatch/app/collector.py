@@ -185,7 +185,7 @@ class Collector:
             self.cluster.join()
         with self._stays_out():
             recovery = self.threaded_journal.open()
-        self.ingest.take_up(recovery.last_ids)  # so that a jump of ids over the downtime is noticed
+        self.ingest.continue_after(recovery.last_ids)  # so that a jump of ids over the downtime is noticed
         if recovery.last_received_at_ns:
             log.info("resuming after a run that %s; the time since its last trade is a gap last_trade_s=%.0f",
                      "was stopped" if recovery.clean else "was killed",

@@ -16,12 +16,12 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.notify.alert_events import AlertEvent, alert_event
 from pumpwatch.printable import printable
-from pumpwatch.rollout.answers import Lately
-from pumpwatch.rollout.comparison import Compared, Comparison
-from pumpwatch.rollout.machine import Ended, Machine
+from pumpwatch.rollout.answers import RecentQueries
+from pumpwatch.rollout.comparison import Comparison, ComparisonResult
+from pumpwatch.rollout.machine import EndedPhase, RolloutMachine
 from pumpwatch.rollout.report import figures, write_report
-from pumpwatch.rollout.request import take
-from pumpwatch.rollout.state import State, read_state, set_aside, write_state
+from pumpwatch.rollout.request import take_requests
+from pumpwatch.rollout.state import RolloutState, read_state, set_aside, write_state
 from pumpwatch.rollout.stored_here import StoredHere
 from pumpwatch.store.share import WHOLE, Share
 
@@ -40,9 +40,9 @@ class SinkRollout:
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector, self._options = collector, collector.config.rollout
-        self._machine: Machine | None = None  # made by `load`
+        self._machine: RolloutMachine | None = None  # made by `load`
         self._comparison: Comparison | None = None
-        self._lately = Lately(self._options.judged_s)
+        self._recent_queries = RecentQueries(self._options.judged_s)
         self._last_id = 0
         self._ticked_s = 0.0
         self._refused = self._stopped = False
@@ -53,7 +53,7 @@ class SinkRollout:
         return bool(self._options.sink)
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> RolloutMachine:
         """The state machine, once it is loaded."""
         assert self._machine is not None
         return self._machine
@@ -69,12 +69,12 @@ class SinkRollout:
             log.error("state of the roll-out is damaged, the sink gets nothing until `pumpwatch rollout start` sink=%s reason=%s",
                       self._options.sink, error.message)
             self._collector.memory_thread.apply(set_aside, (self._collector.folder,))
-            state = State(sink=self._options.sink, reason="the state file was damaged")
+            state = RolloutState(sink=self._options.sink, reason="the state file was damaged")
         if state is not None and state.sink != self._options.sink:
             log.warning("another sink is rolled out now, its roll-out begins with nothing sink=%s before=%s", self._options.sink,
                         printable(state.sink))
             state = None
-        self._machine = Machine(self._options, state or State(sink=self._options.sink))
+        self._machine = RolloutMachine(self._options, state or RolloutState(sink=self._options.sink))
         self._ticked_s = self._collector.clock.monotonic()
         now = self._machine.state
         log.info("roll-out sink=%s status='%s' percent=%d", now.sink, now.status, now.percent)
@@ -118,7 +118,7 @@ class SinkRollout:
 
     def tick(self) -> None:
         """Take the requests of `pumpwatch rollout`, and let the phase run on."""
-        requests = take(self._collector.folder)
+        requests = take_requests(self._collector.folder)
         for number, request in requests:
             refusal = ""
             try:
@@ -158,7 +158,7 @@ class SinkRollout:
         answers = machine.state.answers
         for ms in found.ms:
             answers.add(ms)
-            self._lately.add(clock.monotonic(), ms)
+            self._recent_queries.add(clock.monotonic(), ms)
         answers.late += found.late
         self._count(found)
 
@@ -167,7 +167,7 @@ class SinkRollout:
         hours = self._collector.config.store.retention_hours / 2
         return self._collector.clock.now_ns() - int(hours * 3600 * 10**9)
 
-    def _count(self, found: Compared) -> None:
+    def _count(self, found: ComparisonResult) -> None:
         answers, stats, sink = self.machine.state.answers, self._collector.stats, self._options.sink
         stats.add("rollout_queries_total", len(found.ms), sink=sink)
         stats.add("rollout_failed_queries_total", found.ms.count(None), sink=sink)
@@ -189,11 +189,11 @@ class SinkRollout:
             return
         rss_bytes, disk_percent = self._collector.memory_thread.apply(_machine_figures, (self._collector.folder,))
         self.machine.state.answers.add_memory(rss_bytes)
-        judged = self._lately.judged(self._collector.clock.monotonic())
+        judged = self._recent_queries.judged(self._collector.clock.monotonic())
         self._change(lambda: self.machine.judge(judged, disk_percent, self._collector.clock.now_ns()))
         self._save()
 
-    def _change(self, step: Callable[[], Ended | None]) -> None:
+    def _change(self, step: Callable[[], EndedPhase | None]) -> None:
         """Do a step of the machine; where it changed something, let the sink follow, keep it, report and tell it."""
         state = self.machine.state
         before = state.status, state.percent, state.alert_ns
@@ -206,7 +206,7 @@ class SinkRollout:
         log.log(level, "roll-out sink=%s status='%s' percent=%d before=%d reason='%s'", state.sink, state.status, state.percent,
                 before[1], state.reason)
         if state.percent != before[1]:
-            self._lately.clear()
+            self._recent_queries.clear()
             self._collector.drains[state.sink].set_share(state.percent)
         self._tell(before[1], before[2])
         self._save()
@@ -224,7 +224,7 @@ class SinkRollout:
                     if state.status == "rolled back" else f"the roll-out of {state.sink} is paused at {state.percent} %")
             notify(partial(_told, state.sink, state.percent, state.reason, state.alert_ns, 0, what))
 
-    def _report(self, ended: Ended) -> None:
+    def _report(self, ended: EndedPhase) -> None:
         try:
             path = self._collector.memory_thread.apply(write_report, (self._collector.folder, self._options.sink, ended,
                                                                       self._collector.clock.now_ns()))

@@ -1,1 +1,1 @@
-"""Gaps to trades: what to ask a venue's history, in which order, within which budget, and the proof after the fill."""
+"""Fill gaps from the venues' histories: choose the requests, their order and their rate, and prove each fill."""

@@ -1,4 +1,4 @@
-"""The parts of a collector that the backfill uses."""
+"""The interfaces of the collector's parts that the backfill uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.backfill.answers import Answers
+from pumpwatch.backfill.answers import KeptAnswers
 from pumpwatch.backfill.budget import BudgetShare
 from pumpwatch.clock import Clock
 from pumpwatch.model import Gap, TradeBatch
@@ -20,17 +20,17 @@ from pumpwatch.stats import Stats
 from pumpwatch.venue import HttpRequest, Venue
 
 
-class Admission(Protocol):
-    """The pipeline, which knows what was seen in this run."""
+class BackfillPipeline(Protocol):
+    """The pipeline, which knows the trades that were seen in this run."""
 
     def compare(self, number: int, batch: TradeBatch, stored: TradeBatch) -> Compared:
-        """Compare an instrument's history, oldest first, with its stored trades of that time."""
+        """Compare an instrument's history, oldest first, with its stored trades of the same time."""
 
-    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
-        """Count trades as seen that are about to be stored; return the gaps that they complete or open."""
+    def add_history(self, number: int, batch: TradeBatch) -> list[Gap]:
+        """Count trades that are about to be stored as seen; return the gaps that they complete or open."""
 
     def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
-        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
+        """Return a mask of the instruments with every trade of [from_ns, to_ns) seen in this run, by contiguous ids."""
 
     def last_seen(self, number: int) -> int:
         """Return an instrument's last id, -1 without one."""
@@ -40,38 +40,38 @@ class Admission(Protocol):
 
 
 class GapLedger(Protocol):
-    """The ledger; its methods run in its own thread."""
+    """The ledger, whose methods run in its own thread."""
 
     def open_gaps(self) -> list[Gap]:
         """Return the open gaps, oldest first."""
 
     def open_fills(self) -> list[GapFill]:
-        """Return the fills of the gaps that are open."""
+        """Return the fills of the open gaps."""
 
     def gap_counts(self) -> dict[tuple[str, str, str], int]:
         """Return the number of gaps by (exchange, market_type, state)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
-    """The stores: where trades and records go.
+class BackfillStores:
+    """The stores of trades and records.
 
-    stored(number, start_ns, end_ns): an instrument's durable trades, by timestamp.
-    wait_durable(within_s): waits until all that was put is durable, and returns whether it is.
+    stored(number, start_ns, end_ns): returns an instrument's durable trades, by timestamp. wait_durable(within_s): waits until
+    everything that was put is durable, and returns whether it is.
     """
 
     stored: Callable[[int, int, int], TradeBatch]
     put: Callable[[TradeBatch, Records], None]
     wait_durable: Callable[[float], bool]
     record: Callable[[Records], None]
-    pipeline: Admission
+    pipeline: BackfillPipeline
 
 
 @dataclass(frozen=True, slots=True)
-class VenueAccess:
-    """One venue. ids: the numbers of its symbols. lag_ns: of its trades. listed: its symbols are known.
+class HistoryAccess:
+    """The access to one venue's history. ids: symbol -> number. lag_ns(): the lag of its trades. listed(): its symbols are known.
 
-    is_listed(symbol): it is read now, here or elsewhere. conflicts: trades whose contradiction by the history is on record.
+    is_listed(symbol): the symbol is read now, here or elsewhere. conflicts: trades with a recorded contradiction by the history.
     """
 
     venue: Venue
@@ -83,12 +83,16 @@ class VenueAccess:
     listed: Callable[[], bool]
     is_listed: Callable[[str], bool]
     conflicts: set[tuple[int, str]] = field(default_factory=set)
-    answers: Answers = field(default_factory=Answers)
+    answers: KeptAnswers = field(default_factory=KeptAnswers)
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillOptions:
-    """reach_s: how far back; kept_s: how long the journal keeps trades; settle_s: from a gap's end to its work."""
+    """The options of the backfill.
+
+    reach_s: the age of the oldest gaps to fill. kept_s: the retention of the journal. settle_s: the time from the last change of
+    a gap's end to the first attempt. aggregated: use histories that join trades.
+    """
 
     reach_s: float
     kept_s: float
@@ -99,9 +103,9 @@ class BackfillOptions:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """The means that every part of the stage needs."""
+    """The stores, clock, counters and options that every part of the backfill needs."""
 
-    stores: Stores
+    stores: BackfillStores
     clock: Clock
     stats: Stats
     options: BackfillOptions

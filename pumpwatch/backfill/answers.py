@@ -1,4 +1,4 @@
-"""Keep answers of a venue's history, so that all gaps of a symbol are served by one request where one answer has their trades."""
+"""Keep answers of a venue's history, so that one request serves all gaps of a symbol whose trades are in its answer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.pipeline.parse import Parsed
 from pumpwatch.venue import HistoryDepth, HistoryQuery
 
-KEPT = 100  # of a venue: about 100 kB each
-APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to confirm the other
+KEPT = 100  # answers per venue, of about 100 kB each
+APART_NS = 5 * NS_PER_S  # an answer confirms another one only if they are at least this far apart
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer to a query. asked_ns: when it was asked, by the venue's clock."""
+class KeptAnswer:
+    """An answer to a query. asked_ns: the time of the request, by the venue's clock."""
 
     asked_ns: int
     query: HistoryQuery
@@ -23,7 +23,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
-    """The oldest rows of an answer with the newest rows: their ids, all its rows, and whether the history begins with them."""
+    """The oldest rows of an answer of newest rows. ids: of these rows. rows: the number of all rows of the answer.
+
+    are_first: the history begins with them.
+    """
 
     asked_ns: int
     ids: list[str]
@@ -31,32 +34,32 @@ class Oldest:
     are_first: bool = False
 
 
-class Answers:
-    """The last answer for each symbol that other gaps can use; at most KEPT.
+class KeptAnswers:
+    """The last reusable answer for each symbol, at most KEPT.
 
-    rows_asked_ns: when the last answer with a row was asked for, of any symbol: since then the history has worked.
+    rows_asked_ns: the time of the last request, for any symbol, whose answer had rows: the history worked then.
     """
 
     def __init__(self) -> None:
-        self._by_symbol: dict[str, Answer] = {}
+        self._by_symbol: dict[str, KeptAnswer] = {}
         self._oldest: dict[str, Oldest] = {}
         self.rows_asked_ns = 0
 
     def __len__(self) -> int:
         return len(self._by_symbol)
 
-    def find(self, query: HistoryQuery, depth: HistoryDepth, since_ns: int) -> Answer | None:
-        """Return an answer that was asked at `since_ns` or later, and has every row of the history that the query asks for.
+    def find(self, query: HistoryQuery, depth: HistoryDepth, since_ns: int) -> KeptAnswer | None:
+        """Return an answer that was requested at `since_ns` or later and has every row that the query asks for, None without one.
 
-        Of a history without pages, a newer answer would reach less far back.
+        A newer answer of a history without pages would reach less far back.
         """
         answer = self._by_symbol.get(query.symbol)
         if answer is None or answer.asked_ns < since_ns:
             return None
         return answer if not depth.pages or query.first_id >= answer.query.first_id else None
 
-    def keep(self, answer: Answer, depth: HistoryDepth) -> None:
-        """Keep an answer that has passed every check: the newest rows, or every trade from an id on."""
+    def keep(self, answer: KeptAnswer, depth: HistoryDepth) -> None:
+        """Keep an answer that has passed every check, if it has the newest rows or every trade since an id."""
         query, rows = answer.query, len(answer.parsed.batch)
         if depth.pages:
             onwards = depth.by_id and query.last_id < 0 and (query.first_id >= 0 or not depth.by_time)
@@ -68,11 +71,11 @@ class Answers:
             if len(self._by_symbol) > KEPT:
                 del self._by_symbol[next(iter(self._by_symbol))]
 
-    def begins(self, answer: Answer, depth: HistoryDepth) -> bool:
-        """Return whether the oldest rows of an answer with the newest rows are the first ones of the history.
+    def begins(self, answer: KeptAnswer, depth: HistoryDepth) -> bool:
+        """Return whether the oldest rows of an answer of newest rows are the first rows of the history.
 
-        That takes two answers that are not full: the later one has more rows, and the oldest are the same. If the history had
-        older rows than these, the newest ones that it gives would have moved on.
+        Two answers that are not full prove it: the later one has more rows, and the oldest rows are the same. If the history had
+        older rows, the oldest rows of the later answer would be newer.
         """
         batch, symbol = answer.parsed.batch, answer.query.symbol
         if depth.pages or not 0 < len(batch) < depth.rows_per_request:

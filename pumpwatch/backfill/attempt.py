@@ -1,4 +1,4 @@
-"""One attempt to fill one symbol's part of a gap: what to ask, and what the answers prove."""
+"""Try once to fill one symbol's part of a gap: request the history and judge by the answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pumpwatch.backfill.access import Means, VenueAccess
-from pumpwatch.backfill.answers import APART_NS, Answer
+from pumpwatch.backfill.access import HistoryAccess, Means
+from pumpwatch.backfill.answers import APART_NS, KeptAnswer
 from pumpwatch.backfill.intake import Intake, Stopping
-from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Range, Verdict, joined, judge_ids, judge_time
-from pumpwatch.backfill.pager import Pager, Part, id_holes
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, GapEvidence, GapVerdict, Range, joined, judge_ids, judge_time
+from pumpwatch.backfill.pager import HistoryPart, Pager, id_holes
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.downtime import last_received_ns
@@ -20,52 +20,52 @@ from pumpwatch.errors import BadFrame
 from pumpwatch.model import DISORDER_NS, Flag, GapState, IdKind, TradeBatch
 from pumpwatch.venue import AggregatedHistory, HistoryDepth, HistoryQuery
 
-MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
-LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
+MARGIN_NS = 60 * NS_PER_S  # around a gap; stored trades in it show whether the history agrees with them
+LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a rarely traded symbol
 DAY_NS = 86_400 * NS_PER_S  # before a gap for which the history gave an empty answer
-BESIDE_NS = 10 * NS_PER_S  # so much more is asked on each side, so that answers overlap with what is stored
+BESIDE_NS = 10 * NS_PER_S  # more on each side of a query, so that answers overlap with stored trades
 WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
 LARGE_PAGES = 20
-LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
-LATE_NS = 10 * NS_PER_S  # a history that is asked so long after a gap has all its rows, even if it lags unusually
-EARLY_NS = NS_PER_S // 2  # for a gap that has only just ended an answer counts for so long
+LAGS_NS = 3 * NS_PER_S  # more than a history usually lags behind the stream
+LATE_NS = 10 * NS_PER_S  # this long after a gap, a history has all rows of the gap, even with an unusual lag
+EARLY_NS = NS_PER_S // 2  # an answer is valid this long for a gap that has just ended
 NEVER_NS = 2**63 - 1
 
 
 class Attempt:
     """One attempt at one piece of work."""
 
-    def __init__(self, access: VenueAccess, means: Means, work: GapWork, stopping: Callable[[], bool]) -> None:
+    def __init__(self, access: HistoryAccess, means: Means, work: GapWork, stopping: Callable[[], bool]) -> None:
         self._access, self._means, self.work, self._stopping = access, means, work, stopping
         self._venue, self._depth, self._stores = access.venue, access.venue.history, means.stores
-        self.evidence = Evidence(spans=joined([*work.spans, *work.filled]))
+        self.evidence = GapEvidence(spans=joined([*work.spans, *work.filled]))
         self._now_ns = means.clock.now_ns() - access.lag_ns()  # by the venue's clock
         gap = work.gap
-        self._asked_ns = 0  # when the history was asked for its first answer, by the venue's clock
+        self._asked_ns = 0  # the time of the first request, by the venue's clock
         self._late = self._is_late(self._now_ns) or (means.clock.monotonic() - work.settled_at) * NS_PER_S >= LATE_NS
         self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
         self._newest_id = -1  # of the history, however far from the gap
-        self._before_ns = 0  # the time of the last trade that is known before the gap
+        self._before_ns = 0  # the time of the last known trade before the gap
         self._live_ns = np.empty(0, np.int64)  # the times of the trades in the gap that a killed collector received
         self._skipped_before = work.skipped
-        self.never_traded = False  # the history works, it has no row, and no trade of the symbol was ever seen
+        self.never_traded = False  # the history works but has no rows, and no trade of the symbol was ever seen
         self._begins = False  # an answer has the first rows of a history without pages
-        self.early = means.clock.monotonic() - work.settled_at < means.options.settle_s  # the gap has only just ended
-        self.reach_s = math.inf  # so far back the newest rows went, of a history without pages
+        self.early = means.clock.monotonic() - work.settled_at < means.options.settle_s  # the gap has just ended
+        self.reach_s = math.inf  # the time that the newest rows of a history without pages reach back
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
 
-    def run(self) -> Verdict:
-        """Ask and store until the gap can be judged. Everything stored is durable soon after, and not yet when it returns.
+    def run(self) -> GapVerdict:
+        """Request the history and store trades until the gap can be judged. The stored trades may not be durable on return.
 
         Raises Unsettled, Stopping, ServiceUnavailable, or one of REFUSALS for an answer that is not a history.
         """
         gap = self.work.gap
         floor_ns, why = self._floor()
-        if gap.to_ns <= floor_ns and self.work.verdict is not None:  # it was tried until the end
+        if gap.to_ns <= floor_ns and self.work.verdict is not None:  # it was tried until it was out of reach
             return replace(self.work.verdict, state=GapState.LOST)
         if gap.to_ns <= floor_ns or not self._depth.rows_per_request:
             reason = why if self._depth.rows_per_request else "the venue has no history"
-            return Verdict(GapState.LOST, BY_NOTHING, self._jumped(), reason, gap.from_ns, gap.to_ns)
+            return GapVerdict(GapState.LOST, BY_NOTHING, self._jumped(), reason, gap.from_ns, gap.to_ns)
         self._skip_received()
         clipped = not self.work.by_jump and self.start_ns < floor_ns
         if clipped:
@@ -76,14 +76,14 @@ class Attempt:
         else:
             verdict = self._by_time()
         if clipped and verdict.state is GapState.FILLED:
-            return Verdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
+            return GapVerdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
         return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
 
     def _skip_received(self) -> None:
-        """Begin at the last trade of the symbol that a killed collector received: a connection brings trades in order.
+        """Begin at the symbol's last trade that a killed collector received, because a connection brings trades in order.
 
-        A connection may have died unseen while another one brought later trades. So the history is compared from the beginning
-        of the gap, and once it shows a missing trade, the last live one before that counts.
+        A connection may have died unnoticed while another one brought later trades. So the history is compared from the beginning
+        of the gap; once it shows a missing trade, the last live trade before that one counts.
         """
         received_ns = last_received_ns(self._venue, self.work.gap)
         if received_ns is None or self._depth.pages:
@@ -95,14 +95,14 @@ class Attempt:
         self.start_ns = max(self.start_ns, self._last_live_ns(int(missed_ns.min(initial=NEVER_NS))))
 
     def _last_live_ns(self, missing_ns: int) -> int:
-        """Return when the killed collector's last trade was, of those before a missing one, less the usual disorder."""
+        """Return the time of the killed collector's last trade before a missing one, minus the usual disorder."""
         return int(self._live_ns[self._live_ns < missing_ns].max(initial=0)) - DISORDER_NS
 
     def _is_late(self, asked_ns: int) -> bool:
         return asked_ns >= self.work.gap.to_ns + LATE_NS
 
     def read_until_ns(self) -> int:
-        """Return the time up to which the history was read from the beginning of the gap, without ids; the beginning if not."""
+        """Return the time up to which the history was read from the beginning of the gap; the beginning itself if unknown."""
         if self._venue.id_kind is IdKind.CONTIGUOUS or self.intake.lacking:
             return self.start_ns
         return max((min(high, self.end_ns) for low, high in self.evidence.spans if low < self.start_ns), default=self.start_ns)
@@ -112,7 +112,7 @@ class Attempt:
         return UNKNOWN if gap.first_id is None or gap.last_id is None else gap.last_id - gap.first_id + 1
 
     def _floor(self) -> tuple[int, str]:
-        """Return the oldest time that can be filled, and the reason."""
+        """Return the oldest time that can be filled, in ns, and the reason."""
         options, reach_s = self._means.options, self._depth.reach_s or math.inf
         limits = [(reach_s, f"the venue's history reaches {_lasting(reach_s)} back"),
                   (options.kept_s, "older than store.retention_hours"), (options.reach_s, "older than backfill.reach_h")]
@@ -128,7 +128,7 @@ class Attempt:
 
     # By contiguous ids.
 
-    def _by_ids(self) -> Verdict:
+    def _by_ids(self) -> GapVerdict:
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
             if gap.to_ns - gap.from_ns < WHOLE_NS or self._is_large(gap.last_id - gap.first_id):
@@ -144,27 +144,27 @@ class Attempt:
             self._read_parts(id_holes(ids, lower + 1, upper - 1))
         elif lower < 0 and upper < 0:
             self._read_back()
-        else:  # from the last stored trade on, so that the answer shows that it is the history of these trades
+        else:  # from the last stored trade on, so that the answer proves to be the history of these trades
             self._read_parts([(lower + 1 if lower >= 0 else -1, upper - 1 if upper >= 0 else -1)])
         return self._judge_ids_of_time()
 
     def _read_back(self) -> None:
-        """Read from the newest rows back to the beginning of the gap, as the store does not know an id near it."""
+        """Read from the newest rows back to the beginning of the gap, because no stored id is near the gap."""
         if not (self._depth.pages and self._depth.by_id):
             self._read_parts([(-1, -1)])
             return
-        self._read(Part(self.work.symbol, self.start_ns, self.end_ns), replace(self._depth, pages=False))
+        self._read(HistoryPart(self.work.symbol, self.start_ns, self.end_ns), replace(self._depth, pages=False))
         history = self.evidence.history_ids()
         if len(history) and self.evidence.spans[0][0] >= self.start_ns and int(history[0]) > 0:
             self._read_parts([(-1, int(history[0]) - 1)])
 
-    def _with_aggregates(self, verdict: Verdict) -> Verdict:
-        """Read what the history does not reach from the one that joins trades, where the user allows that."""
+    def _with_aggregates(self, verdict: GapVerdict) -> GapVerdict:
+        """Read the unreachable part from the aggregated history, if the user allows it."""
         aggregated = self._venue.aggregated_history
         if verdict.state is not GapState.LOST or aggregated is None or not self._means.options.aggregated:
             return verdict
-        self._read(Part(self.work.symbol, verdict.lost_from_ns - BESIDE_NS, verdict.lost_to_ns + BESIDE_NS), aggregated.depth,
-                   aggregated)
+        part = HistoryPart(self.work.symbol, verdict.lost_from_ns - BESIDE_NS, verdict.lost_to_ns + BESIDE_NS)
+        self._read(part, aggregated.depth, aggregated)
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
             again = self._judge_ids(gap.first_id, gap.last_id)
@@ -173,24 +173,24 @@ class Attempt:
         return replace(again, by=f"{again.by}, aggregated") if again.state is GapState.FILLED else again
 
     def _is_large(self, ids: int) -> bool:
-        """Return whether so many ids are asked for that it is worth a look at what an earlier run has stored of them."""
+        """Return whether so many ids are missing that it is worth searching the store for them first."""
         return ids > LARGE_PAGES * self._depth.rows_per_request
 
     def _look(self, from_ns: int, to_ns: int) -> None:
-        """Note the stored trades of a time, however long it is."""
+        """Add the stored trades of a time of any length to the evidence."""
         for start_ns in range(from_ns, to_ns, WHOLE_NS):
             self._note_stored(self._stored(start_ns, min(to_ns, start_ns + WHOLE_NS)))
 
     def _note_stored(self, batch: TradeBatch) -> TradeBatch:
         self.evidence.add(batch.trade_id, batch.timestamp)
         gap = self.work.gap
-        if gap.first_id is not None and gap.last_id is not None:  # the answer for another gap of the symbol had them
+        if gap.first_id is not None and gap.last_id is not None:  # fetched for another gap of the symbol
             fetched = ((batch.flags & Flag.BACKFILLED) > 0) & (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
             self.work.found = max(self.work.found, int(fetched.sum()))
         return batch
 
     def _anchors(self) -> tuple[int, int]:
-        """Return the last id before the gap and the first one after it, -1 where the store near the gap has none."""
+        """Return the last stored id shortly before the gap and the first one shortly after it, -1 without one."""
         start_ns, end_ns = self.start_ns, self.end_ns
         if end_ns - start_ns < WHOLE_NS:
             batch = self._note_stored(self._stored(start_ns - MARGIN_NS, end_ns + MARGIN_NS))
@@ -202,7 +202,7 @@ class Attempt:
         return lower, int(after.min()) if len(after) else -1
 
     def _last_before(self, near: TradeBatch) -> tuple[int, int]:
-        """Return id and time of the last trade that is known before the gap; (-1, 0) without one."""
+        """Return the id and the time of the last known trade before the gap; (-1, 0) without one."""
         if not len(near):
             before_ns = self.start_ns - (DAY_NS if self.work.wide else LONG_MARGIN_NS)
             near = self._note_stored(self._stored(before_ns, self.start_ns))
@@ -216,25 +216,25 @@ class Attempt:
         return last_id, at_ns
 
     def _read_parts(self, ranges: list[tuple[int, int]]) -> None:
-        """Ask for ranges of ids, each by itself where the history is asked by id."""
+        """Request ranges of ids, one by one if the history is queried by id."""
         symbol = self.work.symbol
         if self._depth.pages and self._depth.by_id:
-            for first, last in self._in_pages(ranges):  # with the trades beside them, which are stored: an answer must have those
-                self._read(Part(symbol, self.start_ns, self.end_ns, max(first - 1, -1), last + 1 if last >= 0 else -1))
+            for first, last in self._in_pages(ranges):  # with the stored trades beside them, which an answer must have
+                self._read(HistoryPart(symbol, self.start_ns, self.end_ns, max(first - 1, -1), last + 1 if last >= 0 else -1))
         elif ranges:
             ids = ranges[0] if len(ranges) == 1 else (-1, -1)
-            self._read(Part(symbol, self._from_ns(), self.end_ns + BESIDE_NS, *ids))
+            self._read(HistoryPart(symbol, self._from_ns(), self.end_ns + BESIDE_NS, *ids))
 
     def _from_ns(self) -> int:
-        """Return since when a history is asked by time: an answer must have the last trade that is known before the gap."""
+        """Return the begin of a query by time, in ns: an answer must have the last known trade before the gap."""
         if self.work.wide and not self._before_ns:
             return self.start_ns - DAY_NS
         from_ns = self.start_ns - BESIDE_NS
         return min(from_ns, self._before_ns - BESIDE_NS) if self._before_ns else from_ns
 
     def _in_pages(self, ranges: list[Range]) -> list[Range]:
-        """Join ranges of ids that one page holds, and other gaps of the symbol near them: one request serves them all."""
-        page = self._depth.rows_per_request - 2  # with the trades beside
+        """Join ranges of ids that fit on one page, with other gaps of the symbol near them, so that one request serves them."""
+        page = self._depth.rows_per_request - 2  # two rows are the trades beside
         closed = [ids for ids in ranges if ids[1] >= 0]
         near = self.work.beside.near(closed[0][0] - page, closed[-1][1] + page, self.work) if self.work.beside and closed else []
         pages: list[tuple[int, int, bool]] = []  # first id, last id, whether it is wanted now
@@ -246,8 +246,8 @@ class Attempt:
                 pages.append((first, last, wanted))
         return [(first, last) for first, last, wanted in pages if wanted]
 
-    def _judge_ids_of_time(self) -> Verdict:
-        """Judge a time by the ids around it; where one side has none, by what was read of the history."""
+    def _judge_ids_of_time(self) -> GapVerdict:
+        """Judge a time by the ids around it; if one side has no id, judge by the part of the history that was read."""
         bounds = self._bounds()
         ids, times = self.evidence.known()
         before = ids[times < self.start_ns]
@@ -257,7 +257,7 @@ class Attempt:
         if upper < 0:
             newest = self._newest_id
             if newest < max(lower, self._stores.pipeline.last_seen(self.work.number)):
-                return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
+                return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                                self.start_ns, self.end_ns)
             upper = newest + 1
         if lower < 0:
@@ -268,8 +268,8 @@ class Attempt:
             lower = int(inside.min(initial=upper)) - 1
         return self._judge_ids(lower + 1, upper - 1)
 
-    def _judge_ids(self, first_id: int, last_id: int) -> Verdict:
-        """Judge by ids. Note which ones a history skips, so that a later answer can confirm that they are not trades."""
+    def _judge_ids(self, first_id: int, last_id: int) -> GapVerdict:
+        """Judge by ids. Keep the ids that a history skips, so that a later answer can confirm that they are not trades."""
         asked_ns, skipped = self._skipped_before
         if self._depth.skips_ids and self._asked_ns >= asked_ns + APART_NS:
             self.evidence.skipped_before = skipped
@@ -278,17 +278,17 @@ class Attempt:
 
     # By time.
 
-    def _by_time(self) -> Verdict:
-        covered = judge_time(self._bounds(), Evidence(spans=joined(self.work.filled)))
+    def _by_time(self) -> GapVerdict:
+        covered = judge_time(self._bounds(), GapEvidence(spans=joined(self.work.filled)))
         if covered.state is GapState.FILLED:  # by other gaps of the symbol
             return covered
         self._before_ns = self._last_before(self._stored(self.start_ns - MARGIN_NS, self.start_ns))[1]
-        self._read(Part(self.work.symbol, self._from_ns(), self.end_ns + BESIDE_NS))
+        self._read(HistoryPart(self.work.symbol, self._from_ns(), self.end_ns + BESIDE_NS))
         self.evidence.lacking = self.intake.lacking
         return judge_time(self._bounds(), self.evidence)
 
-    def _read(self, part: Part, depth: HistoryDepth | None = None, aggregated: AggregatedHistory | None = None) -> None:
-        """Ask for a part, page by page, and store what is new and lies in the gap."""
+    def _read(self, part: HistoryPart, depth: HistoryDepth | None = None, aggregated: AggregatedHistory | None = None) -> None:
+        """Request a part, page by page, and store the new trades in the gap."""
         venue = self._venue
         pager = Pager(depth or self._depth, venue.timestamp_unit_ns, part)
         while (query := pager.query) is not None:
@@ -307,8 +307,8 @@ class Attempt:
                 self._access.answers.keep(answer, self._depth)
         self._note_span(pager, part)
 
-    def _answer(self, query: HistoryQuery) -> Answer:
-        """Ask, or return an earlier answer that was asked late enough for this gap and has not been judged for it."""
+    def _answer(self, query: HistoryQuery) -> KeptAnswer:
+        """Return an earlier answer that is late enough for this gap and was not used for it, else request a new one."""
         if self.early:
             since_ns = max(self.work.gap.to_ns, self.work.asked_ns + 1, self._now_ns - EARLY_NS)
         else:
@@ -320,7 +320,7 @@ class Attempt:
         self._asked_ns, self._late = known.asked_ns, self._is_late(known.asked_ns)
         return known
 
-    def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> Answer:
+    def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> KeptAnswer:
         venue = self._venue
         request = (aggregated.request if aggregated else venue.history_request)(query)
         if not self._access.share.acquire(request.weight, self._stopping):
@@ -332,16 +332,16 @@ class Attempt:
                                              aggregated.parse if aggregated else venue.parse_history)
         if len(parsed.batch):
             self._access.answers.rows_asked_ns = asked_ns
-        return Answer(asked_ns, query, parsed)
+        return KeptAnswer(asked_ns, query, parsed)
 
-    def _note_span(self, pager: Pager, part: Part) -> None:
-        """Note the time that answers of a part covered, and whether they lack stored trades at its end."""
+    def _note_span(self, pager: Pager, part: HistoryPart) -> None:
+        """Add to the evidence the time that the answers of a part cover, and the stored trades after their end."""
         low_ns, high_ns = pager.low_ns, pager.high_ns
         if low_ns > high_ns or high_ns < 0:
             self._check_empty()
             return
         if not self._before_ns and (pager.short or self._begins or (pager.whole and part.first_id < 0 and self.work.attempts)):
-            low_ns = 0  # it is not full, and no older trade is known; of several pages, two answers say so
+            low_ns = 0  # the answer is not full, and no older trade is known; several pages need two answers to agree
         self.evidence.short |= pager.short
         if not self._depth.pages and not pager.short:
             self.reach_s = (high_ns - low_ns) / NS_PER_S
@@ -351,7 +351,7 @@ class Attempt:
             self.start_ns = live_ns
             self.evidence.spans = joined(self.work.filled)  # earlier answers were judged from a later trade on
         stored_ns = min(high_ns, max(low_ns, self.end_ns))  # later rows were not stored
-        if self.early:  # its newest rows may be out of order yet, and lack one of them
+        if self.early:  # the newest rows may still be out of order and incomplete
             stored_ns = min(stored_ns, self._asked_ns - LAGS_NS)
         self.evidence.add_span(low_ns, stored_ns)
         if not self.intake.lacking:
@@ -363,16 +363,16 @@ class Attempt:
             self.evidence.stored_after_ns = int(after.timestamp.max(initial=0))
 
     def _check_empty(self) -> None:
-        """Raise BadFrame for an answer without a row if any trade of the symbol is known; have the next try look further back."""
+        """Raise BadFrame for an empty answer if any trade of the symbol is known; make the next try look further back."""
         pipeline, number = self._stores.pipeline, self.work.number
         near = self._before_ns > 0 or self.evidence.known()[0].size > 0
         self.work.wide |= not near
         if near or pipeline.last_before(number)[1] > 0 or pipeline.last_seen(number) >= 0:
             self._access.answers.drop(self.work.symbol)
-            raise BadFrame("the venue's history has no rows, though some are stored")
+            raise BadFrame("the venue's history is empty although trades are stored")
         self.never_traded = self._access.answers.rows_asked_ns >= self.work.gap.to_ns
 
 
 def _lasting(seconds: float) -> str:
-    """Return a time in words: `30 days`, `48 hours`."""
+    """Return a duration in words: `30 days`, `48 hours`."""
     return f"{seconds / 86_400:.0f} days" if seconds >= 3 * 86_400 else f"{seconds / 3600:.0f} hours"

@@ -1,7 +1,7 @@
-"""The backfill stage: it fills open gaps from the venues' histories, within their request budgets, in the background.
+"""Fill open gaps from the venues' histories, within their request budgets, in the background.
 
-The ledger says which gaps are open, so a restart goes on where the last run ended. Each venue has its own workers; nothing
-here runs on the path of live trades.
+The ledger has the open gaps, so a restart continues where the last run ended. Each venue has its own workers; no part of this
+stage is on the path of live trades.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from pumpwatch.backfill.access import GapLedger, Means, VenueAccess
+from pumpwatch.backfill.access import GapLedger, HistoryAccess, Means
 from pumpwatch.backfill.filler import ATTEMPTS, Filler, fill_of
 from pumpwatch.backfill.intake import Stopping, Unsettled
-from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Verdict
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, GapVerdict
 from pumpwatch.backfill.venue_queue import PAUSE_S, VenueQueue
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.errors import REFUSALS, ServiceUnavailable, StorageError
@@ -30,20 +30,20 @@ from pumpwatch.venue import HistoryQuery, Venue
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.25
-LEDGER_SHARE, LONGEST_UNREAD_S = 20.0, 5.0  # reading the ledger takes one part in so many of the time, or is this seldom
+LEDGER_SHARE, LONGEST_UNREAD_S = 20.0, 5.0  # reading the ledger takes 1/20 of the time, or happens every 5 s
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0  # after an answer that settles nothing
-SHORTEST_PAUSE_S = 0.5  # where the newest rows that a history gives soon leave out those of a gap
-AFTER_ERROR_S = 60.0  # after an error of ours, which the supervisor logs
-GONE_AFTER = 3  # failures, after which a symbol that is not listed any more is given up
+SHORTEST_PAUSE_S = 0.5  # for a history of newest rows that will soon leave out the rows of a gap
+AFTER_ERROR_S = 60.0  # after an error in our code, which the supervisor logs
+GONE_AFTER = 3  # failures after which a symbol that is no longer listed is given up
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """The sources that tell the stage what to do.
+class BackfillSources:
+    """The sources of the gaps and of their order.
 
-    changes: a number that changes when gaps are written. volume_of(number): an instrument's trades in 24 hours, in USDT.
-    windows: the place of the listing window of an instrument's coin, by instrument; the oldest window is first. rest(): lets go
-    of what look-ups of stored trades keep in memory; close(): ends them.
+    changes(): returns a number that changes when gaps are written. volume_of(number): returns an instrument's volume of 24
+    hours, in USDT. windows(): returns the place of the listing window of an instrument's coin, by instrument; the oldest window
+    is first. rest(): frees the memory of queries of stored trades. close(): ends them.
     """
 
     ledger: GapLedger
@@ -55,9 +55,9 @@ class Sources:
 
 
 class Backfill:
-    """Fills gaps of all venues. `run` is a greenlet's body; `workers` gives the bodies of the others, by name."""
+    """Fills gaps of all venues. `run` is the body of a greenlet; `workers` returns the bodies of the other greenlets."""
 
-    def __init__(self, venues: Sequence[VenueAccess], sources: Sources, means: Means, enabled: bool = True) -> None:
+    def __init__(self, venues: Sequence[HistoryAccess], sources: BackfillSources, means: Means, enabled: bool = True) -> None:
         self._sources, self._means, self._enabled = sources, means, enabled
         self._queues = [VenueQueue(access, means, sources.volume_of) for access in venues]
         self._fillers = {id(queue): Filler(queue.access, means, self._is_stopping) for queue in self._queues}
@@ -67,7 +67,7 @@ class Backfill:
         self._seen_changes = -1
         self._read_at = float("-inf")
         self._busy = False
-        self._failing: dict[str, str] = {}  # venues whose history does not answer, as logged for one symbol
+        self._failing: dict[str, str] = {}  # venue whose history does not answer -> the symbol in the log
 
     def _is_stopping(self) -> bool:
         return self._stopping.is_set()
@@ -80,7 +80,7 @@ class Backfill:
                 for queue in self._queues for number in range(self._means.options.concurrency)]
 
     def stop(self) -> None:
-        """Have all bodies return."""
+        """Make all bodies return."""
         self._stopping.set()
         for queue in self._queues:
             queue.wake()
@@ -93,7 +93,7 @@ class Backfill:
             self._stopping.wait(LOOK_S)
 
     def look(self) -> None:
-        """Read the open gaps if they have changed, and make work of those that have settled."""
+        """Read the open gaps if they have changed, and make work from settled ones."""
         now = self._means.clock.monotonic()
         if self._sources.changes() != self._seen_changes and now >= self._read_at:
             changes = self._sources.changes()
@@ -143,7 +143,7 @@ class Backfill:
                 queue.give_back(work, fill)
 
     def attempt(self, queue: VenueQueue, work: GapWork) -> GapFill | None:
-        """Work once; return the result, None where it must be tried again later."""
+        """Try once; return the result, or None to try again later."""
         venue, now = queue.access.venue, self._means.clock.monotonic
         try:
             fill = self._fillers[id(queue)].fill(work)
@@ -168,7 +168,7 @@ class Backfill:
         self._means.stats.add("history_failures_total", venue=venue.name)
         if not queue.access.is_listed(work.symbol):
             if work.failures >= GONE_AFTER:
-                verdict = Verdict(GapState.LOST, BY_NOTHING, UNKNOWN, f"the symbol is not listed any more: {reason}",
+                verdict = GapVerdict(GapState.LOST, BY_NOTHING, UNKNOWN, f"the symbol is not listed any more: {reason}",
                                   work.gap.from_ns, work.gap.to_ns)
                 return fill_of(work.gap, work.symbol, verdict, work.found, self._means.clock.now_ns())
         elif venue.name not in self._failing:
@@ -178,11 +178,11 @@ class Backfill:
         return None
 
     def gap_counts(self, exchange: str, market_type: str) -> dict[str, int]:
-        """Return a venue's gaps by state, as of the last look at the ledger."""
+        """Return the numbers of a venue's gaps by state, at the last read of the ledger."""
         return {state.value: self._counts.get((exchange, market_type, state.value), 0) for state in GapState}
 
     def figures(self) -> dict[str, Any]:
-        """Return the progress: symbols of gaps done and left, trades fetched, and the seconds that the rest may take."""
+        """Return the progress: symbols of gaps done and left, fetched trades, and the estimated seconds for the rest."""
         left, left_s = 0, dict[int, float]()
         for queue in self._queues:
             share = queue.access.share
@@ -200,7 +200,7 @@ class Backfill:
 
 
 def _weight(venue: Venue) -> float:
-    """Return what a request of a venue's history costs, for the estimate."""
+    """Return the weight of a request to a venue's history, for the estimate."""
     try:
         return venue.history_request(HistoryQuery("", 0, 1, 1, 1)).weight
     except REFUSALS:

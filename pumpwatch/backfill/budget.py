@@ -1,4 +1,4 @@
-"""Use a share of a venue's request budget, and none of it while the venue asks for patience."""
+"""Use a share of a venue's request budget, and pause while the venue asks clients to wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_LOOK_S = 5.0
 class BudgetShare:
     """A share of the budget of one venue, or of all venues that an exchange counts together.
 
-    The other requests of the venue (lists, silent symbols) come first: nothing is asked while the whole budget is used up.
+    The other requests of the venue (lists, silent symbols) come first: no request is sent while the whole budget is used up.
     """
 
     def __init__(self, budget: TokenBucket, share: float, clock: Clock, sleep: Callable[[float], None] = gevent.sleep) -> None:
@@ -24,17 +24,17 @@ class BudgetShare:
 
     @property
     def rate(self) -> float:
-        """Return the weight of the requests that may be sent each second."""
+        """Return the weight of requests that may be sent per second."""
         return self._followed().rate
 
     def _followed(self) -> TokenBucket:
-        """Return the share, of the part of the budget that is used now."""
+        """Return the share, adapted to the part of the budget that is in use now."""
         if self._own.part != self.whole.part:
             self._own.share(self.whole.part)
         return self._own
 
     def acquire(self, weight: float, stopping: Callable[[], bool]) -> bool:
-        """Wait until a request of this weight may be sent; return False when stopping. The request itself pays the budget."""
+        """Wait until a request of this weight may be sent; return False if stopping. The request itself uses the budget."""
         wait_s = self._followed().reserve(weight)
         while not stopping():
             wait_s = max(wait_s, self.whole.wait_s(weight))
@@ -47,7 +47,7 @@ class BudgetShare:
 
 
 class BudgetShares:
-    """The shares by budget: venues with one budget have one share."""
+    """The shares by budget: venues with a common budget have a common share."""
 
     def __init__(self, share: float, clock: Clock, sleep: Callable[[float], None] = gevent.sleep) -> None:
         self._share, self._clock, self._sleep = share, clock, sleep

@@ -1,4 +1,4 @@
-"""Take the rows of a history's answer: compare them with the store, and store those that are missing in a gap."""
+"""Process the rows of a history's answer: compare them with the store, and store the rows that are missing in a gap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.access import HistoryAccess, Means
 from pumpwatch.backfill.judge import Range
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
@@ -23,17 +23,17 @@ from pumpwatch.records import KEPT_BYTES, Quarantined, Records
 log = logging.getLogger(__name__)
 
 DURABLE_S = 10.0
-SLACK_NS = NS_PER_S  # a stored trade may have another time than its row of the history by so much
-CONFLICTS_KEPT = 1000  # of a venue; more are neither recorded nor logged
-PROOF = 3  # stored trades between the rows of a history of which none is stored
+SLACK_NS = NS_PER_S  # the times of a stored trade and of its row in the history may differ by this much
+CONFLICTS_KEPT = 1000  # per venue; more are neither recorded nor logged
+PROOF = 3  # stored trades among unknown rows that prove that the history uses other ids
 
 
 class Stopping(Exception):
-    """The stage is stopping: nothing more may be stored."""
+    """The backfill is stopping and must not store more trades."""
 
 
 class Unsettled(Exception):
-    """Try again later; the text says why. within_s: at the latest, as the history moves on; inf where it does not matter."""
+    """Try again later; the text says why. within_s: the latest time for it, because the history moves on; inf: any time."""
 
     def __init__(self, reason: str, within_s: float = math.inf) -> None:
         super().__init__(reason)
@@ -41,9 +41,9 @@ class Unsettled(Exception):
 
 
 class Intake:
-    """Takes the answers for one piece of work, whose bounds are [start_ns, end_ns), or its ids."""
+    """Processes the answers for one piece of work, whose bounds are [start_ns, end_ns) or its ids."""
 
-    def __init__(self, access: VenueAccess, means: Means, work: GapWork, margin_ns: int,
+    def __init__(self, access: HistoryAccess, means: Means, work: GapWork, margin_ns: int,
                  stopping: Callable[[], bool]) -> None:
         self._access, self._means, self._work, self._margin_ns = access, means, work, margin_ns
         self._stopping = stopping
@@ -56,16 +56,16 @@ class Intake:
         self._agreed = False  # a row of the history is stored under the same id
 
     def found_in(self, gap: Gap) -> int:
-        """Return how many of the trades that were stored have ids of a gap."""
+        """Return the number of trades stored here whose ids belong to a gap."""
         if len(self._stored_ids) > 1:
             self._stored_ids = [np.sort(np.concatenate(self._stored_ids))]
         first, end = gap.first_id or 0, (gap.last_id or 0) + 1
         return sum(int(ids.searchsorted(end) - ids.searchsorted(first)) for ids in self._stored_ids)
 
     def take(self, parsed: Parsed) -> tuple[TradeBatch, TradeBatch]:
-        """Store what is missing; return the rows near the gap, and the stored trades of their time.
+        """Store the missing trades; return the rows near the gap, and the stored trades of the same time.
 
-        Raises Unsettled where the trades read so far do not become durable, BadFrame where the history has other ids.
+        Raises Unsettled if the trades read so far do not become durable, BadFrame if the history has other ids.
         """
         parsed = self._whole_aggregates(parsed)
         near = self._near(parsed.batch)
@@ -76,10 +76,10 @@ class Intake:
         compared, stored = self._compare(batch)
         inside = self._inside(batch)
         chosen = compared.new & inside
-        if (compared.unsure & inside).any():  # on their way to the store when they were looked up, or dropped
+        if (compared.unsure & inside).any():  # these were dropped, or were on their way to the store
             before = compared.unsure
             compared, stored = self._compare(batch)
-            chosen = (compared.new | (compared.unsure & before)) & inside  # what was seen since then is on its way
+            chosen = (compared.new | (compared.unsure & before)) & inside  # rows seen only since then are on their way
         self._check_ids(batch, compared, stored)
         self._store(compared.batch.take(chosen), used_up.take(self._inside(used_up)), batch.trade_id)
         self._note_conflicts(batch, stored, compared.conflicts)
@@ -88,9 +88,9 @@ class Intake:
         return rows, stored
 
     def _whole_aggregates(self, parsed: Parsed) -> Parsed:
-        """Leave out rows that join trades of which one is stored: they would count it twice.
+        """Leave out rows that join a stored trade with others, because they would count it twice.
 
-        Void rows behind a row use up the ids of the trades that it joins.
+        The void rows after a row use up the ids of the trades that it joins.
         """
         batch, void = parsed.batch, parsed.void
         joins = (batch.flags & Flag.AGGREGATED) > 0
@@ -127,7 +127,7 @@ class Intake:
         return (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
 
     def _compare(self, batch: TradeBatch) -> tuple[Compared, TradeBatch]:
-        """Compare rows with the store once everything seen by now is in it. Nothing else runs after the comparison."""
+        """Compare rows with the store once everything seen so far is stored. No other greenlet runs after the comparison."""
         if not self._stores.wait_durable(DURABLE_S):
             raise Unsettled("trades wait for the disk")
         stored = TradeBatch.empty()
@@ -138,18 +138,18 @@ class Intake:
         return self._stores.pipeline.compare(self._work.number, batch, stored), stored
 
     def _check_ids(self, batch: TradeBatch, compared: Compared, stored: TradeBatch) -> None:
-        """Raise BadFrame where the history names the trades that are stored by other ids.
+        """Raise BadFrame if the history has other ids than the stored trades.
 
-        Then none of its rows is stored, although trades between its first and its last row are. Contiguous ids need no such
-        check, since the ids around a gap must fit.
+        The proof is that none of its rows is stored, although other trades between its first and its last row are. Contiguous
+        ids need no such check, because the ids around a gap must fit.
         """
         self._agreed |= compared.stored > 0
         if self._agreed or self._access.venue.id_kind is IdKind.CONTIGUOUS or len(batch) < PROOF:
             return
         beside = (stored.timestamp > int(batch.timestamp.min())) & (stored.timestamp < int(batch.timestamp.max()))
         if int(beside.sum()) >= PROOF:
-            raise BadFrame(f"none of {len(batch)} trades of the history is stored, though {int(beside.sum())} of that time are: "
-                           "it names them by other ids")
+            raise BadFrame(f"none of {len(batch)} trades of the history is stored although {int(beside.sum())} others of that "
+                           "time are: the history uses other ids")
 
     def _store(self, chosen: TradeBatch, used_up: TradeBatch, answered: Int64) -> None:
         if self._stopping():
@@ -157,7 +157,7 @@ class Intake:
         taken = TradeBatch.concat([chosen, used_up]) if len(used_up) else chosen
         if len(used_up):
             taken = taken.take(np.argsort(taken.trade_id, kind="stable"))
-        gaps = self._stores.pipeline.take_in(self._work.number, taken)
+        gaps = self._stores.pipeline.add_history(self._work.number, taken)
         if self._access.venue.history.skips_ids and len(answered):
             gaps = [gap for gap in gaps if gap.state is not GapState.OPEN or not _left_out(gap, answered)]
         self.gaps += gaps
@@ -169,7 +169,7 @@ class Intake:
             self._means.stats.add("backfilled_trades_total", len(chosen), venue=self._access.venue.name)
 
     def _lacking(self, batch: TradeBatch, stored: TradeBatch) -> int:
-        """Return how many stored trades an answer without contiguous ids lacks, between its first and its last row."""
+        """Return the number of stored trades that an answer without contiguous ids lacks between its first and last row."""
         if self._access.venue.id_kind not in (IdKind.MONOTONIC, IdKind.UNIQUE) or not len(batch) or not len(stored):
             return 0
         slack_ns = SLACK_NS if self._access.venue.history.resolution_ns else 0
@@ -180,7 +180,7 @@ class Intake:
         return sum(trade_id not in there for trade_id in ids_of(rows.trade_id, rows.text_id))
 
     def _note_conflicts(self, batch: TradeBatch, stored: TradeBatch, conflicts: list[tuple[int, int]]) -> None:
-        """Quarantine rows of the history that have the id of a stored trade and other contents, once; both stay visible."""
+        """Quarantine, once each, rows of the history with the id of a stored trade and different contents."""
         venue, now_ns, noted = self._access.venue, self._means.clock.now_ns(), self._access.conflicts
         fresh = []
         for row, at in conflicts:
@@ -201,14 +201,14 @@ class Intake:
 
 
 def _left_out(gap: Gap, answered: Int64) -> bool:
-    """Return whether a history leaves out all ids of a gap between two of its rows; the work's own gap is judged by these."""
+    """Return whether a history leaves out all ids of a gap between two of its rows."""
     if gap.first_id is None or gap.last_id is None or gap.first_id <= answered.min() or gap.last_id >= answered.max():
         return False
     return not ((answered >= gap.first_id) & (answered <= gap.last_id)).any()
 
 
 def _within(ids: Int64, ranges: list[Range]) -> NDArray[np.bool_]:
-    """Return which ids are in one of some ranges, which are ordered by their first ids."""
+    """Return a mask of the ids that are in any of the ranges, which are ordered by their first ids."""
     if not ranges:
         return np.zeros(len(ids), np.bool_)
     firsts, lasts = np.array(ranges, np.int64).T

@@ -1,4 +1,4 @@
-"""Judge whether a gap is closed, by what the store and the history are known to hold. Pure."""
+"""Judge whether a gap is closed, by the known rows of the store and of the history. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Range = tuple[int, int]  # first and last id
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The state of a gap: FILLED, LOST, or OPEN where a later answer may settle it. The rest as in GapFill."""
+class GapVerdict:
+    """The state of a gap: FILLED, LOST, or OPEN if a later answer may settle it. The other fields are those of GapFill."""
 
     state: GapState
     by: str
@@ -33,8 +33,8 @@ class Verdict:
 class Bounds:
     """The bounds of a gap as they are judged.
 
-    pages: the history is paged, so that what an answer lacks may come with the next try. limit: the reason why the history
-    reaches no further. skips_ids: it leaves out rows that use up an id.
+    pages: the history is paged, so the next try may bring rows that an answer lacks. limit: why the history does not reach
+    further back. skips_ids: it leaves out rows that use up an id.
     """
 
     from_ns: int
@@ -45,13 +45,13 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class Evidence:
-    """The rows around a gap that are stored, and the parts of the history that were read.
+class GapEvidence:
+    """The stored rows around a gap, and the parts of the history that were read.
 
-    spans: every row of the history in [low, high] was in an answer. stored_after_ns: the time of a stored trade behind the
-    history's newest row that should be in it, 0 without one. lacking: stored trades that an answer lacks, although it has
-    their neighbours. short: an answer without pages was not full. ended: the history was read to its newest row, so long after
-    the gap's end that no row of the gap can follow. skipped_before: ids between rows of an earlier answer that it left out.
+    spans: every row of the history in [low, high] was in an answer. stored_after_ns: the time of a stored trade after the
+    history's newest row that should be in the history, 0 without one. lacking: the number of stored trades that an answer lacks
+    although it has their neighbours. short: an answer without pages was not full. ended: the history was read to its newest row
+    so late that no row of the gap can follow. skipped_before: the ids that an earlier answer left out between its rows.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -72,12 +72,12 @@ class Evidence:
             self._history.append(ids)
 
     def add_span(self, low_ns: int, high_ns: int) -> None:
-        """Add a part of the history that was read as a whole."""
+        """Add a part of the history that was read completely."""
         if low_ns <= high_ns:
             self.spans = joined([*self.spans, (low_ns, high_ns)])
 
     def known(self) -> tuple[Int64, Int64]:
-        """Return the ids that are known, ascending, each once, and their times."""
+        """Return the known ids, ascending and distinct, and their times."""
         if not self._ids:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         ids, first = np.unique(np.concatenate(self._ids), return_index=True)
@@ -88,12 +88,12 @@ class Evidence:
         return np.unique(np.concatenate(self._history)) if self._history else np.empty(0, np.int64)
 
     def skipped(self) -> list[Range]:
-        """Return the ids between the history's rows that it leaves out, in order."""
+        """Return the ids that the history leaves out between its rows, in order."""
         ids = self.history_ids()
         return id_holes(ids, int(ids[0]), int(ids[-1])) if len(ids) else []
 
     def agreed(self, holes: Iterable[Range]) -> list[Range]:
-        """Return those of some ranges of ids that this answer and an earlier one both leave out between their rows."""
+        """Return the ranges of ids that both this answer and an earlier one leave out between their rows."""
         now = self.skipped()
         return [hole for hole in holes if _has(now, hole) and _has(self.skipped_before, hole)]
 
@@ -104,9 +104,9 @@ def _has(ranges: list[Range], hole: Range) -> bool:
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:
-    """Return spans in order; those that overlap are one.
+    """Return spans in order, with overlapping ones joined.
 
-    Spans that only touch stay apart: at its oldest and at its newest time an answer may have some of the trades and lack others.
+    Spans that only touch stay apart, because an answer may lack some trades of its oldest and its newest time.
     """
     found: list[Span] = []
     for low, high in sorted(spans):
@@ -117,10 +117,10 @@ def joined(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -> Verdict:
+def judge_ids(bounds: Bounds, evidence: GapEvidence, first_id: int, last_id: int) -> GapVerdict:
     """Judge by contiguous ids: every id of [first_id, last_id] must be known.
 
-    A history may skip ids: those that two answers leave out alike do not count as trades.
+    If the history skips ids, the ids that two answers leave out alike do not count as trades.
     """
     ids, times = evidence.known()
     history = evidence.history_ids()
@@ -132,47 +132,47 @@ def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -
         holes = [hole for hole in holes if hole not in inside]
     if not holes:
         reason = f"{left_out:,} ids are not trades of the venue's history" if left_out else ""
-        return Verdict(GapState.FILLED, BY_ID, reason=reason)
+        return GapVerdict(GapState.FILLED, BY_ID, reason=reason)
     out_of_reach = not bounds.pages and len(history) > 0 and holes[-1][1] < history[0]
     before, after = times[ids < holes[0][0]], times[ids > holes[-1][1]]
-    return Verdict(
+    return GapVerdict(
         GapState.LOST if out_of_reach else GapState.OPEN, BY_ID, sum(last - first + 1 for first, last in holes),
         bounds.limit or "the venue's history lacks them", max(int(before.max(initial=bounds.from_ns)), bounds.from_ns),
         min(int(after.min(initial=bounds.to_ns)), bounds.to_ns))
 
 
-def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
-    """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored.
+def judge_time(bounds: Bounds, evidence: GapEvidence) -> GapVerdict:
+    """Judge by overlap: the history was read from before the gap to the gap's end, and all of its rows are stored.
 
-    A history that ends earlier counts only if it was asked late enough (`ended`) and no later trade is stored.
+    A history that ends earlier only counts if it was requested late enough (`ended`) and no later trade is stored.
     """
     later = [span for span in evidence.spans if span[1] >= bounds.from_ns]
     low_ns, high_ns = later[0] if later else (0, 0)
     if evidence.lacking:
-        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, f"the venue's history lacks {evidence.lacking:,} trades that are "
+        return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, f"the venue's history lacks {evidence.lacking:,} trades that are "
                        "stored, so it proves nothing", bounds.from_ns, bounds.to_ns)
     if not evidence.spans:
-        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history has no rows", bounds.from_ns, bounds.to_ns)
-    if not high_ns:  # it ends before the gap begins
+        return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history has no rows", bounds.from_ns, bounds.to_ns)
+    if not high_ns:  # the history ends before the gap begins
         low_ns, high_ns = evidence.spans[-1]
     if low_ns >= bounds.from_ns:
-        if bounds.pages or evidence.short:  # a whole answer would have had the last trade before the gap
+        if bounds.pages or evidence.short:  # a complete answer would have had the last trade before the gap
             state, reason = GapState.OPEN, "the venue's history does not reach its beginning"
         else:
             state, reason = GapState.LOST, bounds.limit or "the venue's history does not reach its beginning"
-        return Verdict(state, BY_NOTHING, UNKNOWN, reason, bounds.from_ns, _lost_until_ns(bounds, evidence, later))
+        return GapVerdict(state, BY_NOTHING, UNKNOWN, reason, bounds.from_ns, _lost_until_ns(bounds, evidence, later))
     if high_ns < bounds.to_ns and len(later) > 1:
-        return Verdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
-                       bounds.limit or "the venue's history was not read as a whole", max(high_ns, bounds.from_ns),
+        return GapVerdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
+                       bounds.limit or "the venue's history was not read completely", max(high_ns, bounds.from_ns),
                        _lost_until_ns(bounds, evidence, later))
     if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
-        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
+        return GapVerdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                        max(high_ns, bounds.from_ns), bounds.to_ns)
-    return Verdict(GapState.FILLED, BY_OVERLAP)
+    return GapVerdict(GapState.FILLED, BY_OVERLAP)
 
 
-def _lost_until_ns(bounds: Bounds, evidence: Evidence, later: list[Span]) -> int:
-    """Return the end of the last part of a gap that was not read. later: the spans that end in the gap or after it."""
+def _lost_until_ns(bounds: Bounds, evidence: GapEvidence, later: list[Span]) -> int:
+    """Return the end of the last unread part of a gap. later: the spans that end in the gap or after it."""
     low_ns, high_ns = later[-1]
     if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
         return bounds.to_ns

@@ -1,4 +1,4 @@
-"""The order in which symbols of gaps are worked on."""
+"""Order the work on symbols of gaps."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pumpwatch.backfill.work import GapWork, Rank
 from pumpwatch.clock import NS_PER_S
 
 UNLISTED = 1 << 30
-Entry = tuple[Rank, int, GapWork]  # of equal ranks the one that was added first comes first
-TOGETHER_NS = 120 * NS_PER_S  # gaps of one such time are filled together: their look-ups read the same part of the store
+Entry = tuple[Rank, int, GapWork]  # rank, place, work; works with equal ranks keep the order in which they were added
+TOGETHER_NS = 120 * NS_PER_S  # gaps of one such period are filled together: their queries read the same part of the store
 
 
 def rank(work: GapWork, volume: float, window: int) -> Rank:
-    """Return a work's place: the least comes first.
+    """Return a work's rank; the lowest comes first.
 
-    window: the place of the coin's listing window, the oldest first; UNLISTED without one. Then come jumps in ids, which say
-    exactly what is missing and settle other gaps of their symbol; then the newest gaps, which short histories still reach; of
-    these the symbols that trade most, where histories move on fastest.
+    window: the place of the coin's listing window, the oldest first; UNLISTED without one. Windows come first, then jumps in
+    ids, which are exact and settle other gaps of their symbol, then the newest gaps, which short histories still reach. Among
+    these, the most traded symbols come first, because their histories move on fastest.
     """
     return window, 0 if work.by_jump else 1, -(work.gap.from_ns // TOGETHER_NS), -volume, work.gap.from_ns
 
 
 class WorkOrder:
-    """Works by their ranks, of which one of each instrument may be taken at a time.
+    """A priority queue of works by rank. Only one work of each instrument can be taken at a time.
 
-    `add`, `take` and `give_back` take a time of O(log n).
+    `add`, `take` and `give_back` are O(log n).
     """
 
     def __init__(self) -> None:
-        self._left: dict[int, list[Entry]] = {}  # by instrument, a heap each
-        self._heads: list[Entry] = []  # a heap of the first ones of the instruments that are not busy, and of outdated ones
-        self._later: list[tuple[float, Entry]] = []  # a heap, by the time from which they may be taken
+        self._left: dict[int, list[Entry]] = {}  # instrument -> heap
+        self._heads: list[Entry] = []  # a heap of the first entries of idle instruments, and of outdated entries
+        self._later: list[tuple[float, Entry]] = []  # a heap by the time from which they may be taken
         self._taken: dict[int, Entry] = {}  # by instrument
         self._places = count()
 
     @property
     def busy(self) -> Container[int]:
-        """Return the instruments of which a work is taken."""
+        """Return the instruments with a taken work."""
         return self._taken
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class WorkOrder:
             heappush(self._heads, left[0])
 
     def take(self, now_s: float) -> GapWork | None:
-        """Take the first work of those that may be done at this monotonic time, None without any."""
+        """Take the first work that may be done at this monotonic time; return None without any."""
         while self._later and self._later[0][0] <= now_s:
             self._add(heappop(self._later)[1])
         while self._heads:
@@ -81,14 +81,14 @@ class WorkOrder:
         return None
 
     def give_back(self, work: GapWork) -> None:
-        """Give back what was taken. Unless it is done, it may be taken again from its `not_before` on."""
+        """Give back a taken work. Unless it is done, it may be taken again from its `not_before` on."""
         entry = self._taken.pop(work.number)
         if not work.done:
             self._add((work.rank, *entry[1:]))
         self._show_head(work.number)
 
     def renew(self) -> None:
-        """Order all works by the ranks that they have now, and forget those that are done."""
+        """Order all works by their current ranks, and forget finished works."""
         entries = chain((entry for _, entry in self._later), *self._left.values())
         fresh = [(work.rank, place, work) for _, place, work in entries if not work.done]
         self._left, self._heads, self._later = {}, [], []

@@ -1,9 +1,9 @@
-"""Decide the next request for a part of a symbol's history by the answers so far. Pure: no request is sent here.
+"""Choose the next request for a part of a symbol's history by the answers so far. No request is sent here.
 
-An answer that is at least half full may have been cut off, so the next request goes on behind its last new row. A shorter one
-has all rows of its query: half a page is far more than a faulty page lacks. An answer without a new row ends the paging,
-whatever it holds instead: the same rows again, or rows that were not asked for. If these fill it, it says nothing about the
-rest of its query.
+An answer that is at least half full may be truncated, so the next request continues after its last new row. A shorter answer has
+all rows of its query: half a page is far more than a faulty page lacks. An answer without a new row ends the paging, even if it
+has other rows: repeated rows, or rows outside the query. If these fill the answer, it proves nothing about the rest of its
+query.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Int64
 from pumpwatch.venue import HistoryDepth, HistoryQuery
 
-MOST_PAGES = 5000  # of one part: five million trades where a page has a thousand
+MOST_PAGES = 5000  # per part: five million trades with pages of a thousand
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The part of a symbol's history that is wanted: [start_ns, end_ns), or the ids [first_id, last_id], -1: open."""
+class HistoryPart:
+    """The wanted part of a symbol's history: [start_ns, end_ns), or the ids [first_id, last_id] (-1: open)."""
 
     symbol: str
     start_ns: int
@@ -32,22 +32,22 @@ class Part:
 
 
 class Pager:
-    """Asks for one part. `query` is the next request, None when nothing more is to be asked; `take` gets each answer.
+    """Pages through one part. query: the next request, None at the end. `take` gets each answer.
 
-    low_ns, high_ns: every row of the history in [low_ns, high_ns] was in an answer; high_ns is the time of the newest row, since
-    a history may end there because it lags. short: the last answer was not full, so
-    it has no older rows (of a venue that gives only its newest ones). unit_ns: the venue's unit of time.
+    low_ns, high_ns: every row of the history in [low_ns, high_ns] was in an answer; high_ns is the time of the newest row,
+    because a lagging history may end there. short: the last answer was not full, so a history of newest rows has no older
+    rows. whole: the part was read completely. unit_ns: the venue's unit of time.
     """
 
-    def __init__(self, depth: HistoryDepth, unit_ns: int, part: Part) -> None:
+    def __init__(self, depth: HistoryDepth, unit_ns: int, part: HistoryPart) -> None:
         self._depth, self._part = depth, part
         self._unit_ns = max(unit_ns, depth.resolution_ns)
         self._by_id = depth.pages and depth.by_id and (part.first_id >= 0 or part.last_id >= 0)
         self._upwards = depth.oldest_first and (not self._by_id or part.first_id >= 0)
         self._first, self._last = part.first_id, part.last_id
         self._start, self._end = part.start_ns, part.end_ns
-        self._border_ns = -1  # the oldest row so far, at which the next answer must begin
-        self._late_ns = 0  # so much later than wanted each query ends
+        self._border_ns = -1  # the time of the oldest row so far, at which the next answer must begin
+        self._late_ns = 0  # each query ends this much later than the wanted part
         self.low_ns, self.high_ns = 2**63 - 1, -(2**63)
         self.pages, self.short, self.whole = 0, False, False
         self.query: HistoryQuery | None = self._next()
@@ -69,7 +69,7 @@ class Pager:
         return HistoryQuery(part.symbol, self._start if math.isinf(window) else max(self._start, end - span), end)
 
     def take(self, ids: Int64, times: Int64) -> None:
-        """Take the rows of the answer to `query`: ids (negative where they are text) and times, in any order."""
+        """Process the rows of the answer to `query`: ids (negative for text ids) and times, in any order."""
         asked, self.query = self.query, None
         assert asked is not None
         self.pages += 1
@@ -109,7 +109,7 @@ class Pager:
         if full and not len(times):
             return False
         if not self._late_ns and int(times.max(initial=-1)) < self._border_ns:
-            self._late_ns = NS_PER_S  # the last row so far is missing: the venue reads the end as an earlier one, in seconds
+            self._late_ns = NS_PER_S  # the last row so far is missing: the venue rounds the end down to seconds
             return True
         self._extend(times)
         if self._upwards:

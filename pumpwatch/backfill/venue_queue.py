@@ -1,4 +1,4 @@
-"""The open gaps of one venue, and the work that is left of them."""
+"""The open gaps of one venue, and the remaining work on them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
-from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.access import HistoryAccess, Means
 from pumpwatch.backfill.filler import fill_of
 from pumpwatch.backfill.intake import DURABLE_S
-from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Span, Verdict, joined
+from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, GapVerdict, Span, joined
 from pumpwatch.backfill.order import UNLISTED, WorkOrder, rank
 from pumpwatch.backfill.work import GapWork, Jumps, OpenGap, symbols_of, works_of
 from pumpwatch.downtime import last_received_ns
@@ -23,26 +23,26 @@ from pumpwatch.store.pending_records import GapKey, gap_key
 
 EARLY_S = 1.5  # a connection that is down extends its gap more often
 LONGEST_RUN_S, PAUSE_S = 0.003, 0.0001
-MOST_FILLED = 100  # times of a symbol: the newest
-GONE = "the venue does not list the symbol any more"
+MOST_FILLED = 100  # filled times per symbol; only the newest are kept
+GONE = "the venue no longer lists the symbol"
 
 
 class VenueQueue:
-    """Knows which symbols of which gaps are to be worked on. It asks nothing itself.
+    """Manages the symbols of open gaps that need work. It sends no requests.
 
-    A gap counts once its end has not changed for `settle_s`: a connection that is down extends its gap each second. A history
-    without pages is asked at once too, and soon after the last change, for the trades that it would have forgotten by then.
+    A gap is worked on once its end has not changed for `settle_s`, because a broken connection extends its gap each second. A
+    history without pages is also requested at once, and soon after the last change, for trades that it would forget by then.
     """
 
-    def __init__(self, access: VenueAccess, means: Means, volume_of: Callable[[int], float]) -> None:
+    def __init__(self, access: HistoryAccess, means: Means, volume_of: Callable[[int], float]) -> None:
         self.access, self._means, self._volume_of = access, means, volume_of
         self._open: dict[GapKey, OpenGap] = {}
-        self._closed: dict[GapKey, int] = {}  # gaps that were closed, until the ledger shows it: their ends
+        self._closed: dict[GapKey, int] = {}  # ends of closed gaps, until the ledger shows them as closed
         self._fresh: list[GapWork] = []  # not in the order yet
-        self._order = WorkOrder()  # some of it is done
+        self._order = WorkOrder()  # may contain finished works
         self._done_in_order = 0
         self._jumps: dict[int, Jumps] = {}  # by instrument
-        self._filled: dict[str, list[Span]] = {}  # by symbol: its filled gaps, where ids prove nothing
+        self._filled: dict[str, list[Span]] = {}  # symbol -> its filled gaps, if ids prove nothing
         self._windows: Mapping[int, int] = {}
         self._paused_s = 0.0
         self._grew = Event()
@@ -50,16 +50,16 @@ class VenueQueue:
 
     @property
     def left(self) -> int:
-        """Return how many symbols of gaps are still to be worked on."""
+        """Return the number of symbols of gaps that still need work."""
         return sum(len(found.works) for found in self._open.values())
 
     @property
     def has_gaps(self) -> bool:
-        """Return whether there are open gaps, or closed ones that `split` has to forget."""
+        """Return whether there are open gaps, or finished works that `split` must forget."""
         return bool(self._open or self._done_in_order)
 
     def refresh(self, gaps: Iterable[Gap], fills: Iterable[GapFill]) -> None:
-        """Take the venue's open gaps as the ledger has them."""
+        """Update the venue's open gaps from the ledger."""
         now, before, current = self._means.clock.monotonic(), self._open, dict[GapKey, OpenGap]()
         for gap in gaps:
             key = gap_key(gap)
@@ -69,7 +69,7 @@ class VenueQueue:
             if known is None or known.gap.to_ns != gap.to_ns:
                 known = OpenGap(gap, now, grown=True, earlier=known.earlier | known.works) if known else OpenGap(gap, now)
             current[key] = known
-        by_object: dict[int, OpenGap | None] = {}  # fills share their gap's object, and its key has all its symbols
+        by_object: dict[int, OpenGap | None] = {}  # fills share their gap's object; its key is slow, with all its symbols
         for fill in fills:
             if id(fill.gap) not in by_object:
                 by_object[id(fill.gap)] = current.get(gap_key(fill.gap))
@@ -90,12 +90,12 @@ class VenueQueue:
         found.works.clear()
 
     def split(self, windows: Mapping[int, int]) -> None:
-        """Make work of the gaps that have settled; record what durable ids seen since then prove. windows: see `order.rank`.
+        """Make work from settled gaps; record the symbols whose ids prove that nothing is missing. windows: see `order.rank`.
 
-        It lets other greenlets run meanwhile.
+        Lets other greenlets run meanwhile.
         """
         now, first_s, grown_s = self._means.clock.monotonic(), self._means.options.settle_s, self._means.options.settle_s
-        if not self.access.venue.history.pages:  # its newest rows alone: it moves on while we wait
+        if not self.access.venue.history.pages:  # a history of newest rows moves on meanwhile
             first_s, grown_s = 0.0, min(grown_s, EARLY_S)
         if not self.access.listed():
             return  # the symbols of a gap of the whole venue are not known yet
@@ -114,18 +114,18 @@ class VenueQueue:
         self._arrange(windows)
 
     def _pause(self) -> None:
-        """Let others run if this greenlet has run for long."""
+        """Let other greenlets run if this one has run for LONGEST_RUN_S."""
         if time.perf_counter() - self._paused_s > LONGEST_RUN_S:
             gevent.sleep(PAUSE_S)
             self._paused_s = time.perf_counter()
 
     def _leave_out_gone(self, found: OpenGap) -> None:
         gone = [symbol for symbol in found.left(symbols_of(found.gap, ())) if symbol not in self.access.ids]
-        verdict = Verdict(GapState.LOST, BY_NOTHING, UNKNOWN, GONE, found.gap.from_ns, found.gap.to_ns)
+        verdict = GapVerdict(GapState.LOST, BY_NOTHING, UNKNOWN, GONE, found.gap.from_ns, found.gap.to_ns)
         self._note(found, verdict, [(symbol, 0) for symbol in gone])
 
     def _prove(self) -> None:
-        """Record the symbols of gaps of which every id was seen, once all that was seen is durable; nothing where it is not."""
+        """Record as filled the symbols of gaps whose ids were all seen, once everything seen is durable."""
         proven: list[tuple[GapKey, OpenGap, list[GapWork]]] = []
         for key, found in list(self._open.items()):
             if found.works and found.gap.first_id is None and next(iter(found.works.values())).within_run:
@@ -139,13 +139,13 @@ class VenueQueue:
             return
         for key, found, works in proven:
             if self._open.get(key) is found:
-                self._note(found, Verdict(GapState.FILLED, BY_ID), [
+                self._note(found, GapVerdict(GapState.FILLED, BY_ID), [
                     (work.symbol, work.found) for work in works if not work.done and work.number not in self._order.busy])
                 self._close_if_done(key)
                 self._pause()
 
-    def _note(self, found: OpenGap, verdict: Verdict, symbols: Sequence[tuple[str, int]]) -> None:
-        """Record one verdict for some symbols, each with the number of its fetched trades."""
+    def _note(self, found: OpenGap, verdict: GapVerdict, symbols: Sequence[tuple[str, int]]) -> None:
+        """Record one verdict for several symbols, each with its number of fetched trades."""
         now_ns = self._means.clock.now_ns()
         fills = [fill_of(found.gap, symbol, verdict, trades, now_ns) for symbol, trades in symbols]
         for fill in fills:
@@ -166,7 +166,7 @@ class VenueQueue:
         self.done += 1
 
     def _note_filled(self, fill: GapFill) -> None:
-        """Note a time that is filled. After a kill it begins with the last trade received: no history need show the rest."""
+        """Add a filled time. After a kill it begins with the last received trade: no history must show the trades before it."""
         venue, gap = self.access.venue, fill.gap
         if fill.state is GapState.FILLED and gap.first_id is None and venue.id_kind is not IdKind.CONTIGUOUS:
             received_ns = last_received_ns(venue, gap)
@@ -174,7 +174,7 @@ class VenueQueue:
             self._filled.setdefault(fill.symbol, []).append((from_ns, gap.to_ns))
 
     def _arrange(self, windows: Mapping[int, int]) -> None:
-        """Put new work into the order, and what windows say; leave out what is done."""
+        """Add new work to the order, apply changed windows, and forget finished work."""
         moved = {number for number in self._windows.keys() | windows.keys() if self._windows.get(number) != windows.get(number)}
         self._windows = dict(windows)
         for work in self._fresh:
@@ -197,7 +197,7 @@ class VenueQueue:
         self._done_in_order = 0
 
     def take_next(self) -> GapWork | None:
-        """Return the next work that may be done now, None without any; `give_back` ends it."""
+        """Take the next work that may be done now, None without any; `give_back` ends it."""
         work = self._order.take(self._means.clock.monotonic())
         if work is not None:
             if work.within_run and work.symbol in self._filled:
@@ -206,7 +206,7 @@ class VenueQueue:
         return work
 
     def wait(self, longest_s: float) -> None:
-        """Wait until more work comes; at most `longest_s` while some is left, which may be due later or after another."""
+        """Wait until more work comes; at most `longest_s` while any work is left that may become due."""
         self._grew.clear()
         self._grew.wait(longest_s if self.left else None)
 
@@ -215,7 +215,7 @@ class VenueQueue:
         self._grew.set()
 
     def give_back(self, work: GapWork, fill: GapFill | None) -> None:
-        """End a work, with its result if there is one. The result of a gap that has grown meanwhile is void."""
+        """End a work, with its result if there is one. The result is void if its gap has grown meanwhile."""
         self._end(work, fill)
         self._order.give_back(work)
 
@@ -229,7 +229,7 @@ class VenueQueue:
         self._close_if_done(key)
 
     def _close_if_done(self, key: GapKey) -> None:
-        """Record a gap as filled or lost once all of its symbols are."""
+        """Record a gap as filled or lost once all of its symbols are done."""
         found = self._open[key]
         if not found.split or found.works:
             return
@@ -238,6 +238,6 @@ class VenueQueue:
         self._means.stores.record(Records(gaps=[replace(found.gap, state=found.result())]))
 
     def waiting(self) -> Iterator[GapWork]:
-        """Yield the work that is left."""
+        """Yield the remaining work."""
         for found in self._open.values():
             yield from found.works.values()

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pumpwatch.backfill.judge import Range, Verdict
+from pumpwatch.backfill.judge import GapVerdict, Range
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import NOT_RUNNING, GapFill
 
@@ -16,12 +16,12 @@ Rank = tuple[int, int, int, float, int]  # see order.py
 
 @dataclass(slots=True)
 class GapWork:
-    """The missing trades of one symbol of a gap. `number` is the symbol's number in the catalogue.
+    """The missing trades of one symbol of a gap. number: the symbol's number in the catalogue.
 
-    found: trades stored so far. attempts: answers that did not settle it; not_before: monotonic seconds of the next attempt.
-    wide: an answer was empty, so the next one is asked from further back. verdict: of the last attempt that left it open.
-    asked_ns: when the last answer was asked for, by the venue's clock.
-    skipped: when a history was asked, and the ranges of ids that its answer left out between its rows.
+    found: the number of trades stored so far. attempts: the number of answers that did not settle it. not_before: the monotonic
+    seconds of the next attempt. wide: an answer was empty, so the next query begins earlier. verdict: of the last attempt that
+    left it open. asked_ns: the time of the last request, by the venue's clock. skipped: the time of a request, and the ranges of
+    ids that its answer left out between its rows.
     """
 
     gap: Gap
@@ -31,19 +31,19 @@ class GapWork:
     attempts: int = 0
     failures: int = 0  # requests without a usable answer, in a row
     not_before: float = -math.inf
-    settled_at: float = -math.inf  # monotonic seconds since when the gap's end has not changed
+    settled_at: float = -math.inf  # monotonic seconds of the last change of the gap's end
     wide: bool = False
-    verdict: Verdict | None = None
+    verdict: GapVerdict | None = None
     asked_ns: int = 0
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
-    filled: list[tuple[int, int]] = field(default_factory=list)  # other gaps of the symbol, without ids, that are filled
-    beside: Jumps | None = None  # all gaps of the symbol by jumps in ids: an answer may have the trades of several
+    filled: list[tuple[int, int]] = field(default_factory=list)  # other filled gaps of the symbol, without ids
+    beside: Jumps | None = None  # all gaps of the symbol by jumps in ids; an answer may have the trades of several
     rank: Rank = (0, 0, 0, 0.0, 0)
     done: bool = False  # it has its result, or its gap has changed
 
     def go_on(self, earlier: GapWork) -> None:
-        """Take over what was read for the gap when it ended earlier: trades behind that end were not stored."""
+        """Take over the progress from before the gap grew; trades after its earlier end were not stored."""
         until_ns = earlier.gap.to_ns
         self.found = max(self.found, earlier.found)
         self.spans = [(low, min(high, until_ns)) for low, high in earlier.spans if low <= until_ns]
@@ -55,9 +55,9 @@ class GapWork:
 
     @property
     def within_run(self) -> bool:
-        """Return whether nothing of the gap was read at all, so that ids seen since then show whether it is closed.
+        """Return whether no trade of the gap was read, so that the ids seen since then show whether it is closed.
 
-        Other gaps of a whole venue are of trades that were read and not stored.
+        Other gaps of a whole venue have trades that were read but not stored.
         """
         return bool(self.gap.symbol or self.gap.symbols or self.gap.reason.startswith(NOT_RUNNING))
 
@@ -69,17 +69,17 @@ class Jumps:
         self._works: list[tuple[int, int, int, GapWork]] = []  # first and last id
 
     def add(self, work: GapWork) -> None:
-        """Add a work on such a gap."""
+        """Add a work whose gap is a jump in ids; ignore any other."""
         if work.gap.first_id is not None and work.gap.last_id is not None:
             insort(self._works, (work.gap.first_id, work.gap.last_id, id(work), work))
 
     def forget_done(self) -> None:
-        """Forget works that are done."""
+        """Forget finished works."""
         self._works = [found for found in self._works if not found[-1].done]
 
     def near(self, first_id: int, last_id: int, than: GapWork) -> list[Range]:
-        """Return the ids of the gaps other than `than` that overlap [first_id, last_id] and are not done, in order."""
-        at = max(0, bisect_left(self._works, (first_id,)) - 1)  # the one before may reach into it
+        """Return the ids of the unfinished gaps that overlap [first_id, last_id], except that of `than`, in order."""
+        at = max(0, bisect_left(self._works, (first_id,)) - 1)  # the previous gap may overlap
         found: list[Range] = []
         while at < len(self._works) and self._works[at][0] <= last_id:
             first, last, _, work = self._works[at]
@@ -91,10 +91,10 @@ class Jumps:
 
 @dataclass(slots=True)
 class OpenGap:
-    """An open gap, and what is known of it.
+    """An open gap and its progress.
 
-    settled_at: monotonic seconds since when its end has not changed. works: what is left of it, by symbol, once it is split.
-    grown: it ended earlier before; earlier: the work on it then, whose spans of the history still count.
+    settled_at: monotonic seconds of the last change of its end. works: the remaining work by symbol, once it is split. grown: its
+    end has changed. earlier: the work from before that, whose spans of the history still count.
     """
 
     gap: Gap
@@ -123,7 +123,7 @@ def symbols_of(gap: Gap, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def works_of(open_gap: OpenGap, ids: Mapping[str, int]) -> Iterator[GapWork]:
-    """Yield the work that is left of a gap. `ids` has the numbers of the venue's symbols; unknown symbols have none."""
+    """Yield the remaining work of a gap. ids: symbol -> number; symbols without a number are left out."""
     for symbol in open_gap.left(symbols_of(open_gap.gap, ids)):
         if symbol in ids:
             before = open_gap.fills.get(symbol)

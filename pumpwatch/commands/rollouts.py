@@ -14,7 +14,7 @@ from pumpwatch.commands.table import Column
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
-    from pumpwatch.rollout.state import State
+    from pumpwatch.rollout.state import RolloutState
 
 TAKEN_WITHIN_S, POLL_S = 15.0, 0.1
 
@@ -52,19 +52,19 @@ def rollout(context: click.Context, as_json: bool, config: Config) -> int:
     return EXIT_FOUND if state.status == "rolled back" or state.answers.different else EXIT_OK
 
 
-def _state(config: Config) -> State:
+def _state(config: Config) -> RolloutState:
     """Return the state of the roll-out that the config names. Raises UsageError without one, StorageError where it is damaged."""
     from pumpwatch.errors import UsageError
-    from pumpwatch.rollout.state import State, read_state
+    from pumpwatch.rollout.state import RolloutState, read_state
 
     sink = config.rollout.sink
     if not sink:
         raise UsageError("the config rolls no sink out", "name one in `rollout.sink`, see docs/rollout.md")
     state = read_state(Path(config.store.dir))
-    return state if state is not None and state.sink == sink else State(sink=sink)
+    return state if state is not None and state.sink == sink else RolloutState(sink=sink)
 
 
-def _row(state: State) -> dict[str, Any]:
+def _row(state: RolloutState) -> dict[str, Any]:
     import msgspec
 
     from pumpwatch.rollout.report import figures
@@ -74,7 +74,7 @@ def _row(state: State) -> dict[str, Any]:
             **figures(state.answers), "changes": msgspec.to_builtins(state.changes)}
 
 
-def _print(config: Config, state: State) -> None:
+def _print(config: Config, state: RolloutState) -> None:
     from pumpwatch.listing.manifest import iso
     from pumpwatch.rollout.report import figures
 
@@ -92,7 +92,7 @@ def _print(config: Config, state: State) -> None:
                      for change in state.changes[-10:]))
 
 
-def _standing(state: State, percent: int) -> str:
+def _standing(state: RolloutState, percent: int) -> str:
     if percent == state.percent:
         return f"{state.status}, for {state.ran_s / 3600:,.1f} h" if state.status != "done" else "done"
     return "done" if percent < state.percent else ""
@@ -105,13 +105,13 @@ def _control(context: click.Context, config: Config, action: str, reason: str) -
     """
     from pumpwatch.errors import ServiceUnavailable, UsageError
     from pumpwatch.ops import health
-    from pumpwatch.rollout.request import RolloutRequest, drop
+    from pumpwatch.rollout.request import RolloutRequest, drop_request
 
     config = config if config.source.is_file else context.obj
     folder = Path(config.store.dir)
     _state(config)
     health.read(folder)
-    number = drop(folder, RolloutRequest(action, reason))
+    number = drop_request(folder, RolloutRequest(action, reason))
     deadline = time.monotonic() + TAKEN_WITHIN_S
     while number not in (state := _state(config)).answered:
         if time.monotonic() > deadline:

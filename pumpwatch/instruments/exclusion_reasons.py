@@ -1,7 +1,8 @@
-"""Explains why symbols of a venue's list are not collected, for people who look for a symbol.
+"""Explain why symbols of a venue's list are not collected.
 
-A plugin's `parse_instruments` only returns the instruments to keep. The reasons come from the list itself: in some field, every
-kept row has one of a few values and the excluded row has another (`status BREAK`, `quoteAsset BTC`). This module knows no venue.
+A plugin's `parse_instruments` only returns the instruments to keep. The reasons come from the list itself: a field in which
+every kept row has one of a few values has another value in the excluded row (`status BREAK`, `quoteAsset BTC`). This module
+knows no venue.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import msgspec
 
 from pumpwatch.instruments.lists import possible_name
 
-FEW = 4  # values of a field that describes the kind of a row
-EACH = 5  # rows with each of these values, on average, at least
-SHOWN = 3  # fields of a reason
+FEW = 4  # most values of a field that describes the kind of a row
+EACH = 5  # least rows per value of such a field, on average
+SHOWN = 3  # most fields in a reason
 LONGEST_REASON = 200  # characters
-DEEPEST = 4  # level at which a list of rows may be in a body
+DEEPEST = 4  # nesting level at which a list of rows may be
 
-PAUSE_ROWS, PAUSE_S = 100, 0.0001  # so that sockets are read while thousands of rows are examined
+PAUSE_ROWS, PAUSE_S = 100, 0.0001  # lets sockets be read while thousands of rows are examined
 
 TEXT, TRUTH, LONGEST_TRUTH = ord('"'), {b"true": True, b"false": False}, 5
 Row = Mapping[str, str | bool | None]  # None: neither a text nor a boolean
@@ -30,7 +31,7 @@ Decoded = dict[str, msgspec.Raw] | list[msgspec.Raw]
 
 
 def exclusion_reasons(bodies: Sequence[bytes], kept: set[str]) -> dict[str, str]:
-    """Return symbol -> reason for the rows in the bodies that are not kept; empty if the rows cannot be identified."""
+    """Return symbol -> reason for the rows that are not kept; empty if the symbols in the rows cannot be identified."""
     rows = list(_paced(row for body in bodies for row in _rows(body, DEEPEST)))
     hits = Counter(key for row in _paced(rows) for key, value in row.items() if value in kept)
     if not hits:
@@ -54,7 +55,7 @@ def _paced(rows: Iterable[T]) -> Iterator[T]:
 
 
 def _decoded(body: bytes | msgspec.Raw) -> Decoded:
-    """Return an object or a list with raw values; decoding all of a long list at once would block the hub."""
+    """Return an object or a list with raw values: decoding a long list at once would block the hub."""
     try:
         value: Decoded = msgspec.json.decode(body, type=Decoded)
     except msgspec.DecodeError:
@@ -63,7 +64,7 @@ def _decoded(body: bytes | msgspec.Raw) -> Decoded:
 
 
 def _rows(body: bytes | msgspec.Raw, depth: int) -> Iterator[Row]:
-    """Yield the objects of every list in a body, without the lists inside them."""
+    """Yield the objects of every list in a body; lists inside these objects are left out."""
     value = _decoded(body)
     if isinstance(value, list):
         yield from (_row(row) for row in map(_decoded, value) if isinstance(row, dict))

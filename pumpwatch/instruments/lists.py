@@ -1,4 +1,4 @@
-"""Fetches a venue's instrument list page by page, validates it, and applies the configured choice."""
+"""Fetch a venue's instrument list page by page, validate it, and apply the configured choice."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pumpwatch.model import Instrument
 from pumpwatch.net.texts import one_line
 from pumpwatch.venue import HttpRequest, Venue, Volumes
 
-PAGES = 100  # of one list; more means an endless one
+PAGES = 100  # of one list; a longer list counts as endless
 LONGEST_NAME = 100  # characters of a symbol
 
 
 def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
                       on_invalid: Callable[[str], None] = lambda row: None,
                       pages: list[bytes] | None = None) -> list[Instrument]:
-    """Fetch all pages of a venue's instrument list. Raises ServiceUnavailable if the answer is not one.
+    """Fetch all pages of a venue's instrument list. Raises ServiceUnavailable if the answer is not such a list.
 
-    Invalid rows (without a name, with a contract size of 0) are passed to `on_invalid` and left out. If two rows have the same
-    symbol, the last one counts. pages: receives the bodies of the list.
+    Invalid rows (without a name, with a contract size of 0) are passed to `on_invalid` and left out. The last of several rows
+    with the same symbol counts. pages: gets the bodies of the list.
     """
     bodies = [] if pages is None else pages
     for request in venue.instruments_requests:
@@ -44,12 +44,12 @@ def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
         else:
             on_invalid(repr(instrument)[:300])
     if not found:
-        raise ServiceUnavailable(f"an instrument list without an instrument ({_shown(bodies)})")
+        raise ServiceUnavailable(f"the instrument list is empty ({_shown(bodies)})")
     return list(found.values())
 
 
 def fetch_volumes(volumes: Volumes, ask: Callable[[HttpRequest], bytes]) -> dict[str, float]:
-    """Fetch 24-hour volumes, without invalid ones. Raises ServiceUnavailable if the answer has none."""
+    """Fetch 24-hour volumes; leave out invalid ones. Raises ServiceUnavailable if the answer is not a list of volumes."""
     try:
         parsed = volumes.parse(ask(volumes.request))
         return {symbol: volume for symbol, volume in parsed.items() if _possible_volume(volume)}
@@ -77,7 +77,7 @@ def possible_name(name: Any) -> bool:
 
 
 def possible(instrument: Instrument) -> bool:
-    """Return whether an instrument can be subscribed to, and its trades can be scaled."""
+    """Return whether an instrument can be subscribed and its trades can be scaled."""
     names: tuple[Any, ...] = (instrument.symbol, instrument.base, instrument.quote)
     sizes: tuple[Any, ...] = (instrument.contract_size, instrument.price_divisor)
     return (all(map(possible_name, names))
@@ -95,7 +95,7 @@ def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
 
 
 def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instrument]:
-    """Return the instruments named in the configuration, or all if it names none, without the excluded ones."""
+    """Return the instruments that the configuration chooses: the named ones, or all, without the excluded ones."""
     wanted, excluded = set(options.symbols), set(options.excluded)
     coins = {name for coin in options.coins for name in _names_of(coin)}
     return [instrument for instrument in instruments
@@ -104,19 +104,19 @@ def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instru
 
 
 def absent_coins(instruments: Iterable[Instrument], coins: Iterable[str]) -> list[str]:
-    """Return those of the coins that none of the instruments trades."""
+    """Return the coins that no instrument trades."""
     traded = set(map(coin_of, instruments))
     return [coin for coin in coins if traded.isdisjoint(_names_of(coin))]
 
 
 def _names_of(coin: str) -> tuple[str, str]:
-    """Return a coin's name as given and without a multiplier: a coin's real name may look as if it had one."""
+    """Return a coin's name as given and without a multiplier, because a real name may look like one with a multiplier."""
     name = coin.strip().upper()
     return name, coin_of(Instrument(symbol=name, base=name, quote="", multiplier=split_multiplier(name)))
 
 
 def unlisted(instruments: Iterable[Instrument], symbols: Sequence[str]) -> dict[str, str]:
-    """Return each of `symbols` that no instrument has, with the most similar listed symbol (empty: none is similar)."""
+    """Return each of `symbols` that is not listed, with the most similar listed symbol or an empty text."""
     listed = {instrument.symbol for instrument in instruments}
     missing = [symbol for symbol in symbols if symbol not in listed]
     plain = {_plain(symbol): symbol for symbol in sorted(listed)} if missing else {}

@@ -1,12 +1,11 @@
-"""Reads and writes `config/symbols.yaml`: the symbols of each venue, and the excluded ones with the reason.
+"""Read and write `config/symbols.yaml`: the symbols of each venue, and the excluded symbols with the reason.
 
-`pumpwatch init-symbols` writes the file, and a running collector keeps it up to date. People read it, and so does a collector
-that starts while a venue's REST service is down: it subscribes to the symbols in the file until the list comes. The choice of
-what to collect is made in the configuration (`symbols`, `excluded`), never here.
+`pumpwatch init-symbols` writes the file, and a running collector updates it. A collector that starts while a venue's REST
+service is down subscribes to the symbols in the file until the list comes. The configuration (`symbols`, `excluded`) chooses
+which symbols to collect; the file does not.
 
-The file is YAML in which every line is a key and a JSON value, so that 14,000 lines are read in the time that YAML takes for a
-hundred. A file that was edited by hand is read as YAML. Processes that write it take turns, and each replaces only its own
-venues.
+Every line of the YAML file is a key and a JSON value, which makes reading about 140 times as fast. A file that was edited by
+hand is read as YAML. Writing processes lock each other out, and each replaces only its own venues.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ HEAD = """\
 # exchanges.<name>.<market_type>.symbols (only these) and .excluded (all but these).
 """
 NOT_CHOSEN = "not chosen in the config"
-MODE = 0o640  # owner and group, as all that a collector writes, whatever the umask says
-RENEWED_NS = 86_400 * NS_PER_S  # the time of an unchanged list is written again when it is so old
+MODE = 0o640  # owner and group, like every file of a collector, whatever the umask is
+RENEWED_NS = 86_400 * NS_PER_S  # an unchanged list gets a new time in the file after this long
 LINE = re.compile(r'(?P<indent> *)(?P<key>"(?:[^"\\]|\\.)*"|\w+):(?: (?P<value>.*))?')
 
 
-class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    """An instrument under its symbol; values of 1 are not written."""
+class SymbolEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """The facts of an instrument, under its symbol; values of 1 are left out of the file."""
 
     base: str
     quote: str
@@ -54,31 +53,31 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SymbolsSection(msgspec.Struct, forbid_unknown_fields=True):
-    """A venue under its name."""
+    """The section of a venue, under its name."""
 
     listed_at: str
-    symbols: dict[str, Entry]
+    symbols: dict[str, SymbolEntry]
     excluded: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class VenueSymbols:
-    """A venue's symbols as listed at one time. excluded: symbol -> reason."""
+    """A venue's symbols at the time of one list. excluded: symbol -> reason."""
 
     listed_at_ns: int
     instruments: Sequence[Instrument]
     excluded: Mapping[str, str]
 
     def same_as(self, other: VenueSymbols | None) -> bool:
-        """Return whether both are the same in the file, apart from the time."""
+        """Return whether both look the same in the file, apart from the time."""
         return other is not None and self.excluded == other.excluded and (
             list(map(_facts, self.instruments)) == list(map(_facts, other.instruments)))
 
 
 class SymbolsFile:
-    """The file and the changes for it. With an empty path nothing is read or written; with writes=False it is only read.
+    """The symbols file and the changes to it. An empty path turns it off; with writes=False it is only read.
 
-    `write` may be called in another thread than the other methods.
+    `write` may run in another thread than the other methods.
     """
 
     def __init__(self, path: str, *, writes: bool = True) -> None:
@@ -89,24 +88,24 @@ class SymbolsFile:
         self._invalid: tuple[tuple[int, int], StorageError] | None = None  # size and time of an invalid file, and its error
 
     def known(self, venue: str) -> VenueSymbols | None:
-        """Return a venue's symbols as last put, or from the file. Raises StorageError if the file is invalid."""
+        """Return a venue's latest symbols from `put`, or from the file. Raises StorageError if the file is invalid."""
         if venue not in self._put and self._known is None and self.path:
             self._known = self._read(self.path)
         return self._put.get(venue) or (self._known or {}).get(venue)
 
     def put(self, venue: str, symbols: VenueSymbols) -> None:
-        """Replace a venue's symbols; unchanged ones are written again after a day only."""
+        """Replace a venue's symbols. Unchanged symbols are written again only after RENEWED_NS."""
         before = self._put.get(venue)
         if before is None or not symbols.same_as(before) or symbols.listed_at_ns - before.listed_at_ns >= RENEWED_NS:
             self._put[venue] = symbols
             self._changed.add(venue)
 
     def text(self) -> str:
-        """Return the content of a file with the venues that were put."""
+        """Return the content of a file with the venues that `put` got."""
         return "".join(_lines(self._put))
 
     def write(self) -> None:
-        """Write changed venues, and those that the file lacks (it may have been removed). Raises StorageError."""
+        """Write the changed venues, and venues that are not in the file (it may have been removed). Raises StorageError."""
         if not self._writes or self.path is None or not self._put or (not self._changed and self.path.exists()):
             return
         changed, self._changed = self._changed, set()
@@ -120,13 +119,13 @@ class SymbolsFile:
         except OSError as error:
             self._changed |= changed
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}",
-                             "make its folder writable, or set `symbols_file` to another path, or to an empty one") from error
+                             "make its folder writable, or set `symbols_file` to another path or an empty text") from error
         except StorageError:
             self._changed |= changed
             raise
 
     def _read(self, path: Path) -> dict[str, VenueSymbols]:
-        """Read the file; an invalid one is not read again before it has changed."""
+        """Read the file. An invalid file is not read again until it changes."""
         try:
             stat = path.stat()
         except OSError:
@@ -167,9 +166,9 @@ def _replace(path: Path, text: str, folder: int) -> None:
 
 
 def read(path: Path) -> dict[str, VenueSymbols]:
-    """Return the symbols of each venue in a file; empty if it does not exist. Raises StorageError that names the place.
+    """Return the symbols of each venue in a file; empty if it does not exist. Raises StorageError for an invalid file.
 
-    Invalid instruments are skipped: their trades would be stored with wrong quantities.
+    Invalid instruments are left out, because their trades would be stored with wrong quantities.
     """
     try:
         sections = _sections(path.read_text("utf-8"))
@@ -189,7 +188,7 @@ def _sections(text: str) -> dict[str, SymbolsSection]:
         return msgspec.json.decode(_as_json(text), type=dict[str, SymbolsSection])
     except ValueError:
         raw = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return msgspec.convert(raw or {}, dict[str, SymbolsSection], strict=False)  # to YAML 1e-08 is a text
+        return msgspec.convert(raw or {}, dict[str, SymbolsSection], strict=False)  # YAML reads 1e-08 as text
 
 
 def _as_json(text: str) -> str:
@@ -237,7 +236,7 @@ def _lines(venues: Mapping[str, VenueSymbols]) -> Iterator[str]:
 
 
 def _quoted(value: Any) -> str:
-    """Return a value as JSON that is also YAML: unprintable characters are escaped."""
+    """Return a value as JSON that is also valid YAML: unprintable characters are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(letter if letter.isprintable() else _escaped(ord(letter)) for letter in text)
 

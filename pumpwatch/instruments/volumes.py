@@ -1,4 +1,4 @@
-"""24-hour volumes for venues that publish them separately; they are fetched beside the list, which waits only briefly."""
+"""Fetch 24-hour volumes for venues that publish them separately from their list. The list waits for them only briefly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pumpwatch.venue import HttpRequest, Venue
 
 log = logging.getLogger(__name__)
 
-WITHIN_S = 5.0  # after the list; volumes that come later balance only the connections of new symbols
+WITHIN_S = 5.0  # after the list; later volumes only balance the connections of new symbols
 
 
 class SeparateVolumes:
-    """The 24-hour volumes of one venue. Each stays until a newer one comes; the begin and end of problems are logged."""
+    """The 24-hour volumes of one venue. A volume stays until a newer one comes; problems are logged when they begin and end."""
 
     def __init__(self, venue: Venue, ask: Callable[[HttpRequest], bytes]) -> None:
         self._venue, self._ask = venue, ask
@@ -28,12 +28,12 @@ class SeparateVolumes:
         self._request: gevent.Greenlet[..., None] | None = None
 
     def begin(self) -> None:
-        """Request the volumes, unless the last request still runs."""
+        """Request the volumes, unless a request is running."""
         if self._venue.volumes and (self._request is None or self._request.ready()):
             self._request = gevent.spawn(self._fetch)
 
     def added_to(self, listed: Iterable[Instrument], within_s: float | None = WITHIN_S) -> list[Instrument]:
-        """Return the instruments with the volumes known by then; `within_s` None waits for the answer."""
+        """Wait up to `within_s` (None: without limit) for the answer, then return the instruments with their known volumes."""
         if self._request:
             self._request.join(within_s)
             if not self._request.ready():
@@ -42,7 +42,7 @@ class SeparateVolumes:
                 if instrument.symbol in self._known else instrument for instrument in listed]
 
     def stop(self) -> None:
-        """Give up a request that still runs."""
+        """Abort a running request."""
         if self._request:
             self._request.kill(block=False)
 

@@ -16,10 +16,9 @@ from pumpwatch.market.candle_columns import CandleColumns
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import Int64, TradeBatch
 from pumpwatch.store.manifest import SegmentManifest
-from pumpwatch.store.reader import FOLDER, SUFFIX, SegmentReader, in_order
+from pumpwatch.store.reader import FOLDER, SUFFIX, SegmentReader, ignore_damage, in_order
 from pumpwatch.store.segment import Segment, read_segment
 from pumpwatch.store.sqlite import DAMAGED, raise_if_temporary
-from pumpwatch.store.tally import pass_over
 
 PART_ROWS = 250_000  # trades in memory at a time
 NAMES = 200  # instruments that are looked up at a time
@@ -142,7 +141,7 @@ class JournalCandles:
         """Give the open file, None where it is damaged or gone. Other readers report damage."""
         if segment.path not in self._readers:
             try:
-                self._readers[segment.path] = SegmentReader(segment.path, self._catalogue, pass_over)
+                self._readers[segment.path] = SegmentReader(segment.path, self._catalogue, ignore_damage)
             except sqlite3.Error as error:
                 raise_if_temporary(error, segment.path)
                 self._readers[segment.path] = None

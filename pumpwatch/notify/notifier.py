@@ -113,8 +113,8 @@ class Notifier:
             ledger, kept_from_ns = self._ledger(), self._clock.now_ns() - int(KEPT_S * NS_PER_S)
             left = ledger.delete_messages_except(list(self._outboxes))
             waiting = ledger.messages()
-            since_ns = ledger.begin_telling(self._clock.now_ns(), kept_from_ns - int(KEPT_S * NS_PER_S))
-            told = ledger.told_events()
+            since_ns = ledger.messages_since(self._clock.now_ns(), kept_from_ns - int(KEPT_S * NS_PER_S))
+            told = ledger.told_event_ids()
             self._news.extend(self._missed(max(since_ns, kept_from_ns)))
         except StorageError as error:
             self._log_ledger_failed(error)

@@ -45,10 +45,10 @@ class MessageLedger(Protocol):
     def delete_messages_except(self, channels: Sequence[str]) -> int:
         """Delete the messages of all other channels; return their number."""
 
-    def begin_telling(self, now_ns: int, forget_before_ns: int) -> int:
+    def messages_since(self, now_ns: int, forget_before_ns: int) -> int:
         """Return when messages were first sent (ns UTC), now_ns on the first call; forget events sent before forget_before_ns."""
 
-    def told_events(self) -> list[str]:
+    def told_event_ids(self) -> list[str]:
         """Return the ids of the events whose messages were stored."""
 
 

@@ -20,9 +20,9 @@ from pumpwatch.store.coverage import HOUR_NS, CoverageFile, Venue
 from pumpwatch.store.id_runs import IdRuns, union
 from pumpwatch.store.minutes import MINUTE_NS, FlaggedSum, Minutes, joined, minutes_of, sums_by_flags
 from pumpwatch.store.query import Name, merged
-from pumpwatch.store.reader import JournalReader, SegmentReader
+from pumpwatch.store.reader import JournalReader, SegmentReader, ignore_damage
 from pumpwatch.store.segment import Segment
-from pumpwatch.store.tally import Figures, IdKindOf, pass_over, void_runs
+from pumpwatch.store.tally import Figures, IdKindOf, void_runs
 
 BEFORE_NS, BEHIND_NS = HOUR_NS, MINUTE_NS  # read beyond the time asked for, so that ids around its ends are known
 Progress = Callable[[int, int], None]  # trades read, trades to read
@@ -143,7 +143,7 @@ class Store:
 
     def _batches_of(self, segment: Segment, start_ns: int, end_ns: int) -> Iterator[tuple[int, TradeBatch]]:
         try:
-            reader = SegmentReader(segment.path, self.catalogue, pass_over)
+            reader = SegmentReader(segment.path, self.catalogue, ignore_damage)
         except (sqlite3.Error, StorageError) as error:
             if segment.path.exists():
                 self.unreadable.append(f"{segment.path.name}: {error}")

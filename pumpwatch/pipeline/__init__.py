@@ -1,1 +1,1 @@
-"""From frames to clean batches of trades: parse, drop repeated trades, record missing ids."""
+"""Turn frames into clean batches of trades: parse them, drop repeated trades, record missing ids."""

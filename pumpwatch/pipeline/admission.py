@@ -1,7 +1,7 @@
-"""Compare trades of a venue's history with stored ones, so that each trade is stored once.
+"""Compare trades of a venue's history with stored trades, so that each trade is stored once.
 
-The store decides. A trade that was seen in this run and is not in the store is on its way there, or was dropped: the caller
-waits until everything seen is stored, and compares again. By then only dropped trades are left, and these are taken.
+The store decides. A trade that was seen in this run but is not stored is either on its way to the store or was dropped: the
+caller waits until everything seen is stored, and compares again. Then only dropped trades are left, and they are stored.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from pumpwatch.model import TradeBatch
 from pumpwatch.pipeline.seen_ids import ids_of
 
-NUMBER_MARK = b"#"  # between an equal trade's text and its number, see synthetic_ids
+NUMBER_MARK = b"#"  # between the text of an equal trade and its number, see synthetic_ids
 RELATIVE = 1e-9  # prices and quantities that differ by less are equal: they were scaled by floats
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """History trades of one instrument beside stored ones.
+    """The comparison of one instrument's history trades with the stored trades.
 
-    batch: the trades, with the ids under which they would be stored. new: not stored and not seen. unsure: not stored, but
-    seen in this run. conflicts: (row, row of the stored trades) with one id and different contents.
+    batch: the history trades, with the ids under which they would be stored. new: rows that are neither stored nor seen.
+    unsure: rows that are not stored but were seen in this run. conflicts: (row, row of the stored trades) with equal ids and
+    different contents.
     """
 
     batch: TradeBatch
@@ -34,12 +35,12 @@ class Compared:
 
     @property
     def stored(self) -> int:
-        """Return how many of them are stored already."""
+        """Return the number of trades that are already stored."""
         return len(self.batch) - int(self.new.sum()) - int(self.unsure.sum())
 
 
 def compare_by_id(batch: TradeBatch, stored: TradeBatch, seen: NDArray[np.bool_]) -> Compared:
-    """Compare trades that have ids. seen: those that were seen in this run."""
+    """Compare trades that have ids. seen: the mask of rows that were seen in this run."""
     known = {trade_id: row for row, trade_id in enumerate(ids_of(stored.trade_id, stored.text_id))}
     new, unsure = np.zeros(len(batch), np.bool_), np.zeros(len(batch), np.bool_)
     conflicts = []
@@ -61,9 +62,9 @@ def _same(batch: TradeBatch, row: int, stored: TradeBatch, at: int) -> bool:
 
 
 def compare_by_content(batch: TradeBatch, stored: TradeBatch, counts: Sequence[int]) -> Compared:
-    """Compare trades without ids: the nth of equal trades is new where fewer than n are stored.
+    """Compare trades without ids: the nth of equal trades is new if fewer than n are stored.
 
-    counts: how many trades equal to each row were seen in this run.
+    counts: the number of trades equal to each row that were seen in this run.
     """
     assert batch.text_id is not None
     names: dict[tuple[int, bytes], set[bytes]] = {}

@@ -1,7 +1,7 @@
 """Decode text frames of one venue with the collector's own parser, for `pumpwatch decode`.
 
-Symbols need not be known: without an instrument list a contract counts as one base unit. Rows that a venue itself omits from its
-trade history (insurance fund, ADL) are not printed; the collector keeps them, flagged.
+Symbols need not be known: without an instrument list a contract counts as one base unit. Rows that a venue omits from its own
+trade history (insurance fund, ADL) are not printed; the collector stores them with a flag.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ COARSER = ((NS_PER_S, "seconds"), (NS_PER_MS, "milliseconds"), (1000, "microseco
 
 
 class Decoder:
-    """One venue's parser, with a catalogue that gains each new symbol.
+    """One venue's parser, with a catalogue to which each new symbol is added.
 
-    `refused` holds (line, reason) of rejected frames, `guessed` the symbols whose contract counts as one base unit for want of a
-    list. Acts as the source of its frames, to count control frames.
+    refused: (line, reason) of each rejected frame. guessed: the symbols whose contract counts as one base unit because there is
+    no list. The decoder is the source of its frames, so that it can count control frames.
     """
 
     def __init__(self, venue: Venue, instruments: bytes | None = None) -> None:
@@ -48,12 +48,12 @@ class Decoder:
             listed = self._venue.parse_instruments([body])
         except REFUSALS as error:
             raise UsageError(f"--instruments: not a symbol list of {self._venue.name}: {error}",
-                             "give the body of the venue's own symbol list, as it answers it") from error
+                             "give the unchanged body of the venue's own symbol list") from error
         for instrument in listed:
             self._catalogue.add(self._key, instrument)
 
     def lines(self, lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
-        """Yield the trades of each line: a raw frame, or JSON with the frame in `raw`; then `line` is its number."""
+        """Yield the trades of each line: a raw frame, or JSON with the frame in `raw`, which adds its number as `line`."""
         for number, line in enumerate(lines, 1):
             text = line.encode() if isinstance(line, str) else line
             if not text.strip():
@@ -73,7 +73,7 @@ class Decoder:
         trades: list[dict[str, Any]] = []
         for parsed in self._parser.parse(frames):
             batch = parsed.batch if parsed.void is None else parsed.batch.take(~parsed.void)
-            if self._venue.newest_first:  # printed as the frame has them
+            if self._venue.newest_first:  # printed in the order of the frame
                 batch = batch.take(slice(None, None, -1))
             trades += self._rows(batch.take(batch.flags & Flag.outside_market() == 0))
         self.refused += [(line, quarantined.reason) for quarantined in self._parser.quarantine[before:]]
@@ -82,7 +82,7 @@ class Decoder:
         return trades
 
     def _add_symbols(self, payload: bytes) -> str:
-        """Add a frame's new symbols; return what is wrong with the unit of its times, since a recording may have any age."""
+        """Add a frame's new symbols; return a problem with the unit of its times, or an empty text."""
         columns = Columns()
         try:
             self._venue.parse(b"[" + payload + b"]", columns)
@@ -106,11 +106,11 @@ class Decoder:
         return Instrument(symbol=symbol, base=symbol, quote="")
 
     def receive_control(self, control: Control) -> None:
-        """Count a frame that is understood and is not trades."""
+        """Count a known frame without trades."""
         self.controls += 1
 
     def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
-        """Ignore the time: nobody waits for trades of a recording."""
+        """Ignore the time: nothing waits for the trades of a recording."""
 
     def _rows(self, batch: TradeBatch) -> list[dict[str, Any]]:
         rows = zip(batch.instrument.tolist(), batch.side.tolist(), batch.price.tolist(), batch.quantity.tolist(),
@@ -123,7 +123,7 @@ class Decoder:
 
 
 def raw_of(text: bytes) -> bytes | None:
-    """Return the frame inside a JSON line with `raw`; None when the line is the frame itself."""
+    """Return the frame inside a JSON line with `raw`; None if the line itself is the frame."""
     if b'"raw"' not in text:
         return None
     try:

@@ -1,13 +1,13 @@
-"""Drop trades that were seen before, and record a gap for ids that were skipped.
+"""Drop trades that were seen before, and record a gap for skipped ids.
 
-If ids ascend, the last id of each instrument decides, by column: a few numpy calls check the whole batch, and only
-instruments whose ids did not simply advance are checked trade by trade. If ids have no order, recent ids are remembered.
+If ids ascend, the last id of each instrument decides, by column: a few numpy calls check the whole batch, and only instruments
+whose ids did not simply advance are checked trade by trade. If ids have no order, recent ids are remembered.
 
-An id below the last one, on a trade some seconds younger than all before it, is not a repetition: a repetition would have its
-old time. The venue has restarted its ids (a symbol listed again, another channel with its own ids). The trade is kept, the
-ids before it are forgotten, and the time between is a gap. Trades that come sooner after a restart look like repetitions, are
-dropped, and lie in that gap. They are not held back until the case is clear: a trade held back is not durable, and on a slow
-symbol that could take an hour.
+A lower id on a trade some seconds newer than all before is not a repetition, which would have its old time. The venue has
+restarted its ids (a symbol listed again, another channel with its own ids). The trade is kept, the earlier ids are forgotten,
+and the time between is a gap. Trades that come sooner after a restart look like repetitions and are dropped, inside that gap.
+They are not held back until the case is clear, because a trade that is held back is not durable, and on a slow symbol the wait
+could take an hour.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap, IdKind, Int64, TradeBatch
 from pumpwatch.pipeline.certain_repeats import CertainRepeats, Race
-from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
+from pumpwatch.pipeline.missing_ids import RANGES_KEPT, SkippedIds
 from pumpwatch.pipeline.seen_ids import CONTIGUOUS, MONOTONIC, NUMBERED, RESTART_NS, UNIQUE, UNSEEN, SeenIds, ids_of
 
-EXPECTED_FOR = 500  # batches without a repetition, after which none is expected
+EXPECTED_FOR = 500  # after this many batches without a repetition, repetitions are no longer expected
 
 
 @dataclass(slots=True)
 class Seen:
-    """The result of `observe`: rows to keep (None: all), repeated trades by instrument, gaps opened or filled.
+    """The result of `observe`: rows to keep (None: all), numbers of repeated trades by instrument, opened or filled gaps.
 
-    races: who was first in some of the repeated trades.
+    races: of some of the repeated trades.
     """
 
     keep: NDArray[np.bool_] | None = None
@@ -48,18 +48,18 @@ class Seen:
 
 
 class Dedupe(SeenIds):
-    """Compares live trades with the ids that were seen. `id_kind_of(exchange, market_type)` gives the kind of ids."""
+    """Compares live trades with the seen ids. id_kind_of(exchange, market_type): returns the kind of ids."""
 
     def __init__(self, catalogue: Catalogue, id_kind_of: Callable[[str, str], IdKind], ranges_kept: int = RANGES_KEPT) -> None:
         super().__init__(catalogue, id_kind_of, ranges_kept)
-        self._repeats: CertainRepeats | None = None  # while trades come twice
-        self._without_repeats = 0  # batches
+        self._repeats: CertainRepeats | None = None  # only while trades come twice
+        self._without_repeats = 0  # number of batches
 
     def observe(self, batch: TradeBatch, settled: Int64 | None = None, source: Int64 | None = None) -> Seen:
-        """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
+        """Compare a batch, in order of arrival, with the seen ids; remember its ids, and return which rows to keep.
 
-        settled: the times to use where some trades' own are wrong (see Lag.settled). source: a number for each row's connection,
-        where two connections bring the same trades.
+        settled: the times to use if some trades' own times are wrong (see Lag.settled). source: the number of each row's
+        connection, if two connections bring the same trades.
         """
         self._grow()
         found = None
@@ -135,7 +135,7 @@ class Dedupe(SeenIds):
         return seen
 
     def _drop_unordered(self, batch: TradeBatch, seen: Seen) -> None:
-        """Drop trades whose ids were seen, where ids have no order or are text."""
+        """Drop trades whose ids were seen, if ids have no order or are text."""
         kind = self._kind[batch.instrument]
         rows = np.flatnonzero(kind == UNIQUE)
         if batch.text_id is not None:
@@ -171,10 +171,10 @@ class Dedupe(SeenIds):
                 seen.drop(rows, number, fresh, len(batch))
 
     def _contiguous(self, number: int, trades: list[tuple[int, int, int]], seen: Seen) -> list[bool]:
-        """Walk the (id, time to use, own time) of one instrument; open and fill gaps on the way."""
+        """Check the (id, time to use, own time) of one instrument in order; open and fill gaps."""
         last, last_ns = int(self._last_id[number]), int(self._last_ns[number])
         first, newest_ns = int(self._first_id[number]), int(self._newest_ns[number])
-        missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
+        missing = self._missing.setdefault(number, SkippedIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         fresh: list[bool] = []
         resumed = number in self._resumed
@@ -193,8 +193,8 @@ class Dedupe(SeenIds):
                 pass
             elif trade_id < last and at_ns > newest_ns + RESTART_NS:
                 self._record_gaps(number, missing, opened, seen.gaps)
-                self._open_gaps.pop(number, None)  # their ids will not come any more: these gaps stay open as recorded
-                missing = self._missing[number] = MissingIds(self._ranges_kept)
+                self._open_gaps.pop(number, None)  # their ids will never come: these gaps stay open as recorded
+                missing = self._missing[number] = SkippedIds(self._ranges_kept)
                 opened = []
                 if not resumed:
                     seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
@@ -221,7 +221,7 @@ class Dedupe(SeenIds):
                    from_ns=last_ns, to_ns=at_ns, reason=f"the venue restarted its ids: {first} long after {last}")
 
     def _monotonic(self, number: int, trades: list[tuple[int, int]], known: set[int], seen: Seen) -> list[bool]:
-        """Walk the (id, time) of one instrument whose ids ascend and skip; `known` holds the recent ids."""
+        """Check the (id, time) of one instrument, whose ids ascend and skip, in order. known: its recent ids."""
         last, last_ns, newest_ns = int(self._last_id[number]), int(self._last_ns[number]), int(self._newest_ns[number])
         fresh = []
         resumed = number in self._resumed

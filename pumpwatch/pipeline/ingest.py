@@ -1,9 +1,9 @@
-"""The pipeline's one greenlet: parse every venue's frames, drop repeated trades, record gaps, hand over one batch.
+"""The pipeline's only greenlet: parse every venue's frames, drop repeated trades, record gaps, hand over one batch.
 
-It turns every `tick_ms`, or as soon as `tick_frames` wait, right after a sweep has read the sockets; the sweep wakes it. While
-no frames come it sleeps. All venues of a turn become one batch: the later stages work on columns, and long columns are cheaper. A
-venue has a slice of each turn (see venue_reader); other greenlets run between the slices of a long turn, and only one turn runs
-at a time.
+A turn runs every `tick_ms`, or as soon as `tick_frames` wait, right after a sweep has read the sockets; the sweep wakes it. It
+sleeps while no frames come. All venues of a turn become one batch, because later stages work on columns, and long columns are
+cheaper. Each venue gets a slice of each turn (see venue_reader); other greenlets run between the slices of a long turn, and only
+one turn runs at a time.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from pumpwatch.venue import Venue
 log = logging.getLogger(__name__)
 
 LOGGED_EACH_S = 60.0
-SHOWN_BYTES = 100  # of a frame in the log
+SHOWN_BYTES = 100  # most bytes of a frame in the log
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
-TURN_S = 0.05  # of CPU time, after which a turn lets other greenlets run
-HALF = 0.5  # of the frames that make a turn: with so many a turn is due after this share of the time
-EARLY_S = 0.002  # a turn may begin so much too soon, since timers are not exact
+TURN_S = 0.05  # CPU time after which a turn lets other greenlets run
+HALF = 0.5  # of the frames that make a turn: with this many, a turn is due after this share of the time
+EARLY_S = 0.002  # a turn may begin this much too early, because timers are not exact
 LONGEST_SLEEP_S = 1.0  # without frames
 
 Put = Callable[[TradeBatch | None, Records], None]
@@ -53,7 +53,7 @@ Put = Callable[[TradeBatch | None, Records], None]
 
 @dataclass(slots=True)
 class Logged:
-    """The time when a venue's quarantined frames were last logged, their number by then, and the latest frame."""
+    """The time and the total of a venue's last log line about quarantined frames, and the latest such frame."""
 
     latest: Quarantined
     at: float = -math.inf
@@ -61,7 +61,7 @@ class Logged:
 
 
 class Ingest:
-    """Frames in, one clean batch a turn out. `run` is the body of a supervised greenlet."""
+    """Turns frames into one clean batch per turn. `run` is the body of a supervised greenlet."""
 
     def __init__(self, catalogue: Catalogue, clock: Clock, stats: Stats, tick_ms: float, tick_frames: int, put: Put) -> None:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
@@ -73,29 +73,29 @@ class Ingest:
         self._races: dict[tuple[str, str], Races] = {}
         self._records = Records()
         self._stopped = False
-        self._failures: set[tuple[str, str]] = set()  # venue and reason of failures that were logged
+        self._failures: set[tuple[str, str]] = set()  # (venue, reason) of logged failures
         self._logged: dict[str, Logged] = {}  # by venue
         self.occurrences = SyntheticIds(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
 
-    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
+    def continue_after(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
-        self.dedupe.take_up(last)
+        self.dedupe.continue_after(last)
         self.occurrences = SyntheticIds(self._catalogue, last)
 
     def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> list[Gap]:
-        """Continue another process that read the same trades until now; return the gaps where ids do not continue."""
+        """Continue after another process that read the same trades until now; return the gaps where ids do not continue."""
         self.occurrences.follow(last)
         return self.dedupe.follow(last)
 
     def resume(self, numbers: Collection[int]) -> None:
-        """Read these instruments again that another collector has read meanwhile: ids that it has seen are no gap here."""
+        """Resume these instruments after another collector has read them: the ids that it has seen are not a gap here."""
         ordered = [number for number in numbers if self._kinds.get(self._catalogue.venues[number]) is not IdKind.NONE]
         self.dedupe.resume(ordered)
         self.occurrences.resume(set(numbers).difference(ordered))
 
     def add_venue(self, venue: Venue, down: Gap | None = None) -> FrameBuffer:
-        """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
+        """Return the buffer for this venue's connections. down: the recorded gap for the time before this run."""
         self._kinds[venue.exchange, venue.market_type] = venue.id_kind
         buffer = FrameBuffer(venue.name)
         self._races[venue.exchange, venue.market_type] = buffer.races
@@ -109,33 +109,33 @@ class Ingest:
         return buffer
 
     def parser_of(self, venue: Venue) -> VenueParser:
-        """Return the parser of a venue that was added."""
+        """Return the parser of an added venue."""
         return next(reader.parser for reader in self._readers if reader.parser.venue is venue)
 
     def oldest_waiting_ns(self, venue: str) -> int:
-        """Return when the oldest frame of a venue was read whose trades are not handed over yet, 0 without one."""
+        """Return when the oldest frame of a venue was read whose trades are not handed over yet, in ns; 0 without one."""
         return next((reader.oldest_ns for reader in self._readers if reader.parser.venue.name == venue), 0)
 
     def compare(self, number: int, batch: TradeBatch, stored: TradeBatch) -> Compared:
-        """Compare an instrument's history, oldest first, with its stored trades of that time."""
+        """Compare an instrument's history, oldest first, with its stored trades of the same time."""
         if self._kinds.get(self._catalogue.venues[number]) is IdKind.NONE and batch.text_id is not None:
             keys = list(zip(batch.timestamp.tolist(), batch.text_id.tolist(), strict=True))
             return compare_by_content(batch, stored, self.occurrences.counts(number, keys))
         return compare_by_id(batch, stored, self.dedupe.seen_in_run(number, batch))
 
-    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
-        """Count an instrument's history trades as seen, as the caller is about to store them; return the gaps that they complete.
+    def add_history(self, number: int, batch: TradeBatch) -> list[Gap]:
+        """Count history trades that the caller is about to store as seen; return the gaps that they complete or open.
 
-        A gap that they open is among them: trades between these and the last one seen are still missing.
+        They open a gap if trades between them and the last seen trade are still missing.
         """
         if self._kinds.get(self._catalogue.venues[number]) is IdKind.NONE and batch.text_id is not None:
             texts = [name.partition(NUMBER_MARK)[0] for name in batch.text_id.tolist()]
-            self.occurrences.take_in(number, list(zip(batch.timestamp.tolist(), texts, strict=True)))
+            self.occurrences.add_history(number, list(zip(batch.timestamp.tolist(), texts, strict=True)))
             return []
-        return self.dedupe.take_in(number, batch)
+        return self.dedupe.add_history(number, batch)
 
     def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
-        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
+        """Return a mask of the instruments with every trade of [from_ns, to_ns) seen in this run, by contiguous ids."""
         return self.dedupe.continuous(numbers, from_ns, to_ns)
 
     def last_seen(self, number: int) -> int:
@@ -147,7 +147,7 @@ class Ingest:
         return self.dedupe.recovered(number)
 
     def run(self) -> None:
-        """Turn until stopped."""
+        """Run turns until stopped."""
         while not self._stopped:
             self._due.clear()
             self.turn()
@@ -157,14 +157,14 @@ class Ingest:
                 self._due.wait(self._tick_s if any(reader.unfinished for reader in self._readers) else LONGEST_SLEEP_S)
 
     def stop(self) -> None:
-        """End `run` at its next turn."""
+        """End `run` before its next turn."""
         self._stopped = True
         self._due.set()
 
     def wake(self) -> float:
-        """Have a turn begin when it is due, or when many frames wait; return the seconds until the next one is due.
+        """Wake `run` if a turn is due or many frames wait; return the seconds until the next turn.
 
-        The sweep calls this each time it has read. Without frames no turn is due (infinity).
+        The sweep calls this after each read. Without frames the result is infinity.
         """
         waiting = 0
         for reader in self._readers:
@@ -182,7 +182,7 @@ class Ingest:
         return self._tick_s
 
     def turn(self) -> None:
-        """Read a slice of each venue and hand the trades over; the rest stays for the next turn."""
+        """Read a slice of each venue and hand over the trades; the rest waits for the next turn."""
         with self._turning:
             yielded_at = time.thread_time()
             for reader in self._readers:
@@ -195,7 +195,7 @@ class Ingest:
             self._hand_over()
 
     def finish(self, within_s: float) -> None:
-        """Read everything and hand it over; frames that cannot be read in time are quarantined as a whole."""
+        """Read everything and hand it over; quarantine the frames that are not read after `within_s` as a whole."""
         with self._turning:
             until = self._clock.monotonic() + within_s
             for reader in self._readers:
@@ -218,24 +218,24 @@ class Ingest:
         if parsed:
             try:
                 batch = self._clean(parsed, records)
-            except Exception as error:  # an error of ours costs this turn's trades, as gaps, and not the collector
+            except Exception as error:  # an error in our code costs this turn's trades, as gaps, but not the collector
                 self._record_lost(parsed, records, error)
         if batch is not None or records:
             self._put(batch, records)
 
     def _unread(self, gap: Gap, error: Exception | None) -> None:
-        """Record the gap of frames that were not read, because of an error in the plugin or here, or for want of time."""
+        """Record the gap of frames that were not read because of an error in the plugin or in our code, or for lack of time."""
         if error is not None:
             self._failed(f"{gap.exchange}.{gap.market_type}", gap.reason)
         self._records.gaps.append(gap)
 
     def log_rest(self) -> None:
-        """Log quarantined frames that came too soon after the last line; call this from time to time."""
+        """Log quarantined frames that came too soon after the last log line; call this regularly."""
         for name, logged in self._logged.items():
             self._log_quarantined(name, logged)
 
     def _log_quarantined(self, name: str, logged: Logged) -> None:
-        """Log that frames of a venue were quarantined: the first at once, later ones at most every minute, with their number."""
+        """Log a venue's quarantined frames: the first at once, later ones at most once a minute, with their number."""
         now, total = self._clock.monotonic(), self._stats.get("quarantined_frames_total", venue=name)
         if total > logged.count and now - logged.at >= LOGGED_EACH_S:
             log.warning("frames quarantined venue=%s count=%d reason=%s frame=%r", name, total - logged.count,
@@ -243,7 +243,7 @@ class Ingest:
             logged.at, logged.count = now, total
 
     def _record_lost(self, parsed: list[Parsed], records: Records, error: Exception) -> None:
-        """Record that the trades of a turn were lost on their way through."""
+        """Record the trades of a failed turn as gaps."""
         reason = f"dropping repeated trades failed: {type(error).__name__}: {error}"
         received = np.concatenate([part.batch.received_at for part in parsed])
         numbers = {number for part in parsed for number in part.batch.instrument.tolist()}
@@ -261,7 +261,7 @@ class Ingest:
             log.exception("a turn failed venue=%s", name)
 
     def _number(self, parsed: Parsed) -> Parsed:
-        """Give the trades of a venue without ids synthetic ones."""
+        """Give synthetic ids to the trades of a venue without ids."""
         before, repeated = self.occurrences.left_out, self.occurrences.repeated
         numbered, gaps = self.occurrences.number(parsed)
         self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
@@ -274,7 +274,7 @@ class Ingest:
         return numbered
 
     def _without_history(self, replay_filter: ReplayFilter, parsed: Parsed) -> Parsed:
-        """Drop old trades that the venue pushed on subscribing to symbols never seen before."""
+        """Drop old trades that the venue sent on subscribing to symbols never seen before."""
         kept = replay_filter.sort_out(parsed)
         self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
         return kept
@@ -286,7 +286,7 @@ class Ingest:
             totals[venues[number]] = totals.get(venues[number], 0) + count
         for venue, total in totals.items():
             self._stats.add("doubled_trades_total", total, venue=".".join(venue))
-            self._stats.add("trades_total", -total, venue=".".join(venue))  # they were counted as read
+            self._stats.add("trades_total", -total, venue=".".join(venue))  # the reader has counted them
         self._record_races(seen.races)
 
     def _record_races(self, races: list[Race]) -> None:

@@ -1,18 +1,18 @@
-"""The ids of a contiguous venue that are still missing.
+"""Keep the skipped ids of a contiguous venue.
 
-Contiguous ids prove completeness: every id between the first and the last one seen was seen, except for the ranges kept here.
-A range opens when an id jumps, shrinks when a late trade arrives, and is a Gap record from the first moment.
+Contiguous ids prove completeness: every id between the first and the last seen id was seen, except for the ranges kept here. A
+range opens when an id jumps, shrinks when a late trade arrives, and has a Gap record from the first moment.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 
-RANGES_KEPT = 1000  # an instrument; the lowest ranges above that are given up (their gaps stay open)
+RANGES_KEPT = 1000  # per instrument; beyond that, the lowest ranges are given up (their gaps stay open)
 
 
-class MissingIds:
-    """The ids of one instrument that were skipped, as ascending ranges [first, last].
+class SkippedIds:
+    """The skipped ids of one instrument, as ascending ranges [first, last].
 
     Ranges up to `given_up` are forgotten, so a gap that begins there is never reported as filled.
     """
@@ -31,7 +31,7 @@ class MissingIds:
         return len(self._ranges)
 
     def open(self, first: int, last: int) -> None:
-        """Remember that [first, last] was skipped; none of these ids may be missing already."""
+        """Add the skipped range [first, last]; none of its ids may already be in a range."""
         insort(self._ranges, (first, last))
         self._trim()
 
@@ -42,7 +42,7 @@ class MissingIds:
             del self._ranges[:over]
 
     def find(self, number: int) -> bool:
-        """Return whether this id was missing; from now on it is not."""
+        """Remove an id; return whether it was missing."""
         at = bisect_right(self._ranges, (number, 2**63)) - 1
         if at < 0:
             return False
@@ -59,6 +59,6 @@ class MissingIds:
         return at >= 0 and number <= self._ranges[at][1]
 
     def holds_any(self, first: int, last: int) -> bool:
-        """Return whether any id of [first, last] is still missing, or was when it was given up."""
+        """Return whether any id of [first, last] is missing, or was missing when it was given up."""
         at = bisect_right(self._ranges, (last, 2**63)) - 1
         return first <= self.given_up or (at >= 0 and self._ranges[at][1] >= first)

@@ -1,8 +1,8 @@
 """Turn a venue's frames into batches of trades.
 
-The plugin's `parse` is called once for all waiting frames, or for some thousand of them. If it rejects them, the range is
-halved until the frames that are not trades are alone: those are control frames, or go to quarantine with the reason. So a
-venue that only sends trades costs one call a tick, and an unreadable frame costs a few more and stops nothing.
+The plugin's `parse` is called once for all waiting frames, up to some thousands. If it rejects them, the range is halved until
+each frame without trades is alone: it is a control frame, or goes to quarantine with the reason. So a venue that only sends
+trades costs one call per turn, and an unreadable frame costs a few more calls and stops nothing.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from pumpwatch.records import KEPT_BYTES, Quarantined
 from pumpwatch.stats import Stats
 from pumpwatch.venue import Venue
 
-# [2009, 2100): no venue is older, and seconds or ms mistaken for another unit fall outside. Our own clock is not consulted: if it
-# were days behind, every trade would lie in the future.
+# [2009, 2100): no venue is older, and a time in the wrong unit falls outside. Our own clock is not used: if it were days behind,
+# every trade would be in the future.
 EARLIEST_NS, LATEST_NS = 1_230_768_000 * 10**9, 4_102_444_800 * 10**9
-QUARANTINE_PER_S = 20.0  # frames of a venue; more are only counted, and are a gap
+QUARANTINE_PER_S = 20.0  # frames per venue; more frames are only counted and become a gap
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Trades of one venue. void: rows that only use up an id; past: rows sent as history (None: no such row).
+    """Trades of one venue. void: rows that only use up an id. past: rows sent as history. None means no such row.
 
-    frame: the number of each row's frame, where the venue has no ids; the rows of a frame are adjacent. settled: the times to use
-    where some rows are dated hours ahead of the others. source: a number for each row's connection, where there is
-    `frame`, or where two connections bring the same trades.
+    frame: the number of each row's frame, if the venue has no ids; the rows of a frame are adjacent. settled: the times to use if
+    some rows are dated hours ahead of the others. source: the number of each row's connection, if the venue has no ids or two
+    connections bring the same trades.
     """
 
     batch: TradeBatch
@@ -57,27 +57,27 @@ class Parsed:
 
 
 class VenueParser:
-    """Reads the frames of one venue; control frames go to the source they came from. `lag` is recorded by the venue's reader."""
+    """Parses the frames of one venue; control frames go to the source that they came from. The venue's reader updates `lag`."""
 
     def __init__(self, venue: Venue, catalogue: Catalogue, clock: Clock, stats: Stats, lag: Lag | None = None,
                  quarantine_per_s: float = QUARANTINE_PER_S, earliest_ns: int = EARLIEST_NS) -> None:
         self.venue = venue
         self.quarantine: list[Quarantined] = []
         self.lag = lag or Lag()
-        self.behind_since_ns = 0  # what is received may have waited since then; 0: it was sent just now
+        self.behind_since_ns = 0  # received frames may have waited since then; 0: they were sent just now
         self._catalogue, self._clock, self._stats = catalogue, clock, stats
         self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
         self._scales = Scales(catalogue, venue)
         self._per_s = self._allowance = quarantine_per_s
         self._allowed_at = clock.monotonic()
-        self._not_kept: tuple[int, int] | None = None  # first and last time of frames that quarantine had no room for
+        self._not_kept: tuple[int, int] | None = None  # first and last time of frames that did not fit into quarantine
         self._reported_ns = 0
         self._reported: Gap | None = None
-        self._rejected = self._rejected_not_kept = 0  # frames, since they were last counted
+        self._rejected = self._rejected_not_kept = 0  # frames since the last `count`
         self._earliest, self._latest = earliest_ns // venue.timestamp_unit_ns, LATEST_NS // venue.timestamp_unit_ns
 
     def parse(self, frames: Frames) -> list[Parsed]:
-        """Return the trades of all frames in order; control frames are delivered, all others quarantined."""
+        """Return the trades of all frames in order; deliver control frames and quarantine all others."""
         scan, parsed = Scan(frames), list[Parsed]()
         while scan.at < scan.count:
             read = self.advance(scan)
@@ -87,7 +87,7 @@ class VenueParser:
         return parsed
 
     def advance(self, scan: Scan) -> Parsed | None:
-        """Read the next range; None where a shorter one is needed, or for a frame without a good trade."""
+        """Read the next range; return None if a shorter range is needed, or for a frame without a good trade."""
         first, last = scan.range()
         if last - first == 1:
             read, whole = self._single(scan.frames, first)
@@ -104,7 +104,7 @@ class VenueParser:
         return parsed
 
     def _built(self, columns: Columns, frames: Frames, first: int, last: int) -> Parsed:
-        """Return the trades in the columns of these frames. Raises one of REFUSALS where any row cannot be a trade."""
+        """Return the trades in the columns of these frames. Raises one of REFUSALS if any row cannot be a trade."""
         counts, frame, source = columns.counts, None, None
         received_at = frames.received_at(first, last)
         if self.venue.id_kind is IdKind.NONE:
@@ -116,7 +116,7 @@ class VenueParser:
         if counts:
             received_at = np.repeat(received_at, counts)
         if len(received_at) != len(columns.symbol):
-            raise BadFrame("more or fewer trades than frames")
+            raise BadFrame("the number of trades does not match the frames")
         parsed = self._build(columns, received_at, frame, source)
         problem = _first_problem(parsed)
         if problem:
@@ -124,7 +124,7 @@ class VenueParser:
         return self._in_order(parsed, counts)
 
     def _single(self, frames: Frames, index: int) -> tuple[Parsed | None, bool]:
-        """Return the trades of one frame, and whether they are all of it; deliver or quarantine the rest."""
+        """Return the trades of one frame, and whether they are the whole frame; deliver or quarantine the rest."""
         columns = Columns()
         try:
             self.venue.parse(frames.array(index, index + 1), columns)
@@ -156,11 +156,11 @@ class VenueParser:
             return
         try:
             frames.source(index).receive_control(replace(control, reason=printable(control.reason)))
-        except Exception as problem:  # what a plugin's control frame sets off must not cost the trades behind it
+        except Exception as problem:  # an error caused by a control frame must not cost the trades after it
             self._quarantine(payload, f"{control.kind}: {problem}", received_at_ns)
 
     def _good_rows(self, columns: Columns, received_at_ns: int, source: int) -> Parsed | None:
-        """Return the good trades of a frame in which some are bad; None when it has none."""
+        """Return the good trades of a frame with bad ones; None without good trades."""
         try:
             count = len(columns.symbol)
             parsed = self._build(columns, np.full(count, received_at_ns), np.zeros(count, np.intp), np.full(count, source))
@@ -183,8 +183,8 @@ class VenueParser:
     def history(self, body: bytes, symbol: str, read: Callable[[bytes, str, Columns], None]) -> Parsed:
         """Return the good rows of a history's answer, oldest first, flagged BACKFILLED and received now.
 
-        `read` is the plugin's function for this answer. Raises one of REFUSALS if the answer is something else, or has rows of
-        other symbols.
+        read: the plugin's function for this answer. Raises one of REFUSALS if the answer is something else, or has rows of other
+        symbols.
         """
         columns = Columns()
         read(body, symbol, columns)
@@ -230,19 +230,19 @@ class VenueParser:
                       source=source)
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
-        """Return the gap for frames of the venue that we received in this time and did not read."""
-        slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may differ from ours by days
+        """Return the gap for frames of the venue that were received in this time but not read."""
+        slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades have the venue's time, which may differ from ours by days
         from_ns = min(from_ns, self.behind_since_ns or from_ns)
         return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, from_ns=from_ns - slack_ns,
                    to_ns=to_ns + slack_ns, reason=reason)
 
     def not_kept(self) -> list[Gap]:
-        """Return the gap of frames that quarantine had no room for, whenever it has grown."""
+        """Return the gap of frames that did not fit into quarantine, if it has grown; else an empty list."""
         if self._not_kept is None or self._not_kept[1] <= self._reported_ns:
             return []
         self._reported_ns = self._not_kept[1]
         gap = self.gap(*self._not_kept, "unreadable frames, more than quarantine keeps")
-        if self._reported and self._reported.from_ns <= gap.from_ns + DISORDER_NS:  # the same gap, identified by its beginning
+        if self._reported and self._reported.from_ns <= gap.from_ns + DISORDER_NS:  # it is the same gap
             gap = replace(self._reported, to_ns=max(self._reported.to_ns, gap.to_ns))
         self._reported = gap
         return [gap]
@@ -256,7 +256,7 @@ class VenueParser:
         self._rejected = self._rejected_not_kept = 0
 
     def give_up(self, frames: Frames, first: int, last: int, reason: str) -> Gap:
-        """Quarantine frames as a whole: count all, keep the first, and return the gap of their time."""
+        """Quarantine frames as a whole: count all of them, keep the first, and return the gap of their time."""
         self._rejected += last - first
         self._rejected_not_kept += last - first - 1
         self.quarantine.append(self._quarantined(frames.payload(first), f"{reason} frames={last - first}"))
@@ -274,7 +274,7 @@ class VenueParser:
             self._not_kept = min(began, received_at_ns), max(ended, received_at_ns)
             return
         if self._allowance == self._per_s:
-            self._not_kept = self._reported = None  # a second without bad frames: this one begins another flood
+            self._not_kept = self._reported = None  # after a second without bad frames, another flood begins
         self._allowance -= 1
         self.quarantine.append(self._quarantined(payload, str(reason) or type(reason).__name__))
 
@@ -286,8 +286,8 @@ class VenueParser:
 class Scales:
     """Converts a venue's numbers into prices and base quantities, by instrument.
 
-    Multiplies by the contract size as a fraction of integers (3 contracts of 0.0001 are 3 * 1 / 10000). That rounds once, and so
-    gives the number that the decimal digits name.
+    The contract size is a fraction of integers (3 contracts of 0.0001 are 3 * 1 / 10000). This rounds only once, and so gives
+    the float nearest to the exact decimal.
     """
 
     def __init__(self, catalogue: Catalogue, venue: Venue) -> None:
@@ -331,7 +331,7 @@ def _ids(ids: list[int] | list[str], count: int) -> tuple[Int64, NDArray[np.byte
 
 
 def _texts(ids: list[Any]) -> NDArray[np.bytes_]:
-    """Return texts as fixed-width bytes; texts of one length, such as UUIDs, cost a third."""
+    """Return texts as fixed-width bytes. Texts of equal length, such as UUIDs, cost only a third."""
     joined = "".join(ids)
     if not joined.isascii():
         return np.array([text.encode() for text in ids])
@@ -342,7 +342,7 @@ def _texts(ids: list[Any]) -> NDArray[np.bytes_]:
 
 
 def _side(sells: list[Any]) -> NDArray[np.uint8]:
-    """Return 1 where the taker sold; by way of bytes this costs a third."""
+    """Return 1 where the taker sold. The conversion through bytes costs only a third."""
     try:
         numbers = bytes(sells)
     except TypeError:  # None among them
@@ -352,7 +352,7 @@ def _side(sells: list[Any]) -> NDArray[np.uint8]:
 
 
 def _ends(numbers: NDArray[Any]) -> tuple[Any, Any]:
-    """Return the lowest and the highest number, or NaN twice where there is a NaN; on short arrays much cheaper than `min`."""
+    """Return the lowest and the highest number, or NaN twice if any is NaN; much faster than `min` on short arrays."""
     return numbers[numbers.argmin()], numbers[numbers.argmax()]
 
 
@@ -371,7 +371,7 @@ def _good(parsed: Parsed) -> NDArray[np.bool_]:
 
 
 def _first_problem(parsed: Parsed) -> str:
-    """Return what is wrong with the first bad row, or an empty text; the extremes usually show that all are good."""
+    """Return a message about the first bad row, or an empty text. The extremes usually show that all rows are good."""
     batch = parsed.batch
     if not len(batch):
         return ""

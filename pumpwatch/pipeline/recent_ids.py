@@ -1,12 +1,12 @@
-"""The ids that were seen lately, so that a trade that comes again is recognised.
+"""Remember recently seen ids, to recognise repeated trades.
 
 Repetitions are normal: two connections bring the same trades while one is renewed, and some venues replay their last trades
-after a reconnect. So recent ids are kept, and ids that are older than those are not: where ids ascend, an id at or below all
-kept ones counts as a repetition; where they have no order, an older one counts as new.
+after a reconnect. Only recent ids are kept. If ids ascend, an id at or below all kept ids counts as a repetition; if they have no
+order, an older id counts as new.
 
-If ids ascend and skip (AscendingIds), an id above the last one is new; that decides nearly always, without a look at this
-memory. The ids of all instruments go into one ring, so that remembering them costs two copies a batch, and a look is one pass
-over two columns for all instruments of a batch that need one: under a millisecond.
+If ids ascend and skip (AscendingIds), an id above the last one is new; that nearly always decides, without a search. The ids of
+all instruments are in one ring, so that remembering them costs two copies per batch, and a search is one pass over two columns
+for all instruments of a batch that need it: under a millisecond.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AscendingIds:
         self._owners: NDArray[np.int32] = np.full(rows_kept, NOBODY, np.int32)
         self._ids: Int64 = np.zeros(rows_kept, np.int64)
         self._at, self._filled = 0, 0
-        self._floor: Int64 = np.empty(0, np.int64)  # by instrument: every id at or below this was seen
+        self._floor: Int64 = np.empty(0, np.int64)  # by instrument: every id at or below this counts as seen
 
     def grow(self, floors: Int64) -> None:
         """Add instruments, each with the last id that an earlier run stored, or a negative number."""
@@ -60,7 +60,7 @@ class AscendingIds:
         self._floor[number] = max(int(self._floor[number]), last_id)
 
     def restart(self, number: int) -> None:
-        """Forget the ids of an instrument, which the venue counts from the beginning again."""
+        """Forget the ids of an instrument, because the venue has restarted them."""
         self._floor[number] = -1
         self._owners[self._owners == number] = NOBODY
 
@@ -76,12 +76,12 @@ class AscendingIds:
         return known
 
     def is_new(self, number: int, trade_id: int, known: set[int]) -> bool:
-        """Return whether an id at or below the last one is new: a trade that arrives late."""
+        """Return whether an id at or below the last one is new, so that its trade is late."""
         return trade_id > self._floor[number] and trade_id not in known
 
 
 class UnorderedIds:
-    """The recent ids of every instrument whose ids have no order, in two generations: the older one is dropped as a whole."""
+    """The recent ids of every instrument whose ids have no order, in two generations; the older one is dropped as a whole."""
 
     def __init__(self, kept: int = KEYS_KEPT) -> None:
         self._kept = kept
@@ -89,11 +89,11 @@ class UnorderedIds:
         self._old: set[Hashable] = set()
 
     def holds(self, key: Hashable) -> bool:
-        """Return whether this key was seen lately."""
+        """Return whether this key was seen recently."""
         return key in self._young or key in self._old
 
     def fresh(self, keys: Sequence[Hashable]) -> list[bool] | None:
-        """Remember these keys, and return which of them are new; None where all are."""
+        """Remember these keys; return which of them are new, or None if all are."""
         young, old, asked = self._young, self._old, set(keys)
         fresh: list[bool] | None = None
         if len(asked) == len(keys) and young.isdisjoint(asked) and old.isdisjoint(asked):

@@ -1,9 +1,8 @@
-"""Drop the last trades that a venue pushes on subscribing as if they were new, however old they are.
+"""Drop the last trades that a venue sends on subscribing as if they were new, however old they are.
 
-Only their age shows that they are old. If trades of the symbol were seen before, the ids decide: a known id is a
-repetition, an unknown one is a trade that was missed, and neither proves that the feed is alive. If none was seen, the
-pushed trade is history from before the recording and is dropped: as a first trade it could open a gap to the next one in
-which nothing was lost.
+Only their age reveals them. If trades of the symbol were seen before, the ids decide: a known id is a repetition, an unknown id
+is a missed trade, and neither proves that the feed is alive. If no trade was seen before, the old trade is from before the
+recording and is dropped: as the first trade it could open a gap up to the next one although nothing was lost.
 
 If only old trades arrive for a while, they are not history: our clock is wrong, or the venue is late.
 """
@@ -19,20 +18,20 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Int64, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
 
-OLD_NS = 5 * NS_PER_S  # far more than a trade is on its way
-ALL_OLD_NS = 10 * NS_PER_S  # after so long without a young trade, age proves nothing
+OLD_NS = 5 * NS_PER_S  # far longer than a trade takes to arrive
+ALL_OLD_NS = 10 * NS_PER_S  # after this long without a young trade, age proves nothing
 
 
 class ReplayFilter:
-    """Drops old pushes. `last_ids(instruments)` gives the last id seen of each instrument, below 0 without one."""
+    """Drops old trades sent on subscribing. last_ids(instruments): returns the last seen id of each, below 0 without one."""
 
     def __init__(self, last_ids: Callable[[NDArray[np.int32]], Int64]) -> None:
         self._last_ids = last_ids
-        self._left_out: dict[int, int] = {}  # instrument -> the dropped id; with a wrong clock only this one trade is lost
+        self._left_out: dict[int, int] = {}  # instrument -> the dropped id, so that a wrong clock only loses this one trade
         self._all_old_since_ns = 0  # when the current run of only old trades began; 0: the last trade was young
 
     def sort_out(self, parsed: Parsed) -> Parsed:
-        """Return the rows that are kept; their `past` marks history among them."""
+        """Return the rows to keep; `past` marks history among them."""
         batch = parsed.batch
         old = batch.received_at - batch.timestamp > OLD_NS
         if not old.any():

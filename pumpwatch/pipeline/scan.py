@@ -1,7 +1,7 @@
-"""Read frames in ranges: long ranges while all frames are trades, single frames where some are not.
+"""Divide frames into ranges to read: long ranges while all frames are trades, short ones around other frames.
 
 A rejected range is halved until the bad frame is alone. The next range is as long as the run of good frames before that frame: a
-single bad frame in a stream costs a few attempts, and in a flood of bad frames each costs one.
+single bad frame in a stream costs a few attempts, and each frame of a flood of bad frames costs one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MOST_BYTES = 1 << 20
 
 
 class Scan:
-    """A position in frames and the length of the next range. True until all frames are read."""
+    """A position in frames, and the length of the next range. True until all frames are read."""
 
     __slots__ = ("_bad_before", "_before", "_large", "_run", "_size", "at", "count", "frames")
 
@@ -22,13 +22,13 @@ class Scan:
         self.at, self.count = 0, len(frames.stops)
         self._large = len(frames.text) > MOST_BYTES
         self._size = self._before = MOST_FRAMES  # _before: good frames between the last two bad ones
-        self._run = self._bad_before = 0  # good frames since the last bad one; the end of a range with a bad one, 0: not known
+        self._run = self._bad_before = 0  # good frames since the last bad one; end of a range with a bad frame (0: unknown)
 
     def __bool__(self) -> bool:
         return self.at < self.count
 
     def range(self) -> tuple[int, int]:
-        """Return the [first, last) to read next."""
+        """Return the next range [first, last) to read."""
         first = self.at
         last = first + self._size
         if last > self.count:
@@ -48,7 +48,7 @@ class Scan:
             self._size = max(1, (self._bad_before - last) // 2)
 
     def reject(self, last: int) -> None:
-        """Try a shorter range: one of several frames was rejected."""
+        """Try a shorter range, because a range of several frames was rejected."""
         self._bad_before = last
         self._size = (last - self.at) // 2
 

@@ -1,8 +1,7 @@
-"""The ids of every instrument that were seen, and what that proves.
+"""Remember the seen ids of every instrument: the last id, the skipped ranges before it, and recent ids that do not count by one.
 
-The last id of an instrument, the ranges that were skipped before it, and the recent ids where they do not count by one: live
-trades are compared with these (dedupe.py), and so is a venue's history. Ids are known from the beginning of the run, and
-before it up to the last ids that earlier runs stored.
+Live trades (dedupe.py) and a venue's history are compared with them. Ids are known since the beginning of the run, and before it
+up to the last ids that earlier runs stored.
 """
 
 from __future__ import annotations
@@ -16,34 +15,34 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
-from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
+from pumpwatch.pipeline.missing_ids import RANGES_KEPT, SkippedIds
 from pumpwatch.pipeline.recent_ids import AscendingIds, UnorderedIds
 
 UNSEEN = -1
-RESTART_NS = 5 * NS_PER_S  # far more than the times of neighbouring ids are out of order: none of 47,000 recorded ones was
+RESTART_NS = 5 * NS_PER_S  # far more than the disorder of neighbouring ids, which was 0 in 47,000 recorded trades
 
 CONTIGUOUS, MONOTONIC, UNIQUE, NUMBERED = 3, 2, 1, 0
 CODES = {IdKind.CONTIGUOUS: CONTIGUOUS, IdKind.MONOTONIC: MONOTONIC, IdKind.UNIQUE: UNIQUE, IdKind.NONE: NUMBERED}
 
 
 class SeenIds:
-    """Remembers the ids of every instrument. `id_kind_of(exchange, market_type)` gives their kind."""
+    """Remembers the ids of every instrument. id_kind_of(exchange, market_type): returns their kind."""
 
     def __init__(self, catalogue: Catalogue, id_kind_of: Callable[[str, str], IdKind], ranges_kept: int = RANGES_KEPT) -> None:
         self._catalogue, self._id_kind_of, self._ranges_kept = catalogue, id_kind_of, ranges_kept
-        self._missing: dict[int, MissingIds] = {}
+        self._missing: dict[int, SkippedIds] = {}
         self._open_gaps: dict[int, list[Gap]] = {}
         self._unordered = UnorderedIds()
         self._recovered: Mapping[tuple[str, str, str], tuple[int, int]] = {}
         self._last_id: Int64 = np.empty(0, np.int64)
         self._last_ns: Int64 = np.empty(0, np.int64)  # the time of the last id
-        self._newest_ns: Int64 = np.empty(0, np.int64)  # of all trades: the last id may be of a trade that was reported late
+        self._newest_ns: Int64 = np.empty(0, np.int64)  # of all trades; the trade with the last id may be an older, late one
         self._first_id: Int64 = np.empty(0, np.int64)
-        self._begin_ns: Int64 = np.empty(0, np.int64)  # the time of a trade from which on every skipped id is known; 0: none
+        self._begin_ns: Int64 = np.empty(0, np.int64)  # every skipped id is known from this time on; 0: never
         self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._has: set[int] = set()  # the kinds of all known instruments
         self._ascending = AscendingIds()
-        self._resumed: set[int] = set()  # their next jump proves nothing: another collector may have read what it skips
+        self._resumed: set[int] = set()  # their next jump proves nothing: another collector may have read the skipped trades
 
     def _grow(self) -> None:
         known, count = len(self._last_id), len(self._catalogue)
@@ -74,7 +73,7 @@ class SeenIds:
         self._grow()
         return self._last_ns[instruments]
 
-    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
+    def continue_after(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
 
         Every id up to that one counts as seen. Call it before the first batch.
@@ -86,15 +85,15 @@ class SeenIds:
         self._ascending = AscendingIds()
 
     def resume(self, numbers: Iterable[int]) -> None:
-        """Expect a jump of ids on each of these instruments: another collector has read them meanwhile.
+        """Expect a jump of ids on each of these instruments, because another collector has read them meanwhile.
 
-        The skipped ids count as missing, so that they are kept where they come, and no gap names them.
+        The skipped ids count as missing, so that their trades are kept if they come, but no gap is recorded.
         """
         self._grow()
         self._resumed.update(number for number in numbers if self._kind[number] >= MONOTONIC and self._last_id[number] > UNSEEN)
 
     def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
-        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
+        """Return a mask of the instruments with every trade of [from_ns, to_ns) seen in this run, by contiguous ids."""
         self._grow()
         begin = self._begin_ns[numbers]
         whole: NDArray[np.bool_] = ((self._kind[numbers] == CONTIGUOUS) & (begin > 0) & (begin <= from_ns)
@@ -104,7 +103,7 @@ class SeenIds:
         return whole
 
     def seen_in_run(self, number: int, batch: TradeBatch) -> NDArray[np.bool_]:
-        """Return which of these trades of one instrument were seen lately in this run, whether they are stored or not."""
+        """Return a mask of these trades of one instrument that were recently seen in this run, whether stored or not."""
         self._grow()
         kind, ids = int(self._kind[number]), batch.trade_id
         if kind == CONTIGUOUS:
@@ -125,10 +124,10 @@ class SeenIds:
         """Return the last id that earlier runs stored of an instrument and its time in ns, (UNSEEN, 0) without one."""
         return self._recovered.get(self._catalogue.names([number])[0], (UNSEEN, 0))
 
-    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
+    def add_history(self, number: int, batch: TradeBatch) -> list[Gap]:
         """Count trades of one instrument from its history as seen; return the gaps that they complete or open.
 
-        They are sorted by id where ids ascend. They do not count as a sign of life: `last_times` stays.
+        Trades with ascending ids must be sorted by id. They do not count as a sign of life: `last_times` stays unchanged.
         """
         self._grow()
         if not len(batch):
@@ -136,7 +135,7 @@ class SeenIds:
         kind, gaps = int(self._kind[number]), list[Gap]()
         newest_ns = int(batch.timestamp.max())
         if kind == CONTIGUOUS:
-            self._take_in_contiguous(number, batch.trade_id.tolist(), batch.timestamp.tolist(), gaps)
+            self._add_contiguous_history(number, batch.trade_id.tolist(), batch.timestamp.tolist(), gaps)
         elif kind == MONOTONIC and batch.text_id is None:
             self._ascending.remember(batch.instrument, batch.trade_id)
             self._last_id[number] = max(self._last_id[number], int(batch.trade_id.max()))
@@ -145,10 +144,10 @@ class SeenIds:
         self._newest_ns[number] = max(self._newest_ns[number], newest_ns)
         return gaps
 
-    def _take_in_contiguous(self, number: int, ids: list[int], times: list[int], gaps: list[Gap]) -> None:
+    def _add_contiguous_history(self, number: int, ids: list[int], times: list[int], gaps: list[Gap]) -> None:
         last, first = int(self._last_id[number]), int(self._first_id[number])
         last_ns = int(self._last_ns[number]) or int(self._newest_ns[number])
-        missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
+        missing = self._missing.setdefault(number, SkippedIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         for trade_id, at_ns in zip(ids, times, strict=True):
             if last == UNSEEN:
@@ -168,9 +167,9 @@ class SeenIds:
         self._record_gaps(number, missing, opened, gaps)
 
     def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> list[Gap]:
-        """Continue another process that read the same trades until now, and stored them up to these last ids.
+        """Continue after another process that read the same trades until now, and stored them up to these last ids.
 
-        Every id up to those counts as seen. Return the gaps where contiguous ids do not continue there.
+        Every id up to them counts as seen. Return the gaps where contiguous ids do not continue.
         """
         self._grow()
         self._recovered = {**self._recovered, **last}
@@ -189,20 +188,20 @@ class SeenIds:
         return gaps
 
     def _continued(self, number: int, last_id: int, last_ns: int) -> list[Gap]:
-        """Return the gaps of one instrument that were found here, with ids after those of the other process."""
+        """Return the gaps of one instrument that were found here, limited to ids after the other process's last id."""
         first_id = int(self._first_id[number])
         found = [replace(gap, first_id=max(gap.first_id or 0, last_id + 1)) for gap in self._open_gaps.get(number, ())
                  if (gap.last_id or 0) > last_id]
         if first_id > last_id + 1:
-            self._missing.setdefault(number, MissingIds(self._ranges_kept)).open(last_id + 1, first_id - 1)
+            self._missing.setdefault(number, SkippedIds(self._ranges_kept)).open(last_id + 1, first_id - 1)
             found.insert(0, self._gap(number, (last_id + 1, first_id - 1, last_ns, int(self._newest_ns[number]))))
         self._open_gaps[number] = found
         self._last_id[number] = max(int(self._last_id[number]), last_id)
         return found
 
-    def _record_gaps(self, number: int, missing: MissingIds, opened: list[tuple[int, int, int, int]],
+    def _record_gaps(self, number: int, missing: SkippedIds, opened: list[tuple[int, int, int, int]],
                      gaps: list[Gap]) -> None:
-        """Record opened ranges that are still missing as gaps, and gaps whose every id has arrived as filled."""
+        """Add to `gaps` the opened ranges that are still missing, and as filled the open gaps whose ids have all arrived."""
         known: list[Gap] = []
         for gap in self._open_gaps.get(number, ()):
             assert gap.first_id is not None and gap.last_id is not None
@@ -227,7 +226,7 @@ class SeenIds:
 
 
 def ids_of(trade_id: Int64, text_id: NDArray[np.bytes_] | None) -> list[int | bytes]:
-    """Return each trade's id: its text, or its number where that is empty."""
+    """Return each trade's id: its text, or its number if the text is empty."""
     ids: list[int | bytes] = trade_id.tolist()
     if text_id is None:
         return ids

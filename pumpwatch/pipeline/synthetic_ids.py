@@ -1,17 +1,17 @@
-"""Give trades ids where a venue sends none, so that each trade is stored once.
+"""Give ids to the trades of a venue without ids, so that each trade is stored once.
 
-The parser of such a venue gives a text that is equal for equal trades (side, price, quantity). Several equal trades may
-happen in one nanosecond, so the nth of them gets the suffix `#n`. Rows sent as history on subscribing repeat trades that were
-seen live: the nth of equal rows is new only where fewer than n were seen. The history of a symbol never seen before is
-dropped and counted: recording starts where it ends, and older trades are never added later.
+The parser of such a venue gives each trade a text that is equal for equal trades (side, price, quantity). Equal trades may share
+a timestamp, so later ones get the suffixes `#1`, `#2` and so on. Rows sent as history on subscribing repeat trades that were
+seen live: the nth of equal rows is new only if fewer than n were seen. The history of a symbol never seen before is dropped and
+counted: recording starts where it ends, and older trades are never added later.
 
 While a connection is renewed, or a symbol is read on two connections, both bring the same trades. Then equal trades are counted
-for each connection: the nth is new only where no connection has brought n of them so far.
+for each connection: the nth is new only if no connection has brought n of them so far.
 
-Trades that were fetched from the history may still be on their way on a connection. Each of them that it brings later was seen.
+Trades that were fetched from the history may still arrive on a connection. If they do, they count as seen.
 
-A venue may repeat a live frame. If it numbers its frames (`sequence_number`), an equal number with equal rows is the same
-frame and is dropped. Without a number, or under another number, equal rows are different trades.
+A venue may repeat a live frame. If it numbers its frames (`sequence_number`), an equal number with equal rows is the same frame
+and is dropped. Without a number, or under another number, equal rows are different trades.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from pumpwatch.pipeline.certain_repeats import SAMPLES, Race
 from pumpwatch.pipeline.parse import Parsed
 from pumpwatch.pipeline.recent_ids import UnorderedIds
 
-AHEAD_KEPT = 100  # distinct trades with impossible times remembered for each instrument
-KEPT = 2000  # distinct trades remembered for each instrument: twice as many as a venue sends as history
-CUT_AFTER = 100_000  # numbered trades, after which every instrument's memory is cut back to that
-FETCHED_KEPT = 500  # distinct trades fetched from the history that a connection may still bring, for each instrument
-BESIDE_KEPT = 20_000  # the same while two connections bring it, one of which may be seconds behind
-BEHIND_NS = 300 * NS_PER_S  # counts beyond KEPT that are older than that are forgotten: no connection is so far behind
-BESIDE_NS = 60 * NS_PER_S  # after which a connection that brought no trade of an instrument counts as gone
+AHEAD_KEPT = 100  # distinct trades with impossible times that are remembered per instrument
+KEPT = 2000  # distinct trades that are remembered per instrument: twice as many as a venue sends as history
+CUT_AFTER = 100_000  # trades after which every instrument's memory is cut back to KEPT
+FETCHED_KEPT = 500  # distinct trades per instrument that were fetched from the history and a connection may still bring
+BESIDE_KEPT = 20_000  # as KEPT, while two connections read the instrument, one of which may be seconds behind
+BEHIND_NS = 300 * NS_PER_S  # counts beyond KEPT are forgotten after this time, because no connection is so far behind
+BESIDE_NS = 60 * NS_PER_S  # a connection without a trade of an instrument for this long counts as gone
 
 Key = tuple[int, bytes]
 
 
 class _Known:
-    """The trades seen of one instrument: how often each one, from `floor` on, and the time of the last.
+    """The seen trades of one instrument: the count of each one since `floor`, and the time of the last.
 
-    Most trades are later than all before them, and so equal none of those. They only go into a list (`later`), at a third of the
+    Most trades are later than all earlier ones, and so cannot equal them. They only go into a list (`later`), at a third of the
     cost, until a count is needed.
     """
 
@@ -53,20 +53,20 @@ class _Known:
 
     def __init__(self, last_ns: int) -> None:
         self.source = 0  # the connection that brought the last row; 0: none yet
-        self.beside: dict[int, dict[Key, int]] = {}  # by connection the trades it brought, while there are several connections
-        self._heard_ns: dict[int, int] = {}  # by connection when it last brought a row before another connection did
-        self.newest: tuple[Key, int, int] | None = None  # the last new trade: when it came, and on which connection
+        self.beside: dict[int, dict[Key, int]] = {}  # connection -> counts of its trades; empty with one connection
+        self._heard_ns: dict[int, int] = {}  # connection -> when it last brought a row before another connection did
+        self.newest: tuple[Key, int, int] | None = None  # the last new trade, its time of arrival and its connection
         self._turned_ns = 0  # when a row last came on another connection than its predecessor
         self._counts: dict[Key, int] = {}
-        self._begun: dict[Key, int] = {}  # counted and not recorded: the newest moment of the first history
+        self._begun: dict[Key, int] = {}  # counted but not recorded: the newest trades of the first history
         self.ahead: dict[Key, int] = {}  # counts of trades dated hours ahead, which must not affect the others
         self.fetched: dict[Key, int] = {}  # counts of trades fetched from the history that no connection has brought
-        self.later: list[Key] = []  # each trade later than its predecessor and than all counted trades
+        self.later: list[Key] = []  # trades, each later than its predecessor and than all counted trades
         self.last_ns = last_ns
-        self.floor = last_ns + 1  # history before this was seen, may have been seen, or is older than the recording
+        self.floor = last_ns + 1  # earlier history was seen, may have been seen, or is older than the recording
 
     def begin(self, rows: Sequence[Key]) -> None:
-        """Start recording after this history: every later row is new, except repetitions of its newest moment."""
+        """Start recording after this history: every later row is new, except repetitions of its newest trades."""
         newest_ns = max((at_ns for at_ns, _ in rows), default=-1)
         for key in rows:
             if key[0] == newest_ns:
@@ -74,14 +74,14 @@ class _Known:
                 self._begun[key] = self._begun.get(key, 0) + 1
 
     def was_begun(self, key: Key) -> bool:
-        """Return whether a trade was counted by `begin` alone, so that it is not recorded; each one is found once."""
+        """Return whether a trade was only counted by `begin`, so that it is not recorded; each count is used once."""
         left = self._begun.pop(key, 0)
         if left > 1:
             self._begun[key] = left - 1
         return left > 0
 
     def switch_source(self, source: int, received_ns: int) -> None:
-        """Record that the next row comes on another connection than the last row."""
+        """Record that the next row comes from another connection than the last row."""
         if self.source:
             if not self.beside or received_ns - self._turned_ns > BESIDE_NS:
                 self.count((0, b""))  # counts all of `later`
@@ -94,7 +94,7 @@ class _Known:
         self.source = source
 
     def _forget_gone(self, now_ns: int) -> None:
-        """Forget what connections brought that have brought nothing for a while: they were replaced."""
+        """Forget the trades of connections that have brought no trade for BESIDE_NS, because they were replaced."""
         gone = [source for source in self.beside if source != self.source
                 and now_ns - self._heard_ns.get(source, 0) > BESIDE_NS]
         for source in gone:
@@ -102,7 +102,7 @@ class _Known:
         self._heard_ns = {source: heard_ns for source, heard_ns in self._heard_ns.items() if source in self.beside}
 
     def brought(self, received_ns: int) -> dict[Key, int] | None:
-        """Return the trades that the last row's connection has brought; None once only one connection is left."""
+        """Return the counts of the last row's connection; None once only one connection is left."""
         if received_ns - self._turned_ns > BESIDE_NS:
             self.beside = {}
             return None
@@ -113,7 +113,7 @@ class _Known:
         return mine
 
     def add(self, key: Key) -> int:
-        """Count one more trade like this, whatever its time; return the count before."""
+        """Count one more trade like this, whatever its time; return the previous count."""
         if key[0] > self.last_ns:
             self.floor = self.floor if self.last_ns >= 0 else key[0]
             self.last_ns = key[0]
@@ -126,21 +126,21 @@ class _Known:
         return before
 
     def fetch(self, key: Key) -> None:
-        """Count one more trade like this, fetched from the history: a connection may still bring it."""
+        """Count one more trade like this as fetched from the history: a connection may still bring it."""
         self.add(key)
         self.fetched[key] = self.fetched.pop(key, 0) + 1
         if len(self.fetched) > FETCHED_KEPT:
             del self.fetched[next(iter(self.fetched))]
 
     def was_fetched(self, key: Key) -> bool:
-        """Return whether a trade that a connection brings was fetched before; each one is found once."""
+        """Return whether a connection's trade was fetched before; each count is used once."""
         left = self.fetched.pop(key, 0)
         if left > 1:
             self.fetched[key] = left - 1
         return left > 0
 
     def add_ahead(self, key: Key) -> int:
-        """Count one more trade like this, dated hours ahead; return the count before."""
+        """Count one more trade like this that is dated hours ahead; return the previous count."""
         before = self.ahead.pop(key, 0)
         self.ahead[key] = before + 1
         if len(self.ahead) > AHEAD_KEPT:
@@ -148,7 +148,7 @@ class _Known:
         return before
 
     def count(self, key: Key) -> int:
-        """Return how many trades like this were seen."""
+        """Return the number of seen trades like this."""
         if self.later:
             self._count_later()
         return self._counts.get(key, 0)
@@ -169,7 +169,7 @@ class _Known:
         return BESIDE_KEPT if self.beside else KEPT
 
     def cut(self) -> None:
-        """Forget the oldest of `later` beyond KEPT and what came before, and counts that two connections no longer need."""
+        """Forget the oldest of `later` beyond KEPT with all earlier trades, and counts that two connections no longer need."""
         old = self.last_ns - BEHIND_NS
         for counts in (self._counts, *self.beside.values()):
             for key in list(takewhile(lambda key: key[0] < old, islice(counts, max(0, len(counts) - KEPT)))):
@@ -184,28 +184,28 @@ class _Known:
 
 
 class SyntheticIds:
-    """Gives trades of venues without ids an id. `recovered` holds the time of each symbol's last stored trade."""
+    """Gives ids to the trades of venues without ids. recovered: symbol -> (-1, time in ns) of its last stored trade."""
 
     def __init__(self, catalogue: Catalogue, recovered: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         self._catalogue, self._recovered = catalogue, recovered
         self._known: dict[int, _Known] = {}
-        self._resumed: set[int] = set()  # another collector may have read what their next history does not reach
+        self._resumed: set[int] = set()  # another collector may have read the trades before their next history
         self._until_cut = CUT_AFTER
         self._frames = UnorderedIds()
-        self.left_out = 0  # rows of history that were seen before, or older than the recording
-        self.races: list[Race] = []  # who was first in some of the trades that came twice, since the caller took them
+        self.left_out = 0  # rows of history that were seen before or are older than the recording
+        self.races: list[Race] = []  # of some trades that came twice; the caller empties the list
         self.repeated = 0  # rows of live frames that were seen before, on any connection
 
     def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
-        """Continue where another process ended, for symbols without a trade so far; `last` as `recovered`."""
+        """Continue after another process, for symbols without a trade so far. last: like `recovered`."""
         self._recovered = {**self._recovered, **last}
 
     def resume(self, numbers: Iterable[int]) -> None:
-        """Expect that the next history of these instruments does not reach back: another collector has read them meanwhile."""
+        """Expect a hole before the next history of these instruments, because another collector has read them meanwhile."""
         self._resumed.update(numbers)
 
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
-        """Return the new trades, with their ids, and the gaps that history did not close."""
+        """Return the new trades with their ids, and the gaps that the history does not close."""
         parsed = self._without_repeats(parsed)
         batch, past = parsed.batch, parsed.past
         assert batch.text_id is not None
@@ -265,18 +265,18 @@ class SyntheticIds:
         return (parsed.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
 
     def counts(self, number: int, keys: Sequence[Key]) -> list[int]:
-        """Return how many trades like each of these were seen of an instrument in this run."""
+        """Return the numbers of an instrument's trades like these that were seen in this run."""
         known = self._known.get(number)
         return [0 if known is None else known.count(key) for key in keys]
 
-    def take_in(self, number: int, keys: Sequence[Key]) -> None:
-        """Count trades that were fetched from the history, so that neither a connection nor its history repeats one of them."""
+    def add_history(self, number: int, keys: Sequence[Key]) -> None:
+        """Count trades that were fetched from the history, so that neither a connection nor its history repeats them."""
         known = self._known_of(number)
         for key in keys:
             known.fetch(key)
 
     def _without_repeats(self, parsed: Parsed) -> Parsed:
-        """Leave out the rows of live frames that came before."""
+        """Leave out the rows of repeated live frames."""
         batch, frame = parsed.batch, parsed.frame
         if frame is None or not len(batch) or int(batch.sequence_number[0]) == NO_SEQUENCE:
             return parsed
@@ -302,7 +302,7 @@ class SyntheticIds:
         return parsed.take(keep)
 
     def _cut(self, trades: int) -> None:
-        """Bound the memory of all instruments from time to time."""
+        """Bound the memory of all instruments after every CUT_AFTER trades."""
         self._until_cut -= trades
         if self._until_cut < 0:
             self._until_cut = CUT_AFTER
@@ -310,7 +310,7 @@ class SyntheticIds:
                 known.cut()
 
     def _begin(self, batch: TradeBatch, past: NDArray[np.bool_], keys: Sequence[Key], ahead: set[int]) -> set[int]:
-        """Start after the history of symbols never seen before; return the rows of that history, which are dropped."""
+        """Start recording symbols never seen before after their history; return the rows of that history, which are dropped."""
         left_out: set[int] = set()
         for instrument in np.unique(batch.instrument[past]).tolist():
             known = self._known_of(instrument)
@@ -350,10 +350,10 @@ def _sources(parsed: Parsed) -> Iterable[int]:
 
 def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[int, dict[Key, int]]],
             mine: dict[Key, int] | None) -> bool:
-    """Return whether a row of history, the nth of equal rows, is new: fewer than n were seen. Counts it for its connection."""
+    """Return whether the nth of equal rows of history is new, because fewer than n were seen; count it for its connection."""
     seen = known.count(key)
     moment, equal = moments.get(instrument, (-1, {}))
-    if moment != key[0]:  # a second history in one batch goes back in time: its count starts again
+    if moment != key[0]:  # a second history in one batch goes back in time, so its count starts again
         moments[instrument] = key[0], (equal := {})
     nth = equal[key] = equal.get(key, 0) + 1
     if mine is not None:
@@ -362,7 +362,7 @@ def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[i
 
 
 def _with(texts: NDArray[np.bytes_], other: Mapping[int, bytes]) -> NDArray[np.bytes_]:
-    """Return texts with some rows replaced; the array is as wide as the new texts need."""
+    """Return texts with some rows replaced; the array is widened for the new texts."""
     changed = texts.astype(f"S{max(texts.itemsize, *map(len, other.values()))}")
     changed[list(other)] = list(other.values())
     return changed

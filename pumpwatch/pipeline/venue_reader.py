@@ -1,9 +1,9 @@
-"""Pass one venue's frames through its parser, a slice a turn.
+"""Pass one venue's frames through its parser, one slice per turn.
 
-No venue holds up another: a slice ends after some time, and the next turn continues it before it reads later frames. Other
-greenlets run between slices and not within one, since each switch may take long. Rejected frames cost far more than trades, so a
-venue has a limited credit of CPU time for them, and waits once it is used up. Meanwhile its buffer fills, the sweep stops reading
-its sockets, and TCP stops its sender. Nothing is dropped for that.
+No venue blocks another: a slice ends after some time, and the next turn continues it before it reads later frames. Other
+greenlets run between slices but not within a slice, because each switch may take long. Rejected frames cost far more than
+trades, so a venue has a limited credit of CPU time for them, and waits once the credit is used up. Meanwhile its buffer fills,
+the sweep stops reading its sockets, and TCP stops its sender. No frame is dropped for this reason.
 
 Trades stay here until they are handed over, so that a turn interrupted between two slices loses nothing.
 """
@@ -27,11 +27,11 @@ from pumpwatch.pipeline.scan import Scan
 from pumpwatch.printable import printable
 from pumpwatch.stats import Stats
 
-# In CPU time, which is what greenlets take from each other; the venue is not to blame for a busy machine.
+# In CPU time, which greenlets take from each other; a venue is not charged for a busy machine.
 SLICE_S = 0.05
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 REJECT_SHARE = 0.2  # of a core, for rejected frames of a venue
-REJECT_S = 0.05  # the most credit at once
+REJECT_S = 0.05  # the most credit
 TURNED_BACK_NS = 60 * NS_PER_S
 NOT_READ = "frames not read when the collector was stopped"
 
@@ -39,8 +39,8 @@ NOT_READ = "frames not read when the collector was stopped"
 class VenueReader:
     """Reads the frames in a venue's buffer. All trades pass `sort` (None: no filter) before they are handed over.
 
-    on_unread(gap, error) gets the gap of frames that could not be read, because of a plugin's error or (None) for want of time.
-    `down` is the gap that was recorded for the time before this run.
+    on_unread(gap, error): gets the gap of frames that were not read, because of a plugin's error or (None) for lack of time.
+    down: the gap that was recorded for the time before this run.
     """
 
     def __init__(self, buffer: FrameBuffer, parser: VenueParser, clock: Clock, stats: Stats,
@@ -50,7 +50,7 @@ class VenueReader:
         self._clock, self._stats, self._sort, self._on_unread = clock, stats, sort, on_unread
         self._down = down  # the gap before this run, until its end is certain
         self._scan: Scan | None = None
-        self._read: list[Parsed] = []  # of the scan, not yet accounted for
+        self._read: list[Parsed] = []  # from the scan, before `_account`
         self._taken: list[Parsed] = []
         self._credit, self._credited_at = REJECT_S, clock.monotonic()
         self._slice_until = 0.0
@@ -64,7 +64,7 @@ class VenueReader:
 
     @property
     def unfinished(self) -> bool:
-        """Return whether frames of an earlier slice are left, which may have to wait for credit."""
+        """Return whether frames of an earlier slice are left, possibly waiting for credit."""
         return self._scan is not None
 
     @property
@@ -74,12 +74,12 @@ class VenueReader:
 
     @property
     def waiting(self) -> int:
-        """The number of frames for which a turn is due; frames of a venue that waits for credit do not count."""
+        """The number of frames that wait for a turn; frames of a venue that waits for credit do not count."""
         return 0 if self._scan is not None else len(self.buffer.stops)
 
     @property
     def oldest_ns(self) -> int:
-        """When the oldest frame or trade that is not handed over yet was read, 0 without one."""
+        """The time in ns at which the oldest frame or trade that is not handed over was read, 0 without one."""
         waiting = [int(part.batch.received_at.min()) for part in (*self._taken, *self._read) if len(part.batch)]
         if self._scan is not None and self._scan.frames.run_times:
             waiting.append(self._scan.frames.run_times[0])
@@ -96,7 +96,7 @@ class VenueReader:
         self._read_slice()
 
     def rest(self, until: float) -> None:
-        """Read everything; quarantine frames not read by `until` (monotonic) as a whole: counted, one of them kept, and a gap."""
+        """Read everything; quarantine the frames that are not read by `until` (monotonic) as a whole, with a gap."""
         self._update_lag()
         self._credit = math.inf
         while self._scan or self.buffer.stops:
@@ -109,12 +109,12 @@ class VenueReader:
                 self._end_scan()
 
     def taken(self) -> list[Parsed]:
-        """Return the trades that were read, once."""
+        """Remove and return the trades that were read."""
         taken, self._taken = self._taken, []
         return taken
 
     def _update_lag(self) -> None:
-        """Let gaps begin, and the lag be as long, as the unread frames require."""
+        """Update the parser and the lag by the age of the unread frames."""
         since_ns = self.buffer.behind_since_ns
         if since_ns or self.parser.behind_since_ns:
             self.parser.behind_since_ns = since_ns
@@ -136,7 +136,7 @@ class VenueReader:
             try:
                 self._read_ranges(scan)
                 break
-            except Exception as error:  # a plugin's parser may raise anything; the frames behind it are read all the same
+            except Exception as error:  # a plugin's parser may raise anything; later frames are still read
                 self._give_up_range(scan, error)
         self._account(scan)
         self.parser.count()
@@ -148,7 +148,7 @@ class VenueReader:
         self.buffer.release_frames()
 
     def _read_ranges(self, scan: Scan) -> None:
-        """Read until the slice is over, at least one range."""
+        """Read at least one range, until the slice is over."""
         cpu_s, advance = self._cpu_s, self.parser.advance
         while scan and self._credit > 0:
             began = cpu_s()
@@ -162,7 +162,7 @@ class VenueReader:
                 return
 
     def _give_up_range(self, scan: Scan, error: Exception) -> None:
-        """Continue after frames on which the parser failed with an error that no parser may raise."""
+        """Continue after frames for which the parser raised an error that parsers must not raise."""
         first, last = scan.range()
         reason = f"reading failed: {type(error).__name__}: {error}"
         self._on_unread(self.parser.give_up(scan.frames, first, last, reason), error)
@@ -175,28 +175,28 @@ class VenueReader:
         for parsed in read:
             try:
                 done.append(self._sort(parsed))
-            except Exception as error:  # an error of ours costs these trades, as a gap, and not the turn of every venue
+            except Exception as error:  # an error in our code costs these trades, as a gap, but not the turn of every venue
                 received = parsed.batch.received_at
                 reason = f"filtering repeated trades failed: {type(error).__name__}: {error}"
                 self._on_unread(self.parser.gap(int(received.min()), int(received.max()), printable(reason)), error)
         return done
 
     def _end_down(self, down: Gap, first_ns: int, received_ns: int) -> None:
-        """Extend the gap before this run to its first trade where our clock has been turned back meanwhile."""
+        """Extend the gap before this run to the first trade if our clock was turned back meanwhile."""
         self._down = None
         if first_ns - received_ns > TURNED_BACK_NS and first_ns > down.to_ns:
             self._on_unread(replace(down, to_ns=first_ns), None)
 
     def _settled(self, parsed: Parsed, times: dict[int, int]) -> Int64 | None:
-        """Record the lag of the live trades, and the time of the last one by time of arrival; return what `Lag.settled` does."""
+        """Record the lag of the live trades, and the last trade's time by time of arrival; return the result of `Lag.settled`."""
         batch, lag = parsed.batch, self.parser.lag
-        live = batch if parsed.past is None else batch.take(~parsed.past)  # history shows neither life nor lag
+        live = batch if parsed.past is None else batch.take(~parsed.past)  # history proves neither life nor lag
         if not len(live):
             return lag.settled(batch) if len(batch) else None
         received = live.received_at
         if len(received) <= FEW:
             times.update(zip(received.tolist(), live.timestamp.tolist(), strict=True))
-        else:  # equal in all rows of a read: the last row of each is enough
+        else:  # all rows of a read have the same time of arrival: the last row of each is enough
             last = np.append(np.flatnonzero(received[1:] != received[:-1]), len(received) - 1)
             times.update(zip(received[last].tolist(), live.timestamp[last].tolist(), strict=True))
         if self._down is not None:
@@ -205,13 +205,13 @@ class VenueReader:
         return lag.settled(batch) if live is not batch or lag.far_ahead(lowest) else None
 
     def _account(self, scan: Scan) -> None:
-        """Filter what was read, record its lag, and report the trades to the sources they came from."""
+        """Filter the parsed trades, record their lag, and report them to the sources that they came from."""
         read, self._read = self._read, []
         read = [parsed for parsed in read if len(parsed.batch)]
         if not read:
             return
         numbers = self.parser.venue.id_kind is IdKind.NONE
-        if not numbers:  # the filter may find out which rows are history
+        if not numbers:  # the filter may mark rows as history
             read = self._sorted(read)
         times = dict[int, int]()
         for at, parsed in enumerate(read):

@@ -1,1 +1,1 @@
-"""Give a sink its instruments in phases, compare it with what is stored here, and take it back where it fails."""
+"""Give a sink its instruments in phases, compare it with the stored trades, and roll it back if it fails."""

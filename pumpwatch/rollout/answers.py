@@ -1,4 +1,4 @@
-"""Figures of the queries that a sink answered during a phase, and of those that the limits are judged by."""
+"""The figures of a sink's answers to queries: of a whole phase, and of the last minutes, which the limits apply to."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Annotated
 
 import msgspec
 
-STEP = 1.02  # a bin of the answer times is so much longer than the one before it: percentiles are within 2 %
+STEP = 1.02  # ratio of neighbouring bins of answer times: percentiles are exact to 2 %
 KINDS = ("missing in the sink", "missing in the journal", "other values", "doubled")
-MANY = 100_000  # queries that are judged at most
+MANY = 100_000  # most queries that are judged
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Answers(msgspec.Struct, kw_only=True):
-    """The figures of one phase. bins: answered queries by time, in steps of STEP. Memory: resident bytes of the collector.
+class PhaseAnswers(msgspec.Struct, kw_only=True):
+    """The figures of one phase. bins: answered queries by answer time, in steps of STEP. rss: the collector's resident memory.
 
-    last_difference: the kinds that the last comparison with differences found, with an example each.
+    last_difference: the kinds of differences that the last such comparison found, with an example of each.
     """
 
     queries: Count = 0
     failed: Count = 0
-    late: Count = 0  # windows that were not compared, since the sink had not got them yet
-    trades: Count = 0  # compared
+    late: Count = 0  # windows that were not compared because the sink did not have them yet
+    trades: Count = 0  # that were compared
     differences: dict[str, Count] = msgspec.field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     last_difference: str = ""
     last_difference_ns: Count = 0  # 0: none yet
@@ -36,7 +36,7 @@ class Answers(msgspec.Struct, kw_only=True):
     rss_last_bytes: Count = 0
 
     def add(self, ms: float | None) -> None:
-        """Count one query that took `ms`, None for one that failed."""
+        """Count one query by its time in ms; None means that it failed."""
         self.queries += 1
         if ms is None:
             self.failed += 1
@@ -46,12 +46,12 @@ class Answers(msgspec.Struct, kw_only=True):
         self.bins[place] = self.bins.get(place, 0) + 1
 
     def add_memory(self, rss_bytes: int) -> None:
-        """Note the resident memory of the collector."""
+        """Record the resident memory of the collector."""
         self.rss_first_bytes = self.rss_first_bytes or rss_bytes
         self.rss_most_bytes, self.rss_last_bytes = max(self.rss_most_bytes, rss_bytes), rss_bytes
 
     def percentile_ms(self, share: float) -> float:
-        """Return the ms within which `share` of the queries were answered, 0 without any."""
+        """Return the ms within which `share` of the queries were answered, 0 without answers."""
         answered = sum(self.bins.values())
         seen = 0
         for place in sorted(self.bins):
@@ -62,12 +62,12 @@ class Answers(msgspec.Struct, kw_only=True):
 
     @property
     def mean_ms(self) -> float:
-        """Return the mean time of an answer, 0 without any."""
+        """Return the mean answer time in ms, 0 without answers."""
         return self.total_ms / (self.queries - self.failed) if self.queries > self.failed else 0.0
 
     @property
     def compared(self) -> bool:
-        """Return whether any answer was compared: some were neither failed nor late."""
+        """Return whether any answer was compared: it neither failed nor was late."""
         return self.queries > self.failed + self.late
 
     @property
@@ -77,15 +77,15 @@ class Answers(msgspec.Struct, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """The queries of the last time: their number, the percent that failed, and the mean ms of the others."""
+class QuerySummary:
+    """The number of recent queries, the percent that failed, and the mean ms of the others."""
 
     queries: int
     error_percent: float
     mean_ms: float
 
 
-class Lately:
+class RecentQueries:
     """The queries of the last `over_s` seconds, by a monotonic clock."""
 
     def __init__(self, over_s: float) -> None:
@@ -93,18 +93,18 @@ class Lately:
         self._queries: deque[tuple[float, float | None]] = deque(maxlen=MANY)
 
     def add(self, now_s: float, ms: float | None) -> None:
-        """Count one query that took `ms`, None for one that failed."""
+        """Count one query by its time in ms; None means that it failed."""
         self._queries.append((now_s, ms))
 
     def clear(self) -> None:
-        """Forget every query: another share begins."""
+        """Forget every query, because another share begins."""
         self._queries.clear()
 
-    def judged(self, now_s: float) -> Judged:
-        """Return the figures of the queries that are not older than `over_s`."""
+    def judged(self, now_s: float) -> QuerySummary:
+        """Return the summary of the queries that are not older than `over_s`."""
         while self._queries and self._queries[0][0] < now_s - self._over_s:
             self._queries.popleft()
         answered = [ms for _, ms in self._queries if ms is not None]
         total = len(self._queries)
-        return Judged(total, 100 * (total - len(answered)) / total if total else 0.0, sum(answered) / len(answered) if answered
-                      else 0.0)
+        return QuerySummary(total, 100 * (total - len(answered)) / total if total else 0.0,
+                            sum(answered) / len(answered) if answered else 0.0)

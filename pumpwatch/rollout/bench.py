@@ -1,4 +1,4 @@
-"""Offer a load to a sink: trades of instruments that nobody else has, at a rate, as a drain would send them."""
+"""Benchmark a sink: send made-up trades at a fixed rate, as a drain would."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pumpwatch.store.rejected_rows import store_all
 EXCHANGE, MARKET_TYPE = "bench", "spot"
 INSTRUMENTS = 500
 FLUSH_S = 1.0  # as `drain.flush_ms` by default
-BATCH_ROWS = 100_000  # at most in a batch, as a drain that is behind sends
-KEEPS_UP_S = 2.0  # a sink that answers later than this after the last trade has not kept up
-WARM_UP = 5000  # trades that are sent before anything is measured
+BATCH_ROWS = 100_000  # most rows of a batch, as `drain.catch_up_rows` by default
+KEEPS_UP_S = 2.0  # a sink whose last answer comes later than this after the last trade has not kept up
+WARM_UP = 5000  # trades that are sent before the measurement
 BURST = 150_000  # trades that arrive within one second
 
 
@@ -37,9 +37,8 @@ class Load:
 class Measured:
     """The result of one step.
 
-    rate: trades a second until the sink's last answer. writing_rate: trades a second of the time that it was writing, which is
-    what it could take. late_s: how long after the last trade its answer came. cpu_percent (of a core) and rss_bytes: of this
-    process.
+    rate: trades a second until the sink's last answer. writing_rate: trades a second of writing time, the most that the sink
+    could take. late_s: the time from the last trade to the last answer. cpu_percent (of a core) and rss_bytes: of this process.
     """
 
     load: Load
@@ -60,7 +59,7 @@ class Measured:
         return self.late_s > KEEPS_UP_S
 
     def as_row(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the result as plain data."""
         return {"offered_per_s": self.load.rate, "seconds": self.load.seconds, "trades": self.trades, "rejected": self.rejected,
                 "taken_per_s": round(self.rate, 1), "could_take_per_s": round(self.writing_rate, 1), "batches": self.batches,
                 "p50_ms": round(self.p50_ms, 1), "p99_ms": round(self.p99_ms, 1), "late_s": round(self.late_s, 2),
@@ -88,10 +87,10 @@ def made_up(rows: int, first_id: int, now_ns: int, over_s: float) -> TradeBatch:
 
 def measure(sink: Sink, catalogue: Catalogue, load: Load, first_id: int, progress: Callable[[int], None] = lambda trades: None,
             sleep: Callable[[float], None] = time.sleep) -> Measured:
-    """Offer one load to an open sink and return what it took. Raises ServiceUnavailable where the sink stops answering.
+    """Send one load to an open sink and return the measured result. Raises ServiceUnavailable if the sink stops answering.
 
-    Each second the trades of that second are sent, in batches of at most BATCH_ROWS. While the sink is slower than the load, what
-    has piled up is sent in larger batches, as a drain does.
+    Each second the trades of that second are sent, in batches of at most BATCH_ROWS. While the sink is slower than the load, the
+    backlog is sent in larger batches, as a drain does.
     """
     total = round(load.rate * load.seconds)
     times: list[float] = []
@@ -111,7 +110,7 @@ def measure(sink: Sink, catalogue: Catalogue, load: Load, first_id: int, progres
         progress(sent)
     took = time.monotonic() - began
     if not times:
-        raise ServiceUnavailable("nothing was offered", "give a larger --rate or more --seconds")
+        raise ServiceUnavailable("the load has no trades", "give a larger --rate or more --seconds")
     p50_ms, p99_ms = np.percentile(times, (50, 99)).tolist()
     return Measured(load, sent, rejected, sent / took, sent / (sum(times) / 1000), len(times), p50_ms, p99_ms,
                     max(0.0, took - load.seconds), 100 * (time.process_time() - cpu) / took, _rss_bytes())

@@ -1,8 +1,8 @@
-"""Ask memory and journal, and the sink, for the same trades, and compare the answers. Nothing of it runs on the hub.
+"""Query memory and journal, and the sink, for the same trades, and compare the results in threads beside the hub.
 
-A trade counts as missing in the sink only once the sink has acknowledged everything that was stored when memory and journal were
-asked, and has had time to make it visible. A trade counts as missing here only if a second look does not find it either. Where
-other collectors write to the sink, an instrument is compared in times alone in which it was read here.
+A trade counts as missing in the sink only after the sink has acknowledged everything that was stored at the time of the query,
+and has had time to make it visible. A trade counts as missing here only if a second query does not find it either. If other
+collectors write to the sink, an instrument is compared only in times in which this collector read it.
 """
 
 from __future__ import annotations
@@ -23,36 +23,39 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.rollout.answers import KINDS
 from pumpwatch.rollout.differences import MISSING_HERE, MISSING_THERE, Differences, compare
 
-SETTLE_S = 5.0  # newer trades are not asked for
-REACHED_WITHIN_S = 10.0  # the sink must have acknowledged by then what is compared
-VISIBLE_WITHIN_S = 10.0  # and shows it by then
-POLL_S, AGAIN_S = 0.1, 1.0
-ANSWER_WITHIN_S = 30.0  # a sink has limits of its own; this one is for those that have none
+SETTLE_S = 5.0  # newer trades are not compared
+REACHED_WITHIN_S = 10.0  # the sink must acknowledge the compared trades within this time
+VISIBLE_WITHIN_S = 10.0  # and make them visible within this time
+AGAIN_S = 1.0
+ANSWER_WITHIN_S = 30.0  # for sinks without a time limit of their own
 
 T = TypeVar("T")
 
 
 class Stored(Protocol):
-    """The trades that are stored here. Both methods may wait, and hold up the calling greenlet alone."""
+    """The trades that are stored here. Both methods may wait; they only block the calling greenlet."""
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns), each once. Raises StorageError."""
 
     def reached(self, within_s: float) -> bool:
-        """Wait until the sink has acknowledged everything that is stored now; return whether it has in time."""
+        """Wait until the sink has acknowledged everything that is stored now; return False if it has not after `within_s`."""
 
 
-ReadHere = Callable[[int, int, int], bool]  # instrument, from and to in ns: whether every trade of it came here
+ReadHere = Callable[[int, int, int], bool]  # (instrument, from_ns, to_ns) -> whether this collector read all its trades
 
 
 def always(instrument: int, start_ns: int, end_ns: int) -> bool:
-    """Return that it was read here, as a collector that is alone reads everything."""
+    """Return True: a single collector reads everything."""
     return True
 
 
 @dataclass(slots=True)
-class Compared:
-    """The result of one comparison. ms: the time of each query of the sink, None for one that failed. late: see `reached`."""
+class ComparisonResult:
+    """The result of one comparison. ms: the time of each query of the sink, None for a failed one.
+
+    late: the sink had not acknowledged the compared trades in time, so nothing was compared.
+    """
 
     ms: list[float | None] = field(default_factory=list)
     trades: int = 0
@@ -62,7 +65,7 @@ class Compared:
 
 
 class Comparison:
-    """Compares one sink. `sink`: an instance of its own, used in this object's thread alone; it need not be open."""
+    """Compares one sink with the stored trades. sink: used only in this object's thread; it need not be open."""
 
     def __init__(self, sink: Sink, stored: Stored, catalogue: Catalogue, clock: Clock, window_s: float, instruments: int,
                  visible_within_s: float = VISIBLE_WITHIN_S, read_here: ReadHere = always) -> None:
@@ -72,10 +75,10 @@ class Comparison:
         self._thread = ThreadPool(1)
         self._next, self._turn = 0, 0
 
-    def run(self, ids: Sequence[int], since_ns: int) -> Compared | None:
-        """Compare the next few of these instruments, in turn over the newest window and any other one since `since_ns`.
+    def run(self, ids: Sequence[int], since_ns: int) -> ComparisonResult | None:
+        """Compare the next few of these instruments, alternately over the newest window and a random one since `since_ns`.
 
-        Return None as long as there is nothing to compare. Raises StorageError where memory and journal cannot be asked.
+        Return None if there is nothing to compare. Raises StorageError if memory and journal cannot be read.
         """
         end_ns = self._clock.now_ns() - int(SETTLE_S * NS_PER_S)
         if not ids or end_ns <= since_ns:
@@ -89,7 +92,7 @@ class Comparison:
         return self._compare(chosen, start_ns, end_ns) if chosen else None
 
     def _choose(self, ids: Sequence[int], start_ns: int, end_ns: int) -> list[int]:
-        """Return the next few instruments that were read here in this time."""
+        """Return the next few instruments whose trades of this time this collector read."""
         chosen: list[int] = []
         for _ in range(len(ids)):
             if len(chosen) == self._instruments:
@@ -100,8 +103,8 @@ class Comparison:
                 chosen.append(instrument)
         return chosen
 
-    def _compare(self, ids: Sequence[int], start_ns: int, end_ns: int) -> Compared:
-        result = Compared()
+    def _compare(self, ids: Sequence[int], start_ns: int, end_ns: int) -> ComparisonResult:
+        result = ComparisonResult()
         old = self._stored.query(ids, start_ns, end_ns)
         result.late = not self._stored.reached(REACHED_WITHIN_S)
         deadline = self._clock.monotonic() + self._visible_within_s
@@ -120,8 +123,8 @@ class Comparison:
         result.trades, result.differences = len(old), found
         return result
 
-    def _ask(self, ids: Sequence[int], start_ns: int, end_ns: int, result: Compared) -> TradeBatch | None:
-        """Ask the sink once, and note the time that it took; return None where it did not answer."""
+    def _ask(self, ids: Sequence[int], start_ns: int, end_ns: int, result: ComparisonResult) -> TradeBatch | None:
+        """Query the sink once and record the time; return None if it did not answer."""
         began = self._clock.monotonic()
         try:
             new = self._in_thread(self._sink.read, self._catalogue.names(ids), start_ns, end_ns, self._catalogue)
@@ -133,6 +136,6 @@ class Comparison:
         return new
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        with gevent.Timeout(ANSWER_WITHIN_S, ServiceUnavailable(f"no answer in {ANSWER_WITHIN_S:.0f} s")):
+        with gevent.Timeout(ANSWER_WITHIN_S, ServiceUnavailable(f"no answer within {ANSWER_WITHIN_S:.0f} s")):
             result: T = self._thread.apply(function, arguments)
             return result

@@ -1,4 +1,4 @@
-"""Compare the trades that two stores return for the same question, by column."""
+"""Compare the trades that two stores return for the same query, by column."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Differences:
         return sum(self.counts.values())
 
     def text(self) -> str:
-        """Return the kinds that were found with their numbers and an example each, as one line."""
+        """Return one line with the number and an example of each kind that was found."""
         return "; ".join(f"{kind}: {self.counts[kind]}, such as {self.examples[kind]}" for kind in KINDS if self.counts[kind])
 
 
 def compare(old: TradeBatch, new: TradeBatch, catalogue: Catalogue) -> Differences:
-    """Return how `new`, the sink's answer, differs from `old`, the one of memory and journal.
+    """Return how `new`, the sink's trades, differ from `old`, the trades in memory and journal.
 
-    A trade is identified by instrument and id. Missing: one store lacks it. Other values: both have it, with another time,
+    A trade is identified by instrument and id. Missing: only one store has it. Other values: both have it, with different time,
     price, quantity or side. Doubled: the sink has it more often.
     """
     both = TradeBatch.concat([old, new])
@@ -65,7 +65,7 @@ def _identity(batch: TradeBatch) -> tuple[NDArray[np.generic], ...]:
 
 
 def _numbered(columns: tuple[NDArray[np.generic], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return a number for each row, the same for rows that are equal in every column, and a row of each number."""
+    """Return a number for each row, equal for rows with equal columns, and one row of each number."""
     order = np.lexsort(columns)
     fresh = np.zeros(len(order), bool)
     fresh[0] = True
@@ -78,6 +78,6 @@ def _numbered(columns: tuple[NDArray[np.generic], ...]) -> tuple[NDArray[np.int6
 
 
 def _shown(batch: TradeBatch, row: int, catalogue: Catalogue) -> str:
-    one = batch.take(slice(row, row + 1))
-    exchange, market_type, symbol = catalogue.names(one.instrument)[0]
-    return f"{exchange} {market_type} {symbol} {one.id_texts()[0]} at {int(one.timestamp[0])}"
+    trade = batch.take(slice(row, row + 1))
+    exchange, market_type, symbol = catalogue.names(trade.instrument)[0]
+    return f"{exchange} {market_type} {symbol} {trade.id_texts()[0]} at {int(trade.timestamp[0])}"

@@ -1,4 +1,4 @@
-"""The report at the end of a phase: `reports/rollout_SINK_PERCENT_TIME.json` in the data folder."""
+"""Write the report of a phase: `reports/rollout_SINK_PERCENT_TIME.json` in the data folder."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import msgspec
 from pumpwatch.clock import NS_PER_MS
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.manifest import iso
-from pumpwatch.rollout.answers import Answers
-from pumpwatch.rollout.machine import Ended
+from pumpwatch.rollout.answers import PhaseAnswers
+from pumpwatch.rollout.machine import EndedPhase
 from pumpwatch.store.sqlite import private_folder, write_private
 
 FOLDER, FORMAT = "reports", 1
-KEPT = 100  # reports of roll-outs
+KEPT = 100  # most reports of roll-outs
 NAME = re.compile(r"rollout_.+_\d{1,3}_\d{8}T\d{6}Z\.json")
 _UNSAFE = re.compile(r"[^A-Za-z0-9-]")
 
 
-def figures(answers: Answers) -> dict[str, Any]:
-    """Return the figures of a phase as plain data: ms with a decimal, memory in bytes.
+def figures(answers: PhaseAnswers) -> dict[str, Any]:
+    """Return the figures of a phase as plain data: ms with one decimal, memory in bytes.
 
-    `last_difference_ms` is since 1970, UTC; 0 for never.
+    `last_difference_ms` is in ms since 1970, UTC; 0 means never.
     """
     return {
         "queries": answers.queries, "failed": answers.failed,
@@ -36,8 +36,8 @@ def figures(answers: Answers) -> dict[str, Any]:
         "rss_bytes": {"first": answers.rss_first_bytes, "most": answers.rss_most_bytes, "last": answers.rss_last_bytes}}
 
 
-def write_report(folder: Path, sink: str, ended: Ended, now_ns: int) -> Path:
-    """Write the report of a phase, remove the oldest ones beyond KEPT, and return its file. Raises StorageError."""
+def write_report(folder: Path, sink: str, ended: EndedPhase, now_ns: int) -> Path:
+    """Write the report of a phase and return its path; remove the oldest reports beyond KEPT. Raises StorageError."""
     reports = folder / FOLDER
     time_text = iso(now_ns)[:19].replace("-", "").replace(":", "")
     path = reports / f"rollout_{_UNSAFE.sub('_', sink)}_{ended.percent}_{time_text}Z.json"

@@ -1,7 +1,7 @@
-"""Asks a running collector to change its roll-out: `pumpwatch rollout start` drops a small file into its inbox.
+"""Ask a running collector to change its roll-out: `pumpwatch rollout start` drops a small file into its inbox.
 
-The file is written whole or not at all. The collector takes it within a second and notes its answer in `rollout.json`. A file
-that it cannot read is removed and logged.
+The file is written whole or not at all. The collector takes it within a second and records its answer in `rollout.json`. An
+unreadable file is removed and logged.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ FILES_PER_LOOK = 20
 
 
 class RolloutRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The content of a file. action: start, pause, advance or back. reason: of the person who asks, for the record."""
+    """The content of a file. action: start, pause, advance or back. reason: given by the person, for the record."""
 
     action: str
     reason: str = ""
 
 
-def drop(folder: Path, request: RolloutRequest, clock: Clock | None = None) -> str:
+def drop_request(folder: Path, request: RolloutRequest, clock: Clock | None = None) -> str:
     """Put a request into the inbox of a data folder; return its id. Raises StorageError."""
     name = f"{(clock or Clock()).now_ns()}-{os.getpid()}"
     put_file(folder / "inbox" / f"{name}{SUFFIX}", msgspec.json.encode(request), "request")
     return name
 
 
-def take(folder: Path) -> list[tuple[str, RolloutRequest]]:
+def take_requests(folder: Path) -> list[tuple[str, RolloutRequest]]:
     """Remove the requests in the inbox of a data folder; return the id and content of each, the oldest first."""
     found: list[tuple[str, RolloutRequest]] = []
     try:
@@ -54,7 +54,7 @@ def take(folder: Path) -> list[tuple[str, RolloutRequest]]:
             log.warning("invalid roll-out request removed file=%s reason=%s", printable(name), printable(str(error)))
         try:
             path.unlink()
-        except OSError:  # a directory, or a folder that may not be changed: it would be taken again and again
+        except OSError:  # a directory, or a read-only folder: the request would be taken again and again
             continue
         if asked is not None:
             found.append((name.removesuffix(SUFFIX), asked))

@@ -1,4 +1,4 @@
-"""The state of a roll-out, in `rollout.json` of the data folder: written whole, read defensively, kept over restarts."""
+"""Keep the state of a roll-out across restarts, in `rollout.json` of the data folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from pumpwatch.errors import StorageError
 from pumpwatch.printable import printable
-from pumpwatch.rollout.answers import Answers
+from pumpwatch.rollout.answers import PhaseAnswers
 from pumpwatch.store.sqlite import write_private
 
 FILE, FORMAT = "rollout.json", "pumpwatch.rollout/1"
@@ -21,8 +21,8 @@ Status = Literal["waiting", "running", "paused", "rolled back", "done"]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of the state. at_ns: UTC. percent: the share since then."""
+class RolloutChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of the state. at_ns: in ns UTC. percent: the new share."""
 
     at_ns: int
     status: Status
@@ -30,11 +30,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class State(msgspec.Struct, kw_only=True):
-    """The state of a roll-out. Change it by `machine.py` alone.
+class RolloutState(msgspec.Struct, kw_only=True):
+    """The state of a roll-out. Only `machine.py` changes it.
 
-    percent: the share of the instruments that the sink gets. ran_s: how long the phase has run, pauses left out. answers: of the
-    phase. alert_ns: since when an alert stands that the sink was taken back, or a phase paused, without a request; 0: none does.
+    percent: the share of the instruments that the sink gets. ran_s: the running time of the phase without pauses. answers: the
+    figures of the phase. alert_ns: since when an alert is active because the sink was rolled back, or a phase paused, without a
+    request; 0: no alert.
     """
 
     format: str = FORMAT
@@ -46,28 +47,28 @@ class State(msgspec.Struct, kw_only=True):
     phase_at_ns: int = 0  # the phase
     reason: str = ""
     alert_ns: int = 0
-    answers: Answers = msgspec.field(default_factory=Answers)
-    changes: list[Change] = []
-    answered: dict[str, str] = {}  # the last requests: id -> why it was refused, empty where it was done
+    answers: PhaseAnswers = msgspec.field(default_factory=PhaseAnswers)
+    changes: list[RolloutChange] = []
+    answered: dict[str, str] = {}  # the last requests: id -> why it was refused, empty if it was done
 
 
-def read_state(folder: Path) -> State | None:
-    """Return the state, None without a file. Raises StorageError where it cannot be read or is damaged."""
+def read_state(folder: Path) -> RolloutState | None:
+    """Return the state, None without a file. Raises StorageError if the file is unreadable or damaged."""
     path = folder / FILE
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe
         with os.fdopen(handle, "rb") as file:
-            return msgspec.json.decode(file.read(LARGEST_BYTES), type=State)
+            return msgspec.json.decode(file.read(LARGEST_BYTES), type=RolloutState)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise StorageError(f"{path}: the state of the roll-out cannot be read: {printable(str(error))}",
-                           "the collector sets it aside and gives the sink nothing until `pumpwatch rollout start`; the journal"
+                           "the collector renames it and sends nothing to the sink until `pumpwatch rollout start`; the journal"
                            " keeps every trade meanwhile") from error
 
 
-def write_state(folder: Path, state: State) -> None:
-    """Replace the file durably. Raises StorageError where the disk does not take it."""
+def write_state(folder: Path, state: RolloutState) -> None:
+    """Replace the file durably. Raises StorageError if it cannot be written."""
     path = folder / FILE
     try:
         write_private(path, msgspec.json.encode(state))

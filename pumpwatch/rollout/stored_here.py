@@ -1,4 +1,4 @@
-"""Ask memory and journal for trades, in a thread and by open files of its own, so that no commit waits."""
+"""Query memory and journal for trades in a separate thread with its own open files, so that no commit waits."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ POLL_S = 0.1
 
 
 class StoredHere:
-    """Memory and journal of one collector.
+    """The memory and the journal of one collector.
 
-    last_id(): the last durable batch. cursor(): the last one that the sink has. is_down(): whether the sink takes nothing now.
+    last_id(): the last durable batch. cursor(): the last batch that the sink has. is_down(): whether the sink is down.
     """
 
     def __init__(self, recent: Recent, reader: Callable[[], SideReader], catalogue: Catalogue, clock: Clock,
@@ -32,9 +32,9 @@ class StoredHere:
         self._thread = ThreadPool(1)
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return the trades of these instruments in [start_ns, end_ns) by timestamp, each once; memory is asked first.
+        """Return the trades of these instruments in [start_ns, end_ns) by timestamp, each once; the journal fills in for memory.
 
-        Raises StorageError where a part of the journal cannot be read just now.
+        Raises StorageError if a part of the journal cannot be read now.
         """
         rest = self._recent.elsewhere(start_ns, end_ns)
         first_ns = max(start_ns, self._recent.covers_from_ns)
@@ -50,14 +50,14 @@ class StoredHere:
             for from_ns, to_ns in rest:
                 part = self._reader.query(name, from_ns, to_ns)
                 if part is None:
-                    raise StorageError("a part of the journal cannot be read beside the collector just now")
+                    raise StorageError("a part of the journal cannot be read beside the collector now")
                 parts.append(part)
         return merged(parts)
 
     def reached(self, within_s: float) -> bool:
-        """Wait until the sink has acknowledged everything that is durable now; return whether it has in time.
+        """Wait until the sink has acknowledged everything that is durable now; return False after `within_s`.
 
-        It does not wait for a sink that is down.
+        Return False at once if the sink is down.
         """
         wanted, deadline = self._last_id(), self._clock.monotonic() + within_s
         while self._cursor() < wanted:

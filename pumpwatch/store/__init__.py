@@ -1,1 +1,1 @@
-"""Store trades in memory, the journal and the sinks, and find them again."""
+"""Store trades in memory, the journal and the sinks, and query them."""

@@ -1,12 +1,12 @@
-"""Detect trades that a sink has lost after it acknowledged them, by comparing its row counts with the journal's.
+"""Detect trades that a sink has lost after acknowledging them, by comparing its row counts with the journal's.
 
-Trades are counted by the minute of their timestamp, and only acknowledged trades are expected. So any minute can be compared
-at any time, and a sink with fewer rows has lost some. Before anything is sent again, the minute's different trades are counted
-in the journal, since doubles are one row in a sink.
+Trades are counted by the minute of their timestamp, and only acknowledged trades are expected. So any minute can be compared at
+any time, and a sink with fewer rows has lost trades. Before trades are sent again, the distinct trades of the minute are counted
+in the journal, because doubles are one row in a sink.
 
-Collectors of one cluster write to one sink, so its counts hide what one of them lacks behind the rows of the others. There a
-minute that has fewer rows than it was once seen to have has lost some as well, whoever wrote them. Each collector then sends its
-own trades of it again.
+The collectors of a cluster write to one sink, so a loss of one collector's trades may hide behind the rows of the others. In such
+a sink, a minute with fewer rows than it once had has also lost trades. Each collector then sends its own trades of that minute
+again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from pumpwatch.store.census import HOUR_NS, MINUTE_NS, minutes_of
 
 log = logging.getLogger(__name__)
 
-HOURS = 6  # compared each time; once something is missing, everything that the journal holds
-TRIES = 3  # a minute is sent again so often; trades that are missing then are not taken by the sink
+HOURS = 6  # compared each time; once trades are missing, the whole journal is compared
+TRIES = 3  # a minute is sent again this often; trades that are still missing are not kept by the sink
 
 
 class JournalCensus(Protocol):
@@ -41,48 +41,48 @@ class JournalCensus(Protocol):
         """Return whether trades of a locked file are left out."""
 
     def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
-        """Trades a minute."""
+        """Return the trades by minute."""
 
     def hours(self, from_ns: int, to_ns: int) -> Counter[int]:
-        """At least so many trades an hour."""
+        """Return a lower bound of the trades by hour."""
 
     def distinct(self, start_ns: int, end_ns: int, upto_id: int) -> int:
-        """Different trades."""
+        """Return the number of distinct trades."""
 
     def first_batch(self, start_ns: int, end_ns: int) -> int | None:
-        """The oldest batch."""
+        """Return the oldest batch, None without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """About how many trades are missing; all of them are in batches after `after_id`."""
+    """Trades that a sink has lost: their approximate number. All of them are in batches after `after_id`."""
 
     after_id: int
     trades: int
 
 
 class Audit:
-    """The row counts that one sink should have. Use it from one greenlet, except `from_ns`."""
+    """The expected row counts of one sink. Use it from one greenlet, except `from_ns`."""
 
     def __init__(self, name: str, sink: CountingSink, census: JournalCensus, clock: Clock, shared: bool = False) -> None:
         self._name, self._sink, self._census, self._clock, self._shared = name, sink, census, clock, shared
         self._thread = ThreadPool(1)  # for the census
-        self._expected: Counter[int] = Counter()  # trades acknowledged a minute since 1970
+        self._expected: Counter[int] = Counter()  # minute since 1970 -> acknowledged trades
         self._tries: Counter[int] = Counter()  # minute -> how often it was sent again
-        self._most: Counter[int] = Counter()  # minute -> the most rows that it was seen to have; of a shared sink alone
+        self._most: Counter[int] = Counter()  # minute -> the most rows that a shared sink had
         self._began_after, self._earlier_counted = 0, False
         self.counted_upto = 0  # batches up to this one are in `_expected`
         self.keeps_s = 0.0  # the sink deletes trades older than this; 0: it deletes none
 
     def begin(self, batch_id: int) -> None:
-        """Begin, or begin again, after this batch: later batches are passed to `add`."""
+        """Begin (again) after this batch: later batches must be passed to `add`."""
         self._expected, self._tries, self._most, self._earlier_counted = Counter(), Counter(), Counter(), False
         self.counted_upto = self._began_after = batch_id
 
     def count_earlier_runs(self) -> None:
-        """Count the trades that earlier runs sent; blocks only the calling greenlet.
+        """Count the trades that earlier runs sent, once; blocks only the calling greenlet.
 
-        While a file of the journal is locked, nothing is counted: a later call counts all of them, once.
+        Nothing is counted while a file of the journal is locked; call this again later.
         """
         if not self._earlier_counted and not self._census.locked():
             expected, earlier = self._expected, self._thread.apply(self._census.minutes, (self.from_ns(), self._began_after))
@@ -91,21 +91,21 @@ class Audit:
                 self._earlier_counted = True
 
     def from_ns(self) -> int:
-        """Return the beginning of the compared time; any thread."""
+        """Return the beginning of the compared time, in ns; any thread."""
         kept_from_ns = max(self._clock.now_ns() - HOURS * HOUR_NS, self._kept_from_ns())
         return -(-kept_from_ns // MINUTE_NS) * MINUTE_NS
 
     def add(self, minutes: Counter[int], upto_id: int) -> None:
-        """Add trades by minute that were acknowledged for the first time, up to this batch."""
+        """Add trades by minute that were acknowledged for the first time, in batches up to this one."""
         self._expected.update(minutes)
         self.counted_upto = max(self.counted_upto, upto_id)
 
     def stop(self) -> None:
-        """End a long comparison early."""
+        """Abort a running comparison."""
         self._census.stopped = True
 
     def compare(self) -> Loss | None:
-        """Return what is missing in the sink, None where nothing is. Raises PumpWatchError where it cannot be counted now."""
+        """Return the trades that are missing in the sink, None without any. Raises PumpWatchError if it cannot count now."""
         first, last = self.from_ns() // MINUTE_NS, self._clock.now_ns() // MINUTE_NS + 60 * HOURS
         for minute in [minute for minute in self._expected if not first <= minute <= last]:
             del self._expected[minute]
@@ -131,16 +131,16 @@ class Audit:
                     sum(lacks[minute] for minute in lost))
 
     def _really_lost(self, lacking: list[int], rows: dict[int, int], expected: dict[int, int], upto: int) -> list[int]:
-        """Return the minutes that lack trades, from the first one on that the journal confirms."""
+        """Return the minutes with missing trades, beginning with the first that the journal confirms."""
         for at, minute in enumerate(lacking):
             there = self._thread.apply(self._census.distinct, (*_minute(minute), upto))
             gone = max(there, self._most[minute] if there else 0) - rows[minute]
             if gone > 0 and self._tries[minute] < TRIES:
                 return lacking[at:]
             if gone > 0:
-                log.warning("sink does not keep some trades, though they were sent again sink=%s trades=%d times=%d minute=%d",
+                log.warning("sink does not keep some trades although they were sent again sink=%s trades=%d times=%d minute=%d",
                             self._name, gone, TRIES, minute)
-            self._expected[minute] -= max(0, expected[minute] - rows[minute])  # doubles, or trades that it does not take
+            self._expected[minute] -= max(0, expected[minute] - rows[minute])  # doubles, or trades that it does not keep
             if self._shared:
                 self._most[minute] = rows[minute]
         return []
@@ -169,7 +169,7 @@ def _minute(minute: int) -> tuple[int, int]:
 
 
 def taken_minutes(batch: TradeBatch, sent: int, refused: Sequence[int], from_ns: int) -> Counter[int]:
-    """Return trades by minute that a sink took for the first time: without the first `sent` rows and the rejected ones."""
+    """Return the trades by minute that a sink stored for the first time: without the first `sent` rows and rejected rows."""
     taken = np.arange(len(batch)) >= sent
     taken[np.array(refused, np.int64)] = False
     return minutes_of(batch if taken.all() else batch.take(taken), from_ns)

@@ -1,7 +1,7 @@
-"""Bound the times of unreadable batches, from what is left of them: their rows, the time index, their neighbours.
+"""Bound the times of unreadable batches by their rows, the time index, or their neighbours.
 
-A batch's times are in its row and in the time index, without a checksum. Both count, within the times of the whole file. Where
-neither can be read, the nearest readable neighbours bound the batch.
+A batch's times are in its row and in the time index, without a checksum. Both count, within the times of the whole file. If
+neither is readable, the nearest readable neighbours bound the batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, connect
 
 Times = tuple[int, int]  # first and last moment of a batch
-NEAR = 50  # ids that are tried on either side to find a readable neighbour
+NEAR = 50  # ids that are searched on either side for a readable neighbour
 
 
 class Spanned(Protocol):
@@ -29,14 +29,14 @@ class Spanned(Protocol):
 
 
 def of_segment(segment: Spanned) -> Times:
-    """Return the times [from, to) of a whole segment's trades, as far as they are known."""
+    """Return the known time range [from, to) of a segment's trades, in ns."""
     if segment.first_timestamp <= segment.last_timestamp:
         return segment.first_timestamp, segment.last_timestamp + 1
     return segment.created_ns - DISORDER_NS, segment.created_ns + 1
 
 
 def of_batches(segment: Segment, ids: Sequence[int]) -> Times:
-    """Return the times [from, to) in which these batches (ascending ids) of a file may have trades."""
+    """Return the time range [from, to), in ns, in which these batches (ascending ids) of a file may have trades."""
     lowest, end = of_segment(segment)
     highest = end - 1
     known = _times(segment, ids[0] - NEAR, ids[-1] + NEAR, lowest, highest)
@@ -70,7 +70,7 @@ def _times(segment: Segment, first: int, last: int, lowest: int, highest: int) -
 
 
 def _rows(path: Path, first: int, last: int) -> list[tuple[int, object, object]]:
-    """Return id, first and last time of each batch; twice where both its row and the index can be read."""
+    """Return the id, first and last time of each batch; twice if both its row and the index are readable."""
     rows: list[tuple[int, object, object]] = []
     try:
         connection = connect(path, read_only=True)

@@ -1,7 +1,7 @@
 """Count the journal's trades by time, for comparison with a sink's.
 
-It opens connections of its own, so it never holds up the journal's thread. Counts come from the batch index; only batches
-that cross the end of a minute are decoded. Damaged and locked batches count as missing.
+It opens its own connections, so it never blocks the journal's thread. Counts come from the batch index; only batches that cross
+the end of a minute are decoded. Damaged and locked batches are not counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.codec import BatchDecoder
-from pumpwatch.store.reader import SegmentReader
+from pumpwatch.store.reader import SegmentReader, ignore_damage
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, connect
 
@@ -34,18 +34,18 @@ _FACTORS = np.random.default_rng(20261127).integers(1, 2**63, 64, np.uint64) | n
 
 
 class Census:
-    """The counts of one journal. Use it from one thread at a time. It leaves out what it cannot read, without a report."""
+    """The counts of one journal. Use it from one thread at a time. Unreadable parts are silently left out."""
 
     def __init__(self, segments: Callable[[], Sequence[Segment]]) -> None:
         self._segments = segments
-        self.stopped = False  # set it to end a long count early
+        self.stopped = False  # set this to abort a long count
 
     def locked(self) -> bool:
-        """Return whether a segment is left out that was locked at the start and is not read yet."""
+        """Return whether a segment is left out because it was locked at the start and is not read yet."""
         return any(segment.locked for segment in list(self._segments()))
 
     def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
-        """Return trades by minute (since 1970) from `from_ns` on, in the batches up to an id, doubles included."""
+        """Return the trades by minute (since 1970) from `from_ns` on, in the batches up to an id, doubles included."""
         found: Counter[int] = Counter()
         for segment in self._holding(from_ns, 2**63 - 1):
             try:
@@ -55,7 +55,7 @@ class Census:
         return found
 
     def hours(self, from_ns: int, to_ns: int) -> Counter[int]:
-        """Return a lower bound of the trades by hour (since 1970) of [from_ns, to_ns), from the index alone."""
+        """Return a lower bound of the trades by hour (since 1970) of [from_ns, to_ns), by the index."""
         found: Counter[int] = Counter()
         for segment in self._holding(from_ns, to_ns):
             try:
@@ -69,12 +69,12 @@ class Census:
         return found
 
     def distinct(self, start_ns: int, end_ns: int, upto_id: int) -> int:
-        """Return the number of different trades of [start_ns, end_ns) in the batches up to an id: as many as a sink keeps."""
+        """Return the number of distinct trades of [start_ns, end_ns) in the batches up to an id: the rows that a sink keeps."""
         seen: list[NDArray[np.uint64]] = []
-        names = Catalogue()  # of this count alone, so that an instrument has one id in every segment
+        names = Catalogue()  # only for this count, so that an instrument has one id in every segment
         for segment in self._holding(start_ns, end_ns):
             try:
-                reader = SegmentReader(segment.path, names, _pass_over)
+                reader = SegmentReader(segment.path, names, ignore_damage)
                 try:
                     for number, (_, batch) in enumerate(reader.between(start_ns, end_ns, min(upto_id, segment.last_id)), 1):
                         inside = (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
@@ -132,7 +132,7 @@ class Census:
 
 
 def minutes_of(batch: TradeBatch, from_ns: int) -> Counter[int]:
-    """Return trades by minute (since 1970) of those with a timestamp from `from_ns` on."""
+    """Return the number of trades by minute (since 1970), of the trades from `from_ns` on."""
     minutes = batch.timestamp[batch.timestamp >= from_ns] // MINUTE_NS
     if not len(minutes):
         return Counter()
@@ -154,6 +154,3 @@ def _fingerprints(batch: TradeBatch) -> NDArray[np.uint64]:
         found += letters.astype(np.uint64) @ np.resize(_FACTORS[3:], width)
     return found
 
-
-def _pass_over(*damage: object) -> None:
-    """Ignore damage: other readers report it."""

@@ -2,11 +2,12 @@
 
 Rows are grouped by instrument and keep their order inside a group, because neighbouring trades of one instrument differ little.
 Integers become zigzag differences. Prices and quantities become integers with a power of ten; a number that does not divide
-back to the same float is stored as it is. Only byte planes that are not all zero go through zstd level 1. Measured on recorded
-Binance trades in batches of 5,000: 5.2 bytes and 0.1 us a trade; plain differences need 8.3 bytes, shuffled or xored floats 12.
+back to the same float is stored as a float. Only byte planes that are not all zero are compressed with zstd level 1. Measured on
+recorded Binance trades in batches of 5,000: 5.2 bytes and 0.1 us a trade; plain differences need 8.3 bytes, shuffled or xored
+floats 12.
 
-A blob is head + body. The uncompressed head names the instruments inside, so that a query need not decode the body. A checksum
-covers both: damage raises StorageError, and never yields wrong trades.
+A blob is head + body. The uncompressed head names the instruments in the batch, so that a query need not decode the body. A
+checksum covers both: damage raises StorageError and never yields wrong trades.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import Float64, TradeBatch
 
 VERSION = 1
-MAX_DIGITS = 15  # decimals of a price or quantity that are tried
+MAX_DIGITS = 15  # most decimals of a price or quantity
 TRIES = 8  # searches for an instrument's decimals before its numbers are stored as floats
 _POWERS: Float64 = np.power(10.0, np.arange(MAX_DIGITS + 1))
 _UNITS = (1_000_000, 1_000, 1)
@@ -111,7 +112,7 @@ class BatchEncoder:
         return b"%c%b%b%b" % (VERSION, check.to_bytes(4, "little"), head[5:], held), body
 
     def _fill_decimals(self, out: NDArray[np.int64], batch: TradeBatch, top: int) -> bytes:
-        """Fill `out` with price and quantity as integers; return the rows that are not decimals, as bytes."""
+        """Fill `out` with price and quantity as integers; return the numbers that are not decimals, with their rows, as bytes."""
         if top >= self._digits.shape[1]:
             more = ((0, 0), (0, top * 2 + 64 - self._digits.shape[1]))
             self._digits, self._misses = np.pad(self._digits, more), np.pad(self._misses, more)
@@ -132,7 +133,7 @@ class BatchEncoder:
 
     def _scale(self, out: NDArray[np.int64], values: NDArray[np.float64],
                instrument: NDArray[np.int32]) -> NDArray[np.bool_] | None:
-        """Scale the decimals to integers; return a mask of the numbers that do not divide back exactly, None without any."""
+        """Scale decimals to integers; return a mask of the numbers that do not divide back exactly, None if all do."""
         scale = self._scales.take(instrument, axis=1)
         scaled = values * scale
         np.rint(scaled, out=scaled)
@@ -158,7 +159,7 @@ class BatchEncoder:
             before = digits[ids]
             np.maximum.at(digits, ids[found], fits.argmax(axis=0)[found].astype(np.uint8))
             same = digits[ids] == before
-            self._misses[column, ids[same]] += 1  # also where the decimals are right and the number is too large
+            self._misses[column, ids[same]] += 1  # also if the decimals are right and the number is too large
             self._scales[column, ids] = _POWERS[digits[ids]]
             learned = learned or not bool(same.all())
         return learned
@@ -171,7 +172,7 @@ class BatchDecoder:
         self._decompressor = zstandard.ZstdDecompressor()
 
     def decode(self, blob: bytes, body: bytes = b"") -> TradeBatch:
-        """Return the batch of a blob, given as a whole or as head and body. Raises StorageError where a bit is wrong."""
+        """Return the batch of a blob, given as a whole or as head and body. Raises StorageError if any bit is wrong."""
         data = blob + body if body else blob
         check(data)
         try:
@@ -216,17 +217,17 @@ class BatchDecoder:
 
 
 def encode(batch: TradeBatch) -> bytes:
-    """Return the blob of one batch. Keep a BatchEncoder to encode many."""
+    """Return the blob of one batch. Use a BatchEncoder for many."""
     return BatchEncoder().encode(batch)
 
 
 def decode(blob: bytes, body: bytes = b"") -> TradeBatch:
-    """Return the batch of one blob. Keep a BatchDecoder to decode many."""
+    """Return the batch of one blob. Use a BatchDecoder for many."""
     return BatchDecoder().decode(blob, body)
 
 
 def check(blob: bytes, body: bytes = b"") -> int:
-    """Return the number of trades in a blob, without decompressing it. Raises StorageError where a bit is wrong."""
+    """Return the number of trades in a blob without decompressing it. Raises StorageError if any bit is wrong."""
     if len(blob) < _HEAD.size or blob[0] != VERSION:
         kind = f"version {blob[0]}" if blob and blob[0] > VERSION else "damaged"
         raise StorageError(f"a stored batch cannot be read: {kind}", "a newer pumpwatch may have written it")
@@ -254,7 +255,7 @@ def instruments_in(head: bytes) -> NDArray[np.int64]:
 
 
 def which_hold(heads: Sequence[bytes], wanted: Collection[int]) -> list[int]:
-    """Return the indexes of the heads that hold a wanted instrument, ascending. Damaged heads are included."""
+    """Return the indexes of the heads that name a wanted instrument, ascending. Damaged heads are included."""
     holding: list[int] = []
     by_width: dict[int, list[int]] = {1: [], 2: [], 4: []}
     for index, head in enumerate(heads):
@@ -327,7 +328,7 @@ def _unplane(raw: bytes, at: int, widths: tuple[int, ...], rows: int, firsts: tu
 
 
 def _pack_rest(batch: TradeBatch, parts: list[bytes]) -> tuple[int, int]:
-    """Append side, and flags and text ids where any are set; return the options and the width of the text ids."""
+    """Append the side, and flags and text ids if any are set; return the options and the width of the text ids."""
     options = text_width = 0
     if not len(batch) or np.maximum.reduce(batch.side) <= 1:
         options |= _PACKED_SIDE
@@ -356,7 +357,7 @@ def _restore(numbers: NDArray[np.float64], raw: bytes, at: int) -> None:
 
 
 def _narrow(numbers: NDArray[np.int64]) -> bytes:
-    """Return numbers of 0 or more as bytes, each in 1, 2 or 4 bytes as the largest needs."""
+    """Return non-negative numbers as bytes; all have the 1, 2 or 4 bytes that the largest needs."""
     top = np.maximum.reduce(numbers) if len(numbers) else 0
     narrow: NDArray[np.unsignedinteger[Any]] = numbers.astype(_WIDTHS[1 if top < 256 else 2 if top < 65536 else 4])
     return narrow.tobytes()

@@ -1,14 +1,14 @@
-"""Commit batches to the journal: one group commit at a time, in a thread, without ever losing one that failed.
+"""Commit batches to the journal: one group commit at a time, in a thread, without losing a batch whose commit failed.
 
-Records go to the ledger first: a gap must be known before the trades that follow it are stored, or a crash between the two
-would hide the gap. The order is given up where the ledger does not answer within RECORDS_WAIT_S: trades are committed whatever
-the ledger does, and its records are kept in a file before that, which is waited for as long. A gap is recorded as filled only
-after the trades that fill it are stored; where they were dropped it stays open.
+Records go to the ledger first: a gap must be recorded before the trades after it are stored, or a crash between the two would
+hide the gap. If the ledger does not answer within RECORDS_WAIT_S, the records go to a file, for which a commit waits as long,
+and the trades are committed anyway. A gap is recorded as filled only after the trades that fill it are stored; if they were
+dropped it stays open.
 
-While the disk refuses, batches wait in memory up to a limit, and commits are retried. Beyond the limit the oldest are dropped,
-each with a gap that has its bounds. A batch that keeps failing is tried again behind the others, with a gap that is open until
-it is stored. If the others are stored meanwhile, it is halved until the faulty trade is found, and that trade goes to
-quarantine.
+While the journal refuses commits, batches wait in memory up to a limit, and commits are retried. Beyond the limit the oldest
+batches are dropped, each with a gap of its bounds. A batch that keeps failing is retried after the others, with a gap that is
+open until the batch is stored. If the others are stored meanwhile, it is halved until the faulty trade is found, and that trade
+goes to quarantine.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from pumpwatch.store.recorder import Recorder
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
-COMMIT_ROWS = 200_000  # about as many in one commit: what waited for a disk is stored in parts
-SUSPECT_AFTER = 3  # equal errors that no disk is to blame for, before batches are committed one by one
+COMMIT_ROWS = 200_000  # about the most rows of one commit: a backlog is stored in parts
+SUSPECT_AFTER = 3  # equal errors in a row, not of the disk, after which batches are committed one by one
 LATENCY_BINS_MS = 10_000
 DROPPED = "trades dropped: the journal refused them and memory is full"
 UNSTORED = "trades lost at stop: the journal did not take them"
 BEHIND = "trades stored later than those that came after them: the journal did not take them at first"
 UNSTORABLE = "trades that cannot be stored, see the quarantine"
 PASSED_KEPT = 100_000
-RECORDS_WAIT_S = 0.2  # trades wait at most so long for the records that belong before them
-LOOK_S = 0.02  # between two looks of a greenlet that waits for its trades to be durable
-LAST_WAIT_S = 1.5  # a stop waits at most so long for the last records
+RECORDS_WAIT_S = 0.2  # trades wait at most this long for the records that belong before them
+LOOK_S = 0.02  # polling interval of a greenlet that waits for its trades to be durable
+LAST_WAIT_S = 1.5  # a stop waits at most this long for the last records
 
 
 class CommitJournal(Protocol):
@@ -56,7 +56,7 @@ class CommitJournal(Protocol):
         """Count these ids as seen, durably with the next commit."""
 
     def commit(self, batch: TradeBatch) -> int:
-        """Make the batch durable and return its id; or raise StorageError with nothing stored."""
+        """Make the batch durable and return its id, or store nothing and raise StorageError."""
 
 
 @dataclass(slots=True)
@@ -66,22 +66,22 @@ class WaitingBatch:
     batch: TradeBatch
     fills: list[Gap] = field(default_factory=list)  # filled once this batch and all before it are stored
     passed: list[PassedId] = field(default_factory=list)
-    compared: bool = False  # with what another process has stored
-    behind: bool = False  # later ones come first, and gaps name it
+    compared: bool = False  # with the trades that another process has stored
+    behind: bool = False  # it is retried after later batches, and gaps cover it
 
 
 @dataclass(slots=True)
 class Commit:
-    """A commit in the journal's thread. It goes on there whatever happens to the greenlet that waits for it."""
+    """A commit in the journal's thread. It goes on there even if the waiting greenlet is killed."""
 
     waiting: list[WaitingBatch]
-    outcome: AsyncResult[tuple[int, TradeBatch, int]]  # the id, the batch, and when it was durable, in ns
+    outcome: AsyncResult[tuple[int, TradeBatch, int]]  # the id, the batch, and the time in ns at which it was durable
 
 
 class Committer:
-    """A greenlet (`run`) between the pipeline, the journal's thread, and the recorder's.
+    """Passes batches from the pipeline to the journal's thread, and records to the recorder, with a greenlet (`run`).
 
-    It calls `on_durable(batch_id, batch)` after each commit, in order.
+    on_durable(batch_id, batch): called after each commit, in order.
     """
 
     def __init__(self, journal: CommitJournal, thread: ThreadPool, recorder: Recorder, catalogue: Catalogue, clock: Clock,
@@ -90,35 +90,35 @@ class Committer:
         self._clock, self._stats, self._limit, self._on_durable = clock, stats, memory_limit_trades, on_durable
         self._waiting: deque[WaitingBatch] = deque()
         self._waiting_trades = 0  # including those of the running commit
-        self._taken_trades = self._lost_trades = 0  # in all; those lost were dropped or cannot be stored
+        self._taken_trades = self._lost_trades = 0  # totals; a lost trade was dropped or cannot be stored
         self._running: Commit | None = None
         self._arrived, self._stopping = recorder.arrived, Event()
         self._refused = ""
-        self._error, self._errors = "", 0  # the last error that was not a StorageError, and how often in a row
-        self._passed: list[PassedId] = []  # to go with the next batch
+        self._error, self._errors = "", 0  # the last error that was not a StorageError, and its number in a row
+        self._passed: list[PassedId] = []  # to be committed with the next batch
         self._has_fills = False  # a waiting batch completes a gap
-        self._filled: list[Gap] = []  # their last trades are stored
-        self._proven = False  # while batches are committed one by one: another batch was stored
-        self.latency_ms = np.zeros(LATENCY_BINS_MS, np.int64)  # trades by ms from received to durable; the last bin is more
+        self._filled: list[Gap] = []  # gaps whose last trades are stored
+        self._proven = False  # another batch was stored while batches are committed one by one
+        self.latency_ms = np.zeros(LATENCY_BINS_MS, np.int64)  # trades by ms from received to durable; the last bin is open
 
     @property
     def waiting_trades(self) -> int:
-        """Return how many trades are in memory only."""
+        """Return the number of trades that are only in memory."""
         return self._waiting_trades
 
     @property
     def oldest_waiting_ns(self) -> int:
-        """Return when the oldest trade that is in memory only was received, 0 without any."""
+        """Return the time of receipt in ns of the oldest trade that is only in memory, 0 without one."""
         first = next(iter(self._running.waiting if self._running and self._running.waiting else self._waiting), None)
         return int(first.batch.received_at.min()) if first is not None else 0
 
     @property
     def holds_something(self) -> bool:
-        """Return whether trades or records are not stored yet."""
+        """Return whether any trades or records are not stored yet."""
         return bool(self._waiting or self._running or self._recorder.holds_something)
 
     def put(self, batch: TradeBatch | None, records: Records) -> None:
-        """Take a batch, and the records that belong before it, for the next commit. Never blocks."""
+        """Queue a batch, and the records that belong before it, for the next commit. Never blocks."""
         fills = [gap for gap in records.gaps if gap.state == GapState.FILLED]
         self._has_fills |= bool(fills)
         if batch is not None and len(batch):
@@ -142,26 +142,26 @@ class Committer:
         self._recorder.record(records)
 
     def held(self) -> TradeBatch:
-        """Return every trade that waits, in order, before `run` has begun."""
+        """Return every waiting trade, in order. Call it before `run`."""
         return TradeBatch.concat([waiting.batch for waiting in self._waiting])
 
     def held_unfiltered(self) -> list[WaitingBatch]:
-        """Return the batches that wait and were not compared yet, before `run` has begun."""
+        """Return the waiting batches that were not compared yet. Call it before `run`."""
         return [waiting for waiting in self._waiting if not waiting.compared]
 
     def replace_held(self, compared: Sequence[tuple[WaitingBatch, TradeBatch]]) -> None:
-        """Replace the trades of batches that wait, before `run` has begun; ids that rows without a trade used up stay."""
+        """Replace the trades of waiting batches, but not the ids of rows without a trade. Call it before `run`."""
         for waiting, batch in compared:
             if not any(waiting is kept for kept in self._waiting):
-                continue  # dropped meanwhile, as memory was full
+                continue  # dropped meanwhile, because memory was full
             self._waiting_trades += len(batch) - len(waiting.batch)
             waiting.batch, waiting.compared = batch, True
-            waiting.fills.clear()  # gaps of a time for which another process answers
+            waiting.fills.clear()  # the other process is responsible for the gaps of this time
         self._passed = [passed for waiting in self._waiting if not len(waiting.batch) for passed in waiting.passed] + self._passed
         self._waiting = deque(waiting for waiting in self._waiting if len(waiting.batch))
 
     def wait_durable(self, within_s: float) -> bool:
-        """Wait in this greenlet until every trade taken so far is durable; return False if one was lost, or time is up."""
+        """Wait until every trade queued so far is durable; return False if one was lost, or after `within_s`."""
         taken, lost, until = self._taken_trades, self._lost_trades, time.monotonic() + within_s
         while self._taken_trades - self._waiting_trades < taken or self._errors >= SUSPECT_AFTER:
             if time.monotonic() >= until:
@@ -170,7 +170,7 @@ class Committer:
         return self._lost_trades == lost
 
     def run(self) -> None:
-        """Commit until stopped, then commit what is left. It may be run again after it failed; it forgets nothing."""
+        """Commit until stopped, then commit the rest. After an error, `run` may be called again: nothing is forgotten."""
         if self.holds_something:
             self._arrived.set()
         while not self._stopping.is_set():
@@ -183,12 +183,12 @@ class Committer:
         self.flush()
 
     def stop(self) -> None:
-        """Have `run` commit what is left and return."""
+        """Let `run` commit the rest and return."""
         self._stopping.set()
         self._arrived.set()
 
     def flush(self) -> bool:
-        """Commit everything; return whether journal and ledger took it. Do not call it while `run` runs."""
+        """Commit everything; return whether journal and ledger took it. Do not call it during `run`."""
         self._recorder.flush(RECORDS_WAIT_S, at_once=True)
         while self._waiting or self._running:
             if not self._commit():
@@ -196,9 +196,9 @@ class Committer:
         return self._recorder.flush(LAST_WAIT_S, at_once=True)
 
     def give_up(self) -> int:
-        """Record the trades that still wait as lost, at the end of a run, and return their number.
+        """Record the waiting trades as lost at the end of a run, and return their number.
 
-        A commit that runs may yet store some of them.
+        A running commit may still store some of them.
         """
         running = self._running.waiting if self._running else []
         for waiting in [*running, *self._waiting]:
@@ -206,19 +206,19 @@ class Committer:
         return self._waiting_trades
 
     def rest(self) -> Records:
-        """Return every record that the ledger has not taken, at the end of a run. While trades wait, no gap is filled."""
+        """Return every record that the ledger has not taken, at the end of a run. While trades wait, no gap counts as filled."""
         if not self._waiting and not self._running:
             self._record_fills()
         return self._recorder.rest()
 
     def _commit(self) -> bool:
-        """Commit once; return False where the journal refuses. Raises any error that is not a StorageError."""
-        waiting = len(self._waiting)  # records of batches that come during the flush may not be kept yet
+        """Commit once; return False if the journal refuses. Raises any error that is not a StorageError."""
+        waiting = len(self._waiting)  # records of batches that arrive during the flush may not be kept yet
         self._recorder.flush(RECORDS_WAIT_S)
         commit = self._running or self._start_commit(waiting)
         if commit is None:
             return True
-        commit.outcome.wait()  # killed here, the next call learns its outcome: nothing is committed twice
+        commit.outcome.wait()  # if killed here, the next call gets the outcome: nothing is committed twice
         self._running = None
         error = commit.outcome.exception
         if error is None:
@@ -286,15 +286,15 @@ class Committer:
         self._drop_oldest()
 
     def _failed(self, commit: Commit, error: BaseException) -> bool:
-        """Keep what failed and raise; or find the faulty trade, once other batches were stored."""
+        """Keep the failed batches and raise; once other batches were stored, search for the faulty trade instead."""
         text = f"{type(error).__name__}: {error}"
-        alone = self._errors >= SUSPECT_AFTER  # then it is one batch
+        alone = self._errors >= SUSPECT_AFTER  # the commit has one batch
         self._errors = self._errors + 1 if alone or text == self._error else 1
         self._error = text
         if not alone:
             self._put_back(commit)
             raise error
-        if not self._proven:  # the next batch may show whether this one is faulty or the journal
+        if not self._proven:  # the next batch shows whether this batch or the journal is faulty
             self._move_behind(commit)
             raise error
         for waiting in commit.waiting:
@@ -303,9 +303,9 @@ class Committer:
         return True
 
     def _move_behind(self, commit: Commit) -> None:
-        """Try the other batches first. A gap names this one, or a kill before it is stored would hide that it is missing.
+        """Move a batch behind the others. Record a gap for it, because a kill before it is stored would hide the loss.
 
-        It begins before the first trade, so that it is not taken for the gap of that trade alone if that turns out faulty.
+        The gap begins 1 ns before the first trade, so that it differs from the gap of that trade alone if that one is faulty.
         """
         for waiting in commit.waiting:
             if not waiting.behind:
@@ -322,7 +322,7 @@ class Committer:
             self._record_fills()
 
     def _record_fills(self) -> None:
-        """Record gaps as filled whose trades are stored, with all trades before them."""
+        """Record as filled the gaps whose trades, and all trades before them, are stored."""
         if self._filled:
             self._recorder.record(Records(gaps=self._filled))
             self._filled = []
@@ -354,12 +354,12 @@ class Committer:
         self._stats.set("last_commit_ns", durable_ns)
 
     def _drop_oldest(self) -> None:
-        """Drop batches until the rest fits; never those of the running commit, which may be stored, nor the newest."""
+        """Drop the oldest batches until the rest fits; keep the running commit, which may succeed, and the newest batch."""
         while self._waiting_trades > self._limit and len(self._waiting) > 1:
             batch = self._waiting.popleft().batch
             self._waiting_trades -= len(batch)
             for waiting in self._waiting if self._has_fills else ():
-                waiting.fills.clear()  # the dropped trades may have been a part of the fill: these gaps stay open
+                waiting.fills.clear()  # the dropped trades may have been part of the fill: these gaps stay open
             self._has_fills = False
             self._stats.add("dropped_trades_total", len(batch))
             self._lost_trades += len(batch)
@@ -371,7 +371,7 @@ class Committer:
             self._recorder.record_loss(*venue, from_ns, to_ns, reason)
 
     def _bounds(self, batch: TradeBatch) -> dict[tuple[str, str], tuple[int, int]]:
-        """Return the times [from, to) of each venue's trades."""
+        """Return the time range [from, to) of each venue's trades, in ns."""
         found: dict[tuple[str, str], tuple[int, int]] = {}
         order = np.argsort(batch.instrument, kind="stable")
         times, numbers = batch.timestamp[order], batch.instrument[order]

@@ -1,8 +1,8 @@
-"""The ledger of minutes: what is stored of every instrument and minute, in `coverage.sqlite`.
+"""The ledger of minutes: figures of the stored trades of every instrument and minute, in `coverage.sqlite`.
 
-It keeps the figures of the trades (`minutes.py`), the ids that are stored (`id_runs.py`), and since when which symbols were
-watched. It outlives the journal's segments: trades are counted here before their segment expires. States such as `complete` or
-`gap` are not in it: they follow from these figures and the gaps of the ledger, see `ops.minute_states`.
+It keeps the figures of the trades (`minutes.py`), the stored ids (`id_runs.py`), and the watched symbols of each time. It
+outlives the journal's segments: trades are counted here before their segment expires. States such as `complete` or `gap` are not
+stored: they follow from these figures and the gaps of the ledger, see `ops.minute_states`.
 
 A write is one durable transaction that also moves `counted_upto`, so no batch is counted twice or left out.
 """
@@ -61,7 +61,7 @@ def first(db: Database) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The symbols of a venue that are watched from `from_ns` until the venue's next one."""
+    """The watched symbols of a venue, from `from_ns` until the venue's next entry."""
 
     exchange: str
     market_type: str
@@ -70,10 +70,10 @@ class Watched:
 
 
 class CoverageFile:
-    """The file of a data folder. Every method blocks shortly; use it from one thread at a time.
+    """The file of a data folder. Every method blocks briefly; use it from one thread at a time.
 
-    Methods raise StorageError where the disk fails and DamagedError where the file is broken. With `read_only` a missing file
-    counts as an empty one.
+    Methods raise StorageError if the disk fails and DamagedError if the file is broken. With `read_only` a missing file counts
+    as an empty one.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -115,7 +115,7 @@ class CoverageFile:
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.Error) and is_damage(error):
                 raise DamagedError(f"{self.path}: the ledger of minutes is damaged: {doing} failed: {error}",
-                                   "a running collector makes it again from the journal") from error
+                                   "a running collector rebuilds it from the journal") from error
             raise storage_error(self.path, doing, error) from error
 
     @property
@@ -125,7 +125,7 @@ class CoverageFile:
 
     @property
     def counted_at_ns(self) -> int:
-        """When everything that was stored by then had been counted, 0 before that."""
+        """The time in ns up to which everything stored is counted, 0 before the first count."""
         return self._number("counted_at_ns")
 
     def _number(self, key: str) -> int:
@@ -133,7 +133,7 @@ class CoverageFile:
         return int(rows[0][0]) if rows else 0
 
     def add(self, minutes: Minutes, runs: IdRuns, catalogue: Catalogue, upto_id: int, at_ns: int = 0) -> None:
-        """Add the figures of the batches up to `upto_id`. With `at_ns`: these are all that were stored at that time."""
+        """Add the figures of the batches up to `upto_id`. at_ns: everything stored at that time is now counted; 0: unknown."""
         parts = _by_hour(minutes, runs, catalogue)
         with self._writing() as connection:
             for (venue, hour), part in parts.items():
@@ -156,15 +156,15 @@ class CoverageFile:
                            (*venue, hour, *coverage_hours.encode(part, symbols, hour)))
 
     def begin_again(self, from_ns: int) -> None:
-        """Forget the figures from an hour on: another journal is in the folder, and it is counted from its beginning."""
+        """Forget the figures since `from_ns`, because another journal is in the folder and is counted from its beginning."""
         with self._writing() as connection:
             connection.execute("DELETE FROM hours WHERE hour >= ?", (from_ns // HOUR_NS,))
             connection.execute("DELETE FROM progress")
 
     def read(self, start_ns: int, end_ns: int, catalogue: Catalogue, venues: Sequence[Venue] | None = None) -> Hour:
-        """Return the figures of the hours that overlap [start_ns, end_ns), of all venues or of some.
+        """Return the figures of the hours that overlap [start_ns, end_ns), of all venues or of the given ones.
 
-        `catalogue` gets the symbols that it lacks. An hour that cannot be read raises DamagedError.
+        New symbols are added to `catalogue`. An unreadable hour raises DamagedError.
         """
         found: list[Hour] = []
         for venue in self.venues() if venues is None else venues:
@@ -179,11 +179,11 @@ class CoverageFile:
                     any(hour.thin for hour in found))
 
     def venues(self) -> list[Venue]:
-        """Return the venues of which anything is known."""
+        """Return the venues with figures or watched symbols."""
         return self._rows("SELECT exchange, market_type FROM hours UNION SELECT exchange, market_type FROM watched ORDER BY 1, 2")
 
     def watch(self, venue: Venue, symbols: frozenset[str], at_ns: int) -> None:
-        """Record that a venue's watched symbols are these from now on."""
+        """Record a venue's watched symbols from `at_ns` on."""
         text = msgspec.json.encode(sorted(symbols)).decode()
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         with self._writing() as connection:
@@ -191,7 +191,7 @@ class CoverageFile:
             connection.execute("INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?)", (*venue, at_ns, digest))
 
     def watched(self) -> list[Watched]:
-        """Return what was watched, by venue, oldest first."""
+        """Return the watched symbols, by venue, oldest first."""
         sets = {digest: frozenset(msgspec.json.decode(text, type=list[str]))
                 for digest, text in self._rows("SELECT digest, symbols FROM watched_symbols")}
         return [Watched(exchange, market_type, from_ns, sets.get(digest, frozenset()))
@@ -199,7 +199,7 @@ class CoverageFile:
                     "SELECT exchange, market_type, from_ns, digest FROM watched ORDER BY exchange, market_type, from_ns")]
 
     def thin(self, now_ns: int) -> None:
-        """Drop the sums of hours that are older than SUMS_KEPT_HOURS, and hours older than COUNTS_KEPT_HOURS."""
+        """Drop the sums of hours older than SUMS_KEPT_HOURS, and all figures of hours older than COUNTS_KEPT_HOURS."""
         hour = now_ns // HOUR_NS
         with self._writing() as connection:
             connection.execute("UPDATE hours SET sums = x'' WHERE hour < ? AND sums != x''", (hour - SUMS_KEPT_HOURS,))
@@ -225,7 +225,7 @@ class CoverageFile:
 
 
 def set_aside(folder: Path, now_ns: int) -> Path:
-    """Rename a damaged file, so that a new one takes its place; return its new path. Raises StorageError."""
+    """Rename a damaged file to make room for a new one; return its new path. Raises StorageError."""
     path = folder / FILE_NAME
     aside = path.with_name(f"{FILE_NAME}.damaged-{now_ns}")
     try:
@@ -247,7 +247,7 @@ def _decode(venue: Venue, hour: int, row: tuple[bytes, bytes], catalogue: Catalo
 
 
 def _by_hour(minutes: Minutes, runs: IdRuns, catalogue: Catalogue) -> Mapping[tuple[Venue, int], Hour]:
-    """Split figures by venue and hour; a run that crosses an hour belongs to the hour of its first id."""
+    """Split figures by venue and hour. A run that crosses hours belongs to the hour of its first id."""
     venues = sorted(set(catalogue.venues))
     number_of = {venue: number for number, venue in enumerate(venues)}
     venue_of = np.array([number_of[venue] for venue in catalogue.venues], np.int64)

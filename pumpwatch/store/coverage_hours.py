@@ -1,7 +1,7 @@
-"""An hour of one venue as bytes: the figures of its minutes by symbol, and the ids that are stored.
+"""Encode an hour of one venue: the figures of its minutes by symbol, and the stored ids.
 
-They are two parts: the number of trades, which is kept long, and the sums and ids, which are kept shorter. A minute without a
-trade takes no room. A busy venue's hour, 450 symbols that trade in every minute, takes about 230 KB.
+The result has two parts: the numbers of trades, which are kept long, and the sums and ids, which are kept shorter. A minute
+without trades takes no space. The hour of a busy venue, with 450 symbols that trade in every minute, takes about 230 KB.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Counts(msgspec.Struct, array_like=True):
 
 
 class _Sums(msgspec.Struct, array_like=True):
-    """Columns in the order of `_Counts`, then the runs of ids, with symbols of their own."""
+    """Columns in the order of `_Counts`, then the runs of ids, with their own symbols."""
 
     outside: bytes
     joined: bytes
@@ -44,7 +44,7 @@ class _Sums(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """The figures of one venue and hour. `thin`: only the number of trades is left."""
+    """The figures of one venue and hour. thin: only the numbers of trades are left."""
 
     minutes: Minutes
     runs: IdRuns
@@ -55,7 +55,7 @@ _COUNTS, _SUMS = msgspec.msgpack.Decoder(_Counts), msgspec.msgpack.Decoder(_Sums
 
 
 def encode(hour: Hour, symbols: Mapping[int, str], number: int) -> tuple[bytes, bytes]:
-    """Return both parts of hour `number` (since 1970). `symbols` names the instruments."""
+    """Return both parts of hour `number` (since 1970). symbols: the symbol of each instrument."""
     minutes, runs = hour.minutes, hour.runs
     names, which = _named(minutes.instrument, symbols)
     run_names, run_which = _named(runs.instrument, symbols)
@@ -69,9 +69,9 @@ def encode(hour: Hour, symbols: Mapping[int, str], number: int) -> tuple[bytes, 
 
 
 def decode(counts: bytes, sums: bytes, numbers: Mapping[str, int], number: int) -> Hour:
-    """Return an hour; `numbers` gives each symbol its instrument. Raises StorageError for damaged bytes.
+    """Return an hour. numbers: the instrument of each symbol. Raises StorageError for damaged bytes.
 
-    If the second part is gone, its sums are 0.
+    Without the second part, all sums are 0.
     """
     try:
         decompress = zstandard.ZstdDecompressor().decompress
@@ -109,7 +109,7 @@ def symbols_in(counts: bytes, sums: bytes) -> list[str]:
 
 
 def _sorted(minutes: Minutes) -> Minutes:
-    """Return the rows in order of this process's instruments."""
+    """Return the rows in the order of this process's instrument ids."""
     return minutes.take(np.argsort(minutes.keys(), kind="stable"))
 
 
@@ -125,7 +125,7 @@ def _numbered(symbols: list[str], which: bytes, numbers: Mapping[str, int]) -> N
 
 
 def _split(column: NDArray[np.generic]) -> bytes:
-    """Return the bytes of a column, all first bytes, then all second ones: so they compress."""
+    """Return the bytes of a column, all first bytes, then all second bytes, and so on, which compresses better."""
     width = column.dtype.itemsize
     return np.ascontiguousarray(column).view(np.uint8).reshape(-1, width).T.tobytes()
 

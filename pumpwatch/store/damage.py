@@ -1,8 +1,8 @@
-"""Record damage: name it once in the log, count it, and make gaps of the data that cannot be read.
+"""Record damage to the journal: log it once, count it, and record a gap for the data that cannot be read.
 
-Readers note damage where they meet it (`batch`, `whole`), and `record_found` makes gaps of it: neighbouring batches become one
-gap a venue. Recorded damage is remembered with its segment, in the list of segments, so that neither a start nor another query
-records it again. The list is written once the gaps are in the ledger, or wait for it on disk.
+Readers add the damage that they meet (`add_batch`, `add_file`), and `record_found` turns it into gaps: neighbouring batches
+become one gap per venue. The list of segments keeps the recorded damage of each segment, so that neither a restart nor another
+query records it again. The list is written once the gaps are in the ledger, or wait for it on disk.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pumpwatch.store.segment import Segment
 
 log = logging.getLogger(__name__)
 
-MOST_GAPS = 50  # of a file and venue at a time; where more would be needed, one gap covers all of them
+MOST_GAPS = 50  # per file and venue at a time; beyond that, one gap covers all of them
 NOTES_KEPT = 1000
-HOLE_SLACK_NS = 60 * NS_PER_S  # a missing trade may be so much older than those before it
+HOLE_SLACK_NS = 60 * NS_PER_S  # a missing trade may be this much older than the trades before it
 Venue = tuple[str, str]
 
 
@@ -33,7 +33,7 @@ Venue = tuple[str, str]
 class FileDamage:
     """Damage of one file that is not recorded yet."""
 
-    batches: dict[int, str] = field(default_factory=dict)  # id -> why
+    batches: dict[int, str] = field(default_factory=dict)  # id -> reason
     whole: str = ""
     index: bool = False
 
@@ -41,8 +41,8 @@ class FileDamage:
 class Damage:
     """The damage found in one data folder. Use it from one thread.
 
-    `note` takes records for the ledger and never blocks; `kept` has them kept on disk until it takes them, and returns whether
-    all of them are safe.
+    `note` queues records for the ledger and never blocks. `kept` stores the queued records on disk until the ledger takes them,
+    and returns whether all of them are safe.
     """
 
     def __init__(self, stats: Stats, note: Callable[[Records], None], kept: Callable[[], bool]) -> None:
@@ -50,7 +50,7 @@ class Damage:
         self._stats, self._note, self._kept = stats, note, kept
         self._found: dict[Path, FileDamage] = {}
 
-    def file(self, path: Path, why: object) -> None:
+    def log_damage(self, path: Path, why: object) -> None:
         """Log a file, or a part of one, that cannot be read, and keep the line in `notes`."""
         note = f"{path.name}: {why}"
         if note not in self.notes and len(self.notes) < NOTES_KEPT:
@@ -58,23 +58,23 @@ class Damage:
             self._stats.add("journal_damage_total")
             log.error("journal damaged file=%s reason=%s", path.name, why)
 
-    def batch(self, path: Path, batch_id: int, why: str) -> None:
-        """Note a batch that cannot be read."""
+    def add_batch(self, path: Path, batch_id: int, why: str) -> None:
+        """Add a batch that cannot be read."""
         self._file_damage(path).batches.setdefault(batch_id, why)
 
-    def whole(self, path: Path, why: object) -> None:
-        """Note a file that cannot be read at all."""
+    def add_file(self, path: Path, why: object) -> None:
+        """Add a file that cannot be read at all."""
         self._file_damage(path).whole = str(why)
 
-    def index(self, path: Path) -> None:
-        """Note that a file's time index is wrong: queries search the file without it from now on."""
+    def add_index(self, path: Path) -> None:
+        """Add a file whose time index is wrong: queries search the file without the index from now on."""
         self._file_damage(path).index = True
 
     def _file_damage(self, path: Path) -> FileDamage:
         return self._found.setdefault(path, FileDamage())
 
-    def remember(self, segment: Segment) -> None:
-        """Keep in `notes` the damage of a segment that an earlier run recorded."""
+    def recall(self, segment: Segment) -> None:
+        """Add to `notes` the damage of a segment that an earlier run recorded."""
         if not segment.readable:
             self.notes.append(f"{segment.path.name}: the file cannot be read")
         self.notes += [f"{segment.path.name}: {_named(first, last)} cannot be read" for first, last in segment.damaged]
@@ -86,7 +86,7 @@ class Damage:
         return self._kept()
 
     def record_found(self, segments: Sequence[Segment]) -> bool:
-        """Record the noted damage as gaps; return whether anything is new and the list of segments is to be written."""
+        """Record the damage added so far as gaps; return whether any is new, so that the list of segments must be written."""
         found, self._found = self._found, {}
         by_path = {segment.path: segment for segment in segments}
         everywhere = set(chain.from_iterable(segment.venues for segment in segments))
@@ -103,46 +103,47 @@ class Damage:
             if not segment.readable:
                 return False
             segment.readable = False
-            self.file(segment.path, found.whole)
-            self.gap(segment.path.name, "the file cannot be read", of_segment(segment), venues)
+            self.log_damage(segment.path, found.whole)
+            self.record_gap(segment.path.name, "the file cannot be read", of_segment(segment), venues)
             return True
         changed = found.index and not segment.index_damaged
         if changed:
             segment.index_damaged = True
-            self.file(segment.path, "its time index is damaged, it is read without the index")
+            self.log_damage(segment.path, "its time index is damaged, it is read without the index")
         new = sorted(number for number in found.batches if outside(number, number, segment.damaged))
         runs = joined((number, number) for number in new)
         for first, last in runs:
-            self.file(segment.path, f"{_named(first, last)}: {found.batches[first]}")
+            self.log_damage(segment.path, f"{_named(first, last)}: {found.batches[first]}")
         for ids in [list(range(first, last + 1)) for first, last in runs] if len(runs) <= MOST_GAPS else [new]:
-            self.gap(segment.path.name, f"{_named(ids[0], ids[-1])} cannot be read", of_batches(segment, ids), venues)
+            self.record_gap(segment.path.name, f"{_named(ids[0], ids[-1])} cannot be read", of_batches(segment, ids), venues)
         segment.damaged = joined([*segment.damaged, *runs])
         return changed or bool(new)
 
-    def gap(self, name: str, what: str, times: Times, venues: Iterable[Venue]) -> None:
-        """Record a gap of each venue at these times; one that is lost for good where the venues are unknown."""
-        self.add([Gap(exchange=exchange, market_type=market_type, from_ns=times[0], to_ns=max(times[1], times[0] + 1),
+    def record_gap(self, name: str, what: str, times: Times, venues: Iterable[Venue]) -> None:
+        """Record a gap at these times for each venue. Where the venues are unknown, record one gap as lost."""
+        self.record_gaps([Gap(exchange=exchange, market_type=market_type, from_ns=times[0], to_ns=max(times[1], times[0] + 1),
                       reason=f"journal damaged: {name}: {what}",
                       state=GapState.OPEN if exchange else GapState.LOST)
                   for exchange, market_type in sorted(venues) or [("", "")]])
 
-    def add(self, gaps: Iterable[Gap]) -> None:
-        """Have gaps recorded as soon as the ledger takes them."""
+    def record_gaps(self, gaps: Iterable[Gap]) -> None:
+        """Queue gaps for the ledger."""
         self._note(Records(gaps=list(gaps)))
 
 
 def record_cut(damage: Damage, segment: Segment, lost: int, everywhere: Collection[tuple[str, str]]) -> None:
-    """Record a segment of whose write-ahead log `lost` pages cannot be read."""
+    """Record a segment whose write-ahead log has `lost` unreadable pages."""
     why = f"the write-ahead log is damaged, its last {lost} pages are lost"
-    damage.file(segment.path, why)
+    damage.log_damage(segment.path, why)
     from_ns = min(segment.last_received or segment.created_ns, max(segment.last_timestamp, segment.created_ns))
-    damage.gap(segment.path.name, why, (from_ns - DISORDER_NS, segment.path.stat().st_mtime_ns), segment.venues or everywhere)
+    damage.record_gap(segment.path.name, why, (from_ns - DISORDER_NS, segment.path.stat().st_mtime_ns),
+                      segment.venues or everywhere)
 
 
 def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[Segment], now_ns: int) -> None:
-    """Record a gap for each segment of the list that is gone, and for each unexplained hole in the batch ids.
+    """Record a gap for each listed segment whose file is gone, and for each unexplained hole in the batch ids.
 
-    `segments` are the files that exist, in order.
+    `segments` are the existing files, in order.
     """
     known: list[Segment | Known] = [*segments, *manifest.segments.values()]
     everywhere = set(chain.from_iterable(segment.venues for segment in known))
@@ -157,15 +158,15 @@ def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[S
             gone.last_id = max(gone.last_id, following[0] - 1 if following else gone.first_id)
         if not gone.unreadable:  # an unreadable file was recorded when it was found
             what = f"the file is gone, with batches {gone.first_id} to {gone.last_id}"
-            damage.file(Path(gone.name), what)
-            damage.gap(gone.name, what, (from_ns, to_ns), set(gone.venues) or everywhere)
+            damage.log_damage(Path(gone.name), what)
+            damage.record_gap(gone.name, what, (from_ns, to_ns), set(gone.venues) or everywhere)
         manifest.explain(gone.first_id, gone.last_id)
         manifest.vanished.append(Vanished(gone.name, gone.first_id, gone.last_id, from_ns, to_ns, gone.trades))
     for before, after, first, last in holes(segments, manifest.explained):
         what = f"batches {first} to {last} before it are in no file"
-        damage.file(after.path, what)
+        damage.log_damage(after.path, what)
         times = (before.last_timestamp, before.last_received, after.first_timestamp, after.created_ns)
-        damage.gap(after.path.name, what, (min(times) - HOLE_SLACK_NS, max(times) + 1), before.venues | after.venues)
+        damage.record_gap(after.path.name, what, (min(times) - HOLE_SLACK_NS, max(times) + 1), before.venues | after.venues)
         manifest.explain(first, last)
 
 

@@ -1,12 +1,12 @@
-"""Send the journal's trades to one sink, in order, and acknowledge what the sink has confirmed.
+"""Send the journal's trades to one sink, in order, and record the batches that the sink has acknowledged.
 
 While the sink keeps up, batches are sent from memory, which holds the newest end of the journal. If more than `memory_rows`
-wait, the oldest are read back from the journal, in larger batches, until memory's first batch is reached. A commit may be
-several batches in the journal; in memory it is one, named by its last id. A slow sink never slows the journal or the feeds.
+wait, the oldest are read back from the journal, in larger batches, up to the first batch in memory. A commit may be several
+batches in the journal; in memory it is one batch with the last id. A slow sink never slows the journal or the feeds.
 
-A sink's confirmation does not prove that the trades stay there. So the drain goes back and sends again from the journal: what
-a power cut of the sink's host could have taken (at each start, and after its server restarted), everything when the sink turns
-out to be empty, and what an audit of its row counts finds missing. Sending twice is harmless.
+An acknowledgement does not prove that the trades stay in the sink. So the drain goes back and sends trades from the journal
+again: those that a power cut of the sink's host may have lost (at each start, and after a restart of its server), everything if
+the sink turns out to be empty, and those that an audit of its row counts finds missing. Sending trades twice is harmless.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ NEVER_READ = 2**63 - 1
 RETRY_BASE_S, RETRY_CAP_S = 0.25, 5.0
 STOP_S = 2.0
 AUDIT_FIRST_S, AUDIT_S = 30.0, 120.0
-AWAY_S = 10.0  # a sink that was away so long, and does not report its runs, counts as restarted
+AWAY_S = 10.0  # a sink that was down this long and does not report its run counts as restarted
 
 
 class Drain:
-    """Feeds one sink from the journal: a greenlet (`run`), and a thread of its own for the sink's calls."""
+    """Feeds one sink from the journal, with a greenlet (`run`) and its own thread for the sink's calls."""
 
     def __init__(
         self, name: str, sink: Sink, journal: DrainJournal, catalogue: Catalogue, stats: Stats, clock: Clock,
@@ -61,9 +61,9 @@ class Drain:
         self._watch = SinkWatch(name, sink, trouble_poll_s, lambda: self._open, self._compare_keeping)
         self._share, self._wanted_share = Share(catalogue, share), share
         self._thread = ThreadPool(1)
-        self._memory: deque[Entry] = deque()  # the newest batches, none missing between them
+        self._memory: deque[Entry] = deque()  # the newest batches, without a hole
         self._memory_rows = 0
-        self._cursor = -1  # the last batch acknowledged
+        self._cursor = -1  # the last acknowledged batch
         self._journal_upto = NEVER_READ  # batches after the cursor and up to this one are read from the journal
         self._arrived, self._full, self._stopping, self._idle = Event(), Event(), Event(), Event()
         self._idle.set()
@@ -71,18 +71,18 @@ class Drain:
         self._open = self._tried = False
         self._down_since: float | None = None
         self._journal_refuses = False  # the last read failed, and that was logged
-        self._left_over: int | None = None  # trades in the journal from before the start; None: not counted yet
+        self._left_over: int | None = None  # unsent trades of earlier runs; None: not counted yet
         self._offered_rows = self._settled_rows = 0
         self._answers = Answers(0)
         self._keeping: Keeping | None = None  # the sink's last report
-        self._filled = False  # the sink has acknowledged something since it was last seen empty
-        self._back_to: tuple[int, str] | None = None  # send everything after this batch again, for this reason
+        self._filled = False  # the sink has acknowledged trades since it was last seen empty
+        self._back_to: tuple[int, str] | None = None  # (batch, reason): send everything after this batch again
         self._refill_upto = -1  # the last batch of a refill
         self._audit = Audit(name, sink, journal.census(), clock, shared) if isinstance(sink, CountingSink) else None
 
     @property
     def state(self) -> str:
-        """Return one word or line: off (its share is 0), starting, up, down, refilling N trades, or the sink's own trouble."""
+        """Return off (its share is 0), starting, up, down, `refilling N trades`, or a line with the sink's own trouble."""
         if not self._share.percent:
             return "off"
         if self._watch.trouble:
@@ -95,21 +95,21 @@ class Drain:
 
     @property
     def lag_rows(self) -> int:
-        """Return the number of trades that are durable in the journal and not in the sink."""
+        """Return the number of trades that are durable in the journal and not yet in the sink."""
         return max(0, (self._left_over or 0) + self._offered_rows - self._settled_rows)
 
     @property
     def cursor(self) -> int:
-        """Return the last batch up to which the sink has every trade of its share, -1 while it has to be sent some again."""
+        """Return the last batch up to which the sink has every trade of its share, -1 while trades must be sent again."""
         return -1 if self._back_to or self._wanted_share != self._share.percent else self._cursor
 
     def set_share(self, percent: int) -> None:
-        """Have the sink get so many percent of the instruments, once what is under way is done. Never blocks."""
+        """Change the percent of the instruments that the sink gets, after the current delivery. Never blocks."""
         self._wanted_share = percent
         self._wake()
 
     def offer(self, batch_id: int, batch: TradeBatch) -> None:
-        """Queue a batch whose commit is durable. Never blocks; ids must ascend."""
+        """Queue a durable batch. Never blocks; ids must ascend."""
         self._offered_rows += len(batch)
         if self._journal_upto == NEVER_READ or not self._share.percent:
             self._journal_upto = batch_id  # where memory begins
@@ -126,7 +126,7 @@ class Drain:
             self._full.set()
 
     def open(self) -> None:
-        """Open the sink. Raises ConfigError where a person has to act, ServiceUnavailable where waiting may help."""
+        """Open the sink. Raises ConfigError if a person must act, ServiceUnavailable if waiting may help."""
         self._open = False
         self._thread.apply(self._sink.open)
         self._compare_keeping(self._watch.keeping())
@@ -134,9 +134,9 @@ class Drain:
         self._stats.set("sink_up", 1, sink=self._name)
 
     def run(self) -> None:
-        """Send until stopped. It may be run again after it failed; it forgets nothing.
+        """Open the sink, then send until stopped. After an error, `run` may be called again: nothing is forgotten.
 
-        It opens the sink at once. The first time it raises ConfigError where a person has to act; later such a sink is down.
+        The first call raises ConfigError if a person must act; later such a sink counts as down.
         """
         if self._left_over is None:
             self._begin()
@@ -158,14 +158,14 @@ class Drain:
             self._idle.set()
 
     def _begin(self) -> None:
-        """Find the batch to go on after: the last one that a power cut of the sink's host cannot have taken."""
+        """Resume after the last batch that is safe from a power cut of the sink's host."""
         marks = self._journal.watermarks
         marks.set_share(self._name, self._share.percent)
         self._cursor = marks.safe(self._name)
         self._answers, self._filled = Answers(self._cursor), marks.acknowledged(self._name) > 0 and self._share.percent > 0
         if self._audit is not None:
             self._audit.begin(self._cursor)
-        offered = self._offered_rows  # a batch offered during the count may be counted twice, but is not left out
+        offered = self._offered_rows  # a batch offered during the count may be counted twice, but is never missed
         self._left_over = self._journal.trades_after(self._cursor) - offered
         again = self._journal.trades_between(self._cursor, marks.acknowledged(self._name))
         if again > 0:
@@ -173,7 +173,7 @@ class Drain:
                      again)
 
     def stop(self, within_s: float = STOP_S) -> None:
-        """Have `run` send what it can and return; the rest stays in the journal."""
+        """Let `run` send what it can and return; the rest stays in the journal."""
         self._stopping.set()
         self._wake()
         if self._audit is not None:
@@ -186,7 +186,7 @@ class Drain:
         self._full.set()
 
     def _wait_until_due(self) -> None:
-        """Return once enough waits to be sent, or has waited long enough, or the drain must go back."""
+        """Return once enough trades wait, or they have waited long enough, or the drain must go back."""
         if self._wanted_share != self._share.percent:
             return
         if not self._share.percent and not self._stopping.is_set():
@@ -212,17 +212,17 @@ class Drain:
             elif not self._memory and not self._stopping.is_set():
                 self._arrived.clear()
                 self._full.clear()
-        except (ServiceUnavailable, ConfigError) as error:  # the latter where a table was changed meanwhile
+        except (ServiceUnavailable, ConfigError) as error:  # ConfigError: a table was changed meanwhile
             self._failed(error)
             self._stopping.wait(self._backoff.next_s())
-        except StorageError as error:  # a locked segment is not skipped, it is read again later
+        except StorageError as error:  # a locked segment is not skipped but read again later
             if not self._journal_refuses:
                 log.warning("sink waits for the journal sink=%s reason=%r", self._name, error.message)
             self._journal_refuses = True
             self._stopping.wait(self._backoff.next_s())
 
     def _take_share(self) -> None:
-        """Change to the share that is wanted. Call it between two deliveries only."""
+        """Switch to the wanted share. Call it only between two deliveries."""
         percent = self._wanted_share
         if percent == self._share.percent:
             return
@@ -232,14 +232,14 @@ class Drain:
         if not percent:
             self._down_since = None
             self._journal_upto = self._memory[-1][0] if self._memory else self._journal_upto
-            self._memory, self._memory_rows = deque(), 0  # it might wait there for days
+            self._memory, self._memory_rows = deque(), 0  # batches might wait there for days
         if after_id is not None:
             if self._audit is not None and percent >= WHOLE:
                 self._audit.begin(after_id)
             self._send_again(after_id, "its share of the instruments has grown", missing=True)
 
     def _send_rest(self) -> None:
-        """Send what is in memory; where the backlog reaches into the journal, leave all of it to the next start."""
+        """Send the batches in memory; if the backlog reaches into the journal, leave all of it to the next start."""
         self._take_share()
         self._go_back()
         while self._down_since is None and self._open and self._journal_upto <= self._cursor and self._memory:
@@ -251,7 +251,7 @@ class Drain:
     def _next_entries(self) -> list[Entry]:
         """Return the oldest batches that the sink does not have, from the journal or from memory.
 
-        After a failure it returns fewer, so that a sink that is only slow answers in time.
+        After a failure return fewer, so that a slow sink can answer in time.
         """
         wanted = self._options.catch_up_rows if self._down_since is None else self._options.flush_rows
         entries: list[Entry] = []
@@ -261,9 +261,9 @@ class Drain:
             self._journal_refuses = False
             entries = [entry for entry in found if entry[0] <= upto]
             if entries and (entries[-1][0] < upto or self._journal_upto != upto):
-                return entries  # memory does not begin right after these
+                return entries  # memory does not begin right after them
             if not entries and self._journal_upto == upto:
-                self._journal_upto = self._cursor  # the journal has no more of it
+                self._journal_upto = self._cursor  # the journal has no more
         rows = sum(len(batch) for _, batch in entries)
         for entry in self._memory:
             rows += len(entry[1])
@@ -273,7 +273,7 @@ class Drain:
         return entries
 
     def _deliver(self, entries: Sequence[Entry]) -> None:
-        """Send these batches as one, quarantine the rows that the sink rejects for ever, and acknowledge."""
+        """Send these batches as one, quarantine the rows that the sink rejects, and record the acknowledgement."""
         batch, sent = self._thread.apply(self._joined, (entries,))
         if len(batch):
             self._write(batch, sent, entries[-1][0])
@@ -281,7 +281,7 @@ class Drain:
         self._succeeded()
 
     def _write(self, batch: TradeBatch, sent: int, last_id: int) -> None:
-        """Have the sink store trades, the first `sent` of them again. They are of batches up to `last_id`."""
+        """Store trades of batches up to `last_id` in the sink; the first `sent` rows were sent before."""
         started = self._clock.monotonic()
         refused = store_all(lambda part: self._thread.apply(self._sink.write, (part, self._catalogue)), batch)
         self._stats.add("sink_write_seconds_total", self._clock.monotonic() - started, sink=self._name)
@@ -295,7 +295,7 @@ class Drain:
             self._audit.add(minutes, last_id)
 
     def _joined(self, entries: Sequence[Entry]) -> tuple[TradeBatch, int]:
-        """Return the batches as one, with the sink's share of the instruments, and how many of its first rows were sent before.
+        """Return the trades of the sink's share in one batch, and how many of its first rows were sent before.
 
         Runs in the sink's thread.
         """
@@ -316,7 +316,7 @@ class Drain:
         if self._memory_rows < self._options.flush_rows and not self._stopping.is_set():
             self._full.clear()
         self._settled_rows += rows
-        if not self._memory and self._journal_upto <= batch_id:  # nothing waits, whatever was counted
+        if not self._memory and self._journal_upto <= batch_id:  # nothing waits, so any counting error ends here
             self._left_over = self._offered_rows = self._settled_rows = 0
         self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
 
@@ -344,7 +344,7 @@ class Drain:
             self._down_since = None
 
     def _compare_keeping(self, keeping: Keeping) -> None:
-        """Compare the sink's report with its last one; go back where the sink may have lost trades."""
+        """Compare the sink's report with its last one; go back if the sink may have lost trades."""
         before, self._keeping = self._keeping, keeping
         if self._audit is not None:
             self._audit.keeps_s = keeping.keeps_s
@@ -356,16 +356,16 @@ class Drain:
             self._send_again(self._answers.safe, "its server was restarted, or one of its tables was replaced")
 
     def _send_again(self, batch_id: int, reason: str, missing: bool = False) -> None:
-        """Have everything after this batch sent again before anything else, on a new connection."""
+        """Queue everything after this batch to be sent again first, on a new connection."""
         if self._back_to is None or batch_id < self._back_to[0]:
             self._back_to = batch_id, reason
         if missing:
             self._refill_upto = max(self._refill_upto, self._cursor)
-        self._open = False  # the connection may have cached a table that is gone
+        self._open = False  # the connection may have cached a dropped table
         self._wake()
 
     def _go_back(self) -> None:
-        """Go back to where `_send_again` asked for. Call it between two deliveries only."""
+        """Go back to the batch of the last `_send_again`. Call it only between two deliveries."""
         if self._back_to is None:
             return
         (batch_id, reason), self._back_to = self._back_to, None
@@ -382,10 +382,10 @@ class Drain:
         self._journal.watermarks.go_back(self._name, batch_id)
 
     def _watch_rows(self) -> None:
-        """Compare the sink's row counts with the journal's, again and again."""
+        """Compare the sink's row counts with the journal's periodically."""
         gevent.sleep(self._audit_s[0])
         while (audit := self._audit) is not None:
-            if self._share.percent >= WHOLE:  # the journal's counts are of every instrument
+            if self._share.percent >= WHOLE:  # the journal counts every instrument
                 guarded(partial(self._compare_rows, audit), self._watch.failed)
             gevent.sleep(self._audit_s[1])
 

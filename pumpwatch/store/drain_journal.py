@@ -1,4 +1,4 @@
-"""The journal as a drain uses it: a proxy, since all but `watermarks` and `census` may block."""
+"""The journal's interface for a drain: a proxy, because all methods except `watermarks` and `census` may block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DrainJournal(Protocol):
     """The part of the journal that feeds a sink."""
 
     def read_after(self, batch_id: int, max_rows: int) -> Sequence[Entry]:
-        """Return the oldest batches after this one, about `max_rows` trades, at least one batch if any exists."""
+        """Return the oldest batches after this one: about `max_rows` trades, but at least one batch if any exists."""
 
     def trades_after(self, batch_id: int) -> int:
         """Return the number of trades after a batch."""
@@ -29,4 +29,4 @@ class DrainJournal(Protocol):
         """The last batch that each sink has acknowledged. Never blocks."""
 
     def census(self) -> JournalCensus:
-        """Return the counts of the journal, for another thread."""
+        """Return the journal's trade counts, for use in another thread."""

@@ -1,7 +1,7 @@
-"""The ledger's record of each sight of a listing as it came: the raw notice, the facts of its answer, and its body.
+"""The ledger's evidence of each sight of a listing: the raw notice, the facts of its answer, and its body.
 
-A row is kept of what a source showed when it saw a notice (`seen`), when the notice had changed (`edited`), and when its body was
-read (`body`), only where the notice is a sight of a listing. `facts` is a JSON object.
+A row is kept when a source first shows a notice (`seen`), when the notice has changed (`edited`), and when its body is read
+(`body`), but only if the notice is a sight of a listing. `facts` is a JSON object.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 SEEN, EDITED, BODY = "seen", "edited", "body"
-MOST = 200  # rows of one notice; later ones are not kept
+MOST = 200  # most rows of one notice; later rows are not kept
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A notice as one source showed it at a moment. facts: plain data, see `listing.notice_file`."""
+    """A notice as one source showed it at one time. facts: plain data, see `listing.notice_file`."""
 
     source: str
     notice_id: str
@@ -29,7 +29,7 @@ class Evidence:
 
 
 def keep_evidence(connection: sqlite3.Connection, rows: Sequence[Evidence]) -> None:
-    """Store rows of notices that are sights of listings. Storing them again changes nothing. Call it inside a transaction."""
+    """Store the rows whose notices are sights of listings. Repeating this is harmless. Call it inside a transaction."""
     connection.executemany(
         "INSERT OR IGNORE INTO evidence SELECT ?1, ?2, ?3, ?4, ?5"
         " WHERE EXISTS (SELECT 1 FROM sights WHERE source = ?1 AND notice_id = ?2)"
@@ -38,7 +38,7 @@ def keep_evidence(connection: sqlite3.Connection, rows: Sequence[Evidence]) -> N
 
 
 def read_evidence(connection: sqlite3.Connection, of_source: str, of_notice_id: str, symbol: str) -> list[Evidence]:
-    """Return the evidence of all sights of one listing, oldest first; none in a ledger of an older version."""
+    """Return the evidence of all sights of one listing, oldest first; an empty list for a ledger of an older version."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'evidence'").fetchone():
         return []
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Choose the segments that expire: those past their retention time, and the oldest where all exceed the allowed size."""
+"""Choose the segments that expire: those past their retention time, and the oldest if the journal is too large."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.segment import Segment
 
 SAMPLES, SAMPLED_S = 101, 600.0
-MOST_SPAN_S = 3600.0  # by clocks that may have stepped
+MOST_SPAN_S = 3600.0  # a longer span means that the clock was stepped
 EARLY = "removed before store.retention_hours: the journal reached store.max_bytes, or its disk was full"
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A segment that expires. `early`: for its size, before its time. `span_s`: the time until the next one was made."""
+    """A segment that expires. early: before its time, because of the size. span_s: until the next segment was created."""
 
     segment: Segment
     early: bool
@@ -39,8 +39,8 @@ def choose(segments: Sequence[Segment], before_ns: int, max_bytes: int, acknowle
            span_s: float, counted: int | None = None) -> list[Removed]:
     """Return the segments that expire, oldest first: those that ended before `before_ns`, and more until the rest fits.
 
-    Of the former at most as much as was written in `span_s`. `acknowledged` is the batch up to which every sink has
-    everything, None without sinks. `counted`: segments with later batches do not go for their age; None: all may go.
+    By age, at most as much expires as was written in `span_s`. acknowledged: the last batch up to which every sink has
+    everything; None without sinks. counted: segments with later batches do not expire by age; None: all may expire.
     """
     newest = next((segment for segment in reversed(segments) if segment.readable), None)
     size = sum(segment.size_bytes() for segment in segments)
@@ -62,12 +62,12 @@ def choose(segments: Sequence[Segment], before_ns: int, max_bytes: int, acknowle
 
 
 def ended_ns(segment: Segment) -> int:
-    """Return when a segment ended: the later one of its trades' own times and our times of receipt."""
+    """Return when a segment ended, in ns: the latest of its trades' own times and times of receipt."""
     return max(segment.last_received, segment.last_timestamp) if segment.trades else segment.created_ns
 
 
 class NewestTrades:
-    """Tells the time from the newest trades, so that retention depends neither on our clock alone nor on a few wrong trades."""
+    """Derives the time from the newest trades, so that retention depends neither on our clock nor on a few wrong trades."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
@@ -77,7 +77,7 @@ class NewestTrades:
         self._samples.append((monotonic_s, timestamp_ns))
 
     def ns(self) -> int:
-        """Return the median timestamp of the last minutes in which trades were stored, 0 before the first."""
+        """Return the median timestamp of the last minutes in which trades were stored, in ns; 0 before the first."""
         if not self._samples:
             return 0
         since_s = self._samples[-1][0] - SAMPLED_S
@@ -85,12 +85,12 @@ class NewestTrades:
 
 
 def note_early(damage: Damage, manifest: SegmentManifest, removed: Sequence[Removed], before_ns: int) -> None:
-    """Record segments that expire early as one gap a venue, which grows with the next segment."""
+    """Record segments that expire early as one gap per venue, which grows with each such segment."""
     spans = [of_segment(early.segment) for early in removed if early.segment.trades]
     if not spans:
         return
     if manifest.removed_early_from_ns < before_ns:
         manifest.removed_early_from_ns = min(first for first, _ in spans)
-    damage.add(Gap(exchange=exchange, market_type=market_type, from_ns=manifest.removed_early_from_ns,
+    damage.record_gaps(Gap(exchange=exchange, market_type=market_type, from_ns=manifest.removed_early_from_ns,
                    to_ns=max(end for _, end in spans), reason=EARLY, state=GapState.LOST)
                for exchange, market_type in sorted({venue for early in removed for venue in early.segment.venues}))

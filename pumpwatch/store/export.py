@@ -38,7 +38,7 @@ def write_csv(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
 def write_parquet(batch: TradeBatch, catalogue: Catalogue, path: Path) -> None:
     """Write a Parquet file with times as UTC timestamps in ns. The file appears whole or not at all.
 
-    Raises UsageError where pyarrow is not installed, StorageError where the file cannot be written.
+    Raises UsageError if pyarrow is not installed, StorageError if the file cannot be written.
     """
     try:
         import pandas as pd

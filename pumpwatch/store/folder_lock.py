@@ -14,16 +14,16 @@ from pumpwatch.store.sqlite import make_private, storage_error
 
 LOCK_NAME, TAKEOVER_NAME = "lock", "lock.takeover"
 TAKEN_HINT = "stop that one, take over from it with `pumpwatch collect --replace`, or give this one its own store.dir"
-TRIES, PAUSE_S = 20, 0.01  # another process that looks who holds the lock, or that ends, has it for a moment
+TRIES, PAUSE_S = 20, 0.01  # a process that checks the lock, or is ending, holds it for a moment
 
 
 def lock_folder(folder: Path) -> int:
-    """Lock a data folder for this process; return the open file that holds the lock. It ends with the process."""
+    """Lock a data folder for this process; return the open file that holds the lock. The lock ends with the process."""
     return _lock(folder / LOCK_NAME, f"{folder}: another process (pid %s) collects into this folder", TAKEN_HINT)
 
 
 def refuse_taken(folder: Path) -> None:
-    """Raise StorageError where a collector has locked a data folder. Nothing is locked."""
+    """Raise StorageError if a collector has locked a data folder; this function locks nothing."""
     for _ in range(TRIES):
         if not (holder := holder_of(folder)):
             return
@@ -32,15 +32,15 @@ def refuse_taken(folder: Path) -> None:
 
 
 def lock_takeover(folder: Path) -> int:
-    """Claim the takeover of a folder for this process; return the open file, whose closing gives it up."""
-    return _lock(folder / TAKEOVER_NAME, f"{folder}: another process (pid %s) is taking over already", "wait for it")
+    """Claim the takeover of a folder for this process; return the open file that holds the claim until it is closed."""
+    return _lock(folder / TAKEOVER_NAME, f"{folder}: another process (pid %s) is already taking over", "wait for it")
 
 
 def is_taken_over(folder: Path) -> bool:
-    """Return whether a process is about to take over from the one that has locked this folder."""
+    """Return whether a process is taking over from the one that has locked this folder."""
     try:
         handle = os.open(folder / TAKEOVER_NAME, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:  # nobody has ever taken over, or it cannot be told
+    except OSError:  # there was never a takeover, or the file is inaccessible
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -73,7 +73,7 @@ def _lock(path: Path, problem: str, hint: str) -> int:
 def holder_of(folder: Path) -> int:
     """Return the process id of the collector that has locked a data folder, 0 without one.
 
-    Raises StorageError where the lock cannot be read, or its process cannot be told, as across containers.
+    Raises StorageError if the lock is unreadable, or if its process cannot be identified, for example in another container.
     """
     path = folder / LOCK_NAME
     try:
@@ -90,18 +90,18 @@ def holder_of(folder: Path) -> int:
                 text = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
                 if text.isdecimal() and _has_open(int(text), path):
                     return int(text)
-                if left > 1:  # a process that has just locked it writes its pid, or one that had it has just ended
+                if left > 1:  # the new holder has not written its pid yet, or the old one has just ended
                     time.sleep(PAUSE_S)
                 continue
             return 0
     finally:
         close_now(handle)
-    raise StorageError(f"{path}: another process has locked it, and its pid ({text or 'none'}) is not that process's",
+    raise StorageError(f"{path}: another process has locked it, and the pid in it ({text or 'none'}) is not that process",
                        "stop the collector that uses this folder, in its own container, then start this one")
 
 
 def _has_open(pid: int, path: Path) -> bool:
-    """Return whether a process has a file open; True where that cannot be seen."""
+    """Return whether a process has a file open; True if that cannot be determined."""
     wanted = path.stat()
     try:
         handles = list(Path(f"/proc/{pid}/fd").iterdir())

@@ -1,10 +1,10 @@
-"""The ledger's table of fills: what a venue's history had for each symbol of a gap.
+"""The ledger's table of fills: the result of the backfill for each symbol of a gap.
 
 A row names its gap by the columns that identify a gap, not by its number, so that both survive the loss of the file together.
-A fill of a gap that has grown since does not count: its `to_ns` is less than the gap's.
+A fill is void if its gap has grown since: its `to_ns` is less than the gap's.
 
-A gap of a whole venue has a fill of each symbol, and most of them say that nothing was missing. Once the gap is filled, these are
-one row: its `symbol` is empty, and `symbols` names them. Readers get a fill of each symbol all the same.
+A gap of a whole venue has a fill for each symbol, most of which missed nothing. Once the gap is filled, these fills become one
+row with an empty `symbol` and their names in `symbols`. Readers still get a fill for each symbol.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FilledRow = tuple[int, str, int, str, int, int, str, str, int, int, int]  # the 
 
 def write_fills(connection: sqlite3.Connection, fills: Sequence[GapFill],
                 key_of: Callable[[tuple[str, ...]], str]) -> None:
-    """Store fills; a symbol's newer fill of the same gap replaces the older one. `key_of` gives a set of symbols its key."""
+    """Store fills; a symbol's newer fill of a gap replaces the older one. key_of: returns the key of a set of symbols."""
     connection.executemany(
         f"INSERT OR REPLACE INTO gap_fills ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})",
         [(fill.gap.exchange, fill.gap.market_type, fill.gap.symbol, fill.gap.from_ns,
@@ -40,7 +40,7 @@ def write_fills(connection: sqlite3.Connection, fills: Sequence[GapFill],
 
 
 def join_fills(connection: sqlite3.Connection, gap: Gap, symbols_key: str) -> None:
-    """Make one row of the fills of a filled gap that say the same: nothing was missing, by the same proof."""
+    """Join into one row the fills of a filled gap that missed nothing, by the same proof."""
     key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns, NO_ID if gap.first_id is None else gap.first_id,
            NO_ID if gap.last_id is None else gap.last_id, symbols_key)
     rows = connection.execute(
@@ -62,9 +62,9 @@ def join_fills(connection: sqlite3.Connection, gap: Gap, symbols_key: str) -> No
 
 
 def read_fills(connection: sqlite3.Connection, where: str, values: Sequence[object], *, joined: bool = True) -> list[FilledRow]:
-    """Return the fills that count, of the gaps that a condition on `gaps` names; a row for each symbol.
+    """Return the valid fills of the gaps that match a condition on `gaps`, one row per symbol.
 
-    joined: the file has the column for joined fills.
+    joined: whether the file has the column for joined fills.
     """
     own = ", ".join([*(f"gap_fills.{name}" for name in COLUMNS[7:]), "gap_fills.symbols" if joined else "''"])
     rows = connection.execute(
@@ -86,8 +86,3 @@ def forget_fills(connection: sqlite3.Connection, gap_ids: Sequence[int]) -> None
     """Delete the fills of gaps that are about to be deleted."""
     connection.executemany(f"DELETE FROM gap_fills WHERE rowid IN (SELECT gap_fills.rowid FROM gaps CROSS JOIN gap_fills ON"
                            f" {SAME_GAP} WHERE gaps.id = ?)", [(number,) for number in gap_ids])
-
-
-def state_of(text: str) -> GapState:
-    """Return a state by its text. Raises ValueError for a damaged one."""
-    return GapState(text)

@@ -1,7 +1,7 @@
-"""The trade ids that are stored, as runs without a hole, and what is missing between them.
+"""The stored trade ids, as runs without a hole, and the missing ids between them.
 
-Only ids that count by one are kept this way. Ids that rows without a trade use up belong to the runs, so that what remains
-between two runs is a trade that is not stored.
+Only ids that count by one are kept this way. Ids that rows without a trade use up belong to the runs, so every id between two
+runs is a trade that is not stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pumpwatch.pipeline.seen_ids import RESTART_NS
 
 @dataclass(frozen=True, slots=True)
 class IdRuns:
-    """Columns of one length, sorted by instrument and first id: ids [first, last], and the times of these two in ns."""
+    """Columns of one length, sorted by instrument and first id: ids [first, last], and the times of both ids in ns."""
 
     instrument: NDArray[np.int32]
     first: Int64
@@ -57,7 +57,7 @@ def runs_of(instrument: NDArray[np.int32], ids: Int64, times_ns: Int64) -> IdRun
 
 
 def union(parts: Sequence[IdRuns]) -> IdRuns:
-    """Return the runs of all parts together; runs that touch or overlap become one."""
+    """Return the runs of all parts together; touching or overlapping runs become one."""
     parts = [part for part in parts if len(part)]
     if not parts:
         return IdRuns.empty()
@@ -79,7 +79,7 @@ def union(parts: Sequence[IdRuns]) -> IdRuns:
 
 
 def _in_order(instrument: NDArray[np.int32], first: Int64) -> NDArray[np.intp]:
-    """Return the order by instrument and first id. Ids mostly come in order, and then a sort of 16 bits is enough."""
+    """Return the order by instrument and first id. Ids are mostly in order, so sorting 16-bit instruments is enough."""
     small = instrument.astype(np.uint16) if int(instrument.max()) < 1 << 16 else instrument
     order = np.argsort(small, kind="stable")
     who, ids = instrument[order], first[order]
@@ -89,7 +89,7 @@ def _in_order(instrument: NDArray[np.int32], first: Int64) -> NDArray[np.intp]:
 
 
 def _highest_so_far(last: Int64, new: NDArray[np.bool_]) -> Int64:
-    """Return the running maximum of each instrument's column; `new` marks where an instrument begins."""
+    """Return the running maximum of `last` within each instrument. new: marks the first row of each instrument."""
     starts = np.flatnonzero(new)
     group = np.cumsum(new) - 1
     offset = last - np.minimum.reduceat(last, starts)[group]
@@ -111,7 +111,7 @@ def _rows_of_highest(last: Int64, reach: Int64, starts: NDArray[np.intp]) -> NDA
 def missing_between(runs: IdRuns) -> list[MissingIds]:
     """Return the ids between the runs of each instrument, in order.
 
-    If the trade with the higher id is clearly the older one, the venue has restarted its ids, and none is missing between.
+    If the trade with the higher id is clearly older, the venue has restarted its ids, and no id between the two is missing.
     """
     if len(runs) < 2:
         return []

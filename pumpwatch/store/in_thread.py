@@ -1,7 +1,7 @@
-"""Call an object's methods in a thread of their own.
+"""Call an object's methods in another thread.
 
-The journal and the ledger block, so each of their threads serves one proxy: `in_thread(journal, pool).read_after(...)` runs in
-the pool's thread while only the calling greenlet waits.
+The journal and the ledger block, so each has a thread and a proxy: `in_thread(journal, pool).read_after(...)` runs in the pool's
+thread, and only the calling greenlet waits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class _InThread(Generic[T]):
-    """Forwards methods to the thread; other attributes are read directly."""
+    """Runs methods in the thread; reads other attributes directly."""
 
     def __init__(self, target: T, pool: ThreadPool, within_s: float | None, late: str) -> None:
         self._target, self._pool, self._within_s, self._late = target, pool, within_s, late
@@ -39,7 +39,7 @@ class _InThread(Generic[T]):
 def in_thread(target: T, pool: ThreadPool, *, within_s: float | None = None, late: str = "") -> T:
     """Return a proxy of `target` whose methods run in the pool's thread; the calling greenlet waits for the result.
 
-    Attributes that are not callable are read in the caller's thread. A call from the pool's own thread runs at once. With
-    `within_s`, a call that takes longer raises StorageError with the message `late`, and goes on in the thread.
+    Attributes that are not callable are read in the caller's thread. A call from the pool's own thread runs at once. within_s: a
+    call that takes longer raises StorageError with the message `late`, but continues in the thread.
     """
     return cast(T, _InThread(target, pool, within_s, late))

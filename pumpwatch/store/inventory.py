@@ -1,7 +1,7 @@
-"""The files of an open journal: read them, note their damage, remove those that expired.
+"""The files of an open journal: read them, record their damage, remove expired ones.
 
-Damage that a read meets becomes a gap before the reader gets its answer, and is remembered in the list of segments. The list is
-written when a file is made, closed or removed, and when damage was recorded.
+Damage becomes a gap before the reader that met it gets its result, and is kept in the list of segments. The list is written when
+a file is created, closed or removed, and when damage was recorded.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ LIST_S = 60.0  # the list is written this often while the newest segment grows
 
 
 class Inventory:
-    """The segments of one journal, oldest first, the written one last. Use it from one thread."""
+    """The segments of one journal, oldest first, the open one last. Use it from one thread."""
 
     def __init__(self, segments: list[Segment], manifest: SegmentManifest, damage: Damage, catalogue: Catalogue, clock: Clock,
                  run: str) -> None:
         self.segments, self.manifest, self.damage = segments, manifest, damage
         self.readers = SegmentReaders(catalogue, damage, run)
-        self.uncounted: list[Segment] = []  # locked at the start: the last ids do not count their trades
+        self.uncounted: list[Segment] = []  # locked at the start, so the last ids do not include their trades
         self._catalogue, self._clock = catalogue, clock
         self._written_s = float("-inf")
 
@@ -47,19 +47,19 @@ class Inventory:
         self.segments.append(segment)
 
     def record_damage(self) -> None:
-        """Record the damage that was met as gaps."""
+        """Record new damage as gaps."""
         if self.damage.record_found(self.segments):
             self.write_list()
 
     def write_list(self) -> None:
-        """Write the list of segments, unless a kill would lose a gap that the list counts as recorded."""
+        """Write the list of segments, unless a kill could lose a gap that the list counts as recorded."""
         self.manifest.dirty = True
         if self.damage.kept():
             self._written_s = self._clock.monotonic()
             self.manifest.write(self.segments)
 
     def maintain(self) -> None:
-        """Record damage, read segments that are no longer locked, and write the list where it is due."""
+        """Record damage, read segments that are no longer locked, and write the list if it is due."""
         self._read_locked()
         self.record_damage()
         grows = bool(self.segments) and not self.segments[-1].state
@@ -67,9 +67,9 @@ class Inventory:
             self.write_list()
 
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
-        """Return the batches after an id in order, at least one if any exists, and about `max_rows` trades.
+        """Return the batches after an id in order: at least one if any exists, and about `max_rows` trades.
 
-        Raises StorageError where the first of them lies in a locked segment, or may do so.
+        Raises StorageError if the first of them is, or may be, in a locked segment.
         """
         self._read_locked()
         found: list[tuple[int, TradeBatch]] = []
@@ -88,9 +88,9 @@ class Inventory:
         return found
 
     def _in_turn(self, batch_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        """Yield the batches after an id in order. Raises StorageError before a file that a locked one may have to precede.
+        """Yield the batches after an id in order. Raises StorageError before a file that a locked file may precede.
 
-        The ids of a locked file that the list does not have are a guess by its name.
+        The ids of a locked file that is not in the list are guessed from its name.
         """
         guessed = [segment.path.name for segment in self.segments
                    if segment.locked and segment.path.name not in self.manifest.segments]
@@ -102,7 +102,7 @@ class Inventory:
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp.
 
-        Raises StorageError where a segment of that time is locked.
+        Raises StorageError if a segment of that time is locked.
         """
         self._read_locked()
         try:
@@ -111,7 +111,7 @@ class Inventory:
             self.record_damage()
 
     def _read_locked(self) -> None:
-        """Read the segments that were locked at the start, as far as the locks are gone."""
+        """Read the segments that were locked at the start and no longer are."""
         for segment in [segment for segment in self.segments if segment.locked]:
             try:
                 lost = read_again(segment, self.manifest)
@@ -119,32 +119,32 @@ class Inventory:
                 if is_temporary(error) and segment.path.exists():
                     continue
                 segment.locked = False
-                self.damage.whole(segment.path, error)
+                self.damage.add_file(segment.path, error)
                 continue
             log.info("journal segment is no longer locked file=%s trades=%d", segment.path.name, segment.trades)
             segment.venues = segment.venues or venues_in(segment.path)
             if lost:
                 record_cut(self.damage, segment, lost, {venue for known in self.segments for venue in known.venues})
-            load_names([segment], self._catalogue, self.damage.file)
+            load_names([segment], self._catalogue, self.damage.log_damage)
             unreadable = [known for known in self.segments if not known.readable]
             self.segments[:] = [*unreadable, *in_order([known for known in self.segments if known.readable])]
             self.manifest.dirty = True
 
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
-        """Record what is new of the damage that a check of a closed segment found."""
+        """Record the new part of the damage that a check of a closed segment found."""
         for number, why in batches.items():
-            self.damage.batch(path, number, why)
+            self.damage.add_batch(path, number, why)
         if index_damaged:
-            self.damage.index(path)
+            self.damage.add_index(path)
         if whole:
-            self.damage.whole(path, whole)
+            self.damage.add_file(path, whole)
         self.record_damage()
 
     def expire(self, before_ns: int, max_bytes: int, acknowledged: int | None, span_s: float,
                counted: int | None = None) -> list[Removed]:
-        """Unlink the segments that `expiry.choose` names. One that goes early, and that no sink has, is a gap.
+        """Unlink the segments that `expiry.choose` returns. A segment that is removed early and is in no sink becomes a gap.
 
-        Raises StorageError where a file cannot be removed.
+        Raises StorageError if a file cannot be removed.
         """
         chosen = choose(self.segments, before_ns, max_bytes, acknowledged, span_s, counted)
         if not chosen:
@@ -156,7 +156,7 @@ class Inventory:
         going = {id(removed.segment) for removed in chosen}
         self.manifest.forget(before_ns)
         self.manifest.dirty = True
-        if self.damage.kept():  # the list first: a file that then stays is taken in again at the next start
+        if self.damage.kept():  # the list first: if the removal fails, the next start adds the file again
             self.manifest.write([segment for segment in self.segments if id(segment) not in going])
         for removed in chosen:
             self.readers.close_one(removed.path)
@@ -168,6 +168,6 @@ class Inventory:
                 raise storage_error(removed.path, "remove", error) from error
             self.segments.remove(removed.segment)
             self.uncounted = [segment for segment in self.uncounted if segment is not removed.segment]
-            if self.manifest.dirty:  # there may be room for it now
+            if self.manifest.dirty:  # the disk may have room for it now
                 self.write_list()
         return chosen

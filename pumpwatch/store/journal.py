@@ -1,10 +1,10 @@
-"""The journal: it makes trades durable, and is the embedded store.
+"""The journal makes trades durable and is the embedded store.
 
-Its segments, of an hour each, lie in `journal/`, with the ledger beside them. A commit is one SQLite transaction with
-`synchronous=FULL`: once it returns, its trades survive a power cut; where it raises, none are stored and the caller keeps them.
-The ledger is not part of it: `record` writes records before the trades they belong to (committer.py), and where the ledger
-refuses them the trades are stored all the same. The sinks' watermarks are stored with commits: after a crash the drain sends
-some trades twice, which is harmless, and records again what a sink rejects. Unreadable data is named, and becomes a gap.
+Its hourly segments are in the folder `journal/`, beside the ledger. A commit is one SQLite transaction with `synchronous=FULL`:
+once it returns, its trades survive a power cut; if it raises, none of them are stored and the caller keeps them. The ledger is
+not part of the transaction: `record` writes records before the trades that they belong to (committer.py), and trades are stored
+even if the ledger does not take the records. Commits also store the sinks' watermarks: after a crash the drain sends some
+trades twice, which is harmless, and records rejected rows again. Unreadable data is logged and becomes a gap.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
 log = logging.getLogger(__name__)
 
-CHUNK_ROWS = 2000  # about as many rows in a stored batch, so that a query decodes little
+CHUNK_ROWS = 2000  # about the rows of a stored batch; few, so that a query decodes little
 LAST_IDS_S = 60.0  # the last ids are stored this often, except while a locked segment may hold newer ones
-IDLE_S = 5.0  # a watermark is stored by itself when no commit came for this long
+IDLE_S = 5.0  # a watermark is stored without trades if no commit came for this long
 WAL_BYTES, WAL_LIMIT_BYTES = 4 << 20, 24 << 20  # `maintain` checkpoints above the first, `commit` above the second
-ROLL_S, ROLL_RETRY_S = 60.0, 10.0  # a clock that jumps back and forth makes at most a file a minute
+ROLL_S, ROLL_RETRY_S = 60.0, 10.0  # a clock that jumps back and forth makes at most one file a minute
 
 
 class Journal:
-    """The store of one data folder. Its methods block and belong to one thread, except where they say "any thread"."""
+    """The store of one data folder. Its methods block and belong to one thread, unless their docstring says "any thread"."""
 
     def __init__(self, folder: Path, catalogue: Catalogue, clock: Clock, stats: Stats, *,
                  segment_seconds: int = 3600, segment_bytes: int = 1 << 30,
@@ -61,7 +61,7 @@ class Journal:
         self._segment_seconds, self._segment_bytes = segment_seconds, segment_bytes
         self._run = f"{os.getpid()}-{time.time_ns()}"
         self._encoder = codec.BatchEncoder()
-        self._segments: list[Segment] = []  # oldest first, the written one last
+        self._segments: list[Segment] = []  # oldest first, the open one last
         self._writer: Writer | None = None
         self._files: Inventory | None = None
         self._lock_handle = -1
@@ -76,26 +76,26 @@ class Journal:
         self._last_ids = LastIds(catalogue)
         self._newest_trades = NewestTrades()
         self._passed: dict[int, tuple[int, int]] = {}  # instrument -> id and time of a row without a trade
-        self._voids: list[PassedId] = []  # all of them, to be stored with the next trades
+        self._voids: list[PassedId] = []  # all such ids, to be stored with the next trades
         self._last_ids_stored_s = self._committed_s = self._rolled_s = self._roll_failed_s = float("-inf")
 
     @property
     def ledger(self) -> LastingLedger:
-        """The ledger. Any native thread may use it; it may block for seconds where another process locks the file."""
+        """The ledger. Any native thread may use it; it may block for seconds while another process locks the file."""
         if self._ledger is None:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._ledger
 
     @property
     def unreadable(self) -> list[str]:
-        """The damage that was found, one line each; any thread."""
+        """The damage that was found, one line for each; any thread."""
         return list(self._damage.notes) if self._damage else []
 
     def open(self) -> Recovery:
-        """Lock the folder, recover what a crash left, and return the state of the last run.
+        """Lock the folder, recover from a crash, and return the state of the last run.
 
-        Raises StorageError where another process has locked the folder, a newer version wrote it, or it cannot be written.
-        Damaged files are named in `unreadable`; only their damaged parts are lost.
+        Raises StorageError if another process has locked the folder, a newer version wrote it, or it is not writable. Damaged
+        files are listed in `unreadable`; only their damaged parts are lost.
         """
         try:
             private_folder(self._folder / FOLDER)
@@ -109,7 +109,7 @@ class Journal:
             self._segments, self._last_id = found.segments, found.last_id
             self.watermarks.load(found.acknowledged)
             files = self._files = Inventory(self._segments, found.manifest, self._damage, self._catalogue, self._clock, self._run)
-            load_names(self._segments, self._catalogue, self._damage.file)
+            load_names(self._segments, self._catalogue, self._damage.log_damage)
             self._last_ids = recover_last_ids(files, self._catalogue)
             files.record_damage()
             files.write_list()
@@ -134,30 +134,30 @@ class Journal:
 
     @property
     def files(self) -> Inventory:
-        """The journal's files, for the journal's thread."""
+        """The journal's files; for the journal's thread only."""
         if self._files is None:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._files
 
     def record(self, records: Records) -> None:
-        """Store records durably in the ledger; any native thread. Raises StorageError where it refuses them."""
+        """Store records durably in the ledger; any native thread. Raises StorageError if the ledger does not take them."""
         self.ledger.write(records)
 
     def keep(self, rest: Records) -> bool:
-        """Keep records on disk that the ledger has not taken, see `LastingLedger.keep`; any native thread."""
+        """Keep on disk the records that the ledger has not taken, see `LastingLedger.keep`; any native thread."""
         return self.ledger.keep(rest)
 
     def commit(self, batch: TradeBatch) -> int:
         """Store a batch durably, in parts of about CHUNK_ROWS; return the id of the last part.
 
-        Raises StorageError with none of its trades stored: keep the batch and try again, before any newer one.
+        Raises StorageError with none of its trades stored: keep the batch and retry it before any newer batch.
         """
         batch = codec.grouped(batch)
         if not len(batch):
             return self._last_id
         rows = [self._row(number, part) for number, part
                 in enumerate(codec.split(batch, CHUNK_ROWS), self._last_id + 1)]
-        backfilled = bool((batch.flags & Flag.BACKFILLED).any())  # their times say nothing about now
+        backfilled = bool((batch.flags & Flag.BACKFILLED).any())  # their times are unrelated to the current time
         starts = codec.run_starts(batch.instrument)
         self._write(rows, batch.instrument[starts].tolist(), backfilled=backfilled)
         self._last_id = rows[-1][0]
@@ -202,12 +202,12 @@ class Journal:
             self._checkpoint(writer)
 
     def _drop_writer_after(self, error: Exception) -> None:
-        """Begin a new segment with the next commit, unless the disk was only full, which leaves the segment intact."""
+        """Begin a new segment with the next commit, unless the disk was full, which leaves the segment intact."""
         if self._writer is not None and "full" not in str(error):
             self._give_up(self._writer, error)
 
     def _give_up_lost(self) -> None:
-        """Stop writing to a file that is unreadable or gone, so that only its earlier trades become a gap."""
+        """Stop writing to an unreadable or removed file, so that only its earlier trades become a gap."""
         writer = self._writer
         if writer is None:
             return
@@ -226,7 +226,7 @@ class Journal:
             log.warning("journal segment not closed file=%s reason=%s", writer.segment.path.name, closing)
 
     def _ready_writer(self, may_roll: bool) -> Writer:
-        """Return the open segment's writer; begin a new segment when its time or size is up, or its file is lost."""
+        """Return the open segment's writer; begin a new segment if the open one is too old or too large, or its file is lost."""
         self._give_up_lost()
         writer = self._writer
         now_ns = self._clock.now_ns()
@@ -245,7 +245,7 @@ class Journal:
             if writer is None:
                 raise
             self._roll_failed_s = self._clock.monotonic()
-            return writer  # an overdue segment is better than none
+            return writer  # better an overdue segment than no segment
         self._writer = following
         self.files.add(following.segment)
         self._rolled_s = self._clock.monotonic()
@@ -272,7 +272,7 @@ class Journal:
         return path
 
     def maintain(self) -> None:
-        """Do work that may wait: call it every few seconds, between commits. Raises StorageError as `commit` does."""
+        """Do deferred work; call this every few seconds, between commits. Raises StorageError like `commit`."""
         writer = self._writer
         if writer is not None and writer.unchecked_bytes > WAL_BYTES:
             self._checkpoint(writer)
@@ -281,7 +281,7 @@ class Journal:
         self.files.maintain()
 
     def pass_over(self, passed: Iterable[PassedId]) -> None:
-        """Count ids of rows without a trade as seen. The next commit stores them, so that the next run misses none."""
+        """Count ids of rows without a trade as seen. The next commit stores them, so that the next run does not miss them."""
         for number, used_id, at_ns in passed:
             self._voids.append((number, used_id, at_ns))
             known = self._passed.get(number)
@@ -296,13 +296,13 @@ class Journal:
             log.debug("journal checkpoint failed file=%s reason=%s", writer.segment.path.name, error)
 
     def whole_from_ns(self) -> int:
-        """Return since when every received trade is here, 2**63 - 1 where a part is unreadable; any thread."""
+        """Return since when every received trade is here, in ns; 2**63 - 1 if a part is unreadable; any thread."""
         if self.unreadable:
             return 2**63 - 1
         return min((segment.created_ns for segment in list(self._segments)), default=2**63 - 1)
 
     def segments_between(self, start_ns: int, end_ns: int) -> int:
-        """Return how many segments may hold trades of [start_ns, end_ns); any thread."""
+        """Return the number of segments that may hold trades of [start_ns, end_ns); any thread."""
         return sum(segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns for segment in list(self._segments))
 
     def census(self) -> Census:
@@ -310,7 +310,7 @@ class Journal:
         return Census(lambda: self._segments)
 
     def size_bytes(self, since_ns: int = 0) -> int:
-        """Return the journal's size on disk, or that of the segments that ended since then; any thread."""
+        """Return the size on disk of the journal, or of the segments that ended since `since_ns`; any thread."""
         return sum(segment.size_bytes() for segment in list(self._segments) if not since_ns or ended_ns(segment) >= since_ns)
 
     def closed_segments(self) -> list[Segment]:
@@ -318,11 +318,11 @@ class Journal:
         return [segment for segment in self.readable_segments() if segment.state]
 
     def readable_segments(self) -> list[Segment]:
-        """Return the segments that can be read, oldest first, the written one last; any thread."""
+        """Return the readable segments, oldest first, the open one last; any thread."""
         return [segment for segment in list(self._segments) if segment.readable]
 
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
-        """Record the damage that a check of a closed segment found; what is new becomes a gap."""
+        """Record the damage that a check of a closed segment found; new damage becomes a gap."""
         self.files.found_damage(path, batches, index_damaged, whole)
 
     def newest_trades_ns(self) -> int:
@@ -330,34 +330,34 @@ class Journal:
         return self._newest_trades.ns()
 
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
-        """Return the batches after an id in order, at least one if any exists, and about `max_rows` trades.
+        """Return the batches after an id in order: at least one if any exists, and about `max_rows` trades.
 
-        Damaged batches are left out, named, and recorded as gaps. Raises StorageError where the next segment is locked.
+        Damaged batches are left out and recorded as gaps. Raises StorageError if the next segment is locked.
         """
         return self.files.read_after(batch_id, max_rows)
 
     def side_reader(self) -> SideReader:
-        """Return a reader for one other thread, whose look-ups hold up no commit; any thread."""
+        """Return a reader for another thread, whose queries do not delay commits; any thread."""
         return SideReader(lambda: list(self._segments), self._run, self._catalogue)
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp. Raises StorageError where a segment is locked."""
+        """Return these instruments' trades in [start_ns, end_ns), by timestamp. Raises StorageError if a segment is locked."""
         return self.files.query(names, start_ns, end_ns)
 
     def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float = float("inf"),
                counted: int | None = None) -> list[Removed]:
         """Unlink whole segments, oldest first: those that ended before `before_ns`, and more until the rest fits max_bytes.
 
-        Of the former it removes at most as much as was written in `span_s`. It keeps segments that a sink may still need, and
-        the newest one, which has the ids and watermarks. Those after batch `counted` stay too, unless the rest does not fit.
-        A segment that goes early, and that no sink has, is a gap.
+        By age it removes at most as much as was written in `span_s`, and nothing after batch `counted`. It keeps the segments
+        that a sink may still need, and the newest one, which has the ids and watermarks. A segment that is removed early and
+        is in no sink becomes a gap.
         """
         return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.complete, sinks), default=None), span_s, counted)
 
     def close(self, rest: Records | None = None) -> None:
-        """Store the watermarks, mark the clean end, and unlock the folder. Any StorageError is raised after the unlocking.
+        """Store the watermarks, mark the clean end, and unlock the folder. A StorageError is raised only after the unlocking.
 
-        `rest` are records that the ledger has not taken: they are written, or kept on disk for the next start.
+        rest: the records that the ledger has not taken; they are written, or kept on disk for the next start.
         """
         try:
             if self._writer is not None or self.watermarks.unstored() or self._passed:
@@ -373,6 +373,6 @@ class Journal:
             self._release(rest)
 
     def leave(self, rest: Records) -> None:
-        """Keep records on disk for the next start where `close` hangs; any native thread. Raises StorageError."""
+        """Keep records on disk for the next start if `close` hangs; any native thread. Raises StorageError."""
         if self._ledger is not None:
             self._ledger.leave(rest)

@@ -1,8 +1,8 @@
 """Keep the last trade id and the newest time of every instrument in the journal.
 
-They are kept by instrument number and stored by name, since each run has its own numbers. The last id is the highest one,
+They are kept by instrument number and stored by name, because each run has its own numbers. The last id is the highest one,
 until a venue resets its ids: then a lower id, of a trade some seconds newer than all before, becomes the last one. Dedupe
-uses the same rule to tell doubles from new trades, so the next run continues where this one ended.
+distinguishes repeated from new trades by the same rule, so the next run continues where this one ended.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LastIds:
         self._last = np.full((2, 0), _NONE, np.int64)
 
     def record(self, batch: TradeBatch, starts: Int64 | None = None) -> None:
-        """Record a batch that is grouped by instrument, each group in order of arrival. starts: of its groups, if known."""
+        """Record a batch that is grouped by instrument, each group in order of arrival. starts: first row of each group."""
         if starts is None:
             starts = run_starts(batch.instrument)
         if not len(starts):
@@ -61,9 +61,9 @@ class LastIds:
             self._last[:, number] = max(before_id, last[0]), max(newest_ns, last[1])
 
     def merge(self, late: dict[Name, LastId]) -> None:
-        """Add the last ids of trades that were stored earlier than some recorded ones.
+        """Add the last ids of trades that were stored before some recorded ones.
 
-        The newer time decides, since the venue may have reset its ids in between; of two times that are close, the higher id.
+        The newer time decides, because the venue may have reset its ids in between; if both times are close, the higher id does.
         """
         for name, last in late.items():
             number = self._catalogue.ids_of(name[:2]).get(name[2])
@@ -76,7 +76,7 @@ class LastIds:
                 self._last[:, number] = _later((before_id, newest_ns), last)
 
     def of(self, number: int) -> LastId:
-        """Return the last id and the newest time of an instrument that was recorded."""
+        """Return the last id and the newest time of a recorded instrument."""
         last_id, newest_ns = self._last[:, number].tolist()
         return last_id, newest_ns
 
@@ -104,7 +104,7 @@ class LastIds:
 
 
 def _later(known: LastId, late: LastId) -> LastId:
-    """Return the last id by two that were recorded apart."""
+    """Merge two last ids that were recorded separately."""
     if abs(known[1] - late[1]) > RESTART_NS:
         return max(known, late, key=lambda last: last[1])
     return max(known[0], late[0]), max(known[1], late[1])

@@ -1,11 +1,11 @@
 """The collector's own ledger: it survives the loss of its file, and any native thread may call it.
 
-A damaged file is set aside under another name, its readable rows are copied to a new one, and the call that met the damage is
-repeated. The identity written beside the ledger shows whether it was removed, emptied or replaced. If recorded gaps may be
-lost with it, a gap of each stored venue is recorded, from the oldest segment on.
+A damaged file is renamed, its readable rows are copied to a new file, and the call that met the damage is repeated. An identity
+beside the ledger shows whether the file was removed, emptied or replaced. If recorded gaps may be lost with the file, a gap is
+recorded for each stored venue, from the oldest segment on.
 
-A locked ledger, or one on a full disk, refuses and is tried again at the next call. Records that it has not taken are kept in
-`ledger.waiting.json` until it takes them, in this run or the next, so that neither a kill nor a stop loses them.
+Calls fail while the ledger is locked or its disk is full, and the next call tries again. Records that the ledger has not taken
+are kept in `ledger.waiting.json` until it takes them, in this run or the next, so that neither a kill nor a stop loses them.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 IDENTITY_NAME = "ledger.identity"
-BUSY_MS = 1000  # a call waits so long for another process's lock before it refuses
-LOCK_S = 10.0  # and so long for another thread's call
-CLOSE_LOCK_S, LAST_BUSY_MS = 0.5, 100  # the same two, at a stop
+BUSY_MS = 1000  # a call waits this long for another process's lock before it fails
+LOCK_S = 10.0  # a call waits this long for another thread's call
+CLOSE_LOCK_S, LAST_BUSY_MS = 0.5, 100  # the same two limits at a stop
 WAL_HEADER_BYTES = 32
 COMPANIONS = ("", "-wal", "-shm", "-journal")
-MOST_ASIDE, WITHIN_S = 10, 60.0  # files set aside in this time: a broken disk must not be filled with them
+MOST_ASIDE, WITHIN_S = 10, 60.0  # most files set aside in this time, so that they do not fill a broken disk
 LOST = "the ledger was lost: gaps before this are unknown"
 DAMAGED_GAPS = "the ledger was damaged: gaps before this may be unknown"
 
 
 class LastingLedger(Ledger):
-    """A ledger that repairs itself. Opening it fails only for a newer version's file; other calls may raise StorageError."""
+    """A ledger that repairs itself. Opening it only fails for a file of a newer version; other calls may raise StorageError."""
 
     def __init__(self, folder: Path, clock: Clock, stats: Stats, *, quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self._folder, self._clock, self._stats = folder, clock, stats
-        self._lock = RLock()  # a native one, between native threads; the hub's never holds it for long
+        self._lock = RLock()  # between native threads; the hub's thread never holds it for long
         self._deferred: deque[Records] = deque()
         self._aside: list[Path] = []  # files whose rows are not copied yet
         self._aside_at: deque[float] = deque(maxlen=MOST_ASIDE)
-        self._file: tuple[int, ...] = ()  # inodes, which tell the file from another one of its name
+        self._file: tuple[int, ...] = ()  # inodes, which differ from those of a replacement with the same name
         self._unnamed = ""  # an identity that is not written beside the file yet
-        self._refused: Records | None = None  # the records of the last write, where it was refused
-        self._rest = Records()  # those that the caller of `keep` has not got written yet
+        self._refused: Records | None = None  # the records of the last write, if it failed
+        self._rest = Records()  # the unwritten records of the caller of `keep`
         self._waiting = WaitingFile(folder)
         self._logged = ""
         self._closed = False
@@ -81,7 +81,7 @@ class LastingLedger(Ledger):
     def close(self, rest: Records | None = None) -> None:
         """Close the file. Waiting records are written, or kept on disk for the next start. Never waits long for a lock.
 
-        `rest` are all records that `write` refused or was never given. Raises StorageError where no file took records.
+        rest: all records that `write` refused or did not get. Raises StorageError if records could be stored in no file.
         """
         rest = rest if rest is not None else self._rest or self._refused or Records()
         if not self._lock.acquire(timeout=CLOSE_LOCK_S):
@@ -101,7 +101,7 @@ class LastingLedger(Ledger):
             self._lock.release()
 
     def _write_last(self) -> None:
-        """Try once to write the noted records, hardly waiting for another process's lock."""
+        """Try once to write the deferred records, with a short wait for another process's lock."""
         if self._connection is None or self._identify() != self._file:
             return
         with suppress(sqlite3.Error, StorageError):
@@ -109,23 +109,23 @@ class LastingLedger(Ledger):
             self._write_deferred()
 
     def leave(self, rest: Records) -> None:
-        """Keep unwritten records and `rest` on disk for the next start, whatever state the ledger is in.
+        """Keep unwritten records and `rest` on disk for the next start, in any state of the ledger.
 
-        Raises StorageError where that fails.
+        Raises StorageError if that fails.
         """
         if self._waiting.end([*self._deferred, rest]):
             log.warning("ledger did not take the last records, the next start writes them file=%s", self._waiting.path)
 
     def defer(self, records: Records) -> None:
-        """Have records written with the next call. Never blocks, never fails; any thread."""
+        """Queue records for the next call. Never blocks, never fails; any thread."""
         self._deferred.append(records)
 
     def keep_notes(self) -> bool:
-        """Return whether deferred records are written, or kept on disk for the next start, which is tried; any thread."""
+        """Keep deferred records on disk for the next start; return whether all are written or kept. Any thread."""
         return not self._deferred or self._keep_waiting()
 
     def keep(self, rest: Records) -> bool:
-        """Keep on disk all records that `write` has not taken yet, none if it has; return whether that is done. Any thread."""
+        """Keep on disk `rest`, all records that `write` has not taken yet; return whether that is done. Any thread."""
         self._rest = rest
         return self._keep_waiting()
 
@@ -133,7 +133,7 @@ class LastingLedger(Ledger):
         return self._waiting.keep(lambda: [*self._deferred, self._rest or self._refused or Records()])
 
     def write(self, records: Records) -> None:
-        """Store all records. Raises as `Ledger.write`; refused records are kept on disk, and the caller keeps them too."""
+        """Store all records. Raises like `Ledger.write`; refused records are kept on disk, and the caller keeps them too."""
         try:
             self._write_storable(super().write, records)
         except StorageError as error:
@@ -149,7 +149,7 @@ class LastingLedger(Ledger):
         self._keep_waiting()
 
     def check(self) -> None:
-        """Read every page, and set the file aside where one is broken. Slow; other calls go on meanwhile."""
+        """Read every page; set the file aside if one is broken. Slow, but other calls are not blocked."""
         try:
             ledger = Ledger(self._folder, read_only=True)
             try:
@@ -161,7 +161,7 @@ class LastingLedger(Ledger):
                 if not self._closed:
                     self._replace_file(error.message)
         except StorageError:
-            return  # locked, or gone: the next call notices
+            return  # locked or gone: the next call notices
 
     def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if not self._lock.acquire(timeout=LOCK_S):
@@ -193,7 +193,7 @@ class LastingLedger(Ledger):
             self._write_identity()
 
     def _write_identity(self) -> None:
-        """Write the ledger's identity beside it, once the gaps that it lacks are recorded in it."""
+        """Write the ledger's identity beside it, after recording the deferred gaps in the ledger."""
         self._write_deferred()
         try:
             write_private(self._folder / IDENTITY_NAME, f"{self._unnamed}\n".encode())
@@ -212,13 +212,13 @@ class LastingLedger(Ledger):
         return tuple(found)
 
     def _open_file(self) -> None:
-        """Open the existing file or create one, and record a gap where it is not the earlier ledger."""
+        """Open the existing file or create one; record gaps if it is not the earlier ledger."""
         beside = self._beside()
         if self.path.exists() and self._is_unusable():
             self._set_aside()
         torn = _lost_pages(self.path)
         self._connection = self._open()
-        self._written_sets.clear()  # they may be of another file
+        self._written_sets.clear()  # they may belong to another file
         self._upkeep.measure_again()
         try:
             own = self._own_identity()
@@ -247,14 +247,14 @@ class LastingLedger(Ledger):
             return ""
 
     def _is_unusable(self) -> bool:
-        """Return whether the path cannot be opened as a ledger: a folder, or an empty file with another file's log."""
+        """Return whether the path is not a ledger: it is a folder, or an empty file with another file's log."""
         if not self.path.is_file():
             return True
         wal = self.path.with_name(self.path.name + "-wal")
         return self.path.stat().st_size == 0 and wal.exists() and wal.stat().st_size > 0
 
     def _replace_file(self, reason: str) -> None:
-        """Set the damaged file aside, and go on with a new one that has its readable rows."""
+        """Set the damaged file aside, and continue with a new file that has its readable rows."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -264,7 +264,7 @@ class LastingLedger(Ledger):
         self._ready()
 
     def _save_moved(self) -> None:
-        """Copy the content of a file that is gone from its place, while the connection can still read it."""
+        """Copy the content of a removed or replaced file, which the connection can still read."""
         log.error("ledger was removed or replaced, its content is copied file=%s", self.path.name)
         connection, self._connection = self._connection, None
         assert connection is not None
@@ -324,7 +324,7 @@ class LastingLedger(Ledger):
                 state=GapState.OPEN if exchange else GapState.LOST) for exchange, market_type in venues or [("", "")]]))
 
     def _write_deferred(self) -> None:
-        """Write deferred records; those that are refused stay deferred."""
+        """Write deferred records; refused records stay deferred."""
         if not self._deferred:
             return
         while self._deferred:
@@ -339,7 +339,7 @@ class LastingLedger(Ledger):
         self._keep_waiting()
 
     def _write_storable(self, write: Callable[[Records], None], records: Records) -> None:
-        """Write all records except those that cannot be stored, so that one such record does not hold up the others."""
+        """Write all records except unstorable ones, so that one such record does not block the others."""
         try:
             write(records)
         except UNSTORABLE as error:
@@ -370,7 +370,7 @@ class LastingLedger(Ledger):
 
 
 def _lost_pages(path: Path) -> bool:
-    """Return whether a crash left a write-ahead log of whose complete frames SQLite silently reads only a part."""
+    """Return whether SQLite silently reads only a part of the complete frames in the write-ahead log of a crashed run."""
     wal = path.with_name(path.name + "-wal")
     try:
         if not path.stat().st_size or wal.stat().st_size <= WAL_HEADER_BYTES:
@@ -382,5 +382,5 @@ def _lost_pages(path: Path) -> bool:
         finally:
             connection.close()
     except (sqlite3.Error, OSError):
-        return False  # opening it says what is wrong
+        return False  # opening the file reports the error
     return int(taken) <= 0 or int(taken) < frames

@@ -1,8 +1,8 @@
 """The ledger: gaps, connection events, quarantine, notices, listings and messages.
 
-It is one small SQLite file, `ledger.sqlite`, that is kept for ever. A write is durable when it returns and harmless when it is
-repeated, so a failed one is simply tried again. One Ledger is one connection: each thread opens its own. A broken file raises
-DamagedError: the collector's own ledger (lasting.py) then begins a new file, while commands report it and change nothing.
+It is one small SQLite file, `ledger.sqlite`, that is kept forever. A write is durable once it returns and harmless if repeated,
+so a failed write is simply retried. One Ledger is one connection: each thread opens its own. A broken file raises DamagedError:
+the collector's own ledger (lasting.py) then begins a new file, while commands report the error and change nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.net.texts import one_line
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, GapFill, Quarantined, Records
-from pumpwatch.store.gap_fills import join_fills, read_fills, state_of, write_fills
+from pumpwatch.store.gap_fills import FilledRow, join_fills, read_fills, write_fills
 from pumpwatch.store.listed import ListedRows, ListingRecord
 from pumpwatch.store.messages import MessageRows
 from pumpwatch.store.migrations import migrations
@@ -45,21 +45,21 @@ T = TypeVar("T")
 __all__ = ["FILE_NAME", "Ledger", "ListingRecord"]
 
 FILE_NAME = "ledger.sqlite"
-DAMAGED_HINT = "a collector sets a damaged ledger aside when it starts, keeps what is readable of it, and begins a new one"
+DAMAGED_HINT = "a collector that starts renames a damaged ledger and copies its readable rows to a new one"
 JOURNAL_FOLDER = "journal"
-# errors that a record itself causes: a number beyond 64 bits, a text that is not UTF-8, a value of another type
+# errors that a record itself causes: a number beyond 64 bits, a text that is not UTF-8, a value of the wrong type
 UNSTORABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError, OverflowError, ValueError, TypeError,
               AttributeError)
 
 
 class NewerError(StorageError):
-    """Refuse to start: a newer version wrote the file, and this one would lose its additions."""
+    """Refuse to start: a newer version wrote the file, and this version would lose its additions."""
 
 
 class Ledger(ListedRows, MessageRows):
-    """The ledger file of a data folder. Every method blocks shortly and raises StorageError where the disk fails.
+    """The ledger file of a data folder. Every method blocks briefly and raises StorageError if the disk fails.
 
-    With `read_only` it creates no file, changes no schema, and reads a ledger of an older version as it is.
+    With `read_only` it neither creates a file nor changes the schema, and reads a ledger of an older version as it is.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS,
@@ -98,7 +98,7 @@ class Ledger(ListedRows, MessageRows):
         return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> bool:
-        """Bring the schema up to date; return whether the file had none."""
+        """Update the schema; return whether the file was new."""
         db = Database(connection)
         applied = {step.name for step in migrations.applied(db)}
         known = {step.name for step in migrations._migrations}
@@ -120,7 +120,7 @@ class Ledger(ListedRows, MessageRows):
             self._connection.close()
 
     def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do one piece of work on the file. All reading and writing goes through this method."""
+        """Do one piece of work on the file. Every read and write goes through this method."""
         with self._guard(doing):
             if self._connection is None:
                 raise StorageError(f"{self.path}: {doing} failed: the ledger is not open")
@@ -141,12 +141,12 @@ class Ledger(ListedRows, MessageRows):
         return DamagedError(f"{self.path}: the ledger is damaged: {doing} failed: {error}", DAMAGED_HINT)
 
     def identity(self) -> str:
-        """Return the random identity that this file got when it was created."""
+        """Return the random identity that this file got at its creation."""
         rows = self._rows("SELECT id FROM identity", ())
         return str(rows[0][0]) if rows else ""
 
     def check_pages(self) -> None:
-        """Read every page; slow for a large file. Raises DamagedError where a page is broken."""
+        """Read every page; slow for a large file. Raises DamagedError if a page is broken."""
         self._rows("SELECT 1 FROM gaps LIMIT 1", ())
         found = one_line(str(self._rows("PRAGMA quick_check(1)", ())[0][0]), 500)
         if found != "ok":
@@ -155,7 +155,7 @@ class Ledger(ListedRows, MessageRows):
     def write(self, records: Records) -> None:
         """Store all records or none. Writing the same records again changes nothing.
 
-        Raises StorageError where the file or the disk fails, one of UNSTORABLE where a record itself cannot be stored.
+        Raises StorageError if the file or the disk fails, one of UNSTORABLE if a record itself cannot be stored.
         """
         self._run("write", self._writing(records))
 
@@ -185,8 +185,8 @@ class Ledger(ListedRows, MessageRows):
             raise
 
     def _write_gaps(self, connection: sqlite3.Connection, gaps: Sequence[Gap]) -> None:
-        # A gap that is written again with a later end has grown and is open again. As filled or lost it is closed, unless it
-        # has grown since that was decided.
+        # A later end means that the gap has grown: it is open again. A gap is closed as filled or lost only if its end has not
+        # changed since that was decided.
         keys = [self._symbols_key(connection, gap.symbols) for gap in gaps]
         connection.executemany(
             "INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state, note,"
@@ -220,7 +220,7 @@ class Ledger(ListedRows, MessageRows):
         return self._gaps("WHERE state = ?", (state.value,)) if state else self._gaps("", ())
 
     def gaps_before(self, before_id: int, limit: int, state: GapState | None = None, exchange: str = "") -> list[tuple[int, Gap]]:
-        """Return at most `limit` gaps whose id is below `before_id`, the highest first, of one state or exchange if given."""
+        """Return at most `limit` gaps with ids below `before_id`, the highest first; only of one state or exchange if given."""
         where = "id < ?"
         values: list[object] = [before_id]
         for column, value in (("state", state.value if state else ""), ("exchange", exchange)):
@@ -233,7 +233,7 @@ class Ledger(ListedRows, MessageRows):
         return [gap for _, gap in self._gaps("WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))]
 
     def fills_between(self, start_ns: int, end_ns: int) -> list[GapFill]:
-        """Return the fills of the gaps that overlap [start_ns, end_ns); none of a gap that has grown since."""
+        """Return the fills of the gaps that overlap [start_ns, end_ns), without fills of gaps that have grown since."""
         return self._fills("WHERE gaps.to_ns > ? AND gaps.from_ns < ?", "WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))
 
     def open_gaps(self) -> list[Gap]:
@@ -241,17 +241,23 @@ class Ledger(ListedRows, MessageRows):
         return [gap for _, gap in self.gaps(GapState.OPEN)]
 
     def open_fills(self) -> list[GapFill]:
-        """Return the fills of the gaps that are open."""
+        """Return the fills of the open gaps."""
         return self._fills("WHERE gaps.state = 'open'", "WHERE state = 'open'", ())
 
     def _fills(self, joined: str, where: str, values: Sequence[object]) -> list[GapFill]:
         if not self._has_fills:
             return []
-        rows = self._run("read", lambda connection: read_fills(connection, joined, values, joined=self._joins_fills))
+
+        def work(connection: sqlite3.Connection) -> list[tuple[FilledRow, GapState]]:
+            try:
+                return [(row, GapState(row[3])) for row in read_fills(connection, joined, values, joined=self._joins_fills)]
+            except (ValueError, TypeError) as error:
+                raise self._damaged("read", error) from error
+        rows = self._run("read", work)
         gaps = dict(self._gaps(where, values)) if rows else {}
-        return [GapFill(gap=gaps[row[0]], symbol=row[1], state=state_of(row[3]), found=row[4], missing=row[5], by=row[6],
+        return [GapFill(gap=gaps[row[0]], symbol=row[1], state=state, found=row[4], missing=row[5], by=row[6],
                         reason=row[7], lost_from_ns=row[8], lost_to_ns=row[9], at_ns=row[10])
-                for row in rows if row[0] in gaps]
+                for row, state in rows if row[0] in gaps]
 
     def gap_counts(self) -> dict[tuple[str, str, str], int]:
         """Return the number of gaps by (exchange, market_type, state)."""
@@ -275,7 +281,7 @@ class Ledger(ListedRows, MessageRows):
         return self._run("read", work)
 
     def _set_of(self, text: str | None, digest: str) -> tuple[str, ...]:
-        """Return a gap's symbols; none, which means the whole venue, where their names are lost."""
+        """Return a gap's symbols. If their names are lost, return an empty tuple, which means the whole venue."""
         if text is None:
             return ()
         if digest not in self._sets:
@@ -302,7 +308,7 @@ class Ledger(ListedRows, MessageRows):
     def notice_count(self, source: str) -> int:
         """Return the number of known notices of a source.
 
-        It is 0 before the source's first look, and also, until `first_look_done`, where known notices were lost.
+        It is 0 before the source's first look. If known notices were lost, it is 0 again until `first_look_done`.
         """
         if self._rows("SELECT 1 FROM first_looks WHERE source = '*' AND NOT EXISTS"
                       " (SELECT 1 FROM first_looks WHERE source = ?)", (source,)):
@@ -315,7 +321,7 @@ class Ledger(ListedRows, MessageRows):
                      (source,))
 
     def upkeep(self, now_ns: int) -> bool:
-        """Delete a few rows that are too old or too many; return whether more are left to delete.
+        """Delete a few rows that are too old or too many; return whether there are more to delete.
 
         Each call is one short transaction. Rows that are deleted early leave a gap with their venue and time.
         """
@@ -338,13 +344,13 @@ class Ledger(ListedRows, MessageRows):
 
 
 def is_missing(folder: Path) -> bool:
-    """Return whether a data folder has neither a ledger nor trades. Raises DamagedError where it has trades alone."""
+    """Return whether a data folder has neither a ledger nor trades. Raises DamagedError if it has trades but no ledger."""
     path = folder / FILE_NAME
     if path.exists() and (not path.is_file() or path.stat().st_size):
         return False
     if any((folder / JOURNAL_FOLDER).glob("*.sqlite")):
-        raise DamagedError(f"{path}: the ledger is missing or empty, though trades are stored: its gaps are unknown",
-                           "a collector begins a new one when it starts, and records since when gaps are unknown")
+        raise DamagedError(f"{path}: the ledger is missing or empty although trades are stored: their gaps are unknown",
+                           "a collector that starts begins a new ledger and records since when gaps are unknown")
     return not path.exists()
 
 

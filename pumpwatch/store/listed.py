@@ -1,4 +1,4 @@
-"""The ledger's tables of notice boards: notices as last seen, listings, and their archives."""
+"""The ledger's tables of notices, listings, their sights and their archives."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NAMES = ("source", "notice_id", "symbol", "title", "announced_at_ns", "detected
 
 @dataclass(frozen=True, slots=True)
 class ListingRecord:
-    """A listing and its archive; `archive` is empty and `trades` None until its window has closed.
+    """A listing and its archive. `archive` is empty and `trades` is None until the window has closed.
 
-    `problem`: the reason why it has no archive, or an incomplete one; empty where the archive is complete.
+    problem: why the archive is missing or incomplete; empty if it is complete.
     """
 
     listing: Listing
@@ -34,7 +34,7 @@ class ListingRecord:
 
 
 class ListedRows:
-    """A part of the ledger. Many rows go into one statement as one JSON text, since a board may list thousands at once."""
+    """A part of the ledger. A statement takes many rows as one JSON text, because a board may list thousands at once."""
 
     def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
         raise NotImplementedError
@@ -46,26 +46,26 @@ class ListedRows:
         raise NotImplementedError
 
     def seen_notices(self, source: str, notice_ids: Sequence[str]) -> dict[str, str]:
-        """Return the last remembered revision of each known notice, by id."""
+        """Return the last stored revision of each known notice, by id."""
         return dict(self._rows("SELECT notice_id, revision FROM notices WHERE source = ?"
                                " AND notice_id IN (SELECT value FROM json_each(?))", (source, _text(notice_ids))))
 
     def remember_notices(self, notices: Sequence[tuple[Notice, str, str]]) -> None:
-        """Store notices as last seen, each with the kind of its verdict and its revision: all of them or none."""
+        """Store the latest state of notices, each with the kind of its verdict and its revision: all of them or none."""
         rows = [(notice.source, notice.notice_id, notice.title, notice.category, notice.published_at_ns, notice.updated_at_ns,
                  notice.url, kind, revision) for notice, kind, revision in notices]
         self._change("INSERT OR REPLACE INTO notices (source, notice_id, title, category, published_at_ns, updated_at_ns, url,"
                      f" verdict_kind, revision) {_select(9)}", (_text(rows),))
 
     def remember_listing(self, listing: Listing, member: str = "") -> bool:
-        """Store a sight of a listing. Return True where it is the first one, so that the listing is new and stored.
+        """Store a sight of a listing; return whether it is the first one, in which case the new listing is stored too.
 
-        member: the collector that saw it, where several work as one.
+        member: the collector that saw it, in a cluster.
         """
         return self._keep(listing, None, "", member)
 
     def remember_missed(self, listing: Listing, problem: str, member: str = "") -> bool:
-        """Do as `remember_listing`, for a listing that gets no window for this reason."""
+        """Do the same as `remember_listing` for a listing that gets no window, with the reason."""
         return self._keep(listing, 0, problem, member)
 
     def _keep(self, listing: Listing, trades: int | None, problem: str, member: str) -> bool:
@@ -78,14 +78,14 @@ class ListedRows:
         return self._run("write", work)
 
     def remember_unopened(self, listings: Sequence[Listing], problem: str) -> None:
-        """Store listings for which no window is opened, with the reason; known ones are left unchanged."""
+        """Store listings that get no window, with the reason; known listings stay unchanged."""
         self._change(*_insert(listings, 0, problem))
         rows = [(listing.source, listing.notice_id, listing.symbol, listing.board, listing.kind, listing.detected_at_ns,
                  listing.announced_at_ns, listing.title, 0, 0, listing.source, listing.notice_id, "") for listing in listings]
         self._change(f"INSERT OR IGNORE INTO sights ({FIELDS}) {_select(13)}", (_text(rows),))
 
     def first_sight(self, listing: Listing) -> Sight | None:
-        """Return the earliest sight of the listing that this one belongs to, None where it is not known."""
+        """Return the earliest sight of the listing that this sight belongs to, None if unknown."""
         found = self._rows(
             f"SELECT {self._sight_fields()} FROM sights WHERE (of_source, of_notice_id, symbol) = ("
             "SELECT of_source, of_notice_id, symbol FROM sights WHERE source = ? AND notice_id = ? AND symbol = ?)"
@@ -101,23 +101,23 @@ class ListedRows:
             (listing.source, listing.notice_id, listing.symbol))]
 
     def keep_evidence(self, rows: Sequence[Evidence]) -> None:
-        """Store what sources showed, where it is of a sight of a listing; all of it or none."""
+        """Store the evidence that belongs to sights of listings: all of it or none."""
         def work(connection: sqlite3.Connection) -> None:
             with transaction(connection):
                 keep_evidence(connection, rows)
         self._run("write", work)
 
     def evidence_of(self, listing: Listing) -> list[Evidence]:
-        """Return what the sources showed of a listing, the oldest first."""
+        """Return the evidence of a listing, the oldest first."""
         return self._run("read", lambda connection: read_evidence(connection, listing.source, listing.notice_id, listing.symbol))
 
     def edit_sights(self, notice: Notice, seen_at_ns: int) -> None:
-        """Record that a notice was edited, where it is a sight of a listing."""
+        """Record the edit of a notice if it is a sight of a listing."""
         self._change("UPDATE sights SET title = ?, edits = edits + 1, edited_at_ns = ? WHERE source = ? AND notice_id = ?",
                      (notice.title, seen_at_ns, notice.source, notice.notice_id))
 
     def sights(self) -> list[Sight]:
-        """Return every sight, the earliest first. A ledger of an older version has none."""
+        """Return every sight, the earliest first; an empty list for a ledger of an older version."""
         if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'sights'", ()):
             return []
         return [Sight(*row) for row in self._rows(f"SELECT {self._sight_fields()} FROM sights ORDER BY seen_at_ns, source", ())]
@@ -127,7 +127,7 @@ class ListedRows:
 
     def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int,
                        problem: str = "") -> None:
-        """Store a listing's archive and its number of trades, and the problem where it is not complete."""
+        """Store a listing's archive, its number of trades, and the problem if it is incomplete."""
         self._change("UPDATE listings SET archive = ?, trades = ?, problem = ?"
                      " WHERE source = ? AND notice_id = ? AND symbol = ?",
                      (archive, trades, problem, source, notice_id, symbol))
@@ -135,7 +135,7 @@ class ListedRows:
     def listings(self, unfinished_only: bool = False) -> list[ListingRecord]:
         """Return the listings, ordered by the time of detection."""
         where = "WHERE trades IS NULL" if unfinished_only else ""
-        # by name: a ledger of an older version lacks the columns that were added since
+        # by name: a ledger of an older version does not have every column
         names = [row[0] for row in self._rows("SELECT name FROM pragma_table_info('listings')", ())]
         found = []
         for row in self._rows(f"SELECT {', '.join(names)} FROM listings {where} ORDER BY detected_at_ns, symbol", ()):
@@ -146,7 +146,7 @@ class ListedRows:
         return found
 
     def forget_notices(self, source: str, keep: int) -> None:
-        """Forget all but the newest `keep` notices of a source, and all but as many of its listings without a window."""
+        """Forget all but the newest `keep` notices of a source, and all but the newest `keep` listings without a window."""
         for table, which in (("notices", ""), ("listings", " AND problem != '' AND archive = ''")):
             self._change(f"DELETE FROM {table} WHERE source = ?{which} AND rowid <= (SELECT rowid FROM {table}"
                          f" WHERE source = ?{which} ORDER BY rowid DESC LIMIT 1 OFFSET ?)", (source, source, keep))
@@ -157,7 +157,7 @@ class ListedRows:
 
 
 def _insert(listings: Sequence[Listing], trades: int | None, problem: str) -> tuple[str, tuple[str]]:
-    """Return the statement that stores listings that are not known yet, and its values."""
+    """Return the statement that stores unknown listings, and its values."""
     rows = [(listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
              listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), listing.exchange, listing.kind,
              int(listing.drill), "", trades, problem) for listing in listings]

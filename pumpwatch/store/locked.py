@@ -1,7 +1,7 @@
-"""Segments that another process had locked when the journal was opened.
+"""Handle segments that another process had locked when the journal was opened.
 
-The start does not wait for the lock and does not call the file damaged. It takes in a segment with an estimated summary, whose
-range of batch ids holds whatever the file may hold. Readers raise StorageError at it until `read_again` has read the file.
+The start neither waits for the lock nor treats the file as damaged. It adds a segment with an estimated summary, whose range of
+batch ids is wide enough for anything in the file. Readers raise StorageError for it until `read_again` has read the file.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pumpwatch.model import DISORDER_NS
 from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.segment import CLEAN, Segment, companions, read_segment, recover_segment
 
-RESERVED_IDS = 1_000_000  # more than a file holds
-SLACK_NS = 60 * NS_PER_S  # of the file's time of change, as a bound of its trades' times
+RESERVED_IDS = 1_000_000  # more ids than a file holds
+SLACK_NS = 60 * NS_PER_S  # trades may be this much newer than the file's time of change
 
 
 def estimate(path: Path, manifest: SegmentManifest, before: Sequence[Segment]) -> Segment:
-    """Return a segment with all that a locked file may hold; `before` are the readable segments with earlier names.
+    """Return an estimated summary of a locked file. before: the readable segments with earlier names.
 
-    A file that the list of segments has as closed is known exactly. Of any other one the end is unknown.
+    The summary is exact if the list of segments has the file as closed. Otherwise its end is unknown.
     """
     known = manifest.segments.get(path.name)
     if known is not None and known.closed:
@@ -39,10 +39,10 @@ def estimate(path: Path, manifest: SegmentManifest, before: Sequence[Segment]) -
 
 
 def read_again(segment: Segment, manifest: SegmentManifest) -> int:
-    """Replace a locked segment's estimate by the file's own summary; return how many pages of its log are lost.
+    """Replace a locked segment's estimate with the file's own summary; return the number of lost pages of its log.
 
-    Ids that were reserved for it and are in no file are noted as explained. Raises sqlite3.Error where the file is still
-    locked, or is damaged; StorageError where a newer version wrote it.
+    Reserved ids that are in no file become explained. Raises sqlite3.Error if the file is still locked or is damaged,
+    StorageError if a newer version wrote it.
     """
     found, lost = read_segment(segment.path), 0
     if not found.state:

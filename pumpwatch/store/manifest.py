@@ -1,7 +1,7 @@
 """The journal's list of its own files, with the content and the known damage of each.
 
-It is written when a segment is made, closed or removed, and when damage is found. It distinguishes vanished files, and holes in
-the batch ids, from expired ones. The journal can do without it: a lost or damaged list is made again from the segments.
+It is written when a segment is created, closed or removed, and when damage is found. It distinguishes vanished files and holes
+in the batch ids from expired files. A lost or damaged list is rebuilt from the segments.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ids = tuple[int, int]  # first and last batch id, inclusive
 
 
 class Known(msgspec.Struct):
-    """A segment as it was when the list was written. An open segment has grown since."""
+    """A segment at the time when the list was written. An open segment may have grown since."""
 
     name: str
     first_id: int
@@ -37,7 +37,7 @@ class Known(msgspec.Struct):
     closed: bool
     venues: list[tuple[str, str]] = []
     damaged: list[Ids] = []
-    unreadable: bool = False  # as a whole, and recorded as such
+    unreadable: bool = False  # as a whole, which is recorded as a gap
     index_damaged: bool = False
 
 
@@ -56,7 +56,7 @@ class _Content(msgspec.Struct):
     segments: list[Known] = []
     explained: list[Ids] = []  # batch ids that no file holds, for a known reason
     vanished: list[Vanished] = []
-    removed_early_from_ns: int = 0  # beginning of the gap that grows with each segment that expires early
+    removed_early_from_ns: int = 0  # the beginning of the gap that grows with each segment that expires early
 
 
 class _File(msgspec.Struct):
@@ -69,16 +69,16 @@ class SegmentManifest:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self.segments: dict[str, Known] = {}  # as they were when it was read
+        self.segments: dict[str, Known] = {}  # as the file had them when it was read
         self.explained: list[Ids] = []
         self.vanished: list[Vanished] = []
         self.removed_early_from_ns = 0
-        self.problem = ""  # the reason why it could not be read
+        self.problem = ""  # why the file could not be read
         self.dirty = False
 
     @staticmethod
     def read(folder: Path) -> SegmentManifest:
-        """Read a data folder's list; return an empty one without a file, and one with `problem` where the file is damaged."""
+        """Read a data folder's list. Without a file the list is empty; a damaged file sets `problem`."""
         manifest = SegmentManifest(folder)
         try:
             file = msgspec.json.decode(manifest.path.read_bytes(), type=_File)
@@ -96,7 +96,7 @@ class SegmentManifest:
         return manifest
 
     def write(self, segments: Sequence[Segment]) -> bool:
-        """Replace the file; return False, and remember to try again, where the disk refuses."""
+        """Replace the file; return False if that fails, and stay `dirty` for another try."""
         lowest = min((segment.first_id for segment in segments if segment.readable), default=0)
         self.explained = joined(ids for ids in self.explained if ids[1] >= lowest)
         content = msgspec.json.encode(_Content([_known(segment) for segment in segments], self.explained, self.vanished,
@@ -120,29 +120,29 @@ class SegmentManifest:
         return True
 
     def explain(self, first_id: int, last_id: int) -> None:
-        """Note that no file holds these batch ids, for a known reason."""
+        """Record that no file holds these batch ids, for a known reason."""
         if first_id <= last_id:
             self.explained = joined([*self.explained, (first_id, last_id)])
 
     def forget(self, before_ns: int) -> None:
-        """Forget segments that vanished and would have expired by now."""
+        """Forget vanished segments that would have expired by now."""
         self.vanished = [gone for gone in self.vanished if gone.to_ns >= before_ns]
 
     def recall(self, segment: Segment) -> None:
-        """Give a segment its venues and its recorded damage, as far as the list has them."""
+        """Set a segment's venues and recorded damage from the list, if the list has the segment."""
         known = self.segments.get(segment.path.name)
         if known is not None and known.first_id == segment.first_id:
             segment.venues, segment.damaged, segment.index_damaged = set(known.venues), known.damaged, known.index_damaged
 
     def missing(self, names: Iterable[str]) -> list[Known]:
-        """Return the segments of the list that are not among these names, oldest first."""
+        """Return the listed segments whose names are not among `names`, oldest first."""
         existing = set(names)
         return sorted((known for known in self.segments.values() if known.name not in existing),
                       key=lambda known: known.first_id)
 
 
 def joined(ranges: Iterable[Ids]) -> list[Ids]:
-    """Return ranges of ids in order, and join those that touch."""
+    """Return ranges of ids in order, with touching ranges joined."""
     result: list[Ids] = []
     for first, last in sorted(ranges):
         if result and first <= result[-1][1] + 1:
@@ -153,7 +153,7 @@ def joined(ranges: Iterable[Ids]) -> list[Ids]:
 
 
 def outside(first: int, last: int, ranges: Sequence[Ids]) -> list[Ids]:
-    """Return the parts of [first, last] outside all ranges, which are in order."""
+    """Return the parts of [first, last] outside all of the ordered ranges."""
     parts: list[Ids] = []
     for low, high in ranges:
         if high < first or low > last:

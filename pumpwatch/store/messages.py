@@ -1,6 +1,6 @@
-"""The ledger's tables of messages: those that a channel has not taken yet, and the events whose messages were stored.
+"""The ledger's tables of messages: unsent messages of each channel, and the events whose messages were stored.
 
-A restart goes on with the first, and with the second it finds the news that a kill kept from becoming a message.
+After a restart the first table shows which messages to send, and the second which events have no message yet because of a kill.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pumpwatch.store.sqlite import transaction
 
 T = TypeVar("T")
 
-_BEGUN = ""  # the row that says since when channels are told
+_BEGUN = ""  # the event id of the row that holds since when channels get messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class MessageRows:
         raise NotImplementedError
 
     def store_messages(self, messages: Sequence[StoredMessage], told: Sequence[str] = (), at_ns: int = 0) -> None:
-        """Store messages, or how often they have been tried and when the next try is: all of them or none.
+        """Store messages, with their number of tries and the time of the next try: all of them or none.
 
-        told: the ids of events that need not be told any more once these messages are stored, at_ns (ns UTC).
+        told: the ids of events that need no further message, as of at_ns (ns UTC).
         """
         rows = [(message.channel, message.event_id, message.event, message.made_at_ns, message.tries, message.next_at_ns)
                 for message in messages]
@@ -61,7 +61,7 @@ class MessageRows:
         self._run("write", work)
 
     def delete_message(self, channel: str, event_id: str) -> None:
-        """Delete a message: the channel has taken it, or it is given up."""
+        """Delete a message that was sent or given up."""
         self._change("DELETE FROM messages WHERE channel = ? AND event_id = ?", (channel, event_id))
 
     def messages(self) -> list[StoredMessage]:
@@ -70,20 +70,20 @@ class MessageRows:
             "SELECT channel, event_id, event, made_at_ns, tries, next_at_ns FROM messages ORDER BY made_at_ns, event_id", ())]
 
     def delete_messages_except(self, channels: Sequence[str]) -> int:
-        """Delete the messages of all other channels; return how many there were."""
+        """Delete the messages of all other channels; return their number."""
         return self._change("DELETE FROM messages WHERE channel NOT IN (SELECT value FROM json_each(?))",
                             (_text(channels),))
 
-    def begin_telling(self, now_ns: int, forget_before_ns: int) -> int:
-        """Return since when channels get messages, ns UTC: from now on where none was stored before.
+    def messages_since(self, now_ns: int, forget_before_ns: int) -> int:
+        """Return since when channels get messages, in ns UTC; the first call sets it to `now_ns`.
 
-        Forgets the events that were told before `forget_before_ns`.
+        Forgets the events whose messages were stored before `forget_before_ns`.
         """
         self._change("INSERT OR IGNORE INTO told (event_id, at_ns) VALUES (?, ?)", (_BEGUN, now_ns))
         self._change("DELETE FROM told WHERE event_id != ? AND at_ns < ?", (_BEGUN, forget_before_ns))
         return int(self._rows("SELECT at_ns FROM told WHERE event_id = ?", (_BEGUN,))[0][0])
 
-    def told_events(self) -> list[str]:
+    def told_event_ids(self) -> list[str]:
         """Return the ids of the events whose messages were stored, oldest first."""
         return [row[0] for row in self._rows("SELECT event_id FROM told WHERE event_id != ? ORDER BY at_ns", (_BEGUN,))]
 

@@ -1,4 +1,4 @@
-"""The ledger's schema as a list of migrations: each is applied once to a file, in this order, and never changed."""
+"""The ledger's schema as a list of migrations. Each is applied once to a file, in this order, and never changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def first(db: Database) -> None:
 
 @migrations()
 def gaps_by_time(db: Database) -> None:
-    """Index gaps by time, for windows that ask for the gaps around them."""
+    """Index gaps by time, for queries of the gaps around a window."""
     db.execute("CREATE INDEX gaps_time ON gaps (to_ns, from_ns)")
 
 
@@ -52,21 +52,21 @@ def gaps_of_connections(db: Database) -> None:
 
 @migrations()
 def upkeep_by_age(db: Database) -> None:
-    """Index what the upkeep asks for: the oldest rows and the size of all, without reading a payload."""
+    """Index the queries of the upkeep: the oldest rows and the total size, without reading a payload."""
     db.execute("CREATE INDEX quarantine_age ON quarantine (at_ns, exchange, market_type, size)")
     db.execute("CREATE INDEX gaps_filled ON gaps (to_ns) WHERE state = 'filled'")
 
 
 @migrations()
 def identity(db: Database) -> None:
-    """Give a ledger an identity, so that another file in its place is noticed."""
+    """Give a ledger an identity, so that a replaced file is noticed."""
     db.create_table("identity", {"id": str})
     db.execute("INSERT INTO identity VALUES (?)", [secrets.token_hex(8)])
 
 
 @migrations()
 def first_looks(db: Database) -> None:
-    """Note that known notices were lost (`*`), and the sources that were seeded again since then."""
+    """Record that known notices were lost (`*`), and which sources had their first look since then."""
     db.create_table("first_looks", {"source": str}, pk="source")
 
 
@@ -78,7 +78,7 @@ def listing_problems(db: Database) -> None:
 
 @migrations()
 def gap_fills(db: Database) -> None:
-    """Store what was found in a venue's history for each symbol of a gap; a row names its gap by the gap's own key."""
+    """Store the result of the backfill for each symbol of a gap; a row names its gap by the gap's own key."""
     db.create_table("gap_fills", {
         "exchange": str, "market_type": str, "gap_symbol": str, "from_ns": int, "first_id": int, "last_id": int,
         "symbols_key": str, "symbol": str, "to_ns": int, "state": str, "found": int, "missing": int, "by": str, "reason": str,
@@ -90,13 +90,13 @@ def gap_fills(db: Database) -> None:
 
 @migrations()
 def joined_fills(db: Database) -> None:
-    """Let one row hold the fills of all symbols of a filled gap of which nothing was missing."""
+    """Let one row hold the fills of all symbols of a filled gap that missed nothing."""
     db.execute("ALTER TABLE gap_fills ADD COLUMN symbols TEXT NOT NULL DEFAULT ''")
 
 
 @migrations()
 def sights(db: Database) -> None:
-    """Store each sight of a listing: who saw it, and when. Known listings have one, their own."""
+    """Store each sight of a listing: its source and its time. Known listings get one sight, their own."""
     db.execute("ALTER TABLE listings ADD COLUMN exchange TEXT NOT NULL DEFAULT ''")
     db.execute("ALTER TABLE listings ADD COLUMN kind TEXT NOT NULL DEFAULT 'notice'")
     db.create_table("sights", {
@@ -110,7 +110,7 @@ def sights(db: Database) -> None:
 
 @migrations()
 def drills(db: Database) -> None:
-    """Mark the listings that somebody made up; all that came from the inbox were."""
+    """Mark made-up listings: all listings from the inbox."""
     db.execute("ALTER TABLE listings ADD COLUMN drill INTEGER NOT NULL DEFAULT 0")
     db.execute("UPDATE listings SET drill = 1 WHERE source = 'fake'")
 
@@ -126,12 +126,12 @@ def messages(db: Database) -> None:
 
 @migrations()
 def evidence(db: Database) -> None:
-    """Store what each source showed of a listing, as it came."""
+    """Store the unchanged content that each source showed of a listing."""
     db.create_table("evidence", {"source": str, "notice_id": str, "at_ns": int, "event": str, "facts": str},
                     pk=("source", "notice_id", "at_ns", "event"))
 
 
 @migrations()
 def sight_members(db: Database) -> None:
-    """Name the collector that saw a listing, where several work as one."""
+    """Store which collector of a cluster saw a listing."""
     db.execute("ALTER TABLE sights ADD COLUMN member TEXT NOT NULL DEFAULT ''")

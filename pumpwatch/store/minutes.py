@@ -1,7 +1,7 @@
 """Figures of trades by instrument and minute: their number, their volume, and a checksum that does not depend on their order.
 
-Figures add up: those of two parts of the trades, joined, are those of all. So each batch is counted once, and late trades are
-added to their minute whenever they come. A sink can compute the same checksum by SQL, see `checksums`.
+Figures are additive: the joined figures of two parts of the trades are the figures of all. So each batch is counted once, and
+late trades are added to their minute at any time. A sink can compute the same checksum by SQL, see `checksums`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pumpwatch.model import Flag, Int64, TradeBatch
 
 MINUTE_NS = 60_000_000_000
 HOUR_MINUTES = 60
-LAST_MINUTE = 2**63 // MINUTE_NS
 CHECKSUM_MASK = 0xFFFF_FFFF
 _SCALE = 1e8  # prices and quantities count in whole units of 1e-8
 _LARGEST = 2.0**63
@@ -27,8 +26,9 @@ _SHIFT = 28  # bits of a minute in a key
 class Minutes:
     """Columns of one length, sorted by instrument and minute, each pair once.
 
-    outside: of `trades`, those that no order matched (insurance fund, auto-deleveraging); `volume`, in base units, leaves them
-    out, as candles do. joined: rows that join several trades, so that `trades` is not comparable. checksum: 32 bits.
+    outside: how many of `trades` were outside the market (insurance fund, auto-deleveraging); `volume`, in base units, leaves
+    them out, as candles do. joined: the number of rows that join several trades, so that `trades` is not comparable. checksum:
+    32 bits.
     """
 
     instrument: NDArray[np.int32]
@@ -51,13 +51,13 @@ class Minutes:
         return self.take((self.minute >= first) & (self.minute < end))
 
     def keys(self) -> Int64:
-        """Return a number for each row that ascends, and that is equal for equal instrument and minute."""
+        """Return an ascending number for each row, equal for equal instrument and minute."""
         found: Int64 = (self.instrument.astype(np.int64) << _SHIFT) | self.minute
         return found
 
     @staticmethod
     def empty() -> Minutes:
-        """Return figures of no trades."""
+        """Return figures without trades."""
         none = np.empty(0, np.int64)
         return Minutes(np.empty(0, np.int32), none, none, none, none, np.empty(0, np.float64), none)
 
@@ -72,7 +72,7 @@ class FlaggedSum:
 
 
 def sums_by_flags(batch: TradeBatch) -> list[FlaggedSum]:
-    """Return the sums of a batch by flags; none of an empty one."""
+    """Return the sums of a batch by flags; an empty list for an empty batch."""
     kinds, place = np.unique(batch.flags, return_inverse=True)
     counts, volumes = np.bincount(place).tolist(), np.bincount(place, batch.quantity).tolist()
     return [FlaggedSum(*sums) for sums in zip(kinds.tolist(), counts, volumes, strict=True)]
@@ -106,10 +106,10 @@ def joined(parts: Sequence[Minutes]) -> Minutes:
 
 
 def checksums(batch: TradeBatch) -> Int64:
-    """Return a number for each trade, by its time, id, quantity and price; a minute's checksum is the sum's last 32 bits.
+    """Return a number for each trade by its time, id, quantity and price; a minute's checksum is the low 32 bits of their sum.
 
-    In SQL with 64-bit integers that wrap: (timestamp ^ id) + 31 * trunc(quantity * 1e8) + 17 * trunc(price * 1e8). An id that is
-    not a whole number counts as 0, and so does a product that 64 bits do not hold.
+    In SQL with wrapping 64-bit integers: (timestamp ^ id) + 31 * trunc(quantity * 1e8) + 17 * trunc(price * 1e8). An id that is
+    not an integer counts as 0, and so does a product that exceeds 64 bits.
     """
     with np.errstate(over="ignore"):
         found: Int64 = ((batch.timestamp ^ _numbers(batch)) + 31 * _whole(batch.quantity) + 17 * _whole(batch.price))

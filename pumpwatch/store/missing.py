@@ -1,4 +1,4 @@
-"""Find the files that are missing in a journal, from another process, whether its collector runs or not."""
+"""Find the missing files of a journal from another process, whether its collector runs or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pumpwatch.store.segment import Segment
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A file that is gone, or batch ids that no file holds. `why` is a message for a person."""
+    """A file that is gone, or batch ids that no file holds. why: a message for a person."""
 
     name: str
     trades: int
@@ -25,7 +25,7 @@ class Missing:
 
 
 def missing_files(folder: Path, segments: Sequence[Segment]) -> list[Missing]:
-    """Return what is missing in a data folder, by its list of segments and the batch ids of its readable `segments`.
+    """Return the missing files of a data folder by its list of segments, and holes in the batch ids of `segments`.
 
     Files that a start recorded as a gap are included until they would have expired.
     """

@@ -1,7 +1,6 @@
-"""Read the instruments that a journal's files name, so that a coin of an earlier run is found.
+"""Read the instruments that a journal's files name, so that coins of earlier runs are found.
 
-Each file carries the names of the instruments in it. Most files carry the same ones, so only files with new names are read
-in full.
+Each file has the names of its instruments. Most files have the same names, so only files with new names are read in full.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from pumpwatch.model import Instrument
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, check_of, connect, is_temporary
 
-MOST_INSTRUMENTS = 100_000  # numbers tried where the table of names is damaged
+MOST_INSTRUMENTS = 100_000  # numbers that are tried if the table of names is damaged
 Instruments = dict[int, tuple[tuple[str, str], Instrument]]  # a file's number -> venue and instrument
 OnDamage = Callable[[Path, object], None]
-UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, AttributeError)  # the last: NULL in place of a text
+UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, AttributeError)  # AttributeError: NULL in place of a text
 _NUMBERS = "SELECT group_concat(id) FROM instruments"
 _NAMES = "SELECT group_concat(exchange || char(9) || market_type || char(9) || symbol, char(10)) FROM instruments"
 
 
 def read_instruments(connection: sqlite3.Connection, numbers: Sequence[int] | None = None) -> Instruments:
-    """Return venue and instrument by the file's own number, of all numbers or of these, without those that cannot be read.
+    """Return venue and instrument by the file's own number (all, or these numbers), without unreadable ones.
 
-    Raises sqlite3.Error where the file is locked.
+    Raises sqlite3.Error if the file is locked.
     """
     some = "" if numbers is None else f" WHERE id IN ({', '.join(map(str, numbers))})"
     try:
@@ -58,9 +57,9 @@ def load_names(segments: Iterable[Segment], catalogue: Catalogue, on_damage: OnD
     """Add every instrument that the segments name to the catalogue.
 
     An instrument's facts come from the newest file that names it. Damaged names are reported to `on_damage`, and the readable
-    ones of that file are added. A locked file is left out; whoever reads it later loads its names.
-    72 files of 5,700 names each took 0.3 s where one run wrote all of them, and 0.9 s where each had its own run: the names
-    come as one text a file, and within a run a number means one instrument.
+    names of that file are added. A locked file is left out; its names are loaded when it is read later. 72 files of 5,700 names
+    each took 0.3 s if one run wrote them, and 0.9 s if each had its own run: a file's names are read as one text, and within
+    a run a number means one instrument.
     """
     known: set[str] = set()
     numbers: dict[str, set[str]] = {}  # run -> the numbers that are known
@@ -106,7 +105,7 @@ def _read_all(segment: Segment, names: set[str], known: set[str], catalogue: Cat
 
 
 def venues_in(path: Path) -> set[tuple[str, str]]:
-    """Return the venues that a file names; none where it cannot be read."""
+    """Return the venues that a file names; an empty set if it is unreadable."""
     try:
         connection = connect(path, read_only=True)
         try:
@@ -116,8 +115,9 @@ def venues_in(path: Path) -> set[tuple[str, str]]:
     except DAMAGED:
         return set()
 
+
 def stored_venues(paths: Iterable[Path]) -> tuple[int, list[tuple[str, str]]]:
-    """Return since when trades are stored in a journal's files (ns, 0 where unknown), and the venues that have any."""
+    """Return since when trades are stored in a journal's files (ns, 0 if unknown), and their venues."""
     oldest_ns: list[int] = []
     venues: set[tuple[str, str]] = set()
     for path in paths:

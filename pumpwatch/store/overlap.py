@@ -1,10 +1,11 @@
 """Drop trades that another process has stored, while one collector takes over from another.
 
-Both read the same trades for a while. The new one holds them back, and once the old one has ended, drops those that the store
-has. Later batches are compared too: a connection that lags may bring a trade that the old process stored some seconds ago.
+Both read the same trades for a while. The new collector holds them back; once the old one has ended, it drops the trades that
+the old one stored. Later batches are compared too, because a lagging connection may bring a trade that the old process stored
+some seconds ago.
 
-A trade is named by its instrument, time and id. The names of the stored ones are kept sorted by a hash of 64 bits, and equal
-hashes are compared in full, so that no trade is dropped for one.
+A trade is identified by its instrument, time and id. The stored trades are sorted by a 64-bit hash of these, and equal hashes
+are compared in full, so that a hash collision drops no trade.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ MULTIPLIERS = tuple(np.uint64(factor) for factor in (0x9E3779B97F4A7C15, 0xC2B2A
 
 
 class StoredOverlap:
-    """The trades stored by an earlier process that this one may receive as well. `dropped`: how many it did.
+    """The trades stored by an earlier process that this one may also receive. dropped: the number of dropped trades.
 
-    Making it sorts all of `stored`, and `without` takes time in proportion to its batch: call both in a worker for many trades.
+    The constructor sorts all of `stored`, and `without` takes time in proportion to its batch: use a worker for many trades.
     """
 
     def __init__(self, stored: TradeBatch) -> None:
@@ -34,7 +35,7 @@ class StoredOverlap:
         self.dropped = 0
 
     def without(self, batch: TradeBatch) -> TradeBatch:
-        """Return the rows whose instrument, id and time no stored trade has, in order."""
+        """Return the rows that are not stored (by instrument, id and time), in order."""
         if not len(self._hashes) or not len(batch) or int(batch.timestamp.min()) > self._newest_ns:
             return batch
         hashes = _hashes(batch)

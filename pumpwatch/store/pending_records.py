@@ -1,7 +1,7 @@
-"""Hold records on their way to the ledger, in bounded memory, however long the ledger refuses them.
+"""Hold records on their way to the ledger in bounded memory, however long the ledger refuses them.
 
-A record that comes twice is kept once, as in the ledger. Beyond the bounds, single rows become one growing gap a venue: the
-knowledge of a loss may become less exact here, but is never dropped.
+A repeated record is kept once, as in the ledger. Beyond the bounds, single rows become one growing gap per venue: a loss may be
+recorded less exactly, but is never forgotten.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 QUARANTINE_KEPT = 2000  # of KEPT_BYTES each
 GAPS_KEPT = 20_000
 EVENTS_KEPT = 20_000
-FILLS_KEPT = 20_000  # beyond that the oldest are forgotten: their gaps are open, and are worked on again
+FILLS_KEPT = 20_000  # beyond that the oldest are forgotten: their gaps stay open and are worked on again
 NOT_KEPT = "refused frames were not kept: the ledger took no records"
 FOLDED = "gaps of single symbols or connections, too many to keep: the ledger took no records"
 
@@ -28,7 +28,7 @@ GapKey = tuple[str, str, str, int | None, int | None, int, tuple[str, ...]]
 
 
 class PendingRecords:
-    """Takes records, hands all of them over for a write, and takes them back when the write failed."""
+    """Collects records, releases all of them for a write, and takes them back if the write failed."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -52,33 +52,33 @@ class PendingRecords:
         self._keep_within_bounds()
 
     def records(self) -> Records:
-        """Return all records; they stay here."""
+        """Return a copy of all records."""
         return Records(list(self._gaps.values()), list(self._events), list(self._quarantine), fills=list(self._fills.values()))
 
     def take_records(self) -> Records:
-        """Return all records and forget them."""
+        """Remove and return all records."""
         records = self.records()
         self._gaps, self._events, self._quarantine, self._fills = {}, [], [], {}
         return records
 
     def put_back(self, records: Records) -> None:
-        """Take back the records of a failed write; they are older than those that came meanwhile."""
+        """Take back the records of a failed write, as older than those that came meanwhile."""
         newer = self.take_records()
         self.add(records)
         self.add(newer)
 
     def mark_written(self) -> None:
-        """Note that the ledger took what `take_records` returned: rows dropped from now on are another gap."""
+        """Handle a successful write of `take_records`: rows that are dropped later begin another gap."""
         self._logged = False
         self.end_losses((NOT_KEPT, FOLDED))
 
     def end_losses(self, reasons: Collection[str]) -> None:
-        """End the growing gaps of these reasons: the next loss is another gap."""
+        """End the growing gaps of these reasons: the next loss begins another gap."""
         self._growing = {which: from_ns for which, from_ns in self._growing.items()
                          if which[2] not in reasons or (*which[:2], "", None, None, from_ns, ()) in self._gaps}
 
     def add_loss(self, exchange: str, market_type: str, from_ns: int, to_ns: int, reason: str) -> Gap:
-        """Add a loss of a whole venue; return its gap, which grows with each loss of this reason until `end_losses`."""
+        """Add a loss of a whole venue; return its gap, which grows with each loss for this reason until `end_losses`."""
         start_ns = self._growing.get((exchange, market_type, reason), from_ns)
         if from_ns < start_ns:
             old = self._gaps.pop((exchange, market_type, "", None, None, start_ns, ()), None)
@@ -114,7 +114,7 @@ class PendingRecords:
             self._events = self._events[-EVENTS_KEPT:]
 
     def _fold(self) -> None:
-        """Join the gaps of single symbols into one gap a venue, then those of connections where that is not enough."""
+        """Join the gaps of single symbols into one gap per venue; if that is not enough, join those of connections too."""
         still_open = [gap for gap in self._gaps.values() if gap.state == GapState.OPEN]
         self._fold_these("gaps of single symbols", [gap for gap in still_open if gap.symbol])
         if len(self._gaps) > GAPS_KEPT:
@@ -135,5 +135,5 @@ class PendingRecords:
 
 
 def gap_key(gap: Gap) -> GapKey:
-    """Return what identifies a gap, here and in the ledger."""
+    """Return the identity of a gap, here and in the ledger."""
     return gap.exchange, gap.market_type, gap.symbol, gap.first_id, gap.last_id, gap.from_ns, gap.symbols

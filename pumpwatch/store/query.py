@@ -1,7 +1,7 @@
-"""Find the trades of a coin and a time, wherever they are: in memory, in the journal, or in the sinks.
+"""Find the trades of a coin and a time in memory, in the journal, or in the sinks.
 
-Memory holds every trade since `Recent.covers_from_ns`, except the parts that it names. The journal is asked for those parts and
-for the time before, and the sinks for the time before the journal's beginning. The parts are merged by time, without doubles.
+Memory holds every trade since `Recent.covers_from_ns`, except the parts that `elsewhere` returns. The journal has those parts and
+the time before, and the sinks have the time before the journal. The results are merged by time, without doubles.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class RecentTrades(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueryPart:
-    """The number of rows from one place, and the time it took. `problem`: the reason where the place could not answer.
+    """The number of rows from one store, and the time in ms that it took. problem: why the store could not answer, or empty.
 
-    detail: how the place found them: `of 3 segments`; empty where it does not say.
+    detail: more about the search, such as `of 3 segments`, or empty.
     """
 
     source: str  # recent, journal, or a sink's name
-    rows: int | None  # None: not known
+    rows: int | None  # None: unknown
     ms: float
     problem: str = ""
     detail: str = ""
@@ -52,7 +52,7 @@ class QueryPart:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """Trades by timestamp, each once, and the places they came from."""
+    """Trades by timestamp, each once, and the stores that they came from."""
 
     batch: TradeBatch
     parts: list[QueryPart]
@@ -65,11 +65,11 @@ def find(
     merge: Callable[[Sequence[TradeBatch]], TradeBatch] | None = None,
     segments: Callable[[int, int], int] | None = None, figures: QueryFigures | None = None,
 ) -> QueryResult:
-    """Return the trades of a coin (or of instrument ids) in [start_ns, end_ns), from as few places as possible.
+    """Return the trades of a coin (or of instrument ids) in [start_ns, end_ns), from as few stores as possible.
 
-    From `journal_from_ns` on the journal is complete, and the sinks are not asked. A place that cannot answer is named in the
-    parts, and the others are asked all the same. merge: `merged`, where it runs in a thread. segments: counts the journal's
-    segments of a time, for the plan of a slow query. figures: counts this query.
+    journal_from_ns: the journal is complete from then on, so the sinks are not asked. A store that cannot answer is reported in
+    the parts, and the others are still asked. merge: `merged` in a thread. segments: counts the journal's segments of a time,
+    for the plan of a slow query. figures: counts this query.
     """
     began = time.perf_counter()
     try:
@@ -77,11 +77,11 @@ def find(
                       journal_from_ns=journal_from_ns, merge=merge or merged, segments=segments)
     except BaseException:
         if figures is not None:
-            figures.note_failure((time.perf_counter() - began) * 1000)
+            figures.record_failure((time.perf_counter() - began) * 1000)
         raise
     if figures is not None:
         what = coin if isinstance(coin, str) else f"{len(coin)} instruments"
-        figures.note(what, start_ns, end_ns, found.parts, len(found.batch), (time.perf_counter() - began) * 1000)
+        figures.record(what, start_ns, end_ns, found.parts, len(found.batch), (time.perf_counter() - began) * 1000)
     return found
 
 
@@ -124,7 +124,7 @@ def _find(
 
 
 def merged(batches: Sequence[TradeBatch]) -> TradeBatch:
-    """Return the rows of all batches by timestamp; of trades with equal instrument, id and timestamp only the first."""
+    """Return the rows of all batches by timestamp, without repeated trades (equal instrument, id and timestamp)."""
     batch = TradeBatch.concat([batch for batch in batches if len(batch)])
     if len(batch) < 2:
         return batch

@@ -1,4 +1,4 @@
-"""The figures of queries: how many, how long they took, which memory alone answered; the slow ones are logged with their plan."""
+"""Count the queries for trades: their number, their times, and how many memory answered; log slow queries with their plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pumpwatch.net.texts import one_line
 log = logging.getLogger(__name__)
 
 MEMORY = "recent"
-LONGEST_MS = 60_000  # longer queries count as this long in the percentiles
+LONGEST_MS = 60_000  # the percentiles count longer queries as this long
 SHOWN = 160  # characters of a problem in a log line
 
 
@@ -34,9 +34,9 @@ class Part(Protocol):
 
 
 class QueryFigures:
-    """Counts the queries of one process. Called once a query, on the hub.
+    """Counts the queries of one process. Use it on the hub, once per query.
 
-    slow_ms: queries that take longer are logged; 0: none is.
+    slow_ms: longer queries are logged; 0: never.
     """
 
     def __init__(self, slow_ms: float) -> None:
@@ -45,10 +45,10 @@ class QueryFigures:
         self._seconds = 0.0
         self._ms = np.zeros(LONGEST_MS + 1, np.int64)  # queries by the ms that they took
 
-    def note(self, what: str, start_ns: int, end_ns: int, parts: Sequence[Part], rows: int | None, ms: float) -> None:
-        """Note a query for the trades of `what` in [start_ns, end_ns).
+    def record(self, what: str, start_ns: int, end_ns: int, parts: Sequence[Part], rows: int | None, ms: float) -> None:
+        """Record a query for the trades of `what` in [start_ns, end_ns).
 
-        rows: how many it returned, None where that is not known. ms: the time that it took.
+        rows: the number of rows that it returned, None if unknown. ms: the time that it took.
         """
         self._total += 1
         self._seconds += ms / 1000
@@ -60,8 +60,8 @@ class QueryFigures:
             log.warning("slow query of=%s from_ns=%d span_s=%.1f rows=%s ms=%.0f plan='%s'", what, start_ns,
                         (end_ns - start_ns) / NS_PER_S, "?" if rows is None else rows, ms, plan(parts, ms))
 
-    def note_failure(self, ms: float) -> None:
-        """Note a query that ended with an error."""
+    def record_failure(self, ms: float) -> None:
+        """Record a query that ended with an error."""
         self._total += 1
         self._failed += 1
         self._seconds += ms / 1000
@@ -79,7 +79,7 @@ class QueryFigures:
 
 
 def plan(parts: Sequence[Part], ms: float) -> str:
-    """Return which part took how long: `recent 12 ms, 300 rows; journal 340 ms, 4,000 rows of 3 segments; merge 5 ms`."""
+    """Return the times of the parts: `recent 12 ms, 300 rows; journal 340 ms, 4,000 rows of 3 segments; merge 5 ms`."""
     texts = [f"{part.source} {part.ms:.0f} ms" + ("" if part.rows is None else f", {part.rows:,} rows")
              + (f" {part.detail}" if part.detail else "")
              + (f" ({one_line(part.problem, SHOWN)})" if part.problem else "") for part in parts]

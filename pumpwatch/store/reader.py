@@ -1,7 +1,7 @@
-"""Read one journal file: by batch id for the drain, by coin and time for a query, and around damage.
+"""Read a journal file: by batch id for the drain, by coin and time for a query, skipping damaged parts.
 
-Each read is short and holds no lock afterwards, so readers never hold up the writer, and a file may be unlinked meanwhile.
-A file that is locked for longer than READ_BUSY_MS raises StorageError; only damage is left out.
+Each read is short and holds no lock afterwards, so readers never delay the writer, and a file may be unlinked meanwhile. A file
+that is locked for longer than READ_BUSY_MS raises StorageError: only damage is left out, not locked data.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ UNION ALL SELECT id, head FROM batches INDEXED BY batches_long
 class SegmentReader:
     """One open file. Use it from one thread at a time.
 
-    Making one raises sqlite3.Error where the file cannot be opened. The methods raise StorageError where it is locked.
+    The constructor raises sqlite3.Error if the file cannot be opened. The methods raise StorageError if it is locked.
     """
 
     def __init__(self, path: Path, catalogue: Catalogue, on_damage: OnDamage, *, own_run: bool = False) -> None:
@@ -67,7 +67,7 @@ class SegmentReader:
         self._connection.close()
 
     def instruments(self, numbers: Sequence[int] | None = None) -> Instruments:
-        """Return venue and instrument by the file's own number, of all or of these, without those that cannot be read."""
+        """Return venue and instrument by the file's own number (all, or these numbers), without unreadable ones."""
         try:
             return read_instruments(self._connection, numbers)
         except sqlite3.Error as error:
@@ -75,7 +75,7 @@ class SegmentReader:
             raise
 
     def after(self, batch_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        """Yield the batches in (batch_id, last_id] in order, without those that cannot be read."""
+        """Yield the readable batches in (batch_id, last_id], in order."""
         at = batch_id
         try:
             cursor = self._connection.execute(
@@ -96,7 +96,7 @@ class SegmentReader:
             self._on_damage(self.path, missing, "it is not in the file")
 
     def _one_by_one(self, first_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        """Read each id by itself, so that a damaged page costs only the batches on it."""
+        """Read each id by itself, so that a damaged page only loses the batches on it."""
         for number in range(first_id, last_id + 1):
             parts = self._parts(number)
             batch = self._readable(number, *parts) if parts else None
@@ -125,7 +125,7 @@ class SegmentReader:
             return None
 
     def _readable(self, number: int, head: object, body: object) -> TradeBatch | None:
-        """Return a batch with this process's instrument ids, None where it cannot be read."""
+        """Return a batch with this process's instrument ids, None if it is unreadable."""
         batch = self._decode(number, head, body)
         if batch is None or self._own_run:
             return batch
@@ -135,9 +135,9 @@ class SegmentReader:
         return translated if len(translated) else None
 
     def _translate(self, batch: TradeBatch, only: Sequence[int] | None = None) -> TradeBatch:
-        """Replace the file's instrument ids with this process's; leave out trades whose instrument name cannot be read.
+        """Replace the file's instrument ids with this process's ids; leave out trades whose instrument name is unreadable.
 
-        only: the ids in the batch, so that no other name is read.
+        only: the ids in the batch, so that only their names are read.
         """
         top, table = int(batch.instrument.max(initial=-1)), self._table
         if top >= len(table):
@@ -152,9 +152,9 @@ class SegmentReader:
         return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).take(named)
 
     def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int, *, by_index: bool = True) -> TradeBatch:
-        """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored.
+        """Return the trades of these instruments in [start_ns, end_ns), in storage order.
 
-        Without `by_index` it reads the head of every batch: slower, and correct where the time index is damaged.
+        by_index: False reads the head of every batch, which is slower but correct even if the time index is damaged.
         """
         wanted = self._numbers(names)
         if not len(wanted):
@@ -173,10 +173,7 @@ class SegmentReader:
         return batch if self._own_run or not len(batch) else self._translate(batch, wanted.tolist())
 
     def between(self, start_ns: int, end_ns: int, last_id: int, after_id: int = -1) -> Iterator[tuple[int, TradeBatch]]:
-        """Yield the batches in (after_id, last_id] that may hold a trade of [start_ns, end_ns), in order.
-
-        Those that cannot be read are left out.
-        """
+        """Yield the readable batches in (after_id, last_id] that may hold a trade of [start_ns, end_ns), in order."""
         rows = self._connection.execute(_OVERLAPPING, _times(start_ns, end_ns, last_id, after_id)).fetchall()
         for number in sorted({row[0] for row in rows}):
             parts = self._parts(number)
@@ -185,7 +182,7 @@ class SegmentReader:
                 yield number, batch
 
     def count_between(self, start_ns: int, end_ns: int, after_id: int, last_id: int) -> int:
-        """Return how many trades the batches have that `between` yields."""
+        """Return the number of trades in the batches that `between` yields."""
         times = _times(start_ns, end_ns, last_id, after_id)
         return int(self._connection.execute(f"SELECT coalesce(sum(trades), 0) FROM (SELECT DISTINCT id, trades FROM ("
                                             f"{_OVERLAPPING.replace('id, head', 'id, trades')}))", times).fetchone()[0])
@@ -204,7 +201,7 @@ class SegmentReader:
         return np.array(sorted(numbers), np.int64)
 
     def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int, by_index: bool) -> list[int]:
-        """Return the batches of that time that hold a wanted instrument, judged by their heads."""
+        """Return the batches of that time whose heads name a wanted instrument."""
         try:
             rows = (self._connection.execute(_OVERLAPPING, _times(start_ns, end_ns, last_id)).fetchall()
                     if by_index else self._heads(last_id))
@@ -233,9 +230,9 @@ class SegmentReader:
 
 
 class JournalReader:
-    """Read a data folder's journal from another process, whether its collector runs or not. Takes no lock.
+    """Reads a data folder's journal from another process, whether its collector runs or not. Takes no lock.
 
-    `unreadable` names what was left out, one line each: damage, and files that another process locks.
+    unreadable: one line for each part that was left out: damage, and files that another process has locked.
     """
 
     def __init__(self, folder: Path, catalogue: Catalogue) -> None:
@@ -247,7 +244,7 @@ class JournalReader:
     def segments(self) -> list[Segment]:
         """Return the readable segments, oldest first; do not change them.
 
-        The summary of a closed file is read again once the file has changed.
+        The summary of a closed file is only read again after the file has changed.
         """
         segments, closed, manifest = [], {}, self._listed()
         for name, stamp in self._files():
@@ -275,18 +272,18 @@ class JournalReader:
             return []
 
     def _listed(self) -> SegmentManifest:
-        """Return the list of segments; it is read again when its file has changed."""
+        """Return the list of segments; read it again if its file has changed."""
         stamp = stamp_of(self._folder.with_name(MANIFEST))
         if self._manifest is None or stamp is None or self._manifest[0] != stamp:
             self._manifest = stamp, SegmentManifest.read(self._folder.parent)
         return self._manifest[1]
 
     def load_instruments(self) -> None:
-        """Add every instrument that the journal names to the catalogue, so that a coin can be looked up."""
+        """Add every instrument of the journal to the catalogue, so that a coin can be looked up."""
         load_names(self.segments(), self._catalogue, lambda path, why: self.unreadable.append(f"{path.name}: {why}"))
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int, segments: Sequence[Segment] | None = None) -> TradeBatch:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp. segments: those of now, where they are known."""
+        """Return these instruments' trades in [start_ns, end_ns), by timestamp. segments: the current ones, if known."""
         found: list[TradeBatch] = []
         for segment in self.segments() if segments is None else segments:
             if segment.last_timestamp < start_ns or segment.first_timestamp >= end_ns:
@@ -316,8 +313,12 @@ class JournalReader:
         self.unreadable.append(f"{path.name}: batch {batch_id}: {why}")
 
 
+def ignore_damage(*damage: object) -> None:
+    """Ignore damage, which other readers report."""
+
+
 def stamp_of(file: Path | os.DirEntry[str]) -> Stamp:
-    """Return a value that is another one once the file has changed; None without one."""
+    """Return a value that differs once the file has changed; None if the file does not exist."""
     try:
         found = file.stat()
     except OSError:
@@ -326,14 +327,14 @@ def stamp_of(file: Path | os.DirEntry[str]) -> Stamp:
 
 
 def _times(start_ns: int, end_ns: int, last_id: int, after_id: int = -1) -> tuple[int, ...]:
-    """Return the values of _OVERLAPPING."""
+    """Return the SQL parameters of _OVERLAPPING."""
     return start_ns, end_ns, last_id, end_ns + LONG_NS, after_id
 
 
 def in_order(segments: list[Segment]) -> list[Segment]:
-    """Sort segments by id, and end each before the next one begins.
+    """Sort segments by id, and cut the ids of each before the next one begins.
 
-    The ids that are cut off belong to a commit that failed and was repeated in the next file.
+    The ids that are cut belong to a commit that failed and was repeated in the next file.
     """
     segments.sort(key=lambda segment: (segment.first_id, segment.ordinal, segment.created_ns, segment.path.name))
     for segment, following in pairwise(segments):
@@ -342,6 +343,6 @@ def in_order(segments: list[Segment]) -> list[Segment]:
 
 
 def by_time(batches: Sequence[TradeBatch]) -> TradeBatch:
-    """Return the rows of all batches, sorted by timestamp; rows with equal ones keep their order."""
+    """Return the rows of all batches, sorted by timestamp; rows with equal timestamps keep their order."""
     batch = TradeBatch.concat([batch for batch in batches if len(batch)])
     return batch.take(batch.timestamp.argsort(kind="stable")) if len(batch) > 1 else batch

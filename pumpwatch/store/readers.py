@@ -1,6 +1,6 @@
-"""Read the files of one journal: keep a few open, note damage, report locks.
+"""Read the files of one journal: keep a few open, record damage, report locks.
 
-A damaged file or batch is noted and left out. A file that another process only locks raises StorageError instead: leaving it
+A damaged file or batch is recorded and left out. A file that another process has locked raises StorageError instead: leaving it
 out would skip good trades, so the caller tries again.
 """
 
@@ -30,9 +30,9 @@ class SegmentReaders:
         self._open: dict[Path, SegmentReader] = {}
 
     def after(self, segments: Sequence[Segment], batch_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        """Yield the batches after an id in order, without those that cannot be read.
+        """Yield the readable batches after an id, in order.
 
-        Raises StorageError at the first segment that is locked; batches before it are yielded first.
+        Raises StorageError at the first locked segment, after the batches before it.
         """
         for segment in segments:
             if segment.last_id <= batch_id or not segment.readable:
@@ -42,9 +42,9 @@ class SegmentReaders:
                 yield from reader.after(max(batch_id, segment.first_id - 1), segment.last_id)
 
     def query(self, segments: Sequence[Segment], names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp, without those that cannot be read.
+        """Return these instruments' readable trades in [start_ns, end_ns), by timestamp.
 
-        Raises StorageError where a segment of that time is locked.
+        Raises StorageError if a segment of that time is locked.
         """
         found: list[TradeBatch] = []
         for segment in segments:
@@ -56,7 +56,7 @@ class SegmentReaders:
                     found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
                 except DAMAGED as error:
                     raise_if_temporary(error, segment.path)
-                    self._damage.whole(segment.path, error)
+                    self._damage.add_file(segment.path, error)
         return by_time(found)
 
     def close_one(self, path: Path) -> None:
@@ -71,16 +71,16 @@ class SegmentReaders:
             self.close_one(path)
 
     def _reader(self, segment: Segment) -> SegmentReader | None:
-        """Return the segment's reader, None where the file is damaged or gone. Raises StorageError where it is locked."""
+        """Return the segment's reader, None if the file is damaged or gone. Raises StorageError if it is locked."""
         if segment.locked:
             raise StorageError(f"{segment.path}: the segment is locked by another process")
         reader = self._open.pop(segment.path, None)
         if reader is None:
             try:
-                reader = SegmentReader(segment.path, self._catalogue, self._damage.batch, own_run=segment.run == self._run)
+                reader = SegmentReader(segment.path, self._catalogue, self._damage.add_batch, own_run=segment.run == self._run)
             except (sqlite3.Error, StorageError) as error:
                 raise_if_temporary(error, segment.path)
-                self._damage.whole(segment.path, error)
+                self._damage.add_file(segment.path, error)
                 return None
         self._open[segment.path] = reader
         while len(self._open) > KEPT_OPEN:

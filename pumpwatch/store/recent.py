@@ -1,11 +1,11 @@
 """Keep the last minutes of trades in memory, in buckets by time of arrival.
 
-A bucket holds a few seconds. While it is open it is a list of batches; once it is closed, `compact` (in a worker) sorts it by
-instrument and encodes it in chunks, so that one coin's trades are a small chunk of each bucket. A bucket knows the span of its
-trades' own times, so a late trade is found where it arrived.
+A bucket holds a few seconds. An open bucket is a list of batches; `compact` (in a worker) sorts a closed bucket by instrument
+and encodes it in chunks, so that one coin's trades are a small chunk of each bucket. A bucket knows the range of its trades'
+own times, so a query finds late trades in the bucket in which they arrived.
 
-Times of arrival decide since when memory is complete. A trade whose own time is far ahead of its arrival (its venue's clock is
-wrong, or ours) does not affect that: once its bucket is gone, the span of such times alone is read from the journal.
+Memory is complete since a time of arrival. A trade whose own time is far ahead of its arrival (the venue's clock or ours is
+wrong) does not change that: once its bucket is dropped, only the span of such times is read from the journal.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ CHUNK_ROWS = 2000
 BUCKET_ROWS = 100_000
 MAX_BYTES = 512 << 20
 AHEAD_NS = 60 * NS_PER_S  # more than a correct clock differs from ours
-SPANS_KEPT = 64  # spans of times far ahead; where there are more, the two nearest are joined
-_ROW_BYTES = 54  # a row of a batch as columns
+SPANS_KEPT = 64  # spans of times far ahead; beyond that, the two nearest are joined
+_ROW_BYTES = 54  # of a row in the columns of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ Held = list[TradeBatch] | _Chunks  # one bucket: open, or closed and encoded
 
 @dataclass(slots=True)
 class _Bucket:
-    opened_ns: int  # by the age of memory
+    opened_ns: int  # the age of memory at that time
     first_timestamp: int = 2**63 - 1
     last_timestamp: int = -(2**63)
     last_usual: int = -(2**63)  # the newest time that is not far ahead
@@ -52,14 +52,14 @@ class _Bucket:
     rows: int = 0
     batches: list[TradeBatch] = field(default_factory=list)
     chunks: _Chunks | None = None
-    size: int = 0  # bytes, as held now
+    size: int = 0  # bytes in use now
 
 
 class Recent:
-    """The trades that arrived in the last `minutes`, fewer where they would need more than `max_bytes`.
+    """The trades that arrived in the last `minutes`, or fewer if they would exceed `max_bytes`.
 
-    `add`, `held`, `query`, `limit` and the attributes belong to the hub's thread, `compact` to one worker, and `extract` to any
-    thread.
+    `add`, `held`, `query`, `limit` and the attributes belong to the hub's thread, `compact` to one worker thread, and `extract`
+    to any thread.
     """
 
     def __init__(self, minutes: float, bucket_s: float = 10.0, *, max_bytes: int = MAX_BYTES) -> None:
@@ -69,7 +69,7 @@ class Recent:
         self._buckets: deque[_Bucket] = deque()
         self._encoder = codec.BatchEncoder()  # the worker's
         self._size = 0
-        self._age_ns, self._seen_ns = 0, 0  # the age of memory, which never goes back; the last time of arrival
+        self._age_ns, self._seen_ns = 0, 0  # the age of memory, which never decreases; the last time of arrival
         self._spans: list[tuple[int, int]] = []  # [from, to), ascending
         self._before_ns = 0
         self.rows = 0
@@ -81,7 +81,7 @@ class Recent:
 
     @property
     def earlier_end_ns(self) -> int:
-        """Return the newest timestamp that an earlier run stored, 0 where it is not known."""
+        """Return the newest timestamp that an earlier run stored, 0 if unknown."""
         return self._before_ns
 
     def add(self, batch: TradeBatch) -> None:
@@ -129,11 +129,11 @@ class Recent:
 
     @property
     def max_bytes(self) -> int:
-        """Return how many bytes it may use."""
+        """Return the maximum number of bytes in use."""
         return self._max_bytes
 
     def limit(self, max_bytes: int) -> None:
-        """Set how many bytes it may use, and drop the oldest trades beyond that; the journal has them."""
+        """Set the maximum number of bytes in use, and drop the oldest trades beyond it; the journal has them."""
         self._max_bytes = max_bytes
         self._drop_oldest()
 
@@ -150,7 +150,7 @@ class Recent:
         self._spans = spans
 
     def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """Return the parts of [start_ns, end_ns), ascending, whose trades may be in the journal and not here."""
+        """Return the parts of [start_ns, end_ns), ascending, whose trades may be in the journal only."""
         covered_ns = max(start_ns, min(end_ns, self.covers_from_ns))
         parts = [(start_ns, covered_ns), *((max(first, covered_ns), min(end, end_ns)) for first, end in self._spans)]
         return [(first, end) for first, end in parts if first < end]
@@ -165,7 +165,7 @@ class Recent:
         return extract(self.held(start_ns, end_ns), ids, start_ns, end_ns)
 
     def held(self, start_ns: int, end_ns: int) -> list[Held]:
-        """Return what memory holds of [start_ns, end_ns), as it is now, for `extract`. Quick."""
+        """Return a snapshot of the buckets that may hold trades of [start_ns, end_ns), for `extract`. Fast."""
         found: list[Held] = []
         for bucket in self._buckets:
             if bucket.last_timestamp >= start_ns and bucket.first_timestamp < end_ns:
@@ -174,7 +174,7 @@ class Recent:
         return found
 
     def compact(self) -> int:
-        """Encode the closed buckets; return their number. It holds up the hub for at most one chunk."""
+        """Encode the closed buckets; return their number. It blocks the hub for at most one chunk."""
         done = 0
         for bucket in list(self._buckets)[:-1]:
             if bucket.chunks is None:
@@ -197,7 +197,7 @@ class Recent:
 
 
 def extract(held: Sequence[Held], ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
-    """Return the trades of these instruments in [start_ns, end_ns), by timestamp. It takes a while where there are many."""
+    """Return the trades of these instruments in [start_ns, end_ns), by timestamp. Slow for many trades: use a thread."""
     wanted, decoder = sorted(set(ids)), codec.BatchDecoder()
     found: list[TradeBatch] = []
     for part in held:

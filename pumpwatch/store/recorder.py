@@ -1,10 +1,10 @@
-"""Write records (gaps, connection events, quarantine) to the ledger, in a thread of their own.
+"""Write records (gaps, connection events, quarantine) to the ledger in a separate thread.
 
 One recorder serves the whole collector: feeds, drains and listings call `record`, and the committer calls `flush` before each
-commit. The ledger never holds up the trades: a commit waits for records for a moment, and not at all while the ledger is known
-to refuse. The thread is the recorder's own, so other users of the ledger, and a ledger that hangs, cost no more than that
-moment. Records that the ledger refuses wait here, bounded (pending_records.py), and are written again. Before trades overtake
-them they are kept in a file, for which a commit waits a moment too, so that a kill then does not hide a gap.
+commit. The ledger never delays trades for long: a commit waits for records briefly, and not at all while the ledger is known to
+refuse. Because the recorder has its own thread, other users of the ledger, or a ledger that hangs, cause no longer delay.
+Refused records wait here in bounded memory (pending_records.py) and are written again. Before trades overtake them they are
+kept in a file, for which a commit also waits briefly, so that a kill does not hide a gap.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from pumpwatch.store.pending_records import GapKey, PendingRecords, gap_key
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
-GATHER_S = 0.1  # records wait at most so long for trades to be committed with
+GATHER_S = 0.1  # records wait at most this long for trades to be committed with
 COUNTED_KEPT = 10_000  # gaps of each kind that are remembered as counted
 
 
 class Recorder:
     """Takes records from any greenlet; `flush` and `rest` belong to one greenlet at a time.
 
-    `arrived` is set when something is to be written.
+    arrived: an event that is set when records wait to be written.
     """
 
     def __init__(self, write: Callable[[Records], None], stats: Stats,
                  keep: Callable[[Records], bool] = lambda records: True) -> None:
         self._write, self._stats, self._keep = write, stats, keep
-        self._thread = ThreadPool(1)  # one write at a time: it has room whenever `spawn` is called, so that never waits
+        self._thread = ThreadPool(1)  # only one write runs at a time, so `spawn` never waits for a free thread
         self._pending = PendingRecords(stats)
         self._counted_jumps: dict[tuple[GapKey, GapState], None] = {}  # gaps that a jump in ids proves; the others may grow
         self._counted: dict[tuple[GapKey, GapState], None] = {}
         self._in_flight: tuple[Records, AsyncResult[None]] | None = None
         self._keep_thread = ThreadPool(1)
         self._keeping: AsyncResult[bool] | None = None
-        self._changes = 0  # how often something was recorded
+        self._changes = 0  # the number of calls that recorded something
         self._kept = 0  # `_changes` as of the last `keep`; 0: nothing is kept, -1: it failed
         self._refused_at: float | None = None
         self._slow = False  # the write in flight was waited for in vain
@@ -58,11 +58,11 @@ class Recorder:
 
     @property
     def holds_something(self) -> bool:
-        """Return whether there are records that the ledger has not taken."""
+        """Return whether any records wait for the ledger."""
         return bool(self._pending or self._in_flight)
 
     def record(self, records: Records) -> None:
-        """Have records written soon. Never blocks. A gap that was recorded before and has a later end now grows."""
+        """Queue records for the ledger. Never blocks. A known gap with a later end grows."""
         for gap in records.gaps:
             self._count(gap)
         self._pending.add(records)
@@ -71,21 +71,21 @@ class Recorder:
             self._wake = gevent.spawn_later(GATHER_S, self.arrived.set)
 
     def record_loss(self, exchange: str, market_type: str, from_ns: int, to_ns: int, reason: str) -> None:
-        """Record that trades of a venue in [from_ns, to_ns) are lost. Losses of one reason are one gap until `end_losses`."""
+        """Record that trades of a venue in [from_ns, to_ns) are lost. Losses with one reason form one gap until `end_losses`."""
         self._count(self._pending.add_loss(exchange, market_type, from_ns, to_ns, reason))
         self._changes += 1
 
     def end_losses(self, *reasons: str) -> None:
-        """End the gaps of these reasons: the next loss is another gap."""
+        """End the growing gaps of these reasons: the next loss begins another gap."""
         self._pending.end_losses(reasons)
 
     def forget_gaps(self) -> None:
-        """Forget gaps and connection events that are not written yet: another process read what they speak of."""
+        """Forget unwritten gaps and connection events, because another process read the trades of that time."""
         records = self._pending.take_records()
         self._pending.add(Records(quarantine=records.quarantine))
 
     def rest(self) -> Records:
-        """Return what the ledger has not taken, including what it is writing; all of it stays here."""
+        """Return a copy of all records that the ledger has not taken, including those of a running write."""
         records = Records()
         if self._in_flight is not None:
             records.extend(self._in_flight[0])
@@ -93,11 +93,10 @@ class Recorder:
         return records
 
     def flush(self, wait_s: float, *, at_once: bool = False) -> bool:
-        """Write what waits; return whether the ledger took all of it within `wait_s`.
+        """Write the waiting records; return whether the ledger took all of them within `wait_s`.
 
-        A ledger that refuses is tried each RETRY_S and not waited for, and a slow write is waited for once. `at_once` tries and
-        waits in any case. Records that the ledger did not take are kept on disk, which is waited for as long, and once where it
-        is slow.
+        A ledger that refuses is retried every RETRY_S without waiting, and a slow write is waited for only once. `at_once`
+        tries and waits in any case. Records that the ledger did not take are kept on disk; this waits up to `wait_s` again.
         """
         written = self._write_waiting(wait_s, at_once)
         self._keep_rest(wait_s)
@@ -123,7 +122,7 @@ class Recorder:
         return True
 
     def _keep_rest(self, wait_s: float) -> None:
-        """Make the file on disk have what the ledger has not taken."""
+        """Keep on disk the records that the ledger has not taken."""
         if self._keeping is not None:
             if not self._keeping.ready():
                 return
@@ -132,12 +131,12 @@ class Recorder:
         wanted = self._changes if self.holds_something else 0
         if wanted != self._kept:
             self._kept = wanted
-            rest = self.rest()  # without fills, which may be many: what is forgotten of them is found out again
+            rest = self.rest()  # fills are left out: they may be many, and forgotten ones are found again
             self._keeping = self._keep_thread.spawn(self._keep, replace(rest, fills=[]))
             self._keeping.wait(wait_s if wanted else 0)
 
     def _count(self, gap: Gap) -> None:
-        """Count a gap once, however often it is recorded as it grows."""
+        """Count a gap once, even if it is recorded again as it grows."""
         counted = self._counted if gap.first_id is None else self._counted_jumps
         key = gap_key(gap), gap.state
         known = key in counted
@@ -158,7 +157,7 @@ class Recorder:
             raise
 
     def _written(self, records: Records, error: BaseException | None) -> bool:
-        """Note how a write ended; return whether the ledger took the records."""
+        """Handle the end of a write; return whether the ledger took the records."""
         if error is None:
             self._refused_at, self._failed = None, ""
             self.gaps_written += bool(records.gaps or records.fills)
@@ -168,7 +167,7 @@ class Recorder:
         self._refused_at = time.monotonic()
         self._stats.add("ledger_refusals_total")
         text = f"{type(error).__name__}: {error}"
-        if not isinstance(error, StorageError) and text != self._failed:  # an error in our code must not hold up the trades
+        if not isinstance(error, StorageError) and text != self._failed:  # an error in our code must not delay trades
             self._failed = text
-            log.error("records failed, they wait", exc_info=error)
+            log.error("records not written, they are kept and retried", exc_info=error)
         return False

@@ -41,10 +41,10 @@ _CLOCKS_AGREE_NS = 3600 * NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """The segments that the last run left in the folder."""
+    """The state of the last run, recovered from its segments."""
 
     last_batch_id: int
-    last_received_at_ns: int  # 0 where nothing is stored
+    last_received_at_ns: int  # 0: nothing is stored
     last_ids: dict[Name, LastId]
     unreadable: list[str]
     clean: bool  # the last run closed the journal
@@ -62,19 +62,19 @@ class RecoveredSegments:
 
 
 def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegments:
-    """Read every segment's summary and recover those that a crash left open; record what is damaged or missing.
+    """Read every segment's summary, recover segments that a crash left open, and record damaged and missing files.
 
-    A segment that another process locks is taken in with an estimated summary (locked.py) and read later. Raises StorageError
-    for a newer schema, and where the disk has no room to recover a segment.
+    A segment that another process has locked gets an estimated summary (locked.py) and is read later. Raises StorageError for a
+    newer schema, or if the disk has no room to recover a segment.
     """
     for unfinished in (folder / FOLDER).glob(f"*{SUFFIX}{NEW}*"):
         unfinished.unlink()
     found = RecoveredSegments(SegmentManifest.read(folder))
     if found.manifest.problem:
-        damage.file(found.manifest.path, found.manifest.problem)
+        damage.log_damage(found.manifest.path, found.manifest.problem)
     broken: list[tuple[Segment, str]] = []
     readable: list[Segment] = []
-    cut: list[tuple[Segment, int]] = []  # with the pages of the log that are lost
+    cut: list[tuple[Segment, int]] = []  # with the number of lost pages of the log
     for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
         _hide(path)
         try:
@@ -96,7 +96,7 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
         found.manifest.recall(segment)
         if not segment.venues and not segment.locked:
             segment.venues = venues_in(segment.path)
-        damage.remember(segment)
+        damage.recall(segment)
     _explain_reserved(found)
     _record(damage, found, broken, cut)
     found.clean = not broken and (not readable or readable[-1].state == CLEAN)
@@ -105,20 +105,20 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
 
 
 def _explain_reserved(found: RecoveredSegments) -> None:
-    """Explain the ids that are reserved for locked files, which may stay locked until this run ends."""
-    upto_id = 0  # of the segments before
+    """Explain the ids that are reserved for locked files, because the files may stay locked until this run ends."""
+    upto_id = 0  # of the earlier segments
     for segment in (segment for segment in found.segments if segment.readable):
         if segment.locked and not segment.state:
-            guessed = segment.path.name not in found.manifest.segments  # then also those that the guess leaves out
+            guessed = segment.path.name not in found.manifest.segments  # a guess may leave out the ids before it
             found.manifest.explain(upto_id + 1 if guessed else segment.first_id, segment.last_id)
         upto_id = max(upto_id, segment.last_id)
 
 
 def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]], damage: Damage, now_ns: int) -> None:
-    """Fill in the watermarks and the highest id that may be in use."""
+    """Set the watermarks and the highest id that may be in use."""
     lowest: dict[str, int] = {}
-    certain: set[str] = set()  # marks of a file that no locked file follows
-    for segment in found.segments:  # the newest file counts, since a mark may have gone back
+    certain: set[str] = set()  # marks of a file with no locked file after it
+    for segment in found.segments:  # the newest file counts, because a mark may have gone back
         if segment.locked:
             certain.clear()
         for name, number in _watermarks(segment.path, damage) if segment.readable and not segment.locked else ():
@@ -127,7 +127,7 @@ def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]
             lowest[name] = min(number, lowest.get(name, number))
             certain.add(name)
     for name in lowest.keys() - certain:
-        if name.endswith((SAFE, COMPLETE, SHARE)):  # a locked file may hold a lower one: the sink gets some trades twice
+        if name.endswith((SAFE, COMPLETE, SHARE)):  # a locked file may hold a lower mark: the sink gets some trades twice
             found.acknowledged[name] = lowest[name]
     unknown = (any(not segment.state for segment, _ in broken)
                or any(not gone.closed for gone in found.manifest.missing(segment.path.name for segment in found.segments)))
@@ -140,7 +140,7 @@ def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]
 
 
 def _hide(path: Path) -> None:
-    """Remove other users' access to a file that an earlier version made readable for everybody."""
+    """Remove other users' access to a file that an earlier version made readable for everyone."""
     for file in companions(path):
         with suppress(OSError):
             mode = file.stat().st_mode
@@ -149,7 +149,7 @@ def _hide(path: Path) -> None:
 
 
 def _broken(path: Path, manifest: SegmentManifest, readable: Sequence[Segment]) -> Segment:
-    """Return what is known of an unreadable file: from the list, else from its neighbours and its time of change."""
+    """Return a summary of an unreadable file: from the list, else from its neighbours and its time of change."""
     known = manifest.segments.get(path.name)
     if known is not None:
         return Segment(path, known.first_id, known.last_id, trades=known.trades, created_ns=known.created_ns, readable=False,
@@ -168,7 +168,7 @@ def _read(path: Path) -> tuple[Segment, int]:
 
 
 def _roll_back(path: Path) -> None:
-    """Roll back a write that a kill interrupted outside WAL mode. Read-only connections cannot, and would see damage."""
+    """Roll back a write that a kill interrupted outside WAL mode; a read-only connection cannot, and would see damage."""
     if path.with_name(path.name + "-journal").exists():
         connection = connect(path, busy_ms=READ_BUSY_MS)
         try:
@@ -179,13 +179,13 @@ def _roll_back(path: Path) -> None:
 
 def _record(damage: Damage, found: RecoveredSegments, broken: Sequence[tuple[Segment, str]],
             cut: Sequence[tuple[Segment, int]]) -> None:
-    """Record files that cannot be read, and logs that were cut."""
+    """Record unreadable files and truncated logs."""
     everywhere = {venue for segment in found.segments for venue in segment.venues}
     for segment, why in broken:
         known = found.manifest.segments.get(segment.path.name)
         if known is None or not known.unreadable:
-            damage.file(segment.path, why)
-            damage.gap(segment.path.name, "the file cannot be read", of_segment(segment), segment.venues or everywhere)
+            damage.log_damage(segment.path, why)
+            damage.record_gap(segment.path.name, "the file cannot be read", of_segment(segment), segment.venues or everywhere)
     for segment, lost in cut:
         record_cut(damage, segment, lost, everywhere)
 
@@ -199,11 +199,11 @@ def _watermarks(path: Path, damage: Damage) -> list[tuple[str, int]]:
             connection.close()
     except DAMAGED as error:
         if not is_temporary(error):
-            damage.file(path, f"watermarks: {error}")
+            damage.log_damage(path, f"watermarks: {error}")
         return []
     whole = [(sink, number) for sink, number, check in rows if check == check_of(sink, number)]
-    if len(whole) < len(rows):  # an earlier mark counts, and the sink gets some trades twice
-        damage.file(path, "watermarks: a checksum does not match")
+    if len(whole) < len(rows):  # an earlier mark applies, and the sink gets some trades twice
+        damage.log_damage(path, "watermarks: a checksum does not match")
     return whole
 
 
@@ -211,7 +211,8 @@ def recover_last_ids(files: Inventory, catalogue: Catalogue) -> LastIds:
     """Return every instrument's last id: from the newest stored last ids, and from the trades stored after them.
 
     A locked segment is left out and added to `files.uncounted`. An instrument that traded in it then has an older last id, and
-    its next trade is recorded as a gap; one that traded only there has none. `count_late` counts the segment once it is read.
+    its next trade is recorded as a gap; an instrument that only traded there has no last id. `count_late` counts the segment
+    once it is readable.
     """
     return _last_ids_of(files.segments, files, catalogue, files.uncounted)
 
@@ -228,7 +229,7 @@ def count_late(files: Inventory, last_ids: LastIds, catalogue: Catalogue) -> boo
 
 
 def _last_ids_of(segments: Sequence[Segment], files: Inventory, catalogue: Catalogue, locked: list[Segment]) -> LastIds:
-    """Return the last ids by these segments alone; add those to `locked` whose trades cannot be read now."""
+    """Return the last ids by these segments alone; add the segments that are locked now to `locked`."""
     for at in range(len(segments) - 1, -1, -1):
         segment = segments[at]
         stored = _stored_last_ids(segment, files.damage) if segment.readable and not segment.locked else None
@@ -252,7 +253,7 @@ def _last_ids_of(segments: Sequence[Segment], files: Inventory, catalogue: Catal
 
 
 def _stored_last_ids(segment: Segment, damage: Damage) -> tuple[int, dict[Name, LastId]] | None:
-    """Return a segment's last ids and the batch up to which they count, None where it has none or they are unreadable."""
+    """Return a segment's last ids and the last batch that they include; None if they are missing or unreadable."""
     try:
         connection = connect(segment.path, read_only=True)
         try:
@@ -265,14 +266,14 @@ def _stored_last_ids(segment: Segment, damage: Damage) -> tuple[int, dict[Name, 
             return row[0], unpack(row[1])
     except DAMAGED as error:
         if not is_temporary(error):
-            damage.file(segment.path, f"last ids: {error}")
+            damage.log_damage(segment.path, f"last ids: {error}")
     return None
 
 
 def _passed_ids(path: Path) -> list[tuple[Name, LastId]]:
     """Return ids that rows without a trade used up since the segment's last ids were stored.
 
-    The list is empty where an earlier version wrote the file, which has no such table.
+    The list is empty for a file of an earlier version, which has no such table.
     """
     try:
         connection = connect(path, read_only=True)
@@ -282,14 +283,14 @@ def _passed_ids(path: Path) -> list[tuple[Name, LastId]]:
         finally:
             connection.close()
     except DAMAGED:
-        return []  # then a gap is recorded for an id that is not missing
+        return []  # the cost is a gap for an id that is not missing
     return [(row[4:7], row[1:3]) for row in rows if row[3] == check_of(*row[:3])]
 
 
 def last_moment_ns(segments: Sequence[Segment], now_ns: int) -> int:
-    """Return when the last run received its last trade, 0 where nothing is stored.
+    """Return when the last run received its last trade, in ns; 0 if nothing is stored.
 
-    The clock of that run may have been wrong: where it was more than an hour off the newest batch's own times, those count.
+    That run's clock may have been wrong: if it was more than an hour off the newest batch's own times, those times count.
     """
     newest = next((segment for segment in reversed(segments) if segment.readable and segment.trades), None)
     if newest is None:
@@ -303,7 +304,7 @@ def last_moment_ns(segments: Sequence[Segment], now_ns: int) -> int:
         finally:
             connection.close()
     except DAMAGED:
-        pass  # whoever reads the batch reports it
+        pass  # the next reader of the batch reports it
     if times is not None and all(isinstance(value, int) for value in times):
         received_ns, first_ns, last_ns = times
         if not first_ns - _CLOCKS_AGREE_NS <= received_ns <= last_ns + _CLOCKS_AGREE_NS:

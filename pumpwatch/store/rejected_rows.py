@@ -1,4 +1,4 @@
-"""Write a batch to a sink that may reject rows: store every row that it takes, and find those that it rejects."""
+"""Write a batch to a sink that may reject rows: store every acceptable row, and find the rejected ones."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.records import Quarantined
 from pumpwatch.store.trade_rows import trade_records
 
-NAMED_ONE_BY_ONE = 8  # rejected rows are left out one at a time up to this number; beyond it, parts are halved
-PROBES = 16  # rows are tried alone before a sink that has stored nothing counts as broken
+NAMED_ONE_BY_ONE = 8  # up to this number, rejected rows are left out one at a time; beyond it, parts are halved
+PROBES = 16  # rows that are tried alone before a sink that has stored nothing counts as broken
 
 
 def store_all(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch) -> list[tuple[int, str]]:
-    """Write the batch, in parts where the sink rejects it; return the rows that it rejects by themselves, with reasons.
+    """Write the batch, in parts if the sink rejects it; return the rejected rows with their reasons.
 
-    Raises ServiceUnavailable where it rejects every row: then the sink is at fault. A sink that names the rejected row costs
-    one more write for each such row; one that does not costs two for each halving.
+    Raises ServiceUnavailable if the sink rejects every row, because then the sink is at fault. A sink that names the rejected
+    row costs one more write per such row; any other sink costs two writes per halving.
     """
     refused: dict[int, str] = {}
     stored, probed = 0, False
@@ -54,14 +54,14 @@ def store_all(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch) -> 
 
 def quarantined(sink: str, batch: TradeBatch, refused: Sequence[tuple[int, str]], catalogue: Catalogue,
                 now_ns: int) -> list[Quarantined]:
-    """Return a row of the quarantine for each rejected row (row in the batch, reason) of a sink."""
+    """Return a quarantine row for each rejected (row in the batch, reason) of a sink."""
     rows = trade_records(batch.take(np.array([row for row, _ in refused])), catalogue)
     return [Quarantined(now_ns, row["exchange"], row["market_type"], f"sink {sink}: {reason}", msgspec.json.encode(row))
             for (_, reason), row in zip(refused, rows, strict=True)]
 
 
 def _probe(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch, refused: dict[int, str]) -> int:
-    """Write a few random rows by themselves; return 1 at the first that is stored. Raises ServiceUnavailable without any."""
+    """Write a few random rows, each alone; return 1 once a row is stored. Raises ServiceUnavailable if all are rejected."""
     others = [row for row in range(len(batch)) if row not in refused]
     for row in random.sample(others, min(PROBES, len(others))):
         if write(batch.take(np.array([row]))).accepted:

@@ -1,7 +1,7 @@
 """Copy the readable rows of a damaged ledger to a new one.
 
-Each table is read by row number from both ends up to the damage, then row by row across it. A row counts where every value has
-the right type; neither SQLite nor this module detects more.
+Each table is read by row number from both ends up to the damage, then row by row across it. A row is copied if every value has
+the right type; neither SQLite nor this module detects more damage.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pumpwatch.model import GapState
 from pumpwatch.store.sqlite import connect, transaction
 
 PART_ROWS = 500
-TRIED_ROWS = 100_000  # row numbers that are tried across a damaged part; those behind are given up
-HOPELESS_ROWS = 3_000  # after so many failures in a row the rest counts as unreadable
+TRIED_ROWS = 100_000  # row numbers that are tried across a damaged part; the rest is given up
+HOPELESS_ROWS = 3_000  # failures in a row after which the rest counts as unreadable
 _HIGHEST = 2**63 - 1
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ class Kept:
 
 
 def salvage_file(path: Path, target: sqlite3.Connection) -> Kept:
-    """Copy the readable rows of a file that was set aside. Raises sqlite3.Error where the target refuses."""
+    """Copy the readable rows of a file that was set aside. Raises sqlite3.Error if the target fails."""
     try:
         _lengthen(path)
         source = connect(path, read_only=True)
@@ -82,7 +84,7 @@ def salvage_file(path: Path, target: sqlite3.Connection) -> Kept:
 
 
 def _tidy(path: Path) -> None:
-    """Remove the files that reading left beside it."""
+    """Remove the files that reading left beside the database."""
     log_file = path.with_name(path.name + "-wal")
     try:
         path.with_name(path.name + "-shm").unlink(missing_ok=True)
@@ -93,7 +95,7 @@ def _tidy(path: Path) -> None:
 
 
 def _lengthen(path: Path) -> None:
-    """Extend a truncated file to its length with zeros, since SQLite reads nothing of a file that lacks pages."""
+    """Extend a truncated file with zeros to its full length, because SQLite reads nothing of a file with missing pages."""
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) == 100 and header.startswith(b"SQLite format 3\0"):
@@ -104,7 +106,7 @@ def _lengthen(path: Path) -> None:
 
 
 def _salvage(source: sqlite3.Connection | None, target: sqlite3.Connection) -> Kept:
-    """Copy what can be read; rows that the target has stay as they are. Raises sqlite3.Error where the target refuses."""
+    """Copy the readable rows; existing rows of the target stay unchanged. Raises sqlite3.Error if the target fails."""
     kept = Kept()
     for table, kinds in TABLES.items():
         kept.rows[table] = 0
@@ -139,7 +141,7 @@ def _columns(source: sqlite3.Connection | None, table: str) -> set[str]:
 
 
 def _is_older(source: sqlite3.Connection | None) -> bool:
-    """Return whether the ledger is readable, so that a missing table means an older version."""
+    """Return whether the ledger is readable, in which case a missing table means an older version."""
     return bool(_columns(source, "gaps"))
 
 
@@ -149,6 +151,17 @@ def _is_sound(columns: list[str], kinds: dict[str, type], row: _Row) -> bool:
             continue
         if type(value) is not kinds[name] or (name == "state" and value not in _STATES):
             return False
+        if name == "symbols" and value and not _is_names(value):
+            return False
+    return True
+
+
+def _is_names(text: str) -> bool:
+    """Return whether a text is a JSON list of names; readers treat any other text as damage."""
+    try:
+        msgspec.json.decode(text, type=list[str])
+    except ValueError:
+        return False
     return True
 
 
@@ -161,7 +174,7 @@ class _Walk:
         self._failed = 0  # consecutive rows
 
     def parts(self) -> Iterator[list[_Row]]:
-        """Yield lists of readable rows; each row once."""
+        """Yield lists of readable rows, each row once."""
         low = -_HIGHEST - 1
         for part in self._scan("rowid > ? AND rowid < ? ORDER BY rowid", low, _HIGHEST):
             low = part[-1][0]

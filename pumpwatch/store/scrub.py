@@ -1,7 +1,7 @@
-"""Check every closed segment again and again, slowly, so that damage is found before the data is needed.
+"""Check every closed segment regularly and slowly, so that damage is found before the data is needed.
 
-A round begins at the start and then once a day, with the newest file first. While it runs it takes a fortieth of one core,
-about 25 MB/s, in a thread of its own and in steps of some milliseconds. The journal makes gaps of the damage it finds.
+A round begins at the start and then once a day, with the newest file first. It takes a fortieth of one core, about 25 MB/s, in
+a separate thread and in steps of some milliseconds. The journal records gaps for the damage.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 86_400.0
 STEP_S = 0.005
-REST = 40  # after a step it rests for so many times the step's length
+REST = 40  # a pause is this many times as long as the step before it
 IDLE_S = 60.0
 
 
 class ScrubbedJournal(Protocol):
-    """The journal as the scrub uses it: a proxy, since the methods block."""
+    """The journal's interface for the scrub: a proxy, because the methods block."""
 
     def closed_segments(self) -> Sequence[Segment]:
         """Return the closed segments, oldest first."""
@@ -39,14 +39,14 @@ class ScrubbedJournal(Protocol):
 
 
 class Scrub:
-    """Checks one journal's segments: a greenlet (`run`), and a thread for the reading."""
+    """Checks one journal's segments, with a greenlet (`run`) and a thread that reads."""
 
     def __init__(self, journal: ScrubbedJournal, clock: Clock, stats: Stats) -> None:
         self._journal, self._clock, self._stats = journal, clock, stats
         self._thread = ThreadPool(1)
 
     def run(self) -> None:
-        """Check round after round, until killed."""
+        """Check in rounds until killed."""
         while True:
             began_s = self._clock.monotonic()
             self.once()
@@ -54,7 +54,7 @@ class Scrub:
                 gevent.sleep(IDLE_S)
 
     def once(self) -> None:
-        """Check every segment that is closed now."""
+        """Check every closed segment once."""
         damaged = 0
         segments = list(reversed(self._journal.closed_segments()))
         for segment in segments:
@@ -71,14 +71,14 @@ class Scrub:
                 done, used_s = self._thread.apply(_step, (look,))
                 gevent.sleep(max(0.001, used_s * REST))
         finally:
-            self._thread.spawn(look.close)  # behind a step that still runs
+            self._thread.spawn(look.close)  # after a step that is still running
         if not look.good:
             self._journal.found_damage(segment.path, look.batches, look.index_damaged, look.whole)
         return look.good
 
 
 def _step(look: Soundness) -> tuple[bool, float]:
-    """Check on, in the thread; return whether the check is over, and the CPU time of this step in seconds."""
+    """Do one step of the check, in the thread; return whether the check is over, and the CPU seconds of this step."""
     started = time.thread_time()
     done = look.step(STEP_S)
     return done, time.thread_time() - started

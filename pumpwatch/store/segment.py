@@ -1,9 +1,8 @@
 """One file of the journal: its schema, its writer, and its recovery after a crash.
 
 A segment belongs to one run of one process: its instrument numbers are that run's own, and the file carries their names.
-It is in WAL mode while it is written, and one plain file once it is closed. Batch ids are contiguous inside a segment and
-ascend over all segments. If a failed commit left rows behind, they have the next segment's first id or a higher one, and
-do not count.
+It is in WAL mode while it is open, and one plain file once it is closed. Batch ids are contiguous inside a segment and ascend
+over all segments. Rows that a failed commit left behind have the next segment's first id or a higher one, and do not count.
 """
 
 from __future__ import annotations
@@ -43,17 +42,17 @@ CREATE TABLE passed_ids (instrument INTEGER PRIMARY KEY, id INTEGER, timestamp I
 CREATE TABLE void_ids (batch_id INTEGER, instrument INTEGER, id INTEGER, timestamp INTEGER,
     PRIMARY KEY (batch_id, instrument, id)) WITHOUT ROWID;
 """
-LONG_NS = 60_000_000_000  # batches that span more than this, because of late trades, have an index of their own
+LONG_NS = 60_000_000_000  # batches that span more than this, because of late trades, have their own index
 _INSERT = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 Row = tuple[int, int, int, int, int, int, bytes, bytes]  # a row of `batches`
 LastRow = tuple[int, int, int]  # a row of `passed_ids`: instrument, id, time
-MOST_LEFT_OUT = 1_000_000  # ids between two batches of a file; a larger step is a flipped bit
+MOST_LEFT_OUT = 1_000_000  # most ids between two batches of a file; a larger step is a flipped bit
 
 
 @dataclass(slots=True)
 class Segment:
-    """The summary of a file. last_id is first_id - 1 while it is empty. Times are ns since 1970."""
+    """The summary of a file. last_id is first_id - 1 while the file is empty. Times are in ns since 1970, UTC."""
 
     path: Path
     first_id: int
@@ -64,8 +63,8 @@ class Segment:
     last_timestamp: int = -(2**63)
     last_received: int = 0
     created_ns: int = 0
-    state: str = ""  # CLEAN, RECOVERED, or empty: being written, or left by a crash
-    ordinal: int = 0  # counts the files since the journal began; unlike times, it never goes back
+    state: str = ""  # CLEAN, RECOVERED, or empty: open, or left open by a crash
+    ordinal: int = 0  # the number of the file since the journal began; unlike times, it never goes back
     readable: bool = True
     locked: bool = False  # another process locked it at the start; its summary is an estimate until it is read (locked.py)
     venues: set[tuple[str, str]] = field(default_factory=set)
@@ -74,7 +73,7 @@ class Segment:
     counts: array[int] | None = field(default=None, repr=False)  # trades of each batch, filled in on demand
 
     def count_written(self, rows: Sequence[Row]) -> None:
-        """Add rows that were written to the summary."""
+        """Add written rows to the summary."""
         for row in rows:
             self.last_id, self.trades = row[0], self.trades + row[5]
             self.first_timestamp = min(self.first_timestamp, row[1])
@@ -89,15 +88,15 @@ class Segment:
 
 
 class Writer:
-    """The segment that is being written. Use it from one thread."""
+    """The writer of the open segment. Use it from one thread."""
 
     def __init__(self, path: Path, first_id: int, run: str, now_ns: int, ordinal: int) -> None:
-        """Create the file. Leaves nothing behind and raises StorageError where that fails."""
+        """Create the file, or raise StorageError and leave nothing behind."""
         self.segment = Segment(path, first_id, first_id - 1, run, created_ns=now_ns, ordinal=ordinal, counts=array("I"))
-        self.unchecked_bytes = 0  # about as many were written since the last checkpoint
+        self.unchecked_bytes = 0  # about the bytes written since the last checkpoint
         self.written_bytes = 0
         self._held: set[int] = set()
-        self._number = 0  # the file's inode, which tells it from another file of its name
+        self._number = 0  # the file's inode, which differs from that of a replacement with the same name
         with storage_errors(path, "make a segment"):
             try:
                 _make(path, {"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns,
@@ -119,7 +118,8 @@ class Writer:
                voids: Sequence[LastRow] = ()) -> None:
         """Store everything durably, or store nothing and raise sqlite3.Error.
 
-        `passed` are the last ids that rows without a trade used up, `voids` all of them: (instrument, id, time in ns).
+        passed: the last id of each instrument that a row without a trade used up. voids: all such ids. Both are (instrument, id,
+        time in ns).
         """
         instruments = dict.fromkeys([*instruments, *(row[0] for row in passed), *(row[0] for row in voids)])
         new = [number for number in instruments if number not in self._held]
@@ -149,7 +149,7 @@ class Writer:
         self.unchecked_bytes += size + 4 * _PAGE_BYTES
 
     def in_place(self) -> bool:
-        """Return whether the file is still in its place; trades written into a removed file would be lost."""
+        """Return whether the file is still in its place: trades written into a removed file would be lost."""
         try:
             return self.segment.path.stat().st_ino == self._number
         except FileNotFoundError:
@@ -161,19 +161,19 @@ class Writer:
         self.unchecked_bytes = 0
 
     def close(self, state: str = CLEAN) -> None:
-        """Write the summary and turn the file into one plain file. If it raises sqlite3.Error the file is still whole."""
+        """Write the summary and turn the segment into one plain file. The file is intact even if this raises sqlite3.Error."""
         try:
             finish(self._connection, self.segment, state)
         finally:
             self._connection.close()
 
     def abandon(self) -> None:
-        """Close a file that can no longer be written."""
+        """Close a file that is no longer writable."""
         self._connection.close()
 
 
 def _make(path: Path, meta: Mapping[str, object]) -> None:
-    """Create a file with its tables under a temporary name, then rename it: a segment is never half made."""
+    """Create a file with its tables under a temporary name, then rename it, so that no segment is incomplete."""
     new = path.with_name(path.name + NEW)
     unlink(new)
     try:
@@ -195,7 +195,7 @@ def _make(path: Path, meta: Mapping[str, object]) -> None:
 
 
 def finish(connection: sqlite3.Connection, segment: Segment, state: str) -> None:
-    """Write a segment's summary and end WAL mode. If a reader has the file open it stays in WAL mode."""
+    """Write a segment's summary and end WAL mode. A file that a reader has open stays in WAL mode."""
     summary = {"last_batch_id": segment.last_id, "trades": segment.trades, "first_timestamp": segment.first_timestamp,
                "last_timestamp": segment.last_timestamp, "last_received": segment.last_received, "state": state}
     with transaction(connection):
@@ -235,7 +235,7 @@ def _read(connection: sqlite3.Connection, path: Path) -> Segment:
 
 
 def _sum_up(connection: sqlite3.Connection, segment: Segment) -> None:
-    """Compute the summary from the rows, or from the time index where the table cannot be read.
+    """Compute the summary from the rows, or from the time index if the table is unreadable.
 
     No checksum protects these columns, so implausible rows are left out.
     """
@@ -268,7 +268,7 @@ def _write_meta(connection: sqlite3.Connection, meta: Mapping[str, object]) -> N
 
 
 def check_schema(path: Path, schema: object) -> None:
-    """Raise StorageError for a file that a newer version wrote, sqlite3.Error for a file that is not a segment."""
+    """Raise StorageError for a file of a newer version, sqlite3.Error for a file that is not a segment."""
     if not isinstance(schema, int) or schema < 1:
         raise sqlite3.DatabaseError("it is not a journal segment")
     if schema > SCHEMA:
@@ -277,10 +277,10 @@ def check_schema(path: Path, schema: object) -> None:
 
 
 def recover_segment(path: Path) -> tuple[Segment, int]:
-    """Read a segment that a crash left in WAL mode and close it properly, if the disk allows; return it with its lost pages.
+    """Read a segment that a crash left in WAL mode, and close it if the disk allows; return it and the number of lost pages.
 
-    Lost pages are those of committed transactions in the write-ahead log that SQLite no longer reads. The caller holds the
-    folder's lock. Raises as `read_segment`.
+    Lost pages belong to committed transactions in the write-ahead log that SQLite no longer reads. The caller holds the
+    folder's lock. Raises the same errors as `read_segment`.
     """
     frames = whole_frames(path)
     connection = connect(path, busy_ms=READ_BUSY_MS)
@@ -291,16 +291,16 @@ def recover_segment(path: Path) -> tuple[Segment, int]:
         try:
             finish(connection, segment, RECOVERED)
         except sqlite3.Error:
-            segment.state = RECOVERED  # no room to write: it can be read, and another start closes it
+            segment.state = RECOVERED  # the disk is full: the file is readable, and the next start closes it
     finally:
         connection.close()
     return segment, max(lost, 0)
 
 
 def whole_frames(path: Path) -> int:
-    """Return how many frames of the write-ahead log belong to completely written commits.
+    """Return the number of frames of the write-ahead log that belong to completely written commits.
 
-    SQLite stops at the first frame with a wrong checksum, without an error. The frames behind it are counted here.
+    SQLite silently stops at the first frame with a wrong checksum; this function also counts the frames after it.
     """
     try:
         with path.with_name(path.name + "-wal").open("rb") as log:
@@ -329,13 +329,13 @@ def companions(path: Path) -> list[Path]:
 
 
 def unlink(path: Path) -> None:
-    """Remove a segment and its companions; the file itself last, so that no companion outlives it."""
+    """Remove a segment and its companions, the file itself last, so that no companion outlives it."""
     for companion in reversed(companions(path)):
         companion.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names of new files in a folder durable."""
+    """Make new and removed file names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

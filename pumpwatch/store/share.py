@@ -1,6 +1,6 @@
-"""Choose the instruments whose trades a sink gets while it takes only a part of them.
+"""Choose the instruments of a sink that gets only a share of them.
 
-Each instrument has a bucket from 0 to 99 that depends on its exchange, market type and symbol alone. A share of 10 % are the
+Each instrument has a bucket from 0 to 99 that only depends on its exchange, market type and symbol. A share of 10 % means the
 buckets 0 to 9, so a larger share contains a smaller one, on every machine and after every restart.
 """
 
@@ -31,7 +31,7 @@ class Share:
         self._buckets: NDArray[np.uint8] = np.empty(0, np.uint8)  # of each instrument id
 
     def buckets(self) -> NDArray[np.uint8]:
-        """Return the bucket of each instrument that is known now, by id."""
+        """Return the bucket of each known instrument, by id."""
         known, found = len(self._catalogue), self._buckets
         if len(found) < known:
             fresh = [bucket_of(name) for name in self._catalogue.names(range(len(found), known))]
@@ -39,7 +39,7 @@ class Share:
         return found
 
     def of(self, batch: TradeBatch) -> TradeBatch:
-        """Return the trades of the chosen instruments, in their order; the batch itself where that is all of them."""
+        """Return the trades of the chosen instruments, in order; the batch itself if that is all of them."""
         if self.percent >= WHOLE:
             return batch
         chosen = (self.buckets() < self.percent)[batch.instrument]

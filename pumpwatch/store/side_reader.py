@@ -1,8 +1,8 @@
-"""Look up trades of an open journal in another thread than its own, so that a commit never waits for a look-up.
+"""Query an open journal from another thread than its own, so that no commit waits for a query.
 
-It reads by connections of its own, and sees every trade that was durable when the look-up began. It notes no damage: where
-anything is locked, damaged or gone, the journal itself has to be asked. Batches whose damage the journal has recorded are left
-out, as the journal does.
+The reader has its own connections, and sees every trade that was durable at the beginning of the query. It records no damage:
+if anything is locked, damaged or gone, the caller must query the journal itself. Batches whose damage the journal has recorded
+are left out, as in the journal.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ KEPT_OPEN = 8
 
 
 class _Unusual(Exception):
-    """The journal itself has to be asked."""
+    """The caller must query the journal itself."""
 
 
 UNUSUAL: tuple[type[Exception], ...] = (*DAMAGED, StorageError, _Unusual)
 
+
 class SideReader:
     """Reads the segments of a journal of this process. Use it from one thread, which need not be the journal's.
 
-    segments(): the journal's segments as they are now, oldest first. run: the journal's own run.
+    segments(): returns the journal's current segments, oldest first. run: the journal's own run.
     """
 
     def __init__(self, segments: Callable[[], Sequence[Segment]], run: str, catalogue: Catalogue) -> None:
         self._segments, self._run, self._catalogue = segments, run, catalogue
         self._open: dict[Path, SegmentReader] = {}
         self._cache = SliceCache()
-        self._without_index: set[Path] = set()  # their time index cannot be read
+        self._without_index: set[Path] = set()  # files with an unreadable time index
 
     def query(self, name: Name, start_ns: int, end_ns: int) -> TradeBatch | None:
-        """Return an instrument's trades in [start_ns, end_ns), by timestamp; None where the journal has to be asked."""
+        """Return an instrument's trades in [start_ns, end_ns), by timestamp; None if the caller must query the journal."""
         number = self._catalogue.ids_of(name[:2]).get(name[2], -1)
         segments = self._segments()
         paths = {segment.path for segment in segments}
         self._cache.forget(paths)
         for path in self._open.keys() - paths:
-            self._open.pop(path).close()  # it expired: an open file would keep its room on the disk
+            self._open.pop(path).close()  # it expired: an open file would keep its space on the disk
         found: list[TradeBatch] = []
         try:
             for segment in segments:
@@ -79,23 +80,23 @@ class SideReader:
     def _opened(self, segment: Segment) -> SegmentReader:
         reader = self._open.pop(segment.path, None) or SegmentReader(
             segment.path, self._catalogue, partial(self._meet_damage, segment), own_run=segment.run == self._run)
-        self._open[segment.path] = reader  # the one used last is the last
+        self._open[segment.path] = reader  # in order of last use
         while len(self._open) > KEPT_OPEN:
             self._open.pop(next(iter(self._open))).close()
         return reader
 
     def _close_written(self, segments: Sequence[Segment]) -> None:
-        """Close the file that is being written, so that its writer can make it one plain file."""
+        """Close the open segment's file, so that its writer can end WAL mode."""
         for segment in segments:
             if not segment.state and segment.path in self._open:
                 self._open.pop(segment.path).close()
 
     def _meet_damage(self, segment: Segment, path: Path, batch_id: int, why: str) -> None:
-        if outside(batch_id, batch_id, segment.damaged):  # the journal does not know it yet
+        if outside(batch_id, batch_id, segment.damaged):  # the journal does not know this damage yet
             raise _Unusual(f"{path.name}: batch {batch_id}: {why}")
 
     def close(self) -> None:
-        """Close the files that are open, and let go of the trades in memory. A later look-up reads them again."""
+        """Close all files and forget the trades in memory. A later query reads them again."""
         self._cache.clear()
         for path in list(self._open):
             self._open.pop(path).close()

@@ -1,9 +1,10 @@
-"""Who saw a listing, and when: the ledger's table of sights.
+"""The ledger's table of sights: which source saw a listing, and when.
 
-Several sources may see one listing: the board's notices by two ways, and the market when it opens. The earliest sight becomes
-the listing. A later sight of the same exchange and coin joins it: a notice of another source that was seen or published within
-NOTICE_REACH_S of it, a market that opens within MARKET_REACH_S. A second notice of the same source is a listing of its own. A
-drill joins nothing, and nothing joins a drill. Of one notice that two collectors have seen, the earlier time counts.
+Several sources may see one listing: two sources of the board's notices, and the list of markets when the market opens. The
+earliest sight becomes the listing. A later sight of the same exchange and coin joins it: a notice of another source that was
+seen or published within NOTICE_REACH_S of it, or a market that opens within MARKET_REACH_S. A second notice of the same source
+is a separate listing. A drill joins nothing, and nothing joins a drill. If two collectors saw one notice, the earlier time
+counts.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Listing
 
 MARKET_OPENED = "market_opened"
-NOTICE_REACH_S = 3600.0  # two sources of one board show a notice within minutes
-MARKET_REACH_S = 30 * 86_400.0  # a market opens hours after its notice; a start may be postponed for weeks
+NOTICE_REACH_S = 3600.0  # two sources of one board show a notice within minutes of each other
+MARKET_REACH_S = 30 * 86_400.0  # a market opens hours after its notice, or weeks later if the start is postponed
 FIELDS = ("source, notice_id, symbol, exchange, kind, seen_at_ns, published_at_ns, title, edits, edited_at_ns, of_source,"
           " of_notice_id, member")
 
@@ -25,8 +26,8 @@ FIELDS = ("source, notice_id, symbol, exchange, kind, seen_at_ns, published_at_n
 class Sight:
     """One sight of a listing. of_source, of_notice_id: the listing that it belongs to, which has the same coin.
 
-    kind: `notice` or `market_opened`. published_at_ns: by the source's own time. edits: how often the notice was edited since,
-    the last time at edited_at_ns (0: never). member: the collector that saw it, empty where it is alone.
+    kind: `notice` or `market_opened`. published_at_ns: the source's own time. edits: the number of later edits of the notice,
+    the last at edited_at_ns (0: never). member: the collector that saw it, empty outside a cluster.
     """
 
     source: str
@@ -45,9 +46,9 @@ class Sight:
 
 
 def keep_sight(connection: sqlite3.Connection, listing: Listing, member: str = "") -> bool:
-    """Store a sight; return whether it is the first one, so that it becomes a listing. Call it inside a transaction.
+    """Store a sight; return whether it is the first one, which makes it a listing. Call it inside a transaction.
 
-    member: the collector that saw it. A sight that is known keeps the earlier time.
+    member: the collector that saw it. A known sight keeps the earlier time.
     """
     key = (listing.source, listing.notice_id, listing.symbol)
     where = "WHERE source = ? AND notice_id = ? AND symbol = ?"
@@ -71,7 +72,7 @@ def keep_sight(connection: sqlite3.Connection, listing: Listing, member: str = "
 
 
 def _correct(connection: sqlite3.Connection, listing: Listing, member: str) -> None:
-    """Give a known sight an earlier time, where another collector saw the same notice earlier."""
+    """Move a known sight to an earlier time if another collector saw the same notice earlier."""
     values = (*listing.key, listing.detected_at_ns, listing.announced_at_ns)
     where = "WHERE source = ?1 AND notice_id = ?2 AND symbol = ?3"
     connection.execute(f"UPDATE sights SET seen_at_ns = ?4, published_at_ns = ?5, member = ?6 {where} AND seen_at_ns > ?4",
@@ -81,6 +82,6 @@ def _correct(connection: sqlite3.Connection, listing: Listing, member: str) -> N
 
 
 def fields_of(connection: sqlite3.Connection) -> str:
-    """Return the columns of a sight that a ledger has; one of an older version lacks the last."""
+    """Return the columns of a sight that a ledger has: an older version has no `member`."""
     names = {row[0] for row in connection.execute("SELECT name FROM pragma_table_info('sights')")}
     return ", ".join(name for name in FIELDS.split(", ") if name in names)

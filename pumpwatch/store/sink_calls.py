@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-RECENT = 1_000  # calls of a method whose times are kept
-SHOWN = 300  # characters of an error
+RECENT = 1_000  # calls per method whose times are kept
+SHOWN = 300  # most characters of an error
 
 
 class _Operation:
@@ -32,17 +32,17 @@ class SinkCalls:
         self._lock = threading.Lock()  # held for additions alone
 
     def timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the method, counted and timed as `name`. Errors come through."""
+        """Return a wrapper of the method that counts and times its calls as `name`. Errors pass through."""
         operation = self._operations.setdefault(name, _Operation())
 
         def call(*arguments: Any, **named: Any) -> Any:
             with self._lock:
                 operation.running += 1
-            began, error, said = time.perf_counter(), "", ""
+            began, error, message = time.perf_counter(), "", ""
             try:
                 return method(*arguments, **named)
             except BaseException as raised:
-                error, said = type(raised).__name__, str(raised)[:SHOWN]
+                error, message = type(raised).__name__, str(raised)[:SHOWN]
                 raise
             finally:
                 took_s = time.perf_counter() - began
@@ -51,14 +51,15 @@ class SinkCalls:
                     operation.total += 1
                     operation.seconds += took_s
                     operation.recent_ms.append(took_s * 1000)
-                    operation.failed_in_a_row, operation.last_error = (operation.failed_in_a_row + 1, said) if error else (0, "")
+                    operation.failed_in_a_row, operation.last_error = (
+                        (operation.failed_in_a_row + 1, message) if error else (0, ""))
                     if error:
                         operation.errors[error] += 1
 
         return call
 
     def failing(self, *names: str) -> tuple[int, str]:
-        """Return how many calls in a row have failed of the method that fails longest, and its last error; (0, "") if none."""
+        """Return the most failed calls in a row of any of these methods, and that method's last error; (0, "") without any."""
         with self._lock:
             found = [(self._operations[name].failed_in_a_row, self._operations[name].last_error)
                      for name in names if name in self._operations]
@@ -71,8 +72,9 @@ class SinkCalls:
         the first one runs), errors (count by class).
         """
         with self._lock:
-            taken = [(name, each.total, each.running, each.seconds, dict(each.errors), list(each.recent_ms))
-                     for name, each in self._operations.items() if each.total or each.running]
+            taken = [(name, operation.total, operation.running, operation.seconds, dict(operation.errors),
+                      list(operation.recent_ms))
+                     for name, operation in self._operations.items() if operation.total or operation.running]
         found = []
         for name, total, running, seconds, errors, recent_ms in taken:
             p50_ms, p99_ms = np.percentile(recent_ms, (50, 99)).round(3).tolist() if recent_ms else (None, None)

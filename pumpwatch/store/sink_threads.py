@@ -1,7 +1,7 @@
-"""Keep a sink's methods off the hub: a client library that blocks, or an answer that is long to decode, delays no trade.
+"""Run a sink's methods off the hub, so that neither a blocking client library nor a long decoding delays trades.
 
-The drain calls `open`, `write` and `close` in its own thread. Queries run in threads apart from the short questions, so that
-neither a write nor a long read delays the question whether the sink is well. Each call is counted and timed.
+The drain calls `open`, `write` and `close` in its own thread. Long queries and short ones run in separate threads, so that
+neither a write nor a long read delays a health check. Each call is counted and timed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pumpwatch.store.sink_calls import SinkCalls
 IN_ITS_THREAD = ("open", "write")
 QUERIES = ("read", "minute_sums")
 QUESTIONS = ("trouble", "keeping", "count", "advice", "server", "facts", "write_listing", "write_health")
-THREADS = 2  # for queries, and as many for questions: one that hangs until its time limit leaves one
+THREADS = 2  # for QUERIES, and again for QUESTIONS: if one call hangs until its time limit, one thread is left
 
 
 class _SinkThreads:
-    """Has the methods of its sink. An ability that the sink lacks is lacking here too, also for `isinstance`."""
+    """Has exactly the methods of its sink, so that `isinstance` finds the same abilities."""
 
     def __init__(self, sink: Sink, calls: SinkCalls) -> None:
         queries, questions = ThreadPool(THREADS), ThreadPool(THREADS)
@@ -41,8 +41,9 @@ def _call(pool: ThreadPool, method: Callable[..., Any], *arguments: Any, **named
 
 
 def off_hub(sink: Sink, calls: SinkCalls | None = None) -> Sink:
-    """Return the sink with QUERIES and QUESTIONS in threads: only the calling greenlet waits. Other methods are its own.
+    """Return the sink with QUERIES and QUESTIONS in threads, so that only the calling greenlet waits.
 
-    Call those on the hub's thread only. Errors come through. `calls` gets the figures.
+    Call these methods on the hub's thread only; all other methods run in the caller's thread. Errors pass through. calls: counts
+    the calls.
     """
     return cast(Sink, _SinkThreads(sink, calls or SinkCalls()))

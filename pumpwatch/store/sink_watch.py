@@ -1,4 +1,4 @@
-"""Poll a sink between writes: whether the trades it took become visible, and how it keeps them."""
+"""Poll a sink between writes: whether its acknowledged trades become visible, and how it keeps them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class SinkWatch:
-    """The polls of one sink, as a greenlet. `trouble`: its own report in one line, empty where all is well or unknown.
+    """Polls one sink in a greenlet. trouble: the sink's own report in one line, empty if all is well or unknown.
 
-    is_open: whether the sink is open; only then is it asked how it keeps its trades, and `kept` gets the answer.
+    is_open(): returns whether the sink is open. While it is, `kept` gets the sink's answers about how it keeps its trades.
     """
 
     def __init__(self, name: str, sink: Sink, every_s: float, is_open: Callable[[], bool],
@@ -32,10 +32,10 @@ class SinkWatch:
         """Poll until killed."""
         while True:
             gevent.sleep(self._every_s)
-            if not guarded(self._ask, self.failed):
+            if not guarded(self._poll, self.failed):
                 self.trouble = ""  # unknown now
 
-    def _ask(self) -> None:
+    def _poll(self) -> None:
         try:
             self.trouble = self._sink.trouble()
             if self._is_open():
@@ -44,12 +44,12 @@ class SinkWatch:
             self.trouble = ""  # unknown now; the next write shows the problem
 
     def keeping(self) -> Keeping:
-        """Ask how the sink keeps its trades. Raises ServiceUnavailable or ConfigError."""
+        """Return how the sink keeps its trades. Raises ServiceUnavailable or ConfigError."""
         return self._sink.keeping() if isinstance(self._sink, KeepingSink) else Keeping()
 
     def failed(self, error: Exception) -> None:
         """Log an error that no sink should raise, once, and go on polling."""
         odd = f"{type(error).__name__}: {error}"
         if odd != self._odd:
-            log.error("sink check failed, it is repeated sink=%s reason=%r", self._name, odd)
+            log.error("sink check failed, it will be repeated sink=%s reason=%r", self._name, odd)
         self._odd = odd

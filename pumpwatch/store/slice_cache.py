@@ -1,7 +1,7 @@
-"""Keep stored trades of short times in memory, decoded, so that look-ups of many instruments read the disk once.
+"""Keep stored trades of short times decoded in memory, so that queries of many instruments read the disk once.
 
-Time is cut into slices of SLICE_NS. A slice of one file holds its trades by instrument. It grows as the file does, since every
-batch that was written since the last look-up is read before the next answer.
+Time is cut into slices of SLICE_NS. A slice of one file holds its trades by instrument. It grows with the file: each query first
+reads the batches that were written since the last one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pumpwatch.store.reader import SegmentReader
 from pumpwatch.store.segment import Segment
 
 SLICE_NS = 15 * NS_PER_S
-LONGEST_NS = 300 * NS_PER_S  # a longer look-up is of a symbol that trades rarely: the file's index serves it better
-KEPT_TRADES = 1_000_000  # about 55 MB, and twice that where ids are texts
-LARGEST_TRADES = KEPT_TRADES // 5  # a slice with more is not kept, and the file's index is used
+LONGEST_NS = 300 * NS_PER_S  # longer queries are of rarely traded symbols, for which the file's index is better
+KEPT_TRADES = 1_000_000  # about 55 MB, or twice that if ids are texts
+LARGEST_TRADES = KEPT_TRADES // 5  # a larger slice is not kept, and the file's index is used
 PARTS = 8
 
 
 @dataclass(slots=True)
 class _Slice:
-    """The trades of a slice, up to batch `last_id`: parts in the order they were stored, each grouped by instrument."""
+    """The trades of a slice, up to batch `last_id`: parts in storage order, each grouped by instrument."""
 
     last_id: int = 0
     trades: int = 0
@@ -46,17 +46,17 @@ class _Slice:
 
 
 class SliceCache:
-    """The slices that were used last, at most KEPT_TRADES in all. Use it from one thread."""
+    """The most recently used slices, with at most KEPT_TRADES in all. Use it from one thread."""
 
     def __init__(self) -> None:
-        self._slices: dict[tuple[Path, int], _Slice] = {}  # the one used last is the last
+        self._slices: dict[tuple[Path, int], _Slice] = {}  # in order of last use
         self._trades = 0
 
     def find(self, segment: Segment, number: int, start_ns: int, end_ns: int,
              reader: Callable[[], SegmentReader]) -> TradeBatch | None:
-        """Return an instrument's trades of a file in [start_ns, end_ns), as they were stored; None if they are not kept here.
+        """Return an instrument's trades of a file in [start_ns, end_ns), in storage order; None if they are not kept here.
 
-        number: the instrument's id in this process. reader() opens the file, which is done only if it has to be read.
+        number: the instrument's id in this process. reader(): opens the file; called only if it must be read.
         """
         if end_ns - start_ns > LONGEST_NS:
             return None

@@ -1,7 +1,7 @@
-"""Check a closed segment in small steps: that every batch can be read, and that a query finds it.
+"""Check a closed segment in small steps: every batch must be readable, and a query must find it.
 
-Each batch is fetched by its id as a query does. Its checksum is computed, its symbols are looked up among the file's names,
-and its entry in the time index is looked up by key. Nothing is decompressed: about a second a gigabyte.
+Each batch is fetched by its id. Its checksum is verified, its symbols are looked up among the file's names, and its entry in
+the time index is looked up by key. Nothing is decompressed: a gigabyte takes about a second.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _TIME, _LONG = (_PLACE.format("batches_time", ""),
 
 
 class Soundness:
-    """The check of one file. `batches`: id -> why it cannot be read. Use it from one thread at a time."""
+    """The check of one file. batches: id -> why the batch is unreadable. Use it from one thread at a time."""
 
     def __init__(self, segment: Segment, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.path: Path = segment.path
         self.batches: dict[int, str] = {}
         self.index_damaged = False
-        self.whole = ""  # why the file cannot be read at all
-        self._stopped = False  # the check ended early: the file is locked, gone or unreadable
+        self.whole = ""  # why the whole file is unreadable
+        self._stopped = False  # the check ended early, because the file is locked, gone or unreadable
         self._monotonic = monotonic
         self._at, self._last_id = segment.first_id, segment.last_id
         self._connection: sqlite3.Connection | None = None
@@ -42,11 +42,11 @@ class Soundness:
 
     @property
     def good(self) -> bool:
-        """Return whether nothing wrong was found so far."""
+        """Return whether no damage was found so far."""
         return not (self.batches or self.index_damaged or self.whole)
 
     def step(self, seconds: float) -> bool:
-        """Check on for about `seconds`; return whether the check is over."""
+        """Continue the check for about `seconds`; return whether it is over."""
         until = self._monotonic() + seconds
         try:
             if self._connection is None:
@@ -71,7 +71,7 @@ class Soundness:
             self._connection = None
 
     def lines(self) -> list[str]:
-        """Return what is wrong, one line each."""
+        """Return one line for each problem."""
         lines = [self.whole] if self.whole else []
         lines += [f"batch {number}: {why}" for number, why in self.batches.items()]
         return lines + (["its time index is damaged: queries read it without the index"] if self.index_damaged else [])
@@ -108,7 +108,7 @@ class Soundness:
             self.index_damaged = True
 
     def _placed(self, number: int, first_ns: object, last_ns: object) -> bool:
-        """Return whether the time index has an entry with this batch's own times, so that a query finds the batch."""
+        """Return whether the time index has an entry with this batch's times, so that a query finds the batch."""
         assert self._connection is not None
         try:
             if self._connection.execute(_TIME, (last_ns, first_ns, number)).fetchone() is None:
@@ -122,7 +122,7 @@ class Soundness:
 
 
 def look_over(segments: Sequence[Segment], seconds: float) -> Iterator[tuple[Segment, list[str] | None]]:
-    """Yield each segment, newest first, with its problems; None in place of them where `seconds` did not suffice."""
+    """Yield each segment, newest first, with its problems, or with None once `seconds` have passed."""
     until = time.monotonic() + seconds
     for segment in reversed(segments):
         look = Soundness(segment)

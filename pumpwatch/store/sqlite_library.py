@@ -1,7 +1,7 @@
-"""sqlite-utils without pandas.
+"""Import sqlite-utils without pandas.
 
-sqlite-utils imports pandas where it is installed, for column types that the journal does not have. That costs a collector 65 MB
-and half a second. While sqlite-utils is imported here, pandas counts as not installed.
+sqlite-utils imports an installed pandas for column types that the journal does not use. That would cost a collector 65 MB and
+half a second, so pandas counts as not installed during this import.
 """
 
 from __future__ import annotations

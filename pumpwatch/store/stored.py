@@ -1,4 +1,4 @@
-"""Find a coin's trades in a config's data folder and its sinks, whether its collector runs or not."""
+"""Find a coin's trades in the data folder and the sinks of a config, whether its collector runs or not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPELLINGS = ("{}USDT", "{}-USDT", "{}_USDT", "{}/USDT", "1000{}USDT", "1000{}-US
 
 
 class StoredTrades:
-    """The stored trades. `catalogue` has every instrument of the journal, and those that a query found in a sink."""
+    """The stored trades. catalogue: every instrument of the journal, and instruments that a query found in a sink."""
 
     def __init__(self, config: Config, plugins: Plugins) -> None:
         self.catalogue = Catalogue()
@@ -32,18 +32,18 @@ class StoredTrades:
         return {(venue.exchange, venue.market_type) for venue in self._plugins.venues} | set(self.catalogue.venues)
 
     def knows(self, coin: str) -> bool:
-        """Return whether the journal knows the coin, or a sink may."""
+        """Return whether the journal knows the coin, or a sink may know it."""
         return bool(self._sinks) or bool(self.catalogue.matching(coin))
 
     def begins_ns(self) -> int:
-        """Return a time before which nothing is stored; 0 where sinks may have older trades."""
+        """Return a time in ns before which nothing is stored; 0 if sinks may have older trades."""
         firsts = [segment.first_timestamp for segment in self._journal.segments()]
         return 0 if self._sinks else min(firsts, default=0)
 
     def of(self, coin: str, start_ns: int, end_ns: int, exchange: str | None = None, market: str | None = None) -> QueryResult:
         """Return a coin's trades in [start_ns, end_ns), of all venues or of the given exchange or market.
 
-        A coin that the journal does not know is searched in the sinks under its usual spellings.
+        If the journal does not know the coin, the sinks are searched for its usual symbols.
         """
         ids = _only(self.catalogue, self.catalogue.matching(coin), exchange, market)
         if not ids and self._sinks:
@@ -57,7 +57,7 @@ class StoredTrades:
 
         found = find(ids, start_ns, end_ns, catalogue=self.catalogue, journal_query=journal.query, sinks=self._sinks,
                      journal_from_ns=whole_from_ns, segments=count)
-        if journal.unreadable and self._sinks:  # the sinks may have what the journal lacks
+        if journal.unreadable and self._sinks:  # the sinks may have the unreadable trades
             found = find(ids, start_ns, end_ns, catalogue=self.catalogue, journal_query=journal.query, sinks=self._sinks)
         return found
 
@@ -79,7 +79,7 @@ def _only(catalogue: Catalogue, ids: list[int], exchange: str | None, market: st
 
 
 def _adopt(batch: TradeBatch, guesses: Catalogue, catalogue: Catalogue) -> TradeBatch:
-    """Renumber the trades of guessed symbols for the catalogue, and add the instruments that have trades to it."""
+    """Renumber the trades of guessed symbols for the catalogue, and add the instruments with trades to it."""
     numbers = np.zeros(len(guesses), np.int32)
     for number in np.unique(batch.instrument).tolist():
         numbers[number] = catalogue.add_if_new(guesses.venues[number], guesses.instruments[number])

@@ -1,7 +1,7 @@
-"""Count the journal's trades into the ledger of minutes, each batch once, in the order in which they were stored.
+"""Count the journal's trades into the ledger of minutes, each batch once, in storage order.
 
-A running collector calls `step` until it returns False, from time to time, in a thread: it opens connections of its own and
-never holds up the journal's thread. Batches that cannot be read are passed over; the journal itself makes gaps of them.
+A running collector regularly calls `step`, in a thread, until it returns False. It opens its own connections and never blocks the
+journal's thread. Unreadable batches are skipped; the journal itself records gaps for them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.model import IdKind, Instrument, TradeBatch
-from pumpwatch.store.coverage import CoverageFile, Venue, set_aside
+from pumpwatch.store.coverage import FILE_NAME, CoverageFile, Venue, set_aside
 from pumpwatch.store.id_runs import IdRuns, runs_of, union
 from pumpwatch.store.minutes import Minutes, joined, minutes_of
-from pumpwatch.store.reader import SegmentReader
+from pumpwatch.store.reader import SegmentReader, ignore_damage
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, raise_if_temporary
 
@@ -33,11 +33,11 @@ IdKindOf = Callable[[Venue], IdKind]
 
 
 class Figures:
-    """Collects the figures of batches that come in any order."""
+    """Collects the figures of batches, which may come in any order."""
 
     def __init__(self, catalogue: Catalogue, id_kind_of: IdKindOf) -> None:
         self._catalogue, self._id_kind_of = catalogue, id_kind_of
-        self._counts: dict[Venue, bool] = {}  # whether its ids count by one
+        self._counts: dict[Venue, bool] = {}  # whether the venue's ids count by one
         self._waiting: list[TradeBatch] = []
         self._waiting_rows = 0
         self._minutes: list[Minutes] = []
@@ -59,7 +59,7 @@ class Figures:
             self.add_figures(minutes_of(batch), self._runs_in(batch))
 
     def add_figures(self, minutes: Minutes, runs: IdRuns) -> None:
-        """Add figures, and ids that are used up."""
+        """Add figures and used ids."""
         self._minutes.append(minutes)
         self._runs.append(runs)
         if len(self._minutes) >= JOIN_PARTS:
@@ -94,7 +94,7 @@ class Figures:
 def void_runs(path: Path, after_id: int, upto_id: int, catalogue: Catalogue) -> IdRuns:
     """Return the ids that rows without a trade used up in the batches (after_id, upto_id] of a file.
 
-    A file of an earlier version has none of them. Raises StorageError where the file is locked.
+    A file of an earlier version does not have them. Raises StorageError if the file is locked.
     """
     try:
         connection = connect(path, read_only=True)
@@ -115,20 +115,20 @@ def void_runs(path: Path, after_id: int, upto_id: int, catalogue: Catalogue) -> 
 
 
 class Tally:
-    """Keeps one data folder's ledger of minutes up to date. Its methods block and belong to one thread.
+    """Updates one data folder's ledger of minutes. Its methods block and belong to one thread.
 
-    segments: the readable ones, oldest first.
+    segments(): returns the readable segments, oldest first.
     """
 
     def __init__(self, folder: Path, segments: Callable[[], Sequence[Segment]], id_kind_of: IdKindOf, clock: Clock) -> None:
         self._folder, self._segments, self._id_kind_of, self._clock = folder, segments, id_kind_of, clock
-        self._catalogue = Catalogue()  # of its own: a number means one instrument in every file
+        self._catalogue = Catalogue()  # separate, so that a number means one instrument in every file
         self._file: CoverageFile | None = None
         self.counted_upto = 0  # any thread may read it
-        self.opened = 0  # how often a file was opened: after damage it is another one
+        self.opened = 0  # the number of opened files: after damage there is another one
 
     def file(self) -> CoverageFile:
-        """Return the open file. One that is damaged is set aside; what the journal still has is counted again."""
+        """Return the open file. A damaged file is set aside, and the trades that the journal still has are counted again."""
         if self._file is None:
             try:
                 self._file = CoverageFile(self._folder)
@@ -142,8 +142,8 @@ class Tally:
     def _begin_new(self, error: DamagedError) -> None:
         self.close()
         aside = set_aside(self._folder, self._clock.now_ns())
-        log.error("ledger of minutes is damaged, it is made again from the journal file=%s kept_as=%s reason=%s",
-                  self._folder, aside.name, error.message)
+        log.error("ledger of minutes damaged, rebuilding it from the journal file=%s kept_as=%s reason=%s",
+                  FILE_NAME, aside.name, error.message)
         self.counted_upto = 0
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class Tally:
             self._file = None
 
     def step(self) -> bool:
-        """Count some batches; return whether more are waiting. Raises StorageError where the disk or a lock is in the way."""
+        """Count some batches; return whether more are waiting. Raises StorageError if the disk fails or a file is locked."""
         try:
             return self._step(self.file())
         except DamagedError as error:
@@ -164,14 +164,14 @@ class Tally:
         began_ns = self._clock.now_ns()
         segments = list(self._segments())
         newest = max((segment.last_id for segment in segments), default=0)
-        if newest < self.counted_upto:  # another journal is in this folder
-            file.begin_again(min(segment.created_ns for segment in segments) if segments else 0)
+        if segments and newest < self.counted_upto:  # another journal is in this folder
+            file.begin_again(min(segment.created_ns for segment in segments))
             self.counted_upto = 0
         figures, upto, locked = Figures(self._catalogue, self._id_kind_of), self.counted_upto, False
         for segment in segments:
             if segment.last_id > upto and figures.rows < STEP_ROWS:
                 locked = segment.locked
-                if locked:  # it is read later, before those behind it
+                if locked:  # it must be read before later segments
                     break
                 upto = self._count(segment, upto, figures)
         caught_up = upto >= newest
@@ -181,9 +181,9 @@ class Tally:
         return not caught_up and not locked
 
     def _count(self, segment: Segment, after_id: int, figures: Figures) -> int:
-        """Count the batches of a file after an id, about STEP_ROWS rows; return the last batch that is counted."""
+        """Count the batches of a file after an id, about STEP_ROWS rows; return the last counted batch."""
         try:
-            reader = SegmentReader(segment.path, self._catalogue, pass_over)
+            reader = SegmentReader(segment.path, self._catalogue, ignore_damage)
         except (sqlite3.Error, StorageError) as error:
             raise_if_temporary(error, segment.path)
             return segment.last_id
@@ -198,7 +198,3 @@ class Tally:
             reader.close()
         figures.add_figures(Minutes.empty(), void_runs(segment.path, after_id, upto, self._catalogue))
         return upto
-
-
-def pass_over(*damage: object) -> None:
-    """Ignore damage: other readers report it."""

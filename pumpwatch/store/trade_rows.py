@@ -1,4 +1,4 @@
-"""The fields of one stored trade, wherever it is displayed, exported or quarantined."""
+"""The fields of a stored trade, for display, export and quarantine."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Keep the ledger small: delete rows that are too old or too many, a few in each transaction, the oldest first.
 
 Quarantine has a quota of bytes; a write that exceeds it deletes twice as many rows as it adds, so that a flood of bad frames
-does not make the file grow. Connection events have a maximum number. Both are deleted after RECORDS_KEPT_S at the latest. Open
-and lost gaps stay, filled ones are deleted like the rest, and where there are too many the oldest of a venue become one. A row
-that is deleted early leaves a gap with its venue and time: the knowledge of a loss becomes less exact, but is never dropped.
+does not make the file grow. Connection events have a maximum number. Both are deleted after RECORDS_KEPT_S at the latest. Filled
+gaps are deleted after that time too; open and lost gaps stay, but if there are too many, the oldest of a venue become one gap.
+A row that is deleted early leaves a gap with its venue and time: a loss is recorded less exactly, but never forgotten.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pumpwatch.records import KEPT_BYTES, REFUSED_SLACK_NS, Quarantined
 from pumpwatch.store.gap_fills import forget_fills
 
 QUARANTINE_BYTES = 200_000_000
-ROW_BYTES = 250  # a quarantine row takes about so many beside its payload, with its share of the indexes
+ROW_BYTES = 250  # about the size of a quarantine row without its payload, with its share of the indexes
 EVENTS_KEPT = 200_000
 GAPS_KEPT = 200_000
 RECORDS_KEPT_S = 90 * 86_400.0
-STEP_ROWS = 500  # rows of one transaction
+STEP_ROWS = 500  # most rows of one transaction
 FORGOTTEN = "refused frames are not kept any more: the quarantine was full"
 FOLDED = "older gaps, folded: too many to keep"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The result of one transaction: the gaps that the deleted rows leave, and whether more rows are to be deleted."""
+    """The result of one transaction: the gaps of the deleted rows, and whether there are more rows to delete."""
 
     gaps: list[Gap] = field(default_factory=list)
     more: bool = False
@@ -42,11 +42,11 @@ class Upkeep:
 
     def __init__(self, quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self._quota = quarantine_bytes
-        self._bytes: int | None = None  # size of the quarantine; None: it must be measured
+        self._bytes: int | None = None  # the size of the quarantine; None: not measured yet
         self._forgotten: dict[tuple[str, str], int] = {}  # venue -> from_ns of the growing gap
 
     def measure_again(self) -> None:
-        """Measure the quarantine before the next use: another file is open."""
+        """Measure the quarantine before the next use, because another file is open."""
         self._bytes = None
 
     @contextmanager
@@ -59,7 +59,7 @@ class Upkeep:
             raise
 
     def make_room(self, connection: sqlite3.Connection, added: Sequence[Quarantined]) -> list[Gap]:
-        """Delete the oldest quarantine rows where those just added exceed the quota; return the gaps they leave."""
+        """Delete the oldest quarantine rows if the added rows exceed the quota; return the gaps of the deleted rows."""
         if self._bytes is None:
             self._bytes = _quarantine_bytes(connection)
         else:
@@ -91,7 +91,7 @@ class Upkeep:
                                   " INDEXED BY quarantine_age ORDER BY at_ns LIMIT ?", (STEP_ROWS,)).fetchall()
 
     def _forget(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[Gap]:
-        """Delete as many of these rows as exceed the quota."""
+        """Delete these rows until the rest fits the quota; return the gaps of the deleted rows."""
         venues: dict[tuple[str, str], int] = {}
         gone: list[tuple[int]] = []
         for rowid, at_ns, exchange, market_type, size in rows:
@@ -120,7 +120,7 @@ def _forget_events(connection: sqlite3.Connection, before_ns: int) -> int:
 
 
 def _fold_gaps(connection: sqlite3.Connection, before_ns: int) -> tuple[list[Gap], int]:
-    """Delete old filled gaps; if no gap can be deleted and there are too many, join the oldest ones of a venue."""
+    """Delete old filled gaps; if there are none and too many gaps are left, join the oldest gaps of each venue."""
     columns = "id, exchange, market_type, from_ns, to_ns, state, symbols_key"
     gone = connection.execute(f"SELECT {columns} FROM gaps INDEXED BY gaps_filled WHERE to_ns < ? AND state = 'filled'"
                               " ORDER BY to_ns LIMIT ?", (before_ns, STEP_ROWS)).fetchall()

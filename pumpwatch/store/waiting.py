@@ -1,4 +1,4 @@
-"""Keep records that the ledger has not taken in a file beside it, so that neither a kill nor a stop loses them."""
+"""Keep the records that the ledger has not taken in a file beside it, so that neither a kill nor a stop loses them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class WaitingFile:
         self.path = folder / WAITING_NAME
         self._lock = get_original("threading", "Lock")()
         self._exists = self._logged = self._ended = False
-        self._content: list[Records] | None = []  # the very objects that the file has, None where that is unknown
+        self._content: list[Records] | None = []  # the very objects that the file has; None: unknown
 
     def load(self) -> Records | None:
-        """Return the records that an earlier run left, None without any. Raises ValueError where the file is unreadable."""
+        """Return the records that an earlier run left, None without any. Raises ValueError if the file is unreadable."""
         try:
             records = msgspec.json.decode(self.path.read_bytes(), type=Records)
         except FileNotFoundError:
@@ -42,10 +42,9 @@ class WaitingFile:
         return records
 
     def keep(self, parts: Callable[[], Iterable[Records]]) -> bool:
-        """Make the file have these records, or remove it without records; return whether that is done.
+        """Write these records to the file, or remove the file if there are none; return whether that is done.
 
-        `parts` is called once nobody else changes the file. If the disk refuses, the records are in memory only, which is
-        logged.
+        `parts` is called while the file is locked. If writing fails, the records are only in memory, which is logged.
         """
         with self._lock:
             if self._ended:
@@ -68,9 +67,9 @@ class WaitingFile:
             return True
 
     def end(self, parts: Iterable[Records]) -> bool:
-        """Write these records for the next start, and ignore later calls; return whether there were any.
+        """Write these records for the next start, and ignore later calls of `keep`; return whether there were any.
 
-        Raises StorageError where the disk refuses or does not answer.
+        Raises StorageError if the disk fails or does not answer.
         """
         if not self._lock.acquire(timeout=LOCK_S):
             raise StorageError(f"{self.path}: write failed: the disk does not answer")
@@ -102,17 +101,17 @@ class WaitingFile:
         if self._exists:
             try:
                 self.path.unlink(missing_ok=True)
-            except OSError as error:  # the next start reads it again, which is harmless
+            except OSError as error:  # the next start reads the records again, which is harmless
                 log.warning("waiting records not removed file=%s reason=%s", self.path.name, error)
             self._exists = False
 
 
 def _same(some: Sequence[Records], others: Sequence[Records]) -> bool:
-    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+    return len(some) == len(others) and all(records is other for records, other in zip(some, others, strict=True))
 
 
 def waiting_gaps(folder: Path) -> list[Gap]:
-    """Return the gaps that the ledger has not taken yet; none where the file is unreadable, which the next start records."""
+    """Return the gaps that the ledger has not taken yet; an empty list if the file is unreadable."""
     try:
         records = WaitingFile(folder).load()
     except ValueError:
@@ -121,7 +120,7 @@ def waiting_gaps(folder: Path) -> list[Gap]:
 
 
 def _encoded(records: Records) -> bytes:
-    """Return JSON. A record that cannot be encoded is logged and left out."""
+    """Return the records as JSON. A record that cannot be encoded is logged and left out."""
     try:
         return msgspec.json.encode(records)
     except _UNFIT:
@@ -130,7 +129,7 @@ def _encoded(records: Records) -> bytes:
             try:
                 msgspec.json.encode(single)
             except _UNFIT as error:
-                log.error("record not kept for the next start, no file can hold it record=%r reason=%s", single, error)
+                log.error("record left out of the file, it cannot be encoded record=%r reason=%s", single, error)
                 continue
             kept.extend(single)
         return msgspec.json.encode(kept)

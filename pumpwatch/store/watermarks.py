@@ -1,12 +1,12 @@
-"""Keep each sink's watermarks: the last batch it acknowledged, and the last one that is safe from a power cut of its host.
+"""Keep each sink's watermarks: the last acknowledged batch, and the last batch that is safe from a power cut of its host.
 
-Sending resumes after the second (`safe`) when the collector or the sink restarts, and only segments before it may be removed.
-All are stored with the journal's commits, so after a crash the stored marks are slightly old: the sink then gets some trades
-twice, which is harmless.
+When the collector or the sink restarts, sending resumes after the safe batch, and only segments before it may be removed. All
+marks are stored with the journal's commits, so after a crash they are slightly old: the sink then gets some trades twice, which
+is harmless.
 
-A sink may take only a share of the instruments (see `share.py`). Its two marks then speak of that share, and two more say which
-one it is and up to which batch the sink has every instrument. The journal keeps everything after that batch. When the share
-grows, all marks go back to it, so the trades that were left out are sent from the journal.
+A sink may get only a share of the instruments (see `share.py`). Its two marks then apply to that share, and two more hold the
+share and the last batch up to which the sink has every instrument. The journal keeps everything after that batch. When the share
+grows, all marks go back to that batch, so that the missing trades are sent from the journal.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pumpwatch.store.segment import Segment
 from pumpwatch.store.share import WHOLE
 from pumpwatch.store.sqlite import connect
 
-# suffixes of the names under which a sink's other marks are stored: safe; has every instrument up to; percent of instruments
+# name suffixes of a sink's other marks: the safe batch, the last batch with every instrument, the percent of instruments
 SAFE, COMPLETE, SHARE = " safe", " complete", " share"
-STEP_S = 1.0  # at most one answer is remembered in this time
+STEP_S = 1.0  # one answer is remembered for each such step
 
 
 class Watermarks:
@@ -35,7 +35,7 @@ class Watermarks:
         self._stored: dict[str, int] = {}
 
     def load(self, stored: Mapping[str, int]) -> None:
-        """Load the stored marks. A sink without a second mark gets everything again."""
+        """Load the stored marks. A sink without a safe mark gets everything again."""
         self._marks, self._stored = dict(stored), dict(stored)
 
     def acknowledge(self, sink: str, batch_id: int, safe_id: int | None = None) -> None:
@@ -45,23 +45,23 @@ class Watermarks:
                 self._marks[name] = number
 
     def go_back(self, sink: str, batch_id: int) -> None:
-        """Move a sink's marks back: it may have lost everything after this batch."""
+        """Move a sink's marks back, because it may have lost everything after this batch."""
         for name in (sink, sink + SAFE, sink + COMPLETE):
             self._marks[name] = min(batch_id, self._marks.get(name, 0))
 
     def share(self, sink: str) -> int:
-        """Return the percent of the instruments that the marks of the sink speak of."""
+        """Return the percent of the instruments that the sink's marks apply to."""
         return self._marks.get(sink + SHARE, WHOLE)
 
     def complete(self, sink: str) -> int:
-        """Return the last batch up to which the sink has every instrument for sure: the journal must keep what comes later."""
+        """Return the last batch up to which the sink safely has every instrument; the journal must keep later batches."""
         safe = self.safe(sink)
         return safe if self.share(sink) >= WHOLE else min(safe, self._marks.get(sink + COMPLETE, 0))
 
     def set_share(self, sink: str, percent: int) -> int | None:
-        """Set the share of the instruments that the sink gets from now on. Call it while nothing is under way to the sink.
+        """Set the share of the instruments that the sink gets from now on. Call it only between two deliveries.
 
-        If the share grows, the marks go back. Return the batch after which everything has to be sent again, else None.
+        If the share grows, move the marks back and return the batch after which everything must be sent again; else return None.
         """
         before, complete = self.share(sink), self.complete(sink)
         if percent == before:
@@ -71,7 +71,7 @@ class Watermarks:
             moved[sink + COMPLETE] = complete
         else:
             moved |= {sink: complete, sink + SAFE: complete, sink + COMPLETE: complete}
-        self._marks = {**self._marks, **moved}  # at once: the journal's thread may be storing them
+        self._marks = {**self._marks, **moved}  # in one step, because the journal's thread may be storing them
         return complete if percent > before else None
 
     def acknowledged(self, sink: str) -> int:
@@ -79,15 +79,15 @@ class Watermarks:
         return self._marks.get(sink, 0)
 
     def safe(self, sink: str) -> int:
-        """Return the last batch that a power cut cannot take from the sink, 0 where none is known."""
+        """Return the last batch that the sink cannot lose in a power cut, 0 if unknown."""
         return min(self._marks.get(sink + SAFE, 0), self.acknowledged(sink))
 
     def backlog(self, sink: str) -> int:
-        """Return how many trades the sink has not acknowledged."""
+        """Return the number of trades that the sink has not acknowledged."""
         return self.trades_after(self.acknowledged(sink))
 
     def trades_after(self, batch_id: int) -> int:
-        """Return how many trades the journal holds after a batch."""
+        """Return the number of trades in the journal after a batch."""
         waiting = 0
         for segment in list(self._segments()):
             if segment.first_id > batch_id:
@@ -97,7 +97,7 @@ class Watermarks:
         return waiting
 
     def trades_between(self, after_id: int, upto_id: int) -> int:
-        """Return how many trades the journal holds in the batches (after_id, upto_id]."""
+        """Return the number of trades in the journal's batches (after_id, upto_id]."""
         return self.trades_after(after_id) - self.trades_after(upto_id)
 
     def unstored(self) -> dict[str, int]:
@@ -105,25 +105,25 @@ class Watermarks:
         return {name: number for name, number in list(self._marks.items()) if number != self._stored.get(name)}
 
     def mark_stored(self, marks: Mapping[str, int]) -> None:
-        """Note that these marks are on disk."""
+        """Record that these marks are on disk."""
         self._stored.update(marks)
 
     def begin_segment(self) -> None:
-        """Have all marks stored again, since a new file holds none."""
+        """Store all marks again with the next commit, because a new file has none."""
         self._stored = {}
 
 
 def complete_marks(stored: Mapping[str, int]) -> dict[str, int]:
-    """Return, of stored marks, the last batch of each sink up to which it has acknowledged every instrument."""
+    """Return, for each sink, the last batch up to which it has acknowledged every instrument, by stored marks."""
     sinks = [name for name in stored if not name.endswith((SAFE, COMPLETE, SHARE))]
     return {sink: stored[sink] if stored.get(sink + SHARE, WHOLE) >= WHOLE else min(stored[sink], stored.get(sink + COMPLETE, 0))
             for sink in sinks}
 
 
 class Answers:
-    """The times of a sink's answers, which tell the batches that a power cut of its host cannot take.
+    """The times of a sink's answers, which show the batches that a power cut of its host cannot lose.
 
-    An answer is safe once the sink was seen running `at_risk_s` later, without a restart in between.
+    An answer is safe once the sink is seen running `at_risk_s` later, without a restart in between.
     """
 
     def __init__(self, safe: int) -> None:
@@ -138,7 +138,7 @@ class Answers:
         self._given.append((step, batch_id))
 
     def confirm(self, now_s: float, at_risk_s: float) -> int:
-        """Record that the sink still runs, without a restart; return the last batch that is safe."""
+        """Record that the sink is still running, without a restart; return the last safe batch."""
         while self._given and (at_risk_s <= 0 or self._given[0][0] <= now_s - at_risk_s):
             self.safe = self._given.popleft()[1]
         return self.safe
@@ -150,7 +150,7 @@ class Answers:
 
 
 def _trades_up_to(segment: Segment, batch_id: int) -> int:
-    """Return how many trades a segment holds up to a batch; reads the file once if it is of an earlier run."""
+    """Return the number of trades in a segment up to a batch; read the file once if it is from an earlier run."""
     if segment.counts is None:
         counts = array("I", bytes(4 * (segment.last_id - segment.first_id + 1)))
         try:

@@ -96,7 +96,7 @@ def test_a_start_tells_what_is_on_record_and_was_not_told(tmp_path: Path) -> Non
                                "sys.stdin.read())")
     collector.journal.open()
     ledger = collector.journal.ledger
-    ledger.begin_telling(1, 0)
+    ledger.messages_since(1, 0)
     for coin in ("SEEN", "WRITTEN", "TOLD", "OLD"):
         ledger.remember_listing(found[coin])
     ledger.remember_missed(found["UNOPENED"], "not opened: too many at once")

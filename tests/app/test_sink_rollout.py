@@ -21,8 +21,8 @@ from pumpwatch.config_listing import ListingConfig
 from pumpwatch.config_rollout import RolloutConfig
 from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Instrument
-from pumpwatch.rollout.request import RolloutRequest, drop
-from pumpwatch.rollout.state import FILE, State, read_state, write_state
+from pumpwatch.rollout.request import RolloutRequest, drop_request
+from pumpwatch.rollout.state import FILE, RolloutState, read_state, write_state
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.reader import JournalReader
@@ -161,7 +161,7 @@ def rolled(folder: Path, **options: Any) -> tuple[SinkRollout, FakeDrain, Told]:
     return collector.rollout, drain, told
 
 
-def kept(folder: Path) -> State:
+def kept(folder: Path) -> RolloutState:
     state = read_state(folder)
     assert state is not None
     return state
@@ -170,7 +170,7 @@ def kept(folder: Path) -> State:
 def test_a_request_is_done_answered_and_kept(tmp_path: Path) -> None:
     one, drain, _ = rolled(tmp_path)
     assert one.share_of("odd") == 0 and one.share_of("other") == 100
-    good, bad = (drop(tmp_path, RolloutRequest(action, "why not")) for action in ("start", "start"))
+    good, bad = (drop_request(tmp_path, RolloutRequest(action, "why not")) for action in ("start", "start"))
     one.tick()
     assert drain.shares == [10]
     state = kept(tmp_path)
@@ -203,7 +203,7 @@ def test_a_damaged_state_is_set_aside_and_the_sink_gets_nothing(tmp_path: Path, 
 
 
 def test_the_roll_out_of_another_sink_begins_with_nothing(tmp_path: Path) -> None:
-    write_state(tmp_path, State(sink="before", status="running", percent=50))
+    write_state(tmp_path, RolloutState(sink="before", status="running", percent=50))
     one, _, _ = rolled(tmp_path)
     assert one.share_of("odd") == 0 and kept(tmp_path).sink == "odd"
 

@@ -232,7 +232,7 @@ def test_a_second_takeover_at_the_same_time_ends_and_harms_nothing(tmp_path):
         second = collector.beside()
         second.start("--replace")
         assert second.child.wait(HANGS_S) == EXIT_DISK
-        assert "is taking over already" in second.log()
+        assert "is already taking over" in second.log()
         first.kill(signal.SIGTERM)
         assert collector.child.poll() is None
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from pumpwatch_plugins.exchanges.binance import VENUES
 
-from pumpwatch.backfill.access import BackfillOptions, Means, Stores, VenueAccess
-from pumpwatch.backfill.backfill import Backfill, Sources
+from pumpwatch.backfill.access import BackfillOptions, BackfillStores, HistoryAccess, Means
+from pumpwatch.backfill.backfill import Backfill, BackfillSources
 from pumpwatch.backfill.budget import BudgetShare
 from pumpwatch.backfill.filler import Filler
 from pumpwatch.backfill.work import GapWork
@@ -109,7 +109,7 @@ class MemoryCollector:
                 self.catalogue.add((history.venue.exchange, history.venue.market_type),
                                    Instrument(symbol=symbol, base=symbol, quote="USDT", volume=volume))
         self.ingest = Ingest(self.catalogue, clock, self.stats, 90.0, 5000, lambda batch, records: None)
-        self.ingest.take_up(last or {})
+        self.ingest.continue_after(last or {})
         self.stored: list[TradeBatch] = []
         self.waiting: list[TradeBatch] = []  # put, not durable yet
         self.recorded: list[Records] = []
@@ -119,17 +119,17 @@ class MemoryCollector:
         self.durable = True
         facts: dict[str, Any] = {"reach_s": 86_400.0, "kept_s": 3 * 86_400.0, "settle_s": 5.0, "concurrency": 2,
                                  "aggregated": False}
-        stores = Stores(self.find, self.put, self.wait_durable, self.record, self.ingest)
+        stores = BackfillStores(self.find, self.put, self.wait_durable, self.record, self.ingest)
         self.means = Means(stores, clock, self.stats, BackfillOptions(**(facts | options)))
         self.unlisted: set[str] = set()
         self.accesses = [self._access(history) for history in self.histories]
         self.windows: dict[int, int] = {}
 
-    def _access(self, history: ScriptedHistory) -> VenueAccess:
+    def _access(self, history: ScriptedHistory) -> HistoryAccess:
         venue = history.venue
         self.ingest.add_venue(venue)
         budget = TokenBucket(100.0, 100.0, self.clock)
-        return VenueAccess(venue, self.catalogue.ids_of((venue.exchange, venue.market_type)), history.ask,
+        return HistoryAccess(venue, self.catalogue.ids_of((venue.exchange, venue.market_type)), history.ask,
                            BudgetShare(budget, 1.0, self.clock, self.clock.advance), self.ingest.parser_of(venue), lambda: 0,
                            lambda: True, lambda symbol: symbol not in self.unlisted)
 
@@ -205,7 +205,7 @@ class MemoryCollector:
         return Filler(self.accesses[history], self.means, lambda: False).fill(work)
 
     def stage(self) -> Backfill:
-        sources = Sources(self, lambda: self.changes, lambda number: self.catalogue.instruments[number].volume,
+        sources = BackfillSources(self, lambda: self.changes, lambda number: self.catalogue.instruments[number].volume,
                           lambda: self.windows)
         return Backfill(self.accesses, sources, self.means)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pumpwatch.backfill import answers as module
-from pumpwatch.backfill.answers import Answer, Answers
+from pumpwatch.backfill.answers import KeptAnswer, KeptAnswers
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import TradeBatch
 from pumpwatch.pipeline.parse import Parsed
@@ -20,13 +20,13 @@ BY_ID = HistoryDepth(rows_per_request=100, pages=True, reach_s=0, by_id=True, by
 BY_TIME = HistoryDepth(rows_per_request=100, pages=True, reach_s=0)
 
 
-def answer(rows: int = 10, asked_ns: int = 50, first_id: int = -1, last_id: int = -1, symbol: str = "A") -> Answer:
+def answer(rows: int = 10, asked_ns: int = 50, first_id: int = -1, last_id: int = -1, symbol: str = "A") -> KeptAnswer:
     batch = batch_of(rows, start_ns=0) if rows else TradeBatch.empty()
-    return Answer(asked_ns, HistoryQuery(symbol, 0, 1, first_id, last_id), Parsed(batch, None, None))
+    return KeptAnswer(asked_ns, HistoryQuery(symbol, 0, 1, first_id, last_id), Parsed(batch, None, None))
 
 
-def found(kept: Answer, depth: HistoryDepth, first_id: int = -1, last_id: int = -1, since_ns: int = 50) -> bool:
-    answers = Answers()
+def found(kept: KeptAnswer, depth: HistoryDepth, first_id: int = -1, last_id: int = -1, since_ns: int = 50) -> bool:
+    answers = KeptAnswers()
     answers.keep(kept, depth)
     return answers.find(HistoryQuery("A", 0, 1, first_id, last_id), depth, since_ns) is kept
 
@@ -55,33 +55,33 @@ def test_without_an_id_an_answer_of_a_venue_that_is_asked_by_time_has_that_time_
     assert not found(answer(), either) and found(answer(first_id=5), either, 9)
 
 
-def newest(first: int, last: int, asked_s: float) -> Answer:
+def newest(first: int, last: int, asked_s: float) -> KeptAnswer:
     return dataclasses.replace(answer(last, int(asked_s * NS_PER_S)), parsed=Parsed(
         batch_of(last, start_ns=0).take(slice(first, last)), None, None))
 
 
 def test_a_history_begins_with_the_oldest_rows_of_two_answers_if_the_later_one_has_more_and_neither_is_full():
-    answers = Answers()
+    answers = KeptAnswers()
     assert not answers.begins(newest(0, 70, 10.0), NEWEST) and not answers.begins(newest(0, 71, 12.0), NEWEST)
     assert not answers.begins(newest(0, 70, 16.0), NEWEST)
     assert answers.begins(newest(0, 71, 17.0), NEWEST) and answers.begins(newest(0, 71, 17.0), NEWEST)
     assert not answers.begins(newest(0, 100, 30.0), NEWEST)  # it is full
     assert not answers.begins(newest(1, 90, 40.0), NEWEST)  # the newest rows have moved on
-    assert not Answers().begins(newest(0, 0, 10.0), NEWEST)
+    assert not KeptAnswers().begins(newest(0, 0, 10.0), NEWEST)
 
 
 def test_newest_rows_that_lack_some_in_the_middle_never_look_like_the_first_ones():
-    answers = Answers()
+    answers = KeptAnswers()
     for number in range(5):
         rows = batch_of(200, start_ns=0).take(slice(number, 100 + number))
-        holed = Answer((10 * number) * NS_PER_S, HistoryQuery("A", 0, 1), Parsed(
+        holed = KeptAnswer((10 * number) * NS_PER_S, HistoryQuery("A", 0, 1), Parsed(
             rows.take(np.arange(100) % 50 > number), None, None))
         assert not answers.begins(holed, NEWEST)
 
 
 def test_a_dropped_answer_is_gone_and_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 2)
-    answers = Answers()
+    answers = KeptAnswers()
     for symbol in ("A", "B", "C"):
         answers.keep(dataclasses.replace(answer(symbol=symbol)), NEWEST)
     kept = [answers.find(HistoryQuery(symbol, 0, 1), NEWEST, 0) is not None for symbol in ("A", "B", "C")]

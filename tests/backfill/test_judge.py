@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, BY_OVERLAP, UNKNOWN, Bounds, Evidence, joined, judge_ids, judge_time
+from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, BY_OVERLAP, UNKNOWN, Bounds, GapEvidence, joined, judge_ids, judge_time
 from pumpwatch.model import GapState
 
 
-def evidence(stored: list[int] = (), history: list[int] = (), spans: list[tuple[int, int]] = (), **facts: Any) -> Evidence:
+def evidence(stored: list[int] = (), history: list[int] = (), spans: list[tuple[int, int]] = (), **facts: Any) -> GapEvidence:
     """Return evidence of ids; a trade's time is ten times its id."""
-    found = Evidence(spans=list(spans), **facts)
+    found = GapEvidence(spans=list(spans), **facts)
     for ids, of_history in ((stored, False), (history, True)):
         if len(ids):
             found.add(np.array(ids), np.array(ids) * 10, of_history=of_history)

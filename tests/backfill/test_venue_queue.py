@@ -123,7 +123,7 @@ def test_ids_that_were_seen_prove_nothing_before_they_are_durable():
     stage.look()
     clock.advance(6.0)
     stage.look()
-    completed = collector.ingest.take_in(0, collector.batch_of(rows[29:59], venue))  # on its way to the disk
+    completed = collector.ingest.add_history(0, collector.batch_of(rows[29:59], venue))  # on its way to the disk
     collector.put(collector.batch_of(rows[29:59], venue), Records())
     collector.durable = False
     for _ in range(3):

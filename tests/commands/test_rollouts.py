@@ -14,8 +14,8 @@ import yaml
 from pumpwatch.cli import run
 from pumpwatch.commands import rollouts
 from pumpwatch.errors import EXIT_CONFIG, EXIT_DISK, EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
-from pumpwatch.rollout.request import take
-from pumpwatch.rollout.state import FILE, Change, State, write_state
+from pumpwatch.rollout.request import take_requests
+from pumpwatch.rollout.state import FILE, RolloutChange, RolloutState, write_state
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def write_figures(folder: Path) -> None:
         {"pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic(), "venues": []}))
 
 
-def state(**facts: object) -> State:
-    changes = [Change(at_ns=10**18, status="running", percent=10, reason="asked for")]
-    return State(sink="questdb", changes=changes, **{"status": "running", "percent": 10, **facts})  # type: ignore[arg-type]
+def state(**facts: object) -> RolloutState:
+    changes = [RolloutChange(at_ns=10**18, status="running", percent=10, reason="asked for")]
+    return RolloutState(sink="questdb", changes=changes, **{"status": "running", "percent": 10, **facts})  # type: ignore[arg-type]
 
 
 def test_a_roll_out_that_has_not_begun_is_shown_as_such(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +76,7 @@ def test_a_damaged_state_is_named(config: Path, capsys: pytest.CaptureFixture[st
 def test_without_a_collector_nothing_is_asked_for(config: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rollout", action, "-c", str(config)]) == EXIT_UNAVAILABLE
     assert "no collector runs on" in capsys.readouterr().err
-    assert not take(config.parent / "data")
+    assert not take_requests(config.parent / "data")
 
 
 def test_a_config_without_a_roll_out_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +97,7 @@ def test_a_request_waits_for_the_answer_of_the_collector(config: Path, refusal: 
 
     def collector() -> None:
         deadline = time.monotonic() + 30
-        while not (taken := take(folder)) and time.monotonic() < deadline:
+        while not (taken := take_requests(folder)) and time.monotonic() < deadline:
             time.sleep(0.01)
         ((number, request),) = taken
         write_state(folder, state(answered={number: refusal}, reason=request.reason))

@@ -134,7 +134,7 @@ def test_an_empty_list_at_the_start_is_asked_for_again_at_once(caplog):
         until(lambda: world.asked >= 2)
         world.answer = None
         until(lambda: subscribed(world) == {"A"})
-    assert "nothing is read yet venue=binance.spot symbols=0 reason=an instrument list without an instrument" in caplog.text
+    assert "nothing is read yet venue=binance.spot symbols=0 reason=the instrument list is empty" in caplog.text
 
 
 def test_what_trades_is_read_on_whatever_the_list_says():

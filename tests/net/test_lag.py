@@ -75,7 +75,7 @@ def test_missed_trades_of_half_an_hour_ago_in_a_history_leave_the_lag_as_it_was(
     catalogue, stats = Catalogue(), Stats()
     catalogue.add(("phemex", "futures"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
     ingest = Ingest(catalogue, Clock(), stats, 1.0, 5000, lambda batch, records: None)
-    ingest.take_up({("phemex", "futures", "BTCUSDT"): (-1, 1)})
+    ingest.continue_after({("phemex", "futures", "BTCUSDT"): (-1, 1)})
     link = Link(ingest.add_venue(FUTURES))
     link.read("snapshot", *(Clock().now_ns() - HALF_AN_HOUR_NS + number for number in range(3)))
     ingest.turn()

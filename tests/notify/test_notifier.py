@@ -193,4 +193,4 @@ def test_what_another_collector_has_told_is_not_told_here_even_after_a_restart(l
         desk.notifier.notify(partial(lambda told: told, told))
     wait_for(lambda: phone.got == ["B"])
     desk.stop()
-    assert set(ledger.told_events()) == {first.id, second.id}
+    assert set(ledger.told_event_ids()) == {first.id, second.id}

@@ -87,7 +87,7 @@ def test_disorder_within_a_batch_is_no_gap():
 
 def test_a_restored_instrument_continues_where_it_was():
     dedupe = make(IdKind.CONTIGUOUS)
-    dedupe.take_up({("venue", "spot", "S2"): (100, 5)})
+    dedupe.continue_after({("venue", "spot", "S2"): (100, 5)})
     got, seen = kept(dedupe, [(2, 99), (2, 100), (2, 103)])
     assert got == [(2, 103)]
     assert [(gap.first_id, gap.last_id, gap.from_ns) for gap in seen.gaps] == [(101, 102, 5)]
@@ -158,7 +158,7 @@ def test_ids_that_are_text_are_dropped_when_they_come_again_whatever_their_venue
 def test_ids_that_start_anew_are_kept_and_the_time_between_is_a_gap(kind: IdKind, recovered: bool):
     dedupe = make(kind)
     if recovered:
-        dedupe.take_up({("venue", "spot", "S0"): (6_000_000, HOUR_NS)})
+        dedupe.continue_after({("venue", "spot", "S0"): (6_000_000, HOUR_NS)})
     else:
         at(dedupe, [(5_999_999, HOUR_NS - 1), (6_000_000, HOUR_NS)])
     start_ns = 2 * HOUR_NS
@@ -191,7 +191,7 @@ def test_a_last_trade_that_was_reported_late_makes_no_new_start_of_the_ones_that
        st.lists(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 12)), max_size=6), min_size=1, max_size=12))
 def test_before_and_after_a_new_start_every_trade_is_kept_once_however_often_it_comes_again(kind, pause_s, reads):
     dedupe = make(kind)
-    dedupe.take_up({("venue", "spot", "S0"): (1000, 0)})
+    dedupe.continue_after({("venue", "spot", "S0"): (1000, 0)})
     end_ns = sum(len(read) for read in reads) * 10**9
     for start_id, start_ns in ((1000, 0), (0, end_ns + pause_s * 10**9)):
         sent, kept_ids = [], []
@@ -345,7 +345,7 @@ def test_history_that_comes_before_the_first_trade_after_a_pause_opens_no_gap():
     dedupe = make(IdKind.CONTIGUOUS)
     kept(dedupe, [(0, 1)])
     dedupe.resume([0])
-    assert dedupe.take_in(0, batch([(0, 6), (0, 7)])) == []
+    assert dedupe.add_history(0, batch([(0, 6), (0, 7)])) == []
     assert kept(dedupe, [(0, 9)])[1].gaps == []
 
 

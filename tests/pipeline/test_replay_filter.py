@@ -29,7 +29,7 @@ class Bench:
         self.catalogue, self.stats, self.records = Catalogue(), Stats(), Records()
         self.batches: list[TradeBatch] = []
         self.ingest = Ingest(self.catalogue, Clock(), self.stats, 1.0, 5000, self._put)
-        self.ingest.take_up(last or {})
+        self.ingest.continue_after(last or {})
         self.buffer = self.ingest.add_venue(VENUES[0])
         self.catalogue.add(KEY[:2], Instrument(symbol=KEY[2], base="SOMI", quote="USDT"))
         self.connect()

@@ -323,14 +323,14 @@ def test_a_frame_that_comes_on_two_connections_is_counted_for_each_of_them():
 
 def test_trades_fetched_from_the_history_are_not_new_when_the_venue_sends_them_again():
     one = make({("venue", "spot", "A"): (-1, 4)})
-    one.take_in(0, [(5, b"x"), (5, b"x"), (7, b"y")])
+    one.add_history(0, [(5, b"x"), (5, b"x"), (7, b"y")])
     assert one.counts(0, [(5, b"x"), (7, b"y"), (8, b"z")]) == [2, 1, 0]
     assert number(one, (5, b"x"), (5, b"x"), (7, b"y"), (8, b"z"), past=True)[0] == [(8, b"z")]
 
 
 def test_trades_fetched_from_the_history_were_seen_when_a_connection_brings_them_late():
     one = make({("venue", "spot", "A"): (-1, 4)})
-    one.take_in(0, [(5, b"x"), (5, b"x"), (7, b"y")])
+    one.add_history(0, [(5, b"x"), (5, b"x"), (7, b"y")])
     assert number(one, (5, b"x"), (7, b"y"), (8, b"z"))[0] == [(8, b"z")]
     assert number(one, (5, b"x"), (5, b"x"), (7, b"y"))[0] == [(5, b"x#2"), (7, b"y#1")]  # one more than was fetched
     assert one.repeated == 3
@@ -339,8 +339,8 @@ def test_trades_fetched_from_the_history_were_seen_when_a_connection_brings_them
 def test_fetched_trades_that_two_connections_bring_late_were_seen():
     one = make({("venue", "spot", "A"): (-1, 4)})
     assert heard(one, (1, 5, b"w")) == [(5, b"w")]
-    one.take_in(0, [(6, b"x")])
+    one.add_history(0, [(6, b"x")])
     assert heard(one, (2, 5, b"w")) == []
-    one.take_in(0, [(7, b"y")])
+    one.add_history(0, [(7, b"y")])
     assert heard(one, (1, 6, b"x"), (1, 7, b"y"), (1, 8, b"z")) == [(8, b"z")]
     assert heard(one, (2, 6, b"x"), (2, 7, b"y"), (2, 8, b"z")) == []

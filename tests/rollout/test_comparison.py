@@ -48,7 +48,7 @@ class Place:
         return self._answer(names, start_ns, end_ns)
 
 
-def compared(old: Place, new: Place, within_s: float = 5.0) -> comparison.Compared:
+def compared(old: Place, new: Place, within_s: float = 5.0) -> comparison.ComparisonResult:
     one = Comparison(new, old, CATALOGUE, Clock(), 60.0, 20, within_s)  # type: ignore[arg-type]
     found = one.run(range(8), NOW_NS - 50 * 10**9)
     assert found is not None

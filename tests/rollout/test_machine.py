@@ -6,19 +6,19 @@ import pytest
 
 from pumpwatch.config_rollout import PhaseConfig, RolloutConfig
 from pumpwatch.errors import UsageError
-from pumpwatch.rollout.answers import Judged
-from pumpwatch.rollout.machine import Machine
-from pumpwatch.rollout.state import State
+from pumpwatch.rollout.answers import QuerySummary
+from pumpwatch.rollout.machine import RolloutMachine
+from pumpwatch.rollout.state import RolloutState
 
-GOOD = Judged(100, 0.0, 20.0)
+GOOD = QuerySummary(100, 0.0, 20.0)
 
 
-def machine(*, fallback: bool = True) -> Machine:
+def machine(*, fallback: bool = True) -> RolloutMachine:
     phases = [PhaseConfig(percent=percent, duration_h=1.0, fallback=fallback) for percent in (10, 50, 100)]
-    return Machine(RolloutConfig(sink="questdb", phases=phases), State(sink="questdb"))
+    return RolloutMachine(RolloutConfig(sink="questdb", phases=phases), RolloutState(sink="questdb"))
 
 
-def shown(one: Machine) -> tuple[str, int]:
+def shown(one: RolloutMachine) -> tuple[str, int]:
     return one.state.status, one.state.percent
 
 
@@ -77,15 +77,15 @@ def test_a_person_may_go_on_and_back() -> None:
 
 
 @pytest.mark.parametrize(("judged", "disk", "said"), [
-    (Judged(100, 5.1, 20.0), 50.0, "5.1 % of 100 queries failed, the limit is 5 %"),
-    (Judged(100, 0.0, 501.0), 50.0, "a mean answer took 501 ms"),
-    (Judged(0, 0.0, 0.0), 95.1, "the disk is 95.1 % full"),
+    (QuerySummary(100, 5.1, 20.0), 50.0, "5.1 % of 100 queries failed, the limit is 5 %"),
+    (QuerySummary(100, 0.0, 501.0), 50.0, "a mean answer took 501 ms"),
+    (QuerySummary(0, 0.0, 0.0), 95.1, "the disk is 95.1 % full"),
 ])
-def test_beyond_a_limit_the_sink_is_taken_back_step_by_step(judged: Judged, disk: float, said: str) -> None:
+def test_beyond_a_limit_the_sink_is_taken_back_step_by_step(judged: QuerySummary, disk: float, said: str) -> None:
     one = machine()
     one.act("start", 1)
     one.act("advance", 2)
-    assert one.judge(GOOD, 95.0, 3) is None and one.judge(Judged(4, 100.0, 9000.0), 50.0, 3) is None  # too few queries
+    assert one.judge(GOOD, 95.0, 3) is None and one.judge(QuerySummary(4, 100.0, 9000.0), 50.0, 3) is None  # too few queries
     ended = one.judge(judged, disk, 4)
     assert ended is not None and said in ended.outcome and said in one.state.reason
     assert shown(one) == ("rolled back", 10) and one.state.alert_ns == 4
@@ -99,9 +99,9 @@ def test_beyond_a_limit_the_sink_is_taken_back_step_by_step(judged: Judged, disk
 def test_without_fallback_the_phase_is_paused_and_the_sink_keeps_its_share() -> None:
     one = machine(fallback=False)
     one.act("start", 1)
-    assert one.judge(Judged(100, 50.0, 20.0), 50.0, 2) is None
+    assert one.judge(QuerySummary(100, 50.0, 20.0), 50.0, 2) is None
     assert shown(one) == ("paused", 10) and one.state.alert_ns == 2
-    one.judge(Judged(100, 50.0, 20.0), 50.0, 3)
+    one.judge(QuerySummary(100, 50.0, 20.0), 50.0, 3)
     assert one.state.alert_ns == 2  # it is told once
 
 

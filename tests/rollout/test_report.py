@@ -10,21 +10,21 @@ import pytest
 
 from pumpwatch.errors import StorageError
 from pumpwatch.ops.daily_report import NAME as DAILY
-from pumpwatch.rollout.answers import Answers
-from pumpwatch.rollout.machine import Ended
+from pumpwatch.rollout.answers import PhaseAnswers
+from pumpwatch.rollout.machine import EndedPhase
 from pumpwatch.rollout.report import KEPT, write_report
 
 NOW_NS = 1_780_000_000 * 10**9
 
 
-def ended() -> Ended:
-    answers = Answers()
+def ended() -> EndedPhase:
+    answers = PhaseAnswers()
     for ms in (10.0, 20.0, None):
         answers.add(ms)
     answers.differences["doubled"] = 3
     answers.last_difference, answers.last_difference_ns = "doubled: 3, such as x", 10**9
     answers.add_memory(1000)
-    return Ended(10, NOW_NS - 10**9, 1.0, answers, "running: the phase of 10 % ended after 1 h")
+    return EndedPhase(10, NOW_NS - 10**9, 1.0, answers, "running: the phase of 10 % ended after 1 h")
 
 
 def test_a_report_has_the_queries_the_differences_the_times_and_the_memory(tmp_path: Path) -> None:

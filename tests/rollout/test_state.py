@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.errors import StorageError
-from pumpwatch.rollout.state import FILE, Change, State, read_state, set_aside, write_state
+from pumpwatch.rollout.state import FILE, RolloutChange, RolloutState, read_state, set_aside, write_state
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
-    state = State(sink="questdb", status="running", percent=50, ran_s=12.5, started_at_ns=7, reason="asked for",
-                  changes=[Change(at_ns=7, status="running", percent=50, reason="asked for")])
+    state = RolloutState(sink="questdb", status="running", percent=50, ran_s=12.5, started_at_ns=7, reason="asked for",
+                  changes=[RolloutChange(at_ns=7, status="running", percent=50, reason="asked for")])
     state.answers.add(12.0)
     write_state(tmp_path, state)
     assert read_state(tmp_path) == state
@@ -27,7 +27,7 @@ def test_a_damaged_file_is_named_with_what_happens_now(tmp_path: Path, content: 
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(StorageError, match="cannot be read") as caught:
         read_state(tmp_path)
-    assert FILE in caught.value.message and "gives the sink nothing" in caught.value.hint
+    assert FILE in caught.value.message and "sends nothing to the sink" in caught.value.hint
     set_aside(tmp_path)
     assert read_state(tmp_path) is None
     assert (tmp_path / f"{FILE}.damaged").read_bytes() == content
@@ -35,5 +35,5 @@ def test_a_damaged_file_is_named_with_what_happens_now(tmp_path: Path, content: 
 
 def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        write_state(tmp_path / "missing", State(sink="questdb"))
+        write_state(tmp_path / "missing", RolloutState(sink="questdb"))
     set_aside(tmp_path / "missing")

@@ -14,7 +14,7 @@ import websocket
 from pumpwatch_plugins.exchanges.gate import VENUES
 from pumpwatch_plugins.simulators.gate import simulator_dialects
 
-from pumpwatch.backfill.pager import Pager, Part
+from pumpwatch.backfill.pager import HistoryPart, Pager
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Columns
 from pumpwatch.sim.process import SimProcess
@@ -170,7 +170,7 @@ def test_history_is_the_newest_rows_of_a_time_range_and_agrees_with_the_stream(s
 def test_pages_of_a_symbol_with_more_than_half_a_page_of_trades_a_second_go_on_to_its_first_one(market: int) -> None:
     client, venue = Client(simulator_dialects()[market], listed=1, trades=3200, seconds=4), VENUES[market]
     symbol, rows = client.table.symbols[0], client.history.recent(0, 3200)
-    pager = Pager(venue.history, venue.timestamp_unit_ns, Part(symbol, client.now_ns - 10 * NS_PER_S, client.now_ns))
+    pager = Pager(venue.history, venue.timestamp_unit_ns, HistoryPart(symbol, client.now_ns - 10 * NS_PER_S, client.now_ns))
     found: set[int] = set()
     while pager.query is not None:
         request = venue.history_request(pager.query)

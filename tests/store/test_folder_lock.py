@@ -46,14 +46,14 @@ def test_the_holder_is_known_to_others(tmp_path: Path) -> None:
 def test_a_pid_that_is_not_the_holders_is_not_believed(tmp_path: Path) -> None:
     handle = lock_folder(tmp_path)
     (tmp_path / LOCK_NAME).write_text("1\n")
-    with pytest.raises(StorageError, match="is not that process's"):
+    with pytest.raises(StorageError, match="is not that process"):
         holder_of(tmp_path)
     os.close(handle)
 
 
 def test_one_process_at_a_time_takes_over(tmp_path: Path) -> None:
     handle = lock_takeover(tmp_path)
-    with pytest.raises(StorageError, match="is taking over already"):
+    with pytest.raises(StorageError, match="is already taking over"):
         lock_takeover(tmp_path)
     os.close(handle)
     os.close(lock_takeover(tmp_path))

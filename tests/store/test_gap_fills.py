@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
-from pumpwatch.store.ledger import Ledger
+from pumpwatch.stats import Stats
+from pumpwatch.store.lasting import LastingLedger
+from pumpwatch.store.ledger import FILE_NAME, Ledger
 from pumpwatch.store.salvage import salvage_file
 from pumpwatch.store.sqlite import connect
 from pumpwatch.store.upkeep import RECORDS_KEPT_S
@@ -150,3 +152,17 @@ def test_a_file_of_an_earlier_version_is_read_as_it_is(ledger, tmp_path):
     read = Ledger(tmp_path, read_only=True)
     assert read.fills_between(0, 1000) == [FILL]
     read.close()
+
+
+@pytest.mark.parametrize(("table", "column"), [("gap_fills", "state"), ("gap_fills", "symbols"), ("gap_symbols", "symbols")])
+def test_a_damaged_value_costs_its_row_and_the_ledger_is_replaced_once(tmp_path, table, column):
+    ledger = LastingLedger(tmp_path, FakeClock(), Stats())
+    ledger.write(Records(gaps=[GAP], fills=[FILL]))
+    connection = connect(tmp_path / FILE_NAME)
+    connection.execute(f"UPDATE {table} SET {column} = '[damaged'")
+    connection.close()
+    for _ in range(3):
+        assert GAP.from_ns in [gap.from_ns for _, gap in ledger.gaps()]
+        ledger.fills_between(0, 1000)
+    assert len([path for path in tmp_path.glob(f"{FILE_NAME}.damaged-*") if not path.name.endswith(("-wal", "-shm"))]) == 1
+    ledger.close()

@@ -72,7 +72,7 @@ def test_it_is_what_the_running_dedupe_goes_by() -> None:
     draw = np.random.default_rng(7)
     for kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC):
         dedupe = Dedupe(catalogue_of(), lambda *venue, kind=kind: kind)
-        dedupe.take_up({NAME: (99_999, START_NS - NS_PER_S)})
+        dedupe.continue_after({NAME: (99_999, START_NS - NS_PER_S)})
         last_ids = LastIds(catalogue_of(), {NAME: (99_999, START_NS - NS_PER_S)})
         top, at_s = 100_000, 0.0
         for _ in range(300):
@@ -94,7 +94,7 @@ def run_of(folder: Path, clock: FakeClock) -> tuple[Journal, Dedupe]:
     for number, venue in enumerate(catalogue_of().venues):
         catalogue.add(venue, catalogue_of().instruments[number])
     dedupe = Dedupe(catalogue, lambda *venue: IdKind.CONTIGUOUS)
-    dedupe.take_up(recovery.last_ids)
+    dedupe.continue_after(recovery.last_ids)
     return journal, dedupe
 
 

@@ -40,20 +40,20 @@ def test_messages_survive_a_ledger_that_was_set_aside(tmp_path: Path) -> None:
     for folder in (tmp_path / "old", tmp_path / "new"):
         Ledger(folder).close()
     old = Ledger(tmp_path / "old")
-    old.begin_telling(5, 0)
+    old.messages_since(5, 0)
     old.store_messages([FIRST], ["a"], 9)
     old.close()
     new = Ledger(tmp_path / "new")
     salvage_file(tmp_path / "old" / FILE_NAME, new._connection)  # type: ignore[arg-type]
-    assert new.messages() == [FIRST] and new.told_events() == ["a"] and new.begin_telling(10, 0) == 5
+    assert new.messages() == [FIRST] and new.told_event_ids() == ["a"] and new.messages_since(10, 0) == 5
     new.close()
 
 
 def test_events_that_were_told_are_known_until_they_are_forgotten(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    assert ledger.begin_telling(100, 0) == 100 and ledger.told_events() == []
+    assert ledger.messages_since(100, 0) == 100 and ledger.told_event_ids() == []
     ledger.store_messages([], ["b", "카이트"], 200)
     ledger.store_messages([FIRST], ["a"], 150)
-    assert ledger.told_events() == ["a", "b", "카이트"]
-    assert ledger.begin_telling(300, 200) == 100 and ledger.told_events() == ["b", "카이트"]
+    assert ledger.told_event_ids() == ["a", "b", "카이트"]
+    assert ledger.messages_since(300, 200) == 100 and ledger.told_event_ids() == ["b", "카이트"]
     ledger.close()

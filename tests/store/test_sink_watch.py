@@ -63,5 +63,5 @@ def test_an_error_that_no_sink_should_raise_is_logged_once(caplog: pytest.LogCap
         made, greenlet = watch(sink, True, [])
         wait(lambda: made.trouble == "suspended")
     assert [record.getMessage() for record in caplog.records] == [
-        "sink check failed, it is repeated sink=fake reason='ValueError: odd'"]
+        "sink check failed, it will be repeated sink=fake reason='ValueError: odd'"]
     greenlet.kill()

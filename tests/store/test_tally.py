@@ -146,6 +146,22 @@ def test_another_journal_in_the_folder_is_counted_from_its_beginning(tmp_path: P
     journal.close()
 
 
+def test_a_journal_whose_files_are_gone_forgets_no_figures(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.commit(batch_of(100, start_ns=START_NS))
+    all_of(tally_of(tmp_path, journal))
+    journal.close()
+    shutil.rmtree(tmp_path / "journal")  # the list of segments stays, so that the ids go on
+    journal = opened(tmp_path)
+    tally = tally_of(tmp_path, journal)
+    all_of(tally)
+    assert stored(tmp_path) == 100
+    journal.commit(batch_of(70, first_id=101, start_ns=START_NS))
+    all_of(tally)
+    assert stored(tmp_path) == 170
+    journal.close()
+
+
 def test_a_locked_file_is_counted_when_it_is_not_locked_any_more(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.commit(batch_of(100, start_ns=START_NS))
