@@ -59,8 +59,8 @@ def test_the_verdict_is_one_line_and_never_rounds_a_gap_away(found: Verified) ->
 def test_terms_that_occur_are_explained_and_so_is_the_end_of_the_judged_time(found: Verified) -> None:
     lines = view.explanations(found, found.end_ns + MINUTE_NS + 1)
     assert [line.partition(":")[0] for line in lines] == ["judged until 11", "unread", "proof id"]
-    assert lines[0] == ("judged until 11:07:00: a minute is judged once it has been over for 2 minutes, because a dead "
-                        "connection is noticed late")
+    assert lines[0] == ("judged until 11:07:00: a minute is judged 2 minutes after its end, because a dead connection "
+                        "is noticed late")
     found.summary.venues = {("bybit", "spot"): VenueSum("bybit", "spot", "connection", Counter({State.COMPLETE: 3}), 5, {"A"})}
     (line,) = view.explanations(found, found.end_ns + MINUTE_NS - 1)
     assert line.startswith("proof connection: ") and "`--against venue` compares" in line
