@@ -13,7 +13,7 @@ from pumpwatch.commands.output import print_commands, print_lines, print_message
 from pumpwatch.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from pumpwatch.host.machine import Machine
+    from pumpwatch.host.machine import TargetMachine
 
 root_option = click.option("--root", metavar="DIR", default="/", help="Change the system below this folder, such as a container "
                                                                       "image, instead of the running one.")
@@ -39,11 +39,11 @@ def install(dry_run: bool, root: str, user: str, no_start: bool, program: str, p
     Example: pumpwatch install --dry-run
     """
     from pumpwatch.host import plan, procedure
-    from pumpwatch.host.machine import UNIT, Machine
+    from pumpwatch.host.machine import UNIT, TargetMachine
 
     wish = plan.Wish(_zipapp(program, dry_run), str(Path(python or sys.executable).resolve()), user, not no_start)
     wish.check()
-    machine = Machine(Path(root).resolve())
+    machine = TargetMachine(Path(root).resolve())
     machine.check(starts=wish.start and not dry_run)
     if not dry_run:
         _need_root("install")
@@ -82,9 +82,9 @@ def uninstall(dry_run: bool, root: str, purge: bool, yes: bool) -> int:
     Example: pumpwatch uninstall --dry-run
     """
     from pumpwatch.host import plan, procedure
-    from pumpwatch.host.machine import Machine
+    from pumpwatch.host.machine import TargetMachine
 
-    machine = Machine(Path(root).resolve())
+    machine = TargetMachine(Path(root).resolve())
     machine.check(starts=False)
     if not dry_run:
         _need_root("uninstall")
@@ -128,7 +128,7 @@ def _zipapp(given: str, dry_run: bool) -> Path:
                      "from a clone: sudo packaging/install, which builds it first")
 
 
-def _elsewhere(machine: Machine) -> list[str]:
+def _elsewhere(machine: TargetMachine) -> list[str]:
     """Return the data folders of the installed config that are outside the service's folders."""
     from pumpwatch.config import load
     from pumpwatch.errors import ConfigError

@@ -130,14 +130,14 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
     from rich.live import Live
 
     from pumpwatch.demo.run import run
-    from pumpwatch.demo.view import Display, Progress, next_lines, report_lines
+    from pumpwatch.demo.view import DemoProgress, Display, next_lines, report_lines
 
     console = Console(stderr=True, markup=False, emoji=False)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             code, report = run(seconds, rate, questdb, data, Display(live).show)
     else:
-        code, report = run(seconds, rate, questdb, data, Progress(print_message).show)
+        code, report = run(seconds, rate, questdb, data, DemoProgress(print_message).show)
     if as_json:
         print_json([report.as_json()])
     else:

@@ -8,7 +8,7 @@ from typing import Any
 from pumpwatch.commands.cells import count, one_day, time_cell, venue_cell
 from pumpwatch.commands.table import Cell, Column, Row
 from pumpwatch.ops.candle_check import CandleSum
-from pumpwatch.ops.completeness import BY_CONNECTION, BY_ID, SETTLE_S, Flaw, VenueSum
+from pumpwatch.ops.completeness import BY_CONNECTION, BY_ID, SETTLE_S, Contradiction, VenueSum
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.sink_minutes import SinkSum
 from pumpwatch.ops.verify_run import Verified
@@ -78,14 +78,14 @@ def candle_rows(found: Sequence[CandleSum]) -> list[Row | str]:
     return rows
 
 
-def all_flaws(found: Verified) -> list[Flaw]:
+def all_flaws(found: Verified) -> list[Contradiction]:
     """Return everything that contradicts the ledger, the oldest first."""
     flaws = [*found.summary.flaws, *(flaw for sink in found.sinks for flaw in sink.flaws),
              *(flaw for venue in found.candles for flaw in venue.flaws)]
     return sorted(flaws, key=lambda flaw: (flaw.from_ns, flaw.exchange, flaw.market_type, flaw.symbol))
 
 
-def flaw_rows(flaws: Sequence[Flaw]) -> list[Row]:
+def flaw_rows(flaws: Sequence[Contradiction]) -> list[Row]:
     """Return a row of FLAWS for each contradiction."""
     with_day = not one_day(flaw.from_ns for flaw in flaws)
     return [[time_cell(flaw.from_ns, with_day=with_day, digits=0), venue_cell(flaw.exchange, flaw.market_type), flaw.symbol,

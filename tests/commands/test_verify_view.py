@@ -9,7 +9,7 @@ import pytest
 from pumpwatch.commands import verify_view as view
 from pumpwatch.commands.table import render
 from pumpwatch.ops.candle_check import CandleSum
-from pumpwatch.ops.completeness import Flaw, Summary, VenueSum
+from pumpwatch.ops.completeness import Contradiction, Summary, VenueSum
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.sink_minutes import SinkSum
 from pumpwatch.ops.verify_run import Verified
@@ -17,7 +17,8 @@ from pumpwatch.store.minutes import MINUTE_NS
 from tests.commands.rendered import check_lines
 
 START_NS = 1_795_000_020 * 10**9
-FLAW = Flaw("hole", "binance", "futures", "1000PEPEUSDT", START_NS, START_NS + MINUTE_NS, "3 trades, ids 7 to 9, are not stored")
+FLAW = Contradiction("hole", "binance", "futures", "1000PEPEUSDT", START_NS, START_NS + MINUTE_NS,
+                     "3 trades, ids 7 to 9, are not stored")
 
 
 @pytest.fixture
