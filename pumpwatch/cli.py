@@ -32,7 +32,7 @@ from pumpwatch.commands import (
     running,
     verify,
 )
-from pumpwatch.commands.output import say
+from pumpwatch.commands.output import print_message
 from pumpwatch.errors import EXIT_DISK, EXIT_INTERRUPTED, EXIT_OK, PumpWatchError
 from pumpwatch.ops.logs import PrintableFormatter
 
@@ -89,9 +89,9 @@ def run(args: Sequence[str]) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except PumpWatchError as error:
-        say(f"pumpwatch: {error.message}", *([f"  {error.hint}"] if error.hint else []))
+        print_message(f"pumpwatch: {error.message}", *([f"  {error.hint}"] if error.hint else []))
         return error.exit_code
     except OSError as error:
-        say(f"pumpwatch: {error.filename or 'disk'}: {error.strerror or error}")
+        print_message(f"pumpwatch: {error.filename or 'disk'}: {error.strerror or error}")
         return EXIT_DISK
     return code if isinstance(code, int) else EXIT_OK

@@ -316,11 +316,12 @@ def test_decode_names_contracts_that_it_cannot_count_in_base_units(
     give(monkeypatch, GATE_TRADE)
     done = command("decode", "gate.futures")
     assert done.returncode == 0 and json.loads(done.stdout)["quantity"] == 3
-    assert done.stderr.splitlines() == ["a contract counts 1, as there is no --instruments: BTC_USDT",
+    assert done.stderr.splitlines() == ["contract size taken as 1, without --instruments: BTC_USDT",
                                         "trades: 1, control frames: 0, refused: 0"]
     (tmp_path / "list").write_text("[]")
     give(monkeypatch, GATE_TRADE)
-    assert "--instruments lacks it: BTC_USDT" in command("decode", "gate.futures", "--instruments", "list").stderr
+    done = command("decode", "gate.futures", "--instruments", "list")
+    assert "contract size taken as 1, not found in --instruments: BTC_USDT" in done.stderr
 
 
 @pytest.mark.parametrize(("words", "stdin", "code", "says"), [

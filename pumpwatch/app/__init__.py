@@ -1,4 +1,4 @@
-"""Join the stages into a collector. This package knows no detail of any stage.
+"""Join the stages into a collector. This package does not know the details of any stage.
 
     exchange -ws-> feeds -> net.sweep -> frames -> pipeline.ingest -TradeBatch-> store.committer -> store.journal
                      |                                  |                             | durable

@@ -1,4 +1,4 @@
-"""The alerts of a collector: a job looks at the metrics, keeps what stands in the data folder, and tells what begins and ends."""
+"""The alerts of a collector: a job judges the metrics, keeps active alerts in the data folder, and notifies the channels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.jobs import CollectorJobs
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.status import Status
 from pumpwatch.clock import NS_PER_S
@@ -23,12 +23,12 @@ from pumpwatch.ops.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-ENDED_KEPT = 200  # so that a kill just after the end of an alert costs no message
-SAVE_S = 5.0  # a message waits so long for the disk: it may be the disk that it is about
+ENDED_KEPT = 200  # so that a kill just after the end of an alert does not cost its message
+SAVE_S = 5.0  # a message waits at most this long for the disk, because the alert may be about the disk
 
 
 class Alerting:
-    """The alerts of one collector. An alert is on disk before anyone is told, so a start tells what a kill left untold."""
+    """The alerts of one collector. An alert is stored before its message is sent, so a start sends what a kill prevented."""
 
     def __init__(self, collector: CollectorParts, status: Status) -> None:
         self._collector, self._status = collector, status
@@ -43,7 +43,7 @@ class Alerting:
         return AlertBook(thresholds(options), known.standing, options.keep_s, known.values)
 
     def load(self) -> None:
-        """Take up the alerts that stood when an earlier run ended."""
+        """Load the alerts that were active when an earlier run ended."""
         try:
             known = self._collector.memory_thread.apply(read_alerts, (self._collector.folder,))
         except StorageError as error:
@@ -53,23 +53,23 @@ class Alerting:
         self._saved_values = known.values
         self._ended.extend(known.ended)
 
-    def start(self, jobs: Jobs) -> None:
-        """Have the alerts looked at, unless the config turns them off."""
+    def start(self, jobs: CollectorJobs) -> None:
+        """Schedule `look`, unless the config turns alerts off."""
         if self._collector.config.alerts.enabled:
             jobs.every(self._collector.config.alerts.interval_s, self.look, name="alerts")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the alerts that stand, see `AlertBook.rows`."""
+        """Return the active alerts, see `AlertBook.rows`."""
         return self._book.rows()
 
     def events(self, since_ns: int) -> list[MakeEvent]:
-        """Return the events of the alerts that began or ended since a time (ns UTC), told or not."""
+        """Return the events of the alerts that began or ended since a time (ns UTC), sent or not."""
         known = [*self._ended, *self._book.standing()]
         began = [partial(_event, alert, 0) for alert in known if alert.began_at_ns >= since_ns]
         return [*began, *(partial(_event, alert, alert.ended_at_ns) for alert in self._ended if alert.ended_at_ns >= since_ns)]
 
     def look(self) -> None:
-        """Judge every condition now; log, keep and tell what has begun or ended."""
+        """Judge every condition now; log, store and send the alerts that have begun or ended."""
         clock = self._collector.clock
         changes = self._book.look(self._metrics.read(self._status.now()), clock.monotonic(), clock.now_ns())
         if not changes and self._book.last_values() == self._saved_values:
@@ -96,7 +96,7 @@ class Alerting:
         if not problem:
             self._saved_values = values
         if problem and not self._refused:
-            log.warning("alerts not kept, a restart may tell them again reason=%s", problem)
+            log.warning("alerts not stored, a restart may send them again reason=%s", problem)
         self._refused = bool(problem)
 
 

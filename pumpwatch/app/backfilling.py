@@ -21,12 +21,12 @@ from pumpwatch.venue import HttpRequest
 
 
 def make_backfill(collector: CollectorParts, coins: Callable[[], list[str]]) -> Backfill:
-    """Return the stage for a collector whose venues are made. coins(): those of listing windows, the oldest window first."""
+    """Return the backfill stage of a collector that has its venues. coins(): the coins of listing windows, the oldest first."""
     config = collector.config
     options = BackfillOptions(
         reach_s=config.backfill.reach_h * 3600, kept_s=config.store.retention_hours * 3600, settle_s=config.backfill.settle_s,
         concurrency=config.backfill.concurrency, aggregated=config.backfill.aggregated)
-    stored = StoredTrades(collector)
+    stored = StoredTradeLookup(collector)
     stores = BackfillStores(stored=stored.find, put=collector.committer.put,
                     wait_durable=collector.committer.wait_durable, record=collector.recorder.record, pipeline=collector.ingest)
     shares = BudgetShares(config.backfill.budget, collector.clock)
@@ -51,15 +51,15 @@ def _access(collector: CollectorParts, feeds: VenueFeeds, shares: BudgetShares) 
         is_listed=feeds.is_listed)
 
 
-class StoredTrades:
-    """Looks up durable trades in a thread of its own, so that no commit waits for it."""
+class StoredTradeLookup:
+    """Looks up durable trades in a separate thread, so that commits do not wait for it."""
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector, self._thread, self._closed = collector, ThreadPool(1), False
         self._reader = collector.journal.side_reader()
 
     def find(self, number: int, start_ns: int, end_ns: int) -> TradeBatch:
-        """Return an instrument's stored trades, see `BackfillStores`. Raises StorageError if the store is unreadable."""
+        """Return an instrument's stored trades, see `BackfillStores`. Raises StorageError if a part of the store cannot be read."""
         if start_ns >= end_ns:
             return TradeBatch.empty()
         name, = self._collector.catalogue.names([number])
@@ -72,17 +72,17 @@ class StoredTrades:
         return self._reader.query(name, start_ns, end_ns)
 
     def rest(self) -> None:
-        """Let go of files and memory until the next look-up."""
+        """Release files and memory until the next look-up."""
         self._thread.apply(self._reader.close)
 
     def close(self) -> None:
-        """Reject further look-ups, and close the files after the one that runs. Does not wait."""
+        """Reject further look-ups, and close the files after the running one. Does not wait."""
         self._closed = True
         gevent.spawn(self._thread.apply, self._reader.close)
 
 
 def _windows(collector: CollectorParts, coins: Callable[[], list[str]]) -> Mapping[int, int]:
-    """Return the place of the listing window of each instrument whose coin has one."""
+    """Return the place, in order of age, of the listing window of each instrument whose coin has one."""
     places: dict[int, int] = {}
     for place, coin in enumerate(coins()):
         for number in collector.catalogue.matching(coin):

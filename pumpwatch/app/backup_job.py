@@ -1,10 +1,10 @@
-"""Make the daily backup of a running collector, in a process of its own, and know how the last one went.
+"""Make the daily backup of a running collector in a separate process, and keep the result of the last one.
 
-A backup is due at `backup.at` each day. One that was missed because nothing ran then, or that failed, is made up for. On a full
-disk it waits. A checkpoint of QuestDB that a killed backup has left is released.
+A backup is due at `backup.at` each day. A backup that was missed or failed is made later. On a full disk it waits. A checkpoint
+of QuestDB that a killed backup has left is released.
 
-Of the stores that a cluster shares, one member makes the day's backup, whatever the configs of the others say. Where it dies
-before the end, another one makes it.
+Among the members of a cluster, one makes the day's backup of the stores that all share, whatever the configs of the others
+say. If it dies before the end, another one makes it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.backup.child import backup_in_child
-from pumpwatch.backup.plan import Plan, Shared, plan_of
+from pumpwatch.backup.plan import BackupPlan, Shared, plan_of
 from pumpwatch.backup.questdb import MARKER, release_left_over
 from pumpwatch.backup.shelf import FolderShelf
-from pumpwatch.backup.state import State, note, read_state
+from pumpwatch.backup.state import BackupState, read_state, record_result
 from pumpwatch.backup.turn import DAYS_S, shares, without_shared
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config_backup import BackupConfig
@@ -33,10 +33,10 @@ from pumpwatch.redis.errors import RedisUnavailable
 log = logging.getLogger(__name__)
 
 CHECK_S = 20.0
-AFTER_START_S = 120.0  # a missed backup waits so long: a start has enough to do
-AGAIN_S = 3600.0  # after a failure
+AFTER_START_S = 120.0  # a missed backup waits this long, because a start is busy
+AGAIN_S = 3600.0  # until the next try after a failure
 SHARED = "backup"  # the name of the work that one member of a cluster does
-FREE_LOOKS = 2  # at which nobody makes it; who has made it tells an emptied Redis meanwhile
+FREE_LOOKS = 2  # looks that find nobody at it; meanwhile a member that has made it restores its mark in an emptied Redis
 
 
 class BackupJob:
@@ -45,7 +45,7 @@ class BackupJob:
     def __init__(self, collector: CollectorParts) -> None:
         self._collector, self._part = collector, collector.config.backup
         self._thread = ThreadPool(1)
-        self._state = State()
+        self._state = BackupState()
         self._running = False
         self._release_failed = False
         self._free_looks = 0
@@ -71,12 +71,12 @@ class BackupJob:
             released = self._thread.apply(release_checkpoint, (plan_of(self._collector.config),))
         except PumpWatchError as error:
             if not self._release_failed:
-                log.warning("a killed backup's checkpoint of QuestDB is not released yet reason=%s", error)
+                log.warning("QuestDB checkpoint of a killed backup not released yet reason=%s", error)
             self._release_failed = True
             return
         self._release_failed = False
         if released:
-            log.warning("a killed backup's checkpoint of QuestDB is released")
+            log.warning("QuestDB checkpoint of a killed backup released")
 
     def _missed_before_start(self) -> bool:
         return last_due_ns(self._part, self._collector.clock.now_ns()) < self._collector.started_at_ns
@@ -89,8 +89,8 @@ class BackupJob:
             with self._kept(plan):
                 made = self._thread.apply(backup_in_child, (plan,))
         except PumpWatchError as error:
-            log.error("backup failed, it is tried again in %.0f s reason=%s", AGAIN_S, error)
-            self._thread.apply(note, (folder, clock.now_ns(), "", str(error)))
+            log.error("backup failed, next try in %.0f s reason=%s", AGAIN_S, error)
+            self._thread.apply(record_result, (folder, clock.now_ns(), "", str(error)))
         else:
             problem = made.error or "; ".join(made.problems)
             level = logging.ERROR if problem else logging.INFO
@@ -102,8 +102,8 @@ class BackupJob:
             self._running = False
             self._state = self._thread.apply(read_state, (folder,))
 
-    def _plan(self) -> Plan:
-        """Return what to back up: without the stores that all members of a cluster share, where another one does that today."""
+    def _plan(self) -> BackupPlan:
+        """Return the plan, without the stores that all members of a cluster share if another member backs those up today."""
         plan, cluster = plan_of(self._collector.config), self._collector.cluster
         if cluster is None or not shares(plan):
             return plan
@@ -117,7 +117,7 @@ class BackupJob:
             return without_shared(plan)
         return msgspec.structs.replace(plan, shared=Shared(self._collector.config.redis, cluster.name, turn))
 
-    def _kept(self, plan: Plan) -> AbstractContextManager[None]:
+    def _kept(self, plan: BackupPlan) -> AbstractContextManager[None]:
         """Keep the turn while the backup is made."""
         cluster = self._collector.cluster
         return cluster.once.kept(plan.shared.turn) if cluster and plan.shared else nullcontext()
@@ -153,8 +153,8 @@ class BackupJob:
                 "next": next_ns(self._part, state, now_ns) if self._part.enabled else 0}
 
 
-def release_checkpoint(plan: Plan) -> bool:
-    """Release what a killed backup has left; return whether there was anything. One that still runs is left alone.
+def release_checkpoint(plan: BackupPlan) -> bool:
+    """Release the checkpoint of a killed backup; return whether there was one. A running backup is left alone.
 
     Blocks. Raises ServiceUnavailable, ConfigError, StorageError.
     """
@@ -176,8 +176,8 @@ def last_due_ns(part: BackupConfig, now_ns: int) -> int:
     return int((due if due <= now else due - timedelta(days=1)).timestamp()) * NS_PER_S
 
 
-def next_ns(part: BackupConfig, state: State, now_ns: int) -> int:
-    """Return when the next backup is due: in the past where one was missed, an hour after a failure."""
+def next_ns(part: BackupConfig, state: BackupState, now_ns: int) -> int:
+    """Return when the next backup is due, ns since 1970: in the past if it was missed, an hour after a failure."""
     due_ns = last_due_ns(part, now_ns)
     if state.last_ok_ns >= due_ns:
         return due_ns + 86_400 * NS_PER_S

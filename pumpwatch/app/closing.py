@@ -1,4 +1,4 @@
-"""The end of a collector: its journal is closed and its last figures are written, within a time, whatever hangs."""
+"""The end of a collector: close its journal and write its last figures, within a bounded time even if a disk hangs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pumpwatch.store.journal import Journal
 
 log = logging.getLogger(__name__)
 
-CLOSE_S = 2.0  # for the journal to close, for its last records to be kept where it hangs, and for the last figures to be written
+CLOSE_S = 2.0  # the limit of each step: close the journal, keep its last records if it hangs, write the last figures
 T = TypeVar("T")
 
 
 def close_journal(committer: Committer, journal: Journal, thread: ThreadPool) -> int:
-    """Close the journal in its thread; return the exit code: EXIT_DISK where it did not take everything."""
+    """Close the journal in its thread; return the exit code: EXIT_DISK if it did not take everything."""
     code = EXIT_OK
     if committer.waiting_trades:
         log.error("trades lost at stop, the journal did not take them trades=%d", committer.give_up())
@@ -41,7 +41,7 @@ def close_journal(committer: Committer, journal: Journal, thread: ThreadPool) ->
 
 
 def _keep_records(journal: Journal, rest: Records) -> None:
-    """Keep the last records in a file, where the journal's thread hangs."""
+    """Write the last records to a file, because the journal's thread hangs."""
     try:
         within(CLOSE_S, ThreadPool(1), journal.leave, rest)
     except (StorageError, gevent.Timeout) as error:
@@ -50,13 +50,12 @@ def _keep_records(journal: Journal, rest: Records) -> None:
 
 
 def write_last_figures(status: Status) -> None:
-    """Write `status.json` once more, without a process."""
+    """Write `status.json` once more, with pid 0."""
     try:
         with gevent.Timeout(CLOSE_S):
             status.write(ended=True)
     except gevent.Timeout:
         log.warning("last figures not written reason='no answer in %.0f s'", CLOSE_S)
-
 
 
 def within(seconds: float, thread: ThreadPool, function: Callable[..., T], /, *args: Any) -> T:

@@ -1,6 +1,6 @@
-"""Makes a collector a member of its cluster: the coordinator decides what it reads, the feeds read it.
+"""Make a collector a member of its cluster: the coordinator decides which shards it reads, and the feeds read them.
 
-The coordinator knows nothing of venues, and the feeds know nothing of other collectors.
+The coordinator does not know venues, and the feeds do not know other collectors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pumpwatch.store.folder_lock import is_taken_over
 
 log = logging.getLogger(__name__)
 
-LEAVE_S = 15.0  # the others have so long to take over what this collector reads, before it stops reading
+LEAVE_S = 15.0  # the other members have this long to take over the shards of this collector before it stops reading
 OnRole = Callable[[str, bool], None]
 
 
@@ -51,41 +51,41 @@ class ClusterMember:
         self.once = Once(self.redis, self.name, self.member, config.cluster.lease_s)
         self._role_listeners: list[OnRole] = []
         self.coordinator = Coordinator(self.redis, config.cluster, facts, venues, self._feeds, collector.clock, collector.stats,
-                                       self._tell_role)
+                                       self._call_role_listeners)
 
     def join(self) -> bool:
-        """Enter the cluster; return False where Redis is away. Raises ConfigError where the members have other settings."""
+        """Enter the cluster; return False if Redis is away. Raises ConfigError if the members have other settings."""
         self.redis.connect()
         return self.coordinator.join()
 
     def start(self) -> None:
-        """Read what the coordinator says from now on."""
+        """Read the shards that the coordinator assigns from now on."""
         self._collector.supervisor.spawn("cluster", self.coordinator.run)
 
     def leave(self) -> None:
-        """Hand everything over while still reading, for LEAVE_S at most. A process that takes over this folder needs no time."""
+        """Hand all shards over while still reading, for at most LEAVE_S. Return at once if a process takes over this folder."""
         if is_taken_over(self._collector.folder):
             return
         if not self.coordinator.leave(LEAVE_S) and self.coordinator.held:
-            log.info("some shards were not handed over, others take them at once shards=%d", len(self.coordinator.held))
+            log.info("shards not handed over in time, other members take them at once shards=%d", len(self.coordinator.held))
 
     def end_reading(self) -> None:
-        """Note that nothing is read from now on; what came until then counts."""
+        """Record that nothing is read from now on; trades received until now count."""
         self._feeds.end_reading()
 
     def stop(self) -> None:
-        """Release what is held, as of the last trade that is durable."""
+        """Release the leases, as of the last durable trade."""
         self.coordinator.stop()
 
     def durable(self, batch_id: int, batch: TradeBatch) -> None:
-        """Take note of a durable batch."""
+        """Record a durable batch."""
         self._feeds.durable(batch_id, batch)
 
     def on_role(self, callback: OnRole) -> None:
-        """Call this with each role that comes (True) or goes (False)."""
+        """Call `callback` with each role that this member gains (True) or loses (False)."""
         self._role_listeners.append(callback)
 
-    def _tell_role(self, role: str, holds: bool) -> None:
+    def _call_role_listeners(self, role: str, holds: bool) -> None:
         for callback in self._role_listeners:
             callback(role, holds)
 
@@ -94,9 +94,9 @@ class ClusterMember:
         return self.coordinator.status()
 
     def health_rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the health rows to be written here: those of all members where this one leads, else none.
+        """Return the health rows to be written here: those of all members if this one leads, else none.
 
-        While Redis does not answer they are this member's own, and the table has those of the member that wrote last.
+        While Redis does not answer, they are this member's own, and the table has those of the member that wrote last.
         """
         try:
             joined = self._health.exchange(rows)
@@ -105,5 +105,5 @@ class ClusterMember:
         return joined if LEADER in self.coordinator.roles else []
 
     def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
-        """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run, at least of two days."""
+        """Return the times [from_ns, to_ns) in which this run read a symbol's slice, for at least the last two days."""
         return self._feeds.spans(venue, symbol)

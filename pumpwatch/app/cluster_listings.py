@@ -1,8 +1,8 @@
 """Join the listings of a collector with those of the other members of its cluster.
 
-The members that hold a role of the boards poll them; all members register what is seen and open the window. Each gives its part
-of the window; the leader joins them, tells people, and offers the listing to the sinks. While Redis is away for longer than a
-lease, every member polls the boards, and the last leader tells: better twice than never.
+The members with a role of the boards poll them; all members register each listing and open its window. Each gives its part of
+the window; the leader joins the parts, sends the messages, and offers the listing to the sinks. While Redis is away for longer
+than a lease, every member polls the boards, and the last leader sends messages: twice is better than never.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gevent
 
-from pumpwatch.app.parts import CollectorParts, Membership
+from pumpwatch.app.parts import ClusterPlace, CollectorParts
 from pumpwatch.catalogue import VenueKey
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.cluster.listing_news import ListingNews
@@ -37,18 +37,18 @@ from pumpwatch.store.ledger import Ledger
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-UNSTORED_NS = NS_PER_S  # a kill costs what was in memory, which may be older than the last trade that was stored
+UNSTORED_NS = NS_PER_S  # a kill loses trades in memory, which may be older than the last stored one
 PUBLISHED = "published:"  # with the key of a listing: every sink has it
 Key = tuple[str, str, str]
 
 
 class ClusterListings:
-    """The listings of one member. Make it, `connect` it, `start` it.
+    """The listings of one member: create it, `connect` it, `start` it.
 
-    impatient: the ledger as sources use it. patient: as windows use it.
+    impatient: the ledger of sources, which gives up soon. patient: the ledger of windows.
     """
 
-    def __init__(self, collector: CollectorParts, member: Membership, impatient: Ledger, patient: Ledger,
+    def __init__(self, collector: CollectorParts, member: ClusterPlace, impatient: Ledger, patient: Ledger,
                  offload: Call) -> None:
         self._collector, self._cluster = collector, member
         self._patient, self._impatient = ListingLedger(patient), impatient
@@ -61,14 +61,14 @@ class ClusterListings:
         self._windows: WindowKeeper | None = None
         self._publisher: Publisher | None = None
         self._led = self._stopped = False
-        self._not_told: list[str] = []
+
         member.on_role(self._role)
         collector.notifying.tells = self.tells
         collector.notifying.on_told = self._event_told
 
     def connect(self, windows: WindowKeeper, publisher: Publisher, intake: IntakeContext,
                 opened: Callable[[Listing], None]) -> None:
-        """Have the news of other members act on these windows. opened is called for each window that one of them opens."""
+        """Apply the news of other members to these windows. `opened` is called for each window that one of them opens."""
         self._windows, self._publisher = windows, publisher
         contexts: dict[str, IntakeContext] = {}
 
@@ -81,7 +81,7 @@ class ClusterListings:
         self._remote = RemoteSights(context_of, windows.correct, self._part_came, self._mark_sent_elsewhere)
 
     def start(self) -> None:
-        """Begin to tell and to listen."""
+        """Begin to send and to receive news."""
         assert self._remote is not None
         spawn = self._collector.supervisor.spawn
         spawn("listing news", self.news.run)
@@ -89,38 +89,38 @@ class ClusterListings:
         spawn("cluster listings", self._look)
 
     def stop(self) -> None:
-        """End all of it."""
+        """Stop sending and receiving news."""
         self._stopped = True
         self.news.stop()
         if self._remote is not None:
             self._remote.stop()
 
     def polls(self) -> bool:
-        """Return whether this member asks the boards now."""
+        """Return whether this member polls the boards now."""
         coordinator = self._cluster.coordinator
         return coordinator.away or (self.news.caught_up and not coordinator.roles.isdisjoint(BOARDS))
 
     def leads(self) -> bool:
-        """Return whether this member joins the parts."""
+        """Return whether this member is the leader, which joins the parts."""
         return LEADER in self._cluster.coordinator.roles
 
     def leader(self) -> str:
-        """Return the name of the leader, empty where it is not known."""
+        """Return the name of the leader; empty if it is unknown."""
         return next((str(row["member"]) for row in self._cluster.coordinator.member_rows() if LEADER in row["roles"]), "")
 
     def alive(self) -> set[str]:
-        """Return the names of the living members, this one among them."""
+        """Return the names of the living members, including this one."""
         rows = self._cluster.coordinator.member_rows()
         return {str(row["member"]) for row in rows if row["state"] != "dead"} | {self._cluster.member}
 
     def tells(self) -> bool:
-        """Return whether this member tells people about listings: the leader, the last one while Redis is away."""
+        """Return whether this member sends messages about listings: the leader, or while Redis is away the last leader."""
         if self.leads():
             return True
         return self._cluster.coordinator.away and (self._led or not self.alive() - {self._cluster.member})
 
     def began(self, listing: Listing) -> None:
-        """Note that a window was opened here, and tell the sight where the ledger has failed to."""
+        """Record that a window was opened here."""
         self.sharing.began([listing])
 
     def _take(self, message: Message) -> None:
@@ -133,18 +133,18 @@ class ClusterListings:
             self._collector.supervisor.spawn("lead", self._lead)
 
     def _lead(self) -> None:
-        """Take over as the leader: join the parts of windows of late, and tell what the last leader may have left untold."""
+        """Take over as the leader: join the parts of recent windows, and send messages that the last leader may not have sent."""
         since_ns = self._collector.clock.now_ns() - int(TTL_S * NS_PER_S)
         self._look_again(lambda name: True, since_ns)
-        gevent.sleep(WAIT_S)  # archives are joined first, and what the last leader told is known
+        gevent.sleep(WAIT_S)  # until archives are joined, and the messages of the last leader are known
         try:
             if self.leads():
                 self._collector.notifying.take_over(since_ns)
         except StorageError as error:
-            log.warning("what the last leader has not told is not known reason=%s", error.message)
+            log.warning("messages that the last leader has not sent are not known reason=%s", error.message)
 
     def _look(self) -> None:
-        """Give the parts that could not be given while Redis was away; note that another member leads."""
+        """Send the parts that could not be sent while Redis was away, and notice when another member leads."""
         while not self._stopped:
             gevent.sleep(LOOK_S)
             if self._cluster.coordinator.away:
@@ -155,14 +155,14 @@ class ClusterListings:
                 self._look_again(names.__contains__)
 
     def _look_again(self, wanted: Callable[[str], bool], since_ns: int = 0) -> None:
-        """Have the written windows looked at again whose name is wanted, and whose listings were seen since a time (ns UTC)."""
+        """Join the parts of written windows again, if their name is wanted and their listings were seen since a time (ns UTC)."""
         archives: dict[str, list[Listing]] = {}
         try:
             for record in self._patient.listings():
                 if record.archive:
                     archives.setdefault(record.archive, []).append(record.listing)
         except StorageError as error:
-            log.warning("windows are not looked at again reason=%s", error.message)
+            log.warning("parts of windows not joined again reason=%s", error.message)
             return
         for archive, listings in archives.items():
             if self._windows is not None and wanted(window_name(listings)) and listings[-1].detected_at_ns >= since_ns:
@@ -176,7 +176,7 @@ class ClusterListings:
         self.news.tell(ToldNews(event_id))
 
     def published(self, key: Key) -> None:
-        """Tell the other members that every sink has a listing."""
+        """Send news to the other members: every sink has this listing."""
         self.news.tell(ToldNews(PUBLISHED + "\n".join(key)))
 
     def _mark_sent_elsewhere(self, event_id: str) -> None:
@@ -190,7 +190,7 @@ class ClusterListings:
                 self._collector.notifying.notifier.mark_sent_elsewhere(known)
 
     def _own_event(self, event_id: str) -> str:
-        """Return the id that an event has here, where another source saw the listing first. Raises StorageError."""
+        """Return the id of an event on this member, where another source may have seen the listing first. Raises StorageError."""
         kind, _, rest = event_id.partition(":")
         place, _, symbol = rest.rpartition(":")
         source, _, notice_id = place.partition(":")
@@ -199,7 +199,7 @@ class ClusterListings:
         return event_id if first is None else f"{kind}:{first.of_source}:{first.of_notice_id}:{symbol}"
 
     def _reads(self, coin: str, intervals: Sequence[Interval]) -> tuple[Reading, ...] | None:
-        """Return when the coin's symbols were read by this run, and by earlier ones where a window begins before it."""
+        """Return when this run read the coin's symbols, and when earlier runs did if a window begins before this run."""
         catalogue, started_ns = self._collector.catalogue, self._collector.started_at_ns
         earlier: Sequence[Watched] = ()
         if any(start < started_ns for start, _ in intervals):
@@ -210,7 +210,7 @@ class ClusterListings:
             for number in catalogue.matching(coin) for symbol in (catalogue.instruments[number].symbol,))
 
     def _earlier_watched(self) -> Sequence[Watched]:
-        """Return what earlier runs noted of the symbols that they watched. It blocks, and runs in a thread of `offload`."""
+        """Return the symbols that earlier runs watched. Blocks; runs in a thread of `offload`."""
         try:
             file = CoverageFile(self._collector.folder, read_only=True)
             try:
@@ -222,8 +222,8 @@ class ClusterListings:
 
 
 def spans_before(watched: Sequence[Watched], venue: VenueKey, symbol: str, until_ns: int) -> list[Interval]:
-    """Return the [from, to) in which a symbol was watched, up to the last trade that an earlier run has stored."""
-    notes = sorted((note for note in watched if (note.exchange, note.market_type) == venue), key=lambda note: note.from_ns)
-    ends = [*(note.from_ns for note in notes[1:]), until_ns]
-    return [(note.from_ns, min(end, until_ns)) for note, end in zip(notes, ends, strict=False)
-            if symbol in note.symbols and note.from_ns < min(end, until_ns)]
+    """Return the times [from, to) in which a symbol was watched, up to the last trade that an earlier run stored."""
+    rows = sorted((row for row in watched if (row.exchange, row.market_type) == venue), key=lambda row: row.from_ns)
+    ends = [*(row.from_ns for row in rows[1:]), until_ns]
+    return [(row.from_ns, min(end, until_ns)) for row, end in zip(rows, ends, strict=False)
+            if symbol in row.symbols and row.from_ns < min(end, until_ns)]

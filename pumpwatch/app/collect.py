@@ -16,10 +16,9 @@ def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[]
             reread: tuple[Config, Callable[[], Config]] | None = None) -> int:
     """Run a collector until it is asked to stop; return the exit code. Everything received is then durable.
 
-    replace_within_s: take over from the collector that runs on the same folder, which must be possible in so many seconds; 0:
-    do not. `on_ready` is called once it records. reread: the config as it was read, and a function that reads it again on
-    SIGHUP. Raises ConfigError, after the same orderly end, if a sink turns out to need a person, and ServiceUnavailable or
-    StorageError if it could not start or take over.
+    replace_within_s: take over from the collector on the same folder within this time; 0: do not take over. `on_ready` is called
+    once it records. reread: the config as it was read, and a function that reads it again on SIGHUP. Raises ConfigError, after
+    the same orderly end, if a person must repair a sink, and ServiceUnavailable or StorageError if it cannot start or take over.
     """
     share_heap()
     collector = Collector(config)

@@ -1,6 +1,6 @@
-"""A running collector: it starts every stage from the store towards the sockets, and stops them in the opposite order.
+"""A running collector: it starts every stage from the store to the sockets, and stops them in the opposite order.
 
-That order guarantees that everything that was read is durable at the end.
+This order makes everything that was read durable at the end.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.alerting import Alerting
 from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.closing import close_journal, write_last_figures
-from pumpwatch.app.jobs import Jobs
-from pumpwatch.app.listings import Listings
+from pumpwatch.app.jobs import CollectorJobs
+from pumpwatch.app.listings import ListingStage
 from pumpwatch.app.market import MarketProcess
 from pumpwatch.app.notifying import Notifying
-from pumpwatch.app.parts import ReportsStores, Telling
+from pumpwatch.app.parts import Notifies, ReportsStores
 from pumpwatch.app.reloading import Reloading
 from pumpwatch.app.run_before import down_since_ns, ended_ns, gap_since
 from pumpwatch.app.serving import Serving
@@ -74,11 +74,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STOP_S = 2.5  # the stages have so long to stop, counted from the signal
+STOP_S = 2.5  # the limit for the stages to stop, from the signal on
 
 
 class Collector:
-    """One running collector: make it, `start` it, `wait` for its end, and `stop` it."""
+    """One running collector: create it, `start` it, `wait` for its end, and `stop` it."""
 
     def __init__(self, config: Config, plugins: Plugins | None = None) -> None:
         self.config = config
@@ -119,28 +119,28 @@ class Collector:
         self.status = Status(self)
         self.rollout = SinkRollout(self)
         self.market = MarketProcess(self)
-        self.jobs = Jobs(self, self.status)
+        self.jobs = CollectorJobs(self, self.status)
         self.alerting = Alerting(self, self.status)
         self.serving = Serving(self, self.status, self.jobs)
-        self.listings: Listings | None = None  # made by `start`, once the ledger is open
-        self.notifying: Telling = Notifying(self)
+        self.listings: ListingStage | None = None  # created by `start`, once the ledger is open
+        self.notifying: Notifies = Notifying(self)
         self.cluster = _make_cluster(self)
         self._takeover: Takeover | None = None
-        self.backfill: Backfill | None = None  # the same
+        self.backfill: Backfill | None = None  # created by `start`
         self.ended = Event()
-        self.sink_error: ConfigError | None = None  # of a sink that a person has to mend
+        self.sink_error: ConfigError | None = None  # of a sink that a person must repair
 
     @property
     def threaded_ledger(self) -> LastingLedger:
-        """The open ledger, with methods that run in its own thread: a ledger that hangs delays no trade."""
+        """The open ledger, with methods that run in its own thread: a ledger that hangs does not delay trades."""
         return in_thread(self.journal.ledger, self.ledger_thread)
 
     def cluster_status(self) -> dict[str, Any]:
-        """Return the figures of the cluster, empty for a collector that is alone."""
+        """Return the figures of the cluster; empty for a collector that runs alone."""
         return self.cluster.status() if self.cluster else {}
 
     def backup_status(self) -> dict[str, Any]:
-        """Return how the last backups went, and when the next is due."""
+        """Return the results of the last backups, and the time of the next."""
         return self.jobs.backup.figures()
 
     def rollout_status(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class Collector:
         return self.rollout.status()
 
     def roll_out(self, action: str, reason: str) -> dict[str, Any]:
-        """Take a step of the roll-out; return its state. Raises UsageError without a roll-out, or for a step out of order."""
+        """Act on the roll-out; return its state. Raises UsageError without a roll-out, or for an action out of order."""
         self.rollout.act(action, reason)
         return self.rollout.status()
 
@@ -165,29 +165,29 @@ class Collector:
         return {**self.market.status(), "caches": self.serving.cache_figures()}
 
     def alert_rows(self) -> list[dict[str, Any]]:
-        """Return the alerts that stand."""
+        """Return the active alerts."""
         return self.alerting.rows()
 
     def alert_events(self, since_ns: int) -> list[MakeEvent]:
-        """Return the events of the alerts that began or ended since a time (ns UTC), told or not."""
+        """Return the events of the alerts that began or ended since a time (ns UTC), sent or not."""
         return self.alerting.events(since_ns)
 
     def start(self) -> None:
-        """Open the journal, go on where the last run ended, and start reading.
+        """Open the journal, continue from the end of the last run, and start reading.
 
-        Raises StorageError when the folder cannot be used. The drains open the sinks while reading begins, so a server that
-        hangs costs no trade, and one that is only away does not prevent the start. If a sink's first open shows that a
-        person has to mend it, `sink_error` is set, and `ended`; everything read until then is durable.
+        Raises StorageError if the folder cannot be used. The drains open the sinks while reading begins, so a server that hangs
+        does not cost trades, and a server that is away does not prevent the start. If opening a sink shows that a person must
+        repair it, `sink_error` and `ended` are set; everything read until then is durable.
         """
         self._log_start()
         if self.cluster:
-            refuse_taken(self.folder)  # before others make room for a member that cannot start
+            refuse_taken(self.folder)  # before other members make room for one that cannot start
             self.cluster.join()
-        with self._stays_out():
+        with self._leaves_cluster_on_failure():
             recovery = self.threaded_journal.open()
         self.ingest.continue_after(recovery.last_ids)  # so that a jump of ids over the downtime is noticed
         if recovery.last_received_at_ns:
-            log.info("resuming after a run that %s; the time since its last trade is a gap last_trade_s=%.0f",
+            log.info("resuming after a run that %s, the time since its last trade is a gap last_trade_s=%.0f",
                      "was stopped" if recovery.clean else "was killed",
                      (self.clock.now_ns() - recovery.last_received_at_ns) / NS_PER_S)
         ended_at_ns = ended_ns(self.folder, self.started_at_ns)
@@ -198,8 +198,8 @@ class Collector:
         self.supervisor.spawn("watchdog", keep_alive)
 
     @contextmanager
-    def _stays_out(self) -> Iterator[None]:
-        """Leave the cluster where this fails: the collector that runs on this folder is its member, and goes on."""
+    def _leaves_cluster_on_failure(self) -> Iterator[None]:
+        """Leave the cluster if the block fails: the collector that runs on this folder stays its member."""
         try:
             yield
         except (StorageError, ServiceUnavailable):
@@ -210,11 +210,11 @@ class Collector:
     def replace(self, within_s: float) -> None:
         """Start beside the collector that runs on the same folder, and take over from it once everything is read here too.
 
-        Without such a collector this is `start`. Raises ServiceUnavailable or StorageError where the other one stays.
+        Without such a collector this is `start`. Raises ServiceUnavailable or StorageError if the other collector stays.
         """
         takeover = Takeover(self, within_s)
         if not takeover.holder:
-            log.info("no collector runs on this folder, nothing to replace store=%s", self.folder)
+            log.info("nothing to replace, no collector runs on this folder store=%s", self.folder)
             self.start()
             return
         self._log_start()
@@ -224,15 +224,15 @@ class Collector:
         for venue, part in self.chosen:
             self._add_feeds(venue, part, None, 0)
         self._start_reading()
-        with self._stays_out():
+        with self._leaves_cluster_on_failure():
             takeover.wait_until_up()
-            self._catch_signals()  # from now on it holds trades that nobody else may have
-            self.supervisor.spawn("watchdog", keep_alive)  # it is the service from here on, and a large journal opens slowly
+            self._catch_signals()  # from now on this process may hold trades that no other one has
+            self.supervisor.spawn("watchdog", keep_alive)  # this is the service now, and a large journal opens slowly
             takeover.end_other()
         recovery = self.threaded_journal.open()
         takeover.merge(recovery)
         self._start_storing(recovery)
-        self.status.write()  # whoever looks from now on finds this process
+        self.status.write()  # from now on the commands find this process
 
     def _log_start(self) -> None:
         self.serving.keep_warnings()
@@ -266,7 +266,7 @@ class Collector:
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
         self.alerting.load()
         self.notifying.start()
-        self.listings = Listings(self)
+        self.listings = ListingStage(self)
         self.backfill = make_backfill(self, self.listings.windows.coins)
         self.supervisor.spawn("backfill", self.backfill.run)
         for name, body in self.backfill.workers():
@@ -279,9 +279,9 @@ class Collector:
         self.market.start()
 
     def stop(self) -> int:
-        """Read what has arrived, commit it, and close everything; trades that a sink lacks stay in the journal.
+        """Read the frames that have arrived, commit them, and close everything; trades missing in a sink stay in the journal.
 
-        A member of a cluster hands its shards over first, while it reads. Returns the exit code: EXIT_DISK where the journal did
+        A member of a cluster first hands its shards over, while it reads. Returns the exit code: EXIT_DISK if the journal did
         not take everything.
         """
         if self.cluster:
@@ -335,7 +335,7 @@ class Collector:
             gevent.signal_handler(number, self.ended.set)
 
     def reload_on_hangup(self, first: Config, read: Callable[[], Config]) -> None:
-        """Read the config again on SIGHUP; end where the terminal has gone."""
+        """Read the config again on SIGHUP; end if the terminal is gone."""
         reloading = Reloading(self, first, read)
         reloading.retaining = lambda: self.jobs.retaining
         reloading.windows = lambda: self.listings.windows if self.listings else None
@@ -343,7 +343,7 @@ class Collector:
         self.supervisor.spawn("config", reloading.run)
 
     def wait(self) -> None:
-        """Return after SIGTERM, SIGINT or `ended.set()`. Raises the ConfigError of a sink that a person has to mend."""
+        """Return after SIGTERM, SIGINT or `ended.set()`. Raises the ConfigError of a sink that a person must repair."""
         self._catch_signals()
         self.ended.wait()
         if self.sink_error is not None:
@@ -351,7 +351,7 @@ class Collector:
 
     def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_at_ns: int) -> None:
         since_ns, down = down_since_ns(venue, recovery) or ended_at_ns, None
-        if since_ns and not self.cluster:  # in a cluster each slice has its own gap, as another one may have read it
+        if since_ns and not self.cluster:  # in a cluster each slice has its own gap, as another member may have read it
             down = gap_since(venue, since_ns, self.clock.now_ns(), self.threaded_ledger.connection_events, clean=recovery.clean)
             self.recorder.record(Records(gaps=[down]))
         self._add_feeds(venue, config, down, since_ns)
@@ -381,7 +381,7 @@ class Collector:
 
 
 def _make_cluster(collector: Collector) -> ClusterMember | None:
-    """Return the collector's place in a cluster. Without one nothing of it is imported."""
+    """Return the collector's place in its cluster; None, without an import, if it runs alone."""
     if not collector.config.cluster.name:
         return None
     from pumpwatch.app.cluster import ClusterMember

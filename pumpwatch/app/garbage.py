@@ -1,7 +1,7 @@
-"""Have Python search for cyclic garbage as rarely as a long-lived process needs.
+"""Make Python search for cyclic garbage less often.
 
-With Python's own thresholds the search begins whenever 700 more objects live, which is several times a second here, and now and
-then it walks through everything that was ever imported: 25 ms during which nothing is read or stored.
+By default Python searches after every 700 new objects, which is several times a second here. Some of these searches visit every
+imported object: 25 ms during which nothing is read or stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ YOUNG, MIDDLE, OLD = 10_000, 20, 20  # new objects, and then searches, until the
 
 
 def search_rarely() -> None:
-    """Leave out what lives by now in all later searches, and search less often. Call it once all parts run."""
+    """Exclude all present objects from later searches, and search less often. Call it once all parts run."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)

@@ -1,4 +1,4 @@
-"""Make a row of health figures for every venue each minute, for the sinks' table `exchange_health`."""
+"""Rows of health figures, one for each venue and minute, for the sinks' table `exchange_health`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class HealthRows:
 def status_of(venue: dict[str, Any]) -> str:
     """Return one word for a venue's figures.
 
-    connected: no problem is known. degraded: a problem is known, and a connection is up. error: no connection is up, and the
-    reason is known. disconnected: no connection is up, and none failed yet.
+    connected: a connection is up, without a known problem. degraded: a connection is up, with a known problem. error: all
+    connections are down, with a known reason. disconnected: all connections are down, and none has failed yet.
     """
     if venue["connections_up"]:
         return "degraded" if any(judge_venue(venue)) else "connected"

@@ -1,4 +1,4 @@
-"""Run a collector's periodic jobs: figures, upkeep of memory and journal, retention, ledgers, reports, health rows, summary."""
+"""Schedule a collector's periodic jobs: figures, upkeep, retention, ledgers, reports, backup, health rows, summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.ops.health import problems, summary_line
-from pumpwatch.ops.renewal_request import take
+from pumpwatch.ops.renewal_request import take_requests
 from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.printable import printable
 from pumpwatch.store.folder_lock import is_taken_over
@@ -31,18 +31,18 @@ log = logging.getLogger(__name__)
 
 REQUESTS_S, TAKEOVER_S = 1.0, 1.0
 UPKEEP_S = 5.0
-COMPACT_S = 2.0  # a trade in memory takes six times as much before
+COMPACT_S = 2.0  # until it is compacted, a trade takes six times as much memory
 DISK_S, MEMORY_S = 5.0, 5.0
 RETENTION_S = 60.0
-DAYS_LAST_S = 6 * 3600.0  # copies of many days
-LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most so many short transactions at a time
+DAYS_LAST_S = 6 * 3600.0  # the limit for copying many days
+LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most this many short transactions at a time
 LEDGER_CHECK_S = 600.0
 HEALTH_S = 60.0
 COUNT_S, WATCHED_S, THIN_S, REPORT_S = 120.0, 5.0, 3600.0, 300.0
 CLOCK_S = 1.0
 
 
-class Jobs:
+class CollectorJobs:
     """The scheduler of one collector, and a check of the clock each second that does not depend on it."""
 
     def __init__(self, collector: CollectorParts, status: Status) -> None:
@@ -51,17 +51,17 @@ class Jobs:
         self._clock_watch = ClockWatch(collector.clock)
         self._health_rows = HealthRows(collector, status.now)
         self.minutes = MinuteLedger(collector)
-        self.retaining: Retaining | None = None  # made by `start`, once the drains are known
+        self.retaining: Retaining | None = None  # created by `start`, once the drains are known
         self.backup = BackupJob(collector)
         self._symbols_refused = False
         self._absent_coins: set[str] = set()
         self._renewals: dict[str, tuple[int, float]] = {}  # venue -> connections to be renewed, and since when
-        self._disk_thread = ThreadPool(1)  # a disk that hangs delays no other job
-        self._checking_thread = ThreadPool(1)  # reading hundreds of MB must not hold up other jobs, nor a stop
+        self._disk_thread = ThreadPool(1)  # a disk that hangs does not delay other jobs
+        self._checking_thread = ThreadPool(1)  # reading hundreds of MB must not delay other jobs or a stop
 
     def start(self) -> None:
         """Start the scheduler with every job."""
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a job that is late is left out once
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # APScheduler warns of each late job; a late run is skipped
         collector = self._collector
         self.every(1.0, self._status.write)
         self.every(REQUESTS_S, self._take_renewals)
@@ -93,7 +93,7 @@ class Jobs:
         collector.supervisor.spawn("clock", self._watch_clock)
 
     def every(self, seconds: float, job: Any, *, at_once: bool = False, name: str = "", lasts_s: float = 0.0) -> None:
-        """Run a job each `seconds`, for the first time after that or `at_once`. One run may last `lasts_s` seconds."""
+        """Run a job every `seconds`, first after that time or `at_once`. A run may last `lasts_s` seconds."""
         options: dict[str, Any] = {"lasts_s": lasts_s} | ({"next_run_time": datetime.now(UTC)} if at_once else {})
         self.scheduler.add_job(job, "interval", seconds=seconds, **options, **({"id": name, "name": name} if name else {}))
 
@@ -102,7 +102,7 @@ class Jobs:
         return self.scheduler.rows()
 
     def stop(self) -> None:
-        """Start no further job; one that runs goes on, except a long count."""
+        """Start no further jobs; running ones continue, except a long count."""
         self.minutes.stop()
         if self.scheduler.running:
             self.scheduler.shutdown(wait=False)
@@ -117,12 +117,12 @@ class Jobs:
         step_s = self._clock_watch.check()
         if step_s:
             self._collector.stats.add("clock_steps_total")
-            log.warning("clock stepped, jobs are rescheduled; lags and windows around now are off by as much by_s=%+.1f", step_s)
+            log.warning("clock stepped, jobs rescheduled; lags and windows around now are wrong by as much by_s=%+.1f", step_s)
             self.scheduler.reschedule_all()
 
     def _take_renewals(self) -> None:
-        """Renew the connections of venues for which somebody has dropped a request, and log when a venue's are done."""
-        wanted, now = take(self._collector.folder), self._collector.clock.monotonic()
+        """Renew the connections of requested venues, and log when all connections of a venue are renewed."""
+        wanted, now = take_requests(self._collector.folder), self._collector.clock.monotonic()
         for feeds in self._collector.venues:
             name = feeds.venue.name
             if name in wanted:
@@ -135,7 +135,7 @@ class Jobs:
                 number, began = self._renewals.pop(name)
                 log.info("all connections are renewed venue=%s connections=%d took_s=%.0f", name, number, now - began)
             elif not left and name in wanted:
-                log.info("renewal requested, no connection is open venue=%s", name)
+                log.info("renewal requested, but no connection is open venue=%s", name)
 
     def _share_limits(self) -> None:
         """Leave half of the venues' limits to a process that is taking over."""
@@ -143,7 +143,7 @@ class Jobs:
         if part != limits.part:
             limits.share(part)
             log.info("another process is taking over, each uses half of the venues' limits" if part == HALF else
-                     "the other process has given up, the venues' limits are used whole again")
+                     "the other process has given up, the venues' full limits are used again")
 
     def _look_at_disks(self) -> None:
         self._disk_thread.apply(self._collector.disk.look)
@@ -162,7 +162,7 @@ class Jobs:
             for _ in range(LEDGER_STEPS):
                 if not self._collector.threaded_ledger.upkeep(self._collector.clock.now_ns()):
                     return
-        except StorageError as error:  # the next run tries again; the ledger itself logs that it refuses
+        except StorageError as error:  # the next run tries again; the ledger itself logs its refusals
             log.debug("ledger upkeep failed reason=%s", error)
 
     def _check_ledger(self) -> None:
@@ -176,19 +176,19 @@ class Jobs:
             self._collector.memory_thread.apply(self._collector.symbols.write)
         except StorageError as error:
             if not self._symbols_refused:
-                log.warning("symbols file not written, it is tried again reason=%s", error)
+                log.warning("symbols file not written, trying again reason=%s", error)
             self._symbols_refused = True
         else:
             self._symbols_refused = False
 
     def _report_absent_coins(self) -> None:
-        """Log, once, each chosen coin that no venue lists; only when every venue's list has come."""
+        """Log each chosen coin that no venue lists, once, after every venue has sent its list."""
         venues = self._collector.venues
         if not venues or not all(feeds.has_list for feeds in venues):
             return
         absent = set.intersection(*(set(feeds.absent_coins) for feeds in venues))
         for coin in sorted(absent - self._absent_coins):
-            log.warning("none of the venues lists a chosen coin, check its spelling coin=%s", printable(coin))
+            log.warning("no venue lists a chosen coin, check its spelling coin=%s", printable(coin))
         self._absent_coins = absent
 
     def _summary(self) -> None:

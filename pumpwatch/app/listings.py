@@ -1,4 +1,4 @@
-"""Connect the listing stage: sources and inbox to windows; windows to the stores, the sweep and the sinks."""
+"""Connect the listing stage: sources and inbox to windows, and windows to the stores, the sweep and the sinks."""
 
 from __future__ import annotations
 
@@ -47,9 +47,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-
-ROLE_S = 0.5  # between two looks at whether a source that pushes is listened to
-LEDGER_ANSWER_S = 2.0  # a notice waits so long for the ledger, then its window is opened without it
+ROLE_S = 0.5  # between two checks whether this member listens to a source that pushes
+LEDGER_ANSWER_S = 2.0  # a notice waits this long for the ledger; then its window is opened without it
 
 
 class EveryVenue:
@@ -59,7 +58,7 @@ class EveryVenue:
         self._venues = venues
 
     def double(self, coin: str) -> None:
-        """Read this coin twice from now on, where a venue has it, also one that lists it later."""
+        """Read this coin twice from now on, on every venue that lists it now or later."""
         for feeds in self._venues:
             feeds.double(coin)
 
@@ -70,7 +69,7 @@ class EveryVenue:
 
 
 class MemoryInThread:
-    """The trades in memory, searched in a thread: those of a window take too long for the hub."""
+    """The trades in memory, searched in a thread, because a search for a window takes too long for the hub."""
 
     def __init__(self, recent: Recent, offload: Call) -> None:
         self._recent, self._offload = recent, offload
@@ -81,17 +80,17 @@ class MemoryInThread:
         return self._offload(extract, self._recent.held(start_ns, end_ns), ids, start_ns, end_ns)
 
     def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """Return the parts of [start_ns, end_ns) that memory does not hold."""
+        """Return the parts of [start_ns, end_ns) that are not in memory."""
         return self._recent.elsewhere(start_ns, end_ns)
 
 
-class Listings:
+class ListingStage:
     """The listing sources of the config, the inbox, and the windows that they open."""
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector = collector
         options, clock, stats = collector.config.listing, collector.clock, collector.stats
-        self._source_threads = ThreadPool(max(1, len(options.sources)))  # a source that hangs holds up no other
+        self._source_threads = ThreadPool(max(1, len(options.sources)))  # a source that hangs does not delay others
         self._ledger = in_thread(collector.journal.ledger, collector.ledger_thread)
         impatient = in_thread(collector.journal.ledger, collector.ledger_thread, within_s=LEDGER_ANSWER_S,
                               late="the ledger does not answer")
@@ -127,7 +126,7 @@ class Listings:
         self._inbox = Inbox(inbox_folder(collector.config), intake, {board.name: board for board in boards}, self._run_source)
 
     def _join_cluster(self, impatient: Ledger) -> ClusterListings | None:
-        """Return what joins these listings with those of a cluster, None where the collector is alone."""
+        """Return the connection to the listings of other members; None without a cluster."""
         if self._collector.cluster is None:
             return None
         from pumpwatch.app.cluster_listings import ClusterListings  # Redis is an extra
@@ -151,7 +150,7 @@ class Listings:
                          bodies=board.bodies, on_connected=self._catch_ups[source.board].request)
 
     def _board(self, name: str, intake: IntakeContext) -> Watch:
-        """Return the watch of a board; one that is never polled by itself where the config leaves the board out."""
+        """Return the watch of a board. If the config leaves the board out, the watch is only read after a connect."""
         for watch in (*self.watches, *self._unpolled):
             if watch.source.name == name and isinstance(watch, Watch):
                 return watch
@@ -163,7 +162,7 @@ class Listings:
         return self._unpolled[-1]
 
     def start(self, scheduler: Scheduler) -> None:
-        """Resume unfinished windows, have the boards and the inbox polled, and listen to the sources that push."""
+        """Resume unfinished windows, schedule the boards and the inbox, and listen to the sources that push."""
         kept_s = self._collector.config.store.retention_hours * 3600
         self._collector.supervisor.spawn("windows", partial(self.windows.run, kept_s))
         for watch in self.watches:
@@ -177,7 +176,7 @@ class Listings:
             self._shared.start()
 
     def _listen(self, watch: PushWatch) -> None:
-        """Listen to a source that pushes, while it is this collector that does."""
+        """Listen to a source that pushes, while this member polls the boards."""
         if self._shared is None:
             watch.run()
             return
@@ -196,7 +195,7 @@ class Listings:
                 listening.kill()
 
     def stop(self) -> None:
-        """Stop polling, and leave open windows to the next start."""
+        """Stop polling; the next start resumes open windows."""
         for watch in (*self.watches, *self._unpolled, *self._catch_ups.values()):
             watch.stop()
         if self._shared is not None:
@@ -235,7 +234,7 @@ class Listings:
                     segments=collector.journal.segments_between, figures=collector.queries)
 
     def _behind(self, coin: str) -> tuple[float, float]:
-        """Return the lag of a coin's venues, and how long the oldest trade has waited for the disk, both in seconds."""
+        """Return the greatest lag of a coin's venues, and how long the oldest trade has waited for the disk, in seconds."""
         collector = self._collector
         venues = {".".join(collector.catalogue.venues[number]) for number in collector.catalogue.matching(coin)}
         lag_ms = max((collector.stats.get("lag_ms", venue=venue) for venue in venues), default=0.0)
@@ -259,7 +258,7 @@ def _book_access(collector: CollectorParts, feeds: VenueFeeds) -> BookAccess:
 
 
 def _usable_sources(collector: CollectorParts) -> Iterator[tuple[AnySource, SourceConfig]]:
-    """Yield the sources of the config. One with invalid facts is logged and left out."""
+    """Yield the sources of the config. A source with invalid facts is logged and left out."""
     for name, part in collector.config.listing.sources.items():
         if not part.enabled or name not in collector.plugins.sources:
             continue

@@ -1,4 +1,4 @@
-"""Connect listings and alerts to the channels that are told about them."""
+"""Connect listings and alerts to the channels that send messages about them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from pumpwatch.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-STOP_S = 2.0  # a try that takes longer is made again by the channel that follows
-LEDGER_ANSWER_S = 5.0  # a message waits so long for the ledger, then it is sent without being stored
+STOP_S = 2.0  # a try that takes longer is repeated by the new channel
+LEDGER_ANSWER_S = 5.0  # a message waits this long for the ledger; then it is sent without being stored
 
 
 class Notifying:
-    """The notifier of a collector. `seen` and `written` only leave a note: neither waits for anything.
+    """The notifier of a collector. `seen` and `written` only queue a message, so they never wait.
 
-    A listing and its archive are on record before anyone is told. So a start tells what a kill left untold.
+    A listing and its archive are stored before a message is sent. So a start sends the messages that a kill prevented.
 
-    If several collectors work as one, one of them tells about listings. tells: whether it is this one now. on_told is called
-    with the id of each event that no channel waits for any more. Alerts are about one collector, so each tells its own.
+    In a cluster one member sends messages about listings. tells: whether that is this one now. on_told is called with the id of
+    each event that every channel has sent or given up. Each member sends messages about its own alerts.
     """
 
     def __init__(self, collector: CollectorParts) -> None:
@@ -44,15 +44,17 @@ class Notifying:
                                  missed=self._on_record, on_told=self._told)
 
     def start(self, config: Config | None = None) -> None:
-        """Start the greenlets, and warn of secrets that others can read."""
+        """Start the greenlets, and log secrets that every user can read."""
         for reason, keys in exposed_by_file(config or self._collector.config).items():
             log.warning("a secret can be read by every user key=%s reason='%s'", ",".join(keys), reason)
         for name, body in self.notifier.bodies():
             self._collector.supervisor.spawn(name, body)
 
     def replace_channels(self, config: Config) -> None:
-        """Tell other channels from now on; messages that wait for a channel that stays are kept. Raises ConfigError, with no
-        channel changed."""
+        """Use other channels from now on; messages that wait for a channel that stays are kept.
+
+        Raises ConfigError before any channel is changed.
+        """
         channels = make_channels(config, self._collector.clock)
         self.notifier.stop()
         for name, _ in self.notifier.bodies():
@@ -68,7 +70,7 @@ class Notifying:
                          late="the ledger does not answer")
 
     def _on_record(self, since_ns: int) -> list[MakeEvent]:
-        """Return the events of every alert since then, and of every listing that was seen and whose window was opened."""
+        """Return the events of every alert since then, and of every listing whose window was opened since then."""
         return [*self._collector.alert_events(since_ns), *(self._of_listings(since_ns) if self.tells() else ())]
 
     def _of_listings(self, since_ns: int) -> list[MakeEvent]:
@@ -79,14 +81,14 @@ class Notifying:
                           [record.problem] if record.problem else []) for record in records if record.archive)]
 
     def stop(self, within_s: float) -> None:
-        """Wait for the tries under way, so that a message that is taken now is not sent again by the next start; end the rest."""
+        """Wait for the running tries, so that the next start does not repeat a message that is sent now; end the rest."""
         deadline_s = self._collector.clock.monotonic() + within_s
         for name, _ in self.notifier.bodies():
             self._collector.supervisor.stop(name, max(0.0, deadline_s - self._collector.clock.monotonic()))
         end_children()
 
     def take_over(self, since_ns: int) -> None:
-        """Announce the listings since a time (ns UTC) that nobody is known to have announced. Raises StorageError."""
+        """Send messages about listings since a time (ns UTC) that no member is known to have sent. Raises StorageError."""
         for make in self._of_listings(since_ns):
             self.notifier.notify(make)
 
@@ -94,13 +96,13 @@ class Notifying:
         self.on_told(event_id)
 
     def seen(self, listing: Listing) -> None:
-        """Tell that a listing's window was opened."""
+        """Send a message that a listing's window was opened."""
         if not self.tells():
             return
         self.notifier.notify(partial(seen, listing, self._fresh_s))
 
     def written(self, listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
-        """Tell that a listing's archive was written."""
+        """Send a message that a listing's archive was written."""
         if not self.tells():
             return
         self.notifier.notify(partial(archived, listing, self._fresh_s, archive.path, archive.trades, tuple(problems)))

@@ -1,10 +1,10 @@
-"""Connect the page's events to the collector whose figures they bring."""
+"""Connect the page's events to the collector's figures."""
 
 from __future__ import annotations
 
 from pumpwatch.api.broadcast import Broadcast
 from pumpwatch.api.topics import Sources, Topics
-from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.jobs import CollectorJobs
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.status import Status
 from pumpwatch.ops.kept_warnings import KeptWarnings
@@ -15,9 +15,9 @@ LEDGER_ANSWER_S = 2.0
 
 
 class PageEvents:
-    """The events of one collector's page, and the warnings that it keeps for them."""
+    """The events of one collector's page, and the log warnings that they show."""
 
-    def __init__(self, collector: CollectorParts, status: Status, jobs: Jobs) -> None:
+    def __init__(self, collector: CollectorParts, status: Status, jobs: CollectorJobs) -> None:
         self._collector = collector
         self._warnings = KeptWarnings()
         topics = Topics(Sources(
@@ -26,21 +26,21 @@ class PageEvents:
         self.broadcast = Broadcast(collector.clock, topics.tick, topics.all())
 
     def _listings(self) -> list[ListingRecord]:
-        """Return every listing; only the caller waits for the ledger. Raises StorageError where it does not answer."""
+        """Return every listing; only the caller waits for the ledger. Raises StorageError if it does not answer."""
         ledger = in_thread(self._collector.journal.ledger, self._collector.ledger_thread, within_s=LEDGER_ANSWER_S,
                            late="the ledger does not answer")
         return ledger.listings()
 
     def keep_warnings(self) -> None:
-        """Begin to keep what is logged."""
+        """Begin to keep log warnings."""
         self._warnings.start()
 
     def start(self) -> None:
-        """Have events made while somebody watches."""
+        """Send events while a page is open."""
         self._collector.supervisor.spawn("page", self.broadcast.run)
         self._collector.supervisor.spawn("page lists", self.broadcast.run_waiting)
 
     def stop(self) -> None:
-        """End every watch."""
+        """End the streams of all pages."""
         self.broadcast.stop()
         self._warnings.stop()

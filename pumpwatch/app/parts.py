@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from pumpwatch.redis.connection import RedisConnection
 
 
-class Membership(Protocol):
-    """A collector's place in its cluster. Ask the coordinator for roles at the moment of acting."""
+class ClusterPlace(Protocol):
+    """A collector's place in its cluster. Read the coordinator's roles at the moment of acting."""
 
     name: str
     member: str
@@ -56,61 +56,61 @@ class Membership(Protocol):
     once: Once
 
     def on_role(self, callback: Callable[[str, bool], None]) -> None:
-        """Call this with each role that comes (True) or goes (False)."""
+        """Call `callback` with each role that this member gains (True) or loses (False)."""
 
     def health_rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the health rows to be written here: those of all members, or none where another one writes them."""
+        """Return the health rows to be written here: those of all members, or none if another member writes them."""
 
     def slice_spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
-        """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run."""
+        """Return the times [from_ns, to_ns) in which this run read a symbol's slice."""
 
 
-class Telling(Protocol):
-    """Tells people and programs about listings. Only `stop` waits."""
+class Notifies(Protocol):
+    """Sends messages about listings. Only `stop` waits."""
 
     notifier: Notifier
-    tells: Callable[[], bool]  # whether it is this collector that tells about listings
+    tells: Callable[[], bool]  # whether this collector sends the messages about listings
     on_told: Callable[[str], None]
 
     def take_over(self, since_ns: int) -> None:
-        """Announce the listings since a time (ns UTC) that nobody has announced. Raises StorageError."""
+        """Send messages about listings since a time (ns UTC) that no member has sent. Raises StorageError."""
 
     def start(self) -> None:
         """Start the greenlets of the channels."""
 
     def replace_channels(self, config: Config) -> None:
-        """Tell other channels from now on. Raises ConfigError, with no channel changed."""
+        """Use other channels from now on. Raises ConfigError before any channel is changed."""
 
     def seen(self, listing: Listing) -> None:
-        """Tell that a listing's window was opened."""
+        """Send a message that a listing's window was opened."""
 
     def written(self, listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
-        """Tell that a listing's archive was written."""
+        """Send a message that a listing's archive was written."""
 
     def stop(self, within_s: float) -> None:
-        """Wait for the tries under way, after `notifier.stop`; end those that take longer."""
+        """Wait for the running tries, after `notifier.stop`; end those that take longer."""
 
 
 class Serves(Protocol):
-    """Serves the page and the API. url: of the page, empty while it is not served."""
+    """Serves the page and the API."""
 
     @property
     def url(self) -> str:
-        """Return the address of the page."""
+        """Return the address of the page; empty while it is not served."""
 
 
 class ReportsStores(Protocol):
     """Watches the stores."""
 
     def look(self) -> None:
-        """Ask every store for its figures; never waits for one that hangs."""
+        """Query the figures of every store; never wait for a store that hangs."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each store."""
 
 
 class CollectorParts(Protocol):
-    """A collector without its jobs, listings and status. `journal` blocks; `threaded_journal` makes only the caller wait."""
+    """A collector without its jobs, listings and status. `journal` blocks the hub; `threaded_journal` blocks only the caller."""
 
     config: Config
     plugins: Plugins
@@ -118,8 +118,8 @@ class CollectorParts(Protocol):
     sink_calls: dict[str, SinkCalls]
     clock: Clock
     stats: Stats
-    redis: RedisConnection | None  # None where the config names no node
-    shared: SharedLimits | None  # the same
+    redis: RedisConnection | None  # None if the config does not name a node
+    shared: SharedLimits | None  # None without Redis
     catalogue: Catalogue
     supervisor: Supervisor
     folder: Path
@@ -143,16 +143,16 @@ class CollectorParts(Protocol):
     stores: ReportsStores
     venues: list[VenueFeeds]
     backfill: Backfill | None
-    notifying: Telling
+    notifying: Notifies
     ledger_thread: ThreadPool
     memory_thread: ThreadPool  # for short work that would hold up the hub
 
     @property
-    def cluster(self) -> Membership | None:
-        """The place in a cluster, None for a collector that is alone."""
+    def cluster(self) -> ClusterPlace | None:
+        """The place in the cluster; None for a collector that runs alone."""
 
     def cluster_status(self) -> dict[str, Any]:
-        """Return the figures of the cluster, empty for a collector that is alone."""
+        """Return the figures of the cluster; empty for a collector that runs alone."""
 
     @property
     def threaded_ledger(self) -> LastingLedger:
@@ -162,23 +162,23 @@ class CollectorParts(Protocol):
         """Return a row for each scheduled job, see `Scheduler.rows`."""
 
     def alert_rows(self) -> list[dict[str, Any]]:
-        """Return the alerts that stand, see `AlertBook.rows`."""
+        """Return the active alerts, see `AlertBook.rows`."""
 
     def alert_events(self, since_ns: int) -> list[MakeEvent]:
-        """Return the events of the alerts that began or ended since a time (ns UTC), told or not."""
+        """Return the events of the alerts that began or ended since a time (ns UTC), sent or not."""
 
     @property
     def serving(self) -> Serves:
         """The page and the API."""
 
     def backup_status(self) -> dict[str, Any]:
-        """Return how the last backups went, and when the next is due."""
+        """Return the results of the last backups, and the time of the next."""
 
     def rollout_status(self) -> dict[str, Any]:
         """Return the state of the roll-out of a sink; empty without one."""
 
     def roll_out(self, action: str, reason: str) -> dict[str, Any]:
-        """Take a step of the roll-out; return its state. Raises UsageError without a roll-out, or for a step out of order."""
+        """Act on the roll-out; return its state. Raises UsageError without a roll-out, or for an action out of order."""
 
     def market_status(self) -> dict[str, Any]:
         """Return the state of the process that makes market data."""

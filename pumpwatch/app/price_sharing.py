@@ -1,4 +1,4 @@
-"""Put the newest prices of recorded trades into Redis, for other processes and hosts: one write for each venue and step."""
+"""Write the newest prices of recorded trades to Redis, for other processes and hosts: one write for each venue and step."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ STEP_S = 1.0
 
 
 class PriceSharing:
-    """Notes durable batches and shares what they changed. Without Redis it does nothing."""
+    """Collects the last prices of durable batches and shares changed ones. Without Redis it does nothing."""
 
     def __init__(self, redis: RedisConnection | None, catalogue: Catalogue) -> None:
         self._redis, self._catalogue, self._last = redis, catalogue, LastTrades()
         self._shared = LastPrices(redis) if redis is not None else None
 
-    def note(self, batch: TradeBatch) -> None:
-        """Take a batch. Quick; on the hub."""
+    def add(self, batch: TradeBatch) -> None:
+        """Add a durable batch. Quick; on the hub."""
         if self._shared is not None:
             self._last.note(batch)
 
     def start(self, spawn: Callable[[str, Callable[[], None]], object]) -> None:
-        """Share from now on."""
+        """Share prices every STEP_S from now on."""
         if self._shared is not None:
             spawn("shared prices", self._run)
 
     def share(self) -> None:
-        """Share what has changed since the last time. Where Redis is away the next step shares newer prices."""
+        """Share the prices that have changed since the last step. If Redis is away, the next step shares newer prices."""
         if self._shared is None:
             return
         by_venue: dict[str, dict[str, tuple[int, float]]] = {}

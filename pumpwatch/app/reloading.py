@@ -1,7 +1,7 @@
 """Read the config again while collecting, on SIGHUP, and apply what can change at run time.
 
-Levels and form of the log, channels, windows of listings, retention, disks and memory apply at once. Every other key that has
-changed is named in one warning, and counts from the next start on. A config that is wrong changes nothing.
+Log levels and format, channels, windows of listings, retention, disks and memory change at once. One warning names every other
+changed key, which changes at the next start. An invalid config changes nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ APPLIED = {
 
 
 class Reloading:
-    """Applies a config that `read` returns. `first`: the one that the collector was started with, as it was read."""
+    """Applies the config that `read` returns. `first`: the config of the collector's start, as it was read."""
 
     def __init__(self, collector: CollectorParts, first: Config, read: Callable[[], Config]) -> None:
         self._collector, self._last, self._read = collector, first, read
@@ -44,7 +44,7 @@ class Reloading:
         self.windows: Callable[[], WindowKeeper | None] = lambda: None
 
     def watch_signal(self, hung_up: Callable[[], None]) -> None:
-        """Apply the config after each SIGHUP; where it came because the terminal has gone, call `hung_up` instead."""
+        """Apply the config after each SIGHUP; if it came because the terminal is gone, call `hung_up` instead."""
         terminal = os.isatty(2)
 
         def on_signal() -> None:
@@ -56,14 +56,14 @@ class Reloading:
         gevent.signal_handler(signal.SIGHUP, on_signal)
 
     def run(self) -> None:
-        """Apply the config whenever a signal has come. This is the body of a greenlet."""
+        """Apply the config after each signal. This is the body of a greenlet."""
         while True:
             self._wake.wait()
             self._wake.clear()
             self.reload()
 
     def reload(self) -> None:
-        """Read the config and apply it, or log once why not."""
+        """Read the config and apply it, or log why it was rejected."""
         try:
             config = self._collector.memory_thread.apply(self._read)
             changed = list(changed_keys(self._last, config))
@@ -78,7 +78,7 @@ class Reloading:
         self._last = config
 
     def _apply(self, config: Config, sections: set[str]) -> None:
-        """Apply the sections that have changed: first those that may be wrong."""
+        """Apply the sections that have changed, first those that may raise."""
         own, collector = self._collector.config, self._collector
         make_channels(config)
         if "log" in sections:

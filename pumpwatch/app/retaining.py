@@ -13,15 +13,15 @@ from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.ops.cold_tier import ColdTier, cold_target
 from pumpwatch.ops.retention import Retention
-from pumpwatch.ops.retention_request import take
+from pumpwatch.ops.retention_request import take_requests
 
 log = logging.getLogger(__name__)
 
-LEADER = "leader"  # the role, as `cluster.roles` names it; without a cluster nothing of it is imported
+LEADER = "leader"  # the role in `cluster.roles`, which is not imported without a cluster
 
 
 class Retaining:
-    """The jobs that remove what is old. Sinks are asked in a thread of their own: a copy of a day takes minutes."""
+    """The jobs that remove old data. Sinks are queried in a separate thread, because copying a day takes minutes."""
 
     def __init__(self, collector: CollectorParts, counted: Callable[[], int | None]) -> None:
         self._collector, self._thread = collector, ThreadPool(1)
@@ -30,7 +30,7 @@ class Retaining:
         self._refused: dict[str, str] = {}  # sink -> reason
 
     def drop_days(self) -> None:
-        """Copy and drop the days of each sink that are due at the level of its disk; in a cluster one member does."""
+        """Copy and drop the days of each sink that are due at the level of its disk; in a cluster, if this member does it."""
         for tier in self._collector.cold_tiers:
             try:
                 if not self._drops(tier):
@@ -38,13 +38,13 @@ class Retaining:
                 self._thread.apply(self._drop_days_of, (tier,))
             except PumpWatchError as error:
                 if self._refused.get(tier.name) != error.message:
-                    log.warning("old days not looked at sink=%s reason=%s", tier.name, error)
+                    log.warning("old days not checked sink=%s reason=%s", tier.name, error)
                 self._refused[tier.name] = error.message
             else:
                 self._refused.pop(tier.name, None)
 
     def _drops(self, tier: ColdTier) -> bool:
-        """Return whether days of a sink are dropped here: by the leader, and on another host where the sink's files are there."""
+        """Return whether this member drops days of a sink: if it is the leader, or has the sink's files on another host."""
         cluster = self._collector.cluster
         if cluster is None or LEADER in cluster.coordinator.roles:
             return True
@@ -59,8 +59,8 @@ class Retaining:
         tier.run(disk.level(tier.name), disk.only_recording)
 
     def take_request(self) -> None:
-        """Run at once where `pumpwatch retention` has asked for it."""
-        if take(self._collector.folder):
+        """Run at once if `pumpwatch retention` has requested it."""
+        if take_requests(self._collector.folder):
             log.info("retention requested")
             self.journal.run()
             self.drop_days()

@@ -1,4 +1,4 @@
-"""When the run before this one on the same folder ended, and what a venue's gap since then is."""
+"""The end of the previous run on the same folder, and each venue's gap since then."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pumpwatch.venue import Venue
 
 
 def down_since_ns(venue: Venue, recovery: Recovery) -> int:
-    """Return since when a venue's trades may be missing, 0 where nothing is stored.
+    """Return since when a venue's trades may be missing, ns since 1970; 0 if nothing is stored.
 
-    That is the venue's own newest trade where other venues have newer ones: it was down when the last run ended.
+    That is the venue's newest trade, even if other venues have newer ones: the venue was down when the last run ended.
     """
     own = [at_ns for (exchange, market_type, _), (_, at_ns) in recovery.last_ids.items()
            if (exchange, market_type) == (venue.exchange, venue.market_type)]
@@ -26,7 +26,7 @@ def down_since_ns(venue: Venue, recovery: Recovery) -> int:
 
 
 def ended_ns(folder: Path, now_ns: int) -> int:
-    """Return when an earlier run on this folder last wrote its figures, 0 without one. It may have stored no trade."""
+    """Return when an earlier run on this folder last wrote its figures; 0 without one. It may not have stored a trade."""
     try:
         written_ns = int(read_figures(folder)["written_at_ns"])
     except Unreadable:
@@ -36,9 +36,9 @@ def ended_ns(folder: Path, now_ns: int) -> int:
 
 def gap_since(venue: Venue, since_ns: int, now_ns: int, events_since: Callable[[int], Iterable[ConnectionEvent]], *,
               clean: bool) -> Gap:
-    """Return the gap of a venue since then; its reason says whether trades before a kill came over several connections.
+    """Return the gap of a venue since then; its reason tells whether trades before a kill came over several connections.
 
-    events_since(from_ns): the events of connections on record; StorageError where the ledger does not answer.
+    events_since(from_ns): the recorded events of connections; may raise StorageError if the ledger does not answer.
     """
     down = downtime(venue, since_ns, max(since_ns, now_ns), clean=clean)
     if last_received_ns(venue, down) is None:

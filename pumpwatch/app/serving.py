@@ -1,4 +1,4 @@
-"""Connect the API to the collector whose figures it shows."""
+"""Connect the API to its collector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pumpwatch.api.paper_starts import PaperStarts
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.api.sessions import Sessions
-from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.jobs import CollectorJobs
 from pumpwatch.app.page_events import PageEvents
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.price_sharing import PriceSharing
@@ -33,9 +33,9 @@ THREADS = 2
 
 
 class Serving:
-    """The API of one collector, or none where the config says so. Raises ConfigError for an address that is not allowed."""
+    """The API of one collector, if the config enables it. Raises ConfigError for an address that is not allowed."""
 
-    def __init__(self, collector: CollectorParts, status: Status, jobs: Jobs) -> None:
+    def __init__(self, collector: CollectorParts, status: Status, jobs: CollectorJobs) -> None:
         self._collector, self._status, self._jobs = collector, status, jobs
         self._metrics = Metrics()
         self._page = PageEvents(collector, status, jobs)
@@ -61,7 +61,7 @@ class Serving:
                     paper_starts=PaperStarts(collector.config))
 
     def _market(self) -> MarketService:
-        """Return the service that asks venues for tickers and order books, within the collector's own budgets."""
+        """Return the service of tickers and order books, which queries venues within the collector's own budgets."""
         collector = self._collector
 
         def access(feeds: VenueFeeds) -> VenueAccess:
@@ -70,7 +70,7 @@ class Serving:
 
             return VenueAccess(feeds.venue, ask)
 
-        def found(venue: str) -> VenueAccess | None:  # venues are not there yet when the API is made
+        def found(venue: str) -> VenueAccess | None:  # looked up late: the venues are added after the API
             return next((access(feeds) for feeds in collector.venues if feeds.venue.name == venue), None)
 
         return MarketService(HeldTrades(collector.catalogue, (), 0), None, VenueAsker(found, collector.clock), collector.clock,
@@ -78,7 +78,7 @@ class Serving:
                              day=lambda ids: days(self.desk, ids))
 
     def _disk_tiers(self) -> DiskTiers:
-        """Return the caches on the disk, which the commands share; a disk that hangs holds up their own thread alone."""
+        """Return the caches on the disk, which the commands share; a disk that hangs blocks only their thread."""
         most_bytes, thread = int(self._collector.config.market.cache_mb * 1e6), ThreadPool(1)
         if not most_bytes or access_of(self._collector.config) is None:
             return DiskTiers()
@@ -88,17 +88,17 @@ class Serving:
         return DiskTiers(*made)
 
     def note_trades(self, batch: TradeBatch) -> None:
-        """Have answers about prices take trades into account that are durable, here and in other processes."""
-        self._prices.note(batch)
+        """Use durable trades in answers about prices, here and in other processes."""
+        self._prices.add(batch)
         if self.service is not None and self.desk.market is not None:
             self.desk.market.note_trades(batch)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
-        """Return a row for each connection of a venue, None where it is not collected."""
+        """Return a row for each connection of a venue; None if the venue is not collected."""
         return next((feeds.connection_rows() for feeds in self._collector.venues if feeds.venue.name == venue), None)
 
     def _unready(self) -> str:
-        """Return the reason why the collector does not record."""
+        """Return the reason why the collector does not record; empty if it does."""
         figures: dict[str, Any] = self._status.last
         if not figures:
             return "it is starting"
@@ -112,23 +112,23 @@ class Serving:
 
     @property
     def url(self) -> str:
-        """Return the address of the page, empty while it is not served."""
+        """Return the address of the page; empty while it is not served."""
         return self.service.url if self.service is not None else ""
 
     def keep_warnings(self) -> None:
-        """Keep the log's warnings for the page, from before it is served."""
+        """Begin to keep log warnings for the page, before it is served."""
         if self.service is not None:
             self._page.keep_warnings()
 
     def start(self) -> None:
-        """Have the API served."""
+        """Serve the API from now on."""
         self._prices.start(self._collector.supervisor.spawn)
         if self.service is not None:
             self._collector.supervisor.spawn("api", self.service.run)
             self._page.start()
 
     def stop(self) -> None:
-        """Serve no more. Answers that are being sent are broken off."""
+        """Stop serving. Answers that are being sent are cut off."""
         if self.service is not None:
             self._page.stop()
             self.service.stop()

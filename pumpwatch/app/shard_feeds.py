@@ -1,4 +1,4 @@
-"""Reads shards with the feeds of this collector, as the coordinator says, and tells it up to when everything is durable."""
+"""Read the shards that the coordinator assigns, with this collector's feeds, and report up to when their trades are durable."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import TradeBatch
 from pumpwatch.slicing import slice_of
 
-SINK_BEHIND_S = 30.0  # a sink that lags by less counts as the place where trades are durable; one that lags by more does not
+SINK_BEHIND_S = 30.0  # trades count as durable once they are in every sink that lags by less than this
 LONGEST_LAG_S = 60.0  # more means a wrong clock
 READ_WITHIN_S = 0.25  # from the socket to the buffer of frames, and from the parser to the committer
-STALL_S = 0.5  # a beat that is later than this means that the process may have stood still
+STALL_S = 0.5  # a beat that is later than this means that the process may have stopped meanwhile
 SPANS_KEPT_NS = 2 * 86_400 * NS_PER_S
 
 
@@ -25,29 +25,29 @@ class ShardFeeds:
     def __init__(self, collector: CollectorParts) -> None:
         self._collector = collector
         self._count = collector.config.cluster.shards_per_venue
-        self._batches: deque[tuple[int, int]] = deque()  # durable, maybe not in every sink yet; their oldest time of arrival
+        self._batches: deque[tuple[int, int]] = deque()  # durable, maybe not in every sink yet: id, oldest time of arrival
         self._spans: dict[Shard, list[tuple[int, int]]] = {}  # when each was read here; the end is 0 while it is
         self._delivering: set[Shard] = set()
-        self._heard: dict[Shard, int] = {}  # up to when each was certainly read
-        self._ended_ns = 0  # when reading was ended, 0 before
-        self._longest_s = collector.config.cluster.lease_s / 5 + STALL_S  # between two looks
-        self._looked = (math.inf, 0)  # when it was last asked, by the monotonic clock and in ns
-        self._stall = (0, 0)  # from and to, in ns, of the last time in which the process may have stood still
+        self._heard: dict[Shard, int] = {}  # up to when each was certainly read, ns
+        self._ended_ns = 0  # when reading ended, 0 before
+        self._longest_s = collector.config.cluster.lease_s / 5 + STALL_S  # between two calls of read_until_ns
+        self._last_call = (math.inf, 0)  # of read_until_ns: monotonic s, and ns UTC
+        self._stall = (0, 0)  # the last time [from, to) in ns in which the process may have stopped
 
     def end_reading(self) -> None:
-        """Note that nothing is read from now on; what came until then counts."""
+        """Record that nothing is read from now on; trades received until now count."""
         for shard in self._delivering:
             self.read_until_ns(shard)
         self._ended_ns = self._collector.clock.now_ns()
 
     def spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
-        """Return the times [from_ns, to_ns) in which a symbol's slice was read here in this run, at least of two days."""
+        """Return the times [from_ns, to_ns) in which this run read a symbol's slice, for at least the last two days."""
         shard = Shard(venue, slice_of(symbol, self._count))
         now_ns = self._collector.clock.now_ns()
         return tuple((from_ns, to_ns or now_ns) for from_ns, to_ns in self._spans.get(shard, ()))
 
     def read(self, shard: Shard, since_ns: int, beside: bool) -> None:
-        """Begin to read a shard, or learn more about one that is read; see ShardReader."""
+        """Begin to read a shard, or update a shard that is read; see ShardReader."""
         if feeds := self._feeds_of(shard):
             feeds.read_slice(shard.number, since_ns, beside=beside)
             if not beside:  # gaps name the symbols that are not granted yet
@@ -91,14 +91,14 @@ class ShardFeeds:
             self._batches.append((batch_id, int(batch.received_at.min())))
 
     def read_until_ns(self, shard: Shard) -> int:
-        """Return the time up to which every trade of a shard was read and is durable: its own time, not that of arrival.
+        """Return the trade timestamp (ns UTC) up to which every trade of a shard was read and is durable.
 
-        Durable means in every sink: other members may never see this journal again. A sink that is away or lags by more than
-        SINK_BEHIND_S does not count, and the journal does. What arrives after a time in which this process stood still may have
-        been sent at any moment of it.
+        Durable means stored in every sink, because other members may never see this journal. A sink that is away or lags by more
+        than SINK_BEHIND_S is ignored, and the journal suffices. Trades that arrive after a stop of this process may have happened
+        at any moment of the stop.
         """
         collector, feeds = self._collector, self._feeds_of(shard)
-        self._note_stall()
+        self._record_stall()
         now_ns = collector.clock.now_ns() - int(READ_WITHIN_S * NS_PER_S)
         if self._ended_ns:
             now_ns = self._heard.get(shard, 0)
@@ -111,14 +111,14 @@ class ShardFeeds:
         until_ns = from_ns if from_ns < until_ns <= to_ns else until_ns
         return max(0, until_ns - int(min(lag_ns, LONGEST_LAG_S * NS_PER_S)))
 
-    def _note_stall(self) -> None:
+    def _record_stall(self) -> None:
         now, now_ns = self._collector.clock.monotonic(), self._collector.clock.now_ns()
-        if now - self._looked[0] > self._longest_s:
-            self._stall = self._looked[1] - int(READ_WITHIN_S * NS_PER_S), now_ns
-        self._looked = now, now_ns
+        if now - self._last_call[0] > self._longest_s:
+            self._stall = self._last_call[1] - int(READ_WITHIN_S * NS_PER_S), now_ns
+        self._last_call = now, now_ns
 
     def _oldest_unsent_ns(self) -> int:
-        """Return when the oldest durable trade arrived that a sink lacks, 0 where every sink keeps up or has all."""
+        """Return when the oldest durable trade arrived that a sink has not yet; 0 if every sink has all or is ignored."""
         cursors = [drain.cursor for drain in self._collector.drains.values() if drain.state == "up"]
         old_ns = self._collector.clock.now_ns() - int(SINK_BEHIND_S * NS_PER_S)
         while self._batches and (not cursors or self._batches[0][0] <= min(cursors) or self._batches[0][1] < old_ns):

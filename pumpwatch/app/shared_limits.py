@@ -1,4 +1,4 @@
-"""Connect the limits and sessions of this collector to those of others, where the config names a Redis."""
+"""Share limits and sessions with other collectors, if the config names a Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pumpwatch.supervisor import Supervisor
 
 
 class SharedLimits:
-    """The budgets of this collector's address, and the limits and sessions of the API, as one Redis has them for all."""
+    """The budgets of this collector's address, and the limits and sessions of the API, kept in Redis for all collectors."""
 
     def __init__(self, connection: RedisConnection, cluster: ClusterConfig, stats: Stats) -> None:
         host = socket.gethostname()
@@ -26,12 +26,12 @@ class SharedLimits:
 
 
 def shared_limits(connection: RedisConnection | None, cluster: ClusterConfig, stats: Stats) -> SharedLimits | None:
-    """Return what is shared through a connection; None without one."""
+    """Return the shared limits of a connection; None without one."""
     return SharedLimits(connection, cluster, stats) if connection is not None else None
 
 
 def be_present(shared: SharedLimits | None, supervisor: Supervisor) -> None:
-    """Have the others at this address know that this collector is there, until it stops."""
+    """Announce this collector to the others at its address, until `be_absent`."""
     if shared is not None:
         supervisor.spawn("address", shared.budgets.run)
 

@@ -1,4 +1,4 @@
-"""Run the roll-out of a sink in a collector: take requests, let its phases pass, compare, judge, tell, and keep its state."""
+"""Run the roll-out of a sink in a collector: requests, phases, comparisons, judgements, alerts, and its stored state."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 SAVE_S = 2.0
-EDGE_NS = 10 * NS_PER_S  # trades of so long after a slice was taken up may have reached another member alone
+EDGE_NS = 10 * NS_PER_S  # just after a slice was taken over, trades may have reached only another member
 ANSWERED = 20  # requests whose answers are kept
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 RUNBOOK = "docs/rollout.md#when-a-sink-was-taken-back"
 
 
 class SinkRollout:
-    """The roll-out of a collector; without one in the config every sink gets everything, and nothing else happens."""
+    """The roll-out of a collector. If the config does not have one, every sink gets everything."""
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector, self._options = collector, collector.config.rollout
@@ -49,7 +49,7 @@ class SinkRollout:
 
     @property
     def configured(self) -> bool:
-        """Return whether the config rolls a sink out."""
+        """Return whether the config rolls out a sink."""
         return bool(self._options.sink)
 
     @property
@@ -59,7 +59,7 @@ class SinkRollout:
         return self._machine
 
     def load(self) -> None:
-        """Load the state that the last run left. A damaged one is set aside, and the sink gets nothing until a new start."""
+        """Load the state of the last run. A damaged state is set aside, and the sink gets nothing until a new start."""
         if not self.configured:
             return
         state = None
@@ -85,11 +85,11 @@ class SinkRollout:
         return self.machine.state.percent if self.configured and sink == self._options.sink else WHOLE
 
     def durable(self, batch_id: int) -> None:
-        """Note the last batch that is durable."""
+        """Record the last durable batch."""
         self._last_id = batch_id
 
     def start(self, every: Callable[[float, Callable[[], None]], None]) -> None:
-        """Begin: `every` runs a function each so many seconds."""
+        """Schedule the jobs of the roll-out; `every(seconds, job)` runs a job periodically."""
         if not self.configured:
             return
         collector, drain = self._collector, self._collector.drains[self._options.sink]
@@ -111,13 +111,13 @@ class SinkRollout:
                    for from_ns, to_ns in cluster.slice_spans(f"{exchange}.{market_type}", symbol))
 
     def stop(self) -> None:
-        """Keep the state. Jobs that still run change nothing more."""
+        """Store the state. Jobs that still run change nothing more."""
         if self.configured and self._machine is not None:
             self._stopped = True
             self._save()
 
     def tick(self) -> None:
-        """Take the requests of `pumpwatch rollout`, and let the phase run on."""
+        """Apply the requests of `pumpwatch rollout`, and advance the time of the phase."""
         requests = take_requests(self._collector.folder)
         for number, request in requests:
             refusal = ""
@@ -137,12 +137,12 @@ class SinkRollout:
     def act(self, action: str, reason: str = "") -> None:
         """Do what a person asks for: start, pause, advance or back. Raises UsageError where the state does not allow it."""
         if not self.configured:
-            raise UsageError("the config rolls out no sink", "set rollout.sink to one of `sinks`")
-        said = f"asked for: {printable(reason, 200)}" if reason else "asked for"
-        self._change(lambda: self.machine.act(action, self._collector.clock.now_ns(), said))
+            raise UsageError("the config does not roll out a sink", "set rollout.sink to one of `sinks`")
+        text = f"asked for: {printable(reason, 200)}" if reason else "asked for"
+        self._change(lambda: self.machine.act(action, self._collector.clock.now_ns(), text))
 
     def compare(self) -> None:
-        """Compare a window of the sink with memory and journal, and count what was found."""
+        """Compare a window of the sink with memory and journal, and count the differences."""
         machine, clock = self.machine, self._collector.clock
         if not machine.watched or self._comparison is None:
             return
@@ -163,7 +163,7 @@ class SinkRollout:
         self._count(found)
 
     def _kept_from_ns(self) -> int:
-        """Return since when the journal has everything for sure."""
+        """Return since when the journal certainly has everything, ns since 1970."""
         hours = self._collector.config.store.retention_hours / 2
         return self._collector.clock.now_ns() - int(hours * 3600 * 10**9)
 
@@ -180,11 +180,11 @@ class SinkRollout:
         for kind, number in found.differences.counts.items():
             answers.differences[kind] = answers.differences.get(kind, 0) + number
             stats.add("rollout_differences_total", number, sink=sink, kind=kind)
-        log.warning("sink differs from memory and journal, which count sink=%s trades=%d %s", sink, found.trades,
+        log.warning("sink differs from memory and journal sink=%s trades=%d %s", sink, found.trades,
                     found.differences.text())
 
     def look(self) -> None:
-        """Judge the limits, and keep the state."""
+        """Judge the limits, and store the state."""
         if not self.machine.watched:
             return
         rss_bytes, disk_percent = self._collector.memory_thread.apply(_machine_figures, (self._collector.folder,))
@@ -194,7 +194,7 @@ class SinkRollout:
         self._save()
 
     def _change(self, step: Callable[[], EndedPhase | None]) -> None:
-        """Do a step of the machine; where it changed something, let the sink follow, keep it, report and tell it."""
+        """Do a step of the machine. If it changes something, apply it to the sink, store it, report it and send alerts."""
         state = self.machine.state
         before = state.status, state.percent, state.alert_ns
         if self._stopped:
@@ -208,21 +208,21 @@ class SinkRollout:
         if state.percent != before[1]:
             self._recent_queries.clear()
             self._collector.drains[state.sink].set_share(state.percent)
-        self._tell(before[1], before[2])
+        self._send_alerts(before[1], before[2])
         self._save()
         if ended is not None:
             self._report(ended)
 
-    def _tell(self, percent_before: int, alert_before_ns: int) -> None:
-        """Tell the channels of an alert that has ended, and of one that begins."""
+    def _send_alerts(self, percent_before: int, alert_before_ns: int) -> None:
+        """Send the end of the alert before, and the beginning of a new one, to the channels."""
         state, notify = self.machine.state, self._collector.notifying.notifier.notify
         if alert_before_ns and state.alert_ns != alert_before_ns:
-            notify(partial(_told, state.sink, percent_before, f"The roll-out is {state.status} now.", alert_before_ns,
+            notify(partial(_alert, state.sink, percent_before, f"The roll-out is {state.status} now.", alert_before_ns,
                            self._collector.clock.now_ns()))
         if state.alert_ns and state.alert_ns != alert_before_ns:
             what = (f"{state.sink} was taken back from {percent_before} to {state.percent} % of the instruments"
                     if state.status == "rolled back" else f"the roll-out of {state.sink} is paused at {state.percent} %")
-            notify(partial(_told, state.sink, state.percent, state.reason, state.alert_ns, 0, what))
+            notify(partial(_alert, state.sink, state.percent, state.reason, state.alert_ns, 0, what))
 
     def _report(self, ended: EndedPhase) -> None:
         try:
@@ -243,7 +243,7 @@ class SinkRollout:
         except gevent.Timeout:
             problem = f"no answer in {SAVE_S:.0f} s"
         if problem and not self._refused:
-            log.warning("state of the roll-out not kept, it is tried again reason=%s", problem)
+            log.warning("state of the roll-out not stored, trying again reason=%s", problem)
         self._refused = bool(problem)
 
     def status(self) -> dict[str, Any]:
@@ -256,14 +256,14 @@ class SinkRollout:
 
 
 def _machine_figures(folder: Path) -> tuple[int, float]:
-    """Return the resident bytes of this process, and the percent of the disk that is used. It may block."""
+    """Return the resident bytes of this process, and the used percent of the disk. May block."""
     rss_bytes = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * PAGE_BYTES
     disk = os.statvfs(folder)
     size = disk.f_blocks - disk.f_bfree + disk.f_bavail
     return rss_bytes, 100.0 * (size - disk.f_bavail) / size if size else 100.0
 
 
-def _told(sink: str, percent: int, reason: str, began_at_ns: int, ended_at_ns: int, summary: str = "") -> AlertEvent:
+def _alert(sink: str, percent: int, reason: str, began_at_ns: int, ended_at_ns: int, summary: str = "") -> AlertEvent:
     return alert_event("SinkTakenBack", sink, severity="warning", summary=summary or f"the roll-out of {sink} goes on",
                        description=reason[:1].upper() + reason[1:], value=float(percent), threshold=float(WHOLE),
                        began_at_ns=began_at_ns, ended_at_ns=ended_at_ns, runbook=RUNBOOK)

@@ -24,7 +24,7 @@ from pumpwatch.ops.status_file import FILE
 from pumpwatch.store.committer import percentile_ms
 
 RATE_OVER_S = 10
-MIN_STEP_S = 0.9  # between two entries of the history: whoever asks more often does not shorten it
+MIN_STEP_S = 0.9  # between two entries of the history, so that frequent calls do not shorten it
 EXACT_MS, STEP = 100, 1.015  # durable_ms has each ms up to the first, then bins that grow by this factor
 MODE = 0o640  # the file names the venues and their problems: owner and group only
 
@@ -34,11 +34,11 @@ class Status:
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector = collector
-        self._journal_bytes = 0  # as of the last write, which asks every file for its size
+        self._journal_bytes = 0  # as of the last write, which reads the size of every file
         self._began = collector.clock.monotonic()
-        self._files: dict[str, int] = {}  # as of the last write: asking may block
-        self._read: dict[str, tuple[float, float]] = {}  # by venue: trades read, and since when that number stands
-        self.last: dict[str, Any] = {}  # as they were written last, empty before
+        self._files: dict[str, int] = {}  # as of the last write, because reading may block
+        self._read: dict[str, tuple[float, float]] = {}  # by venue: trades read, and since when the number is unchanged
+        self.last: dict[str, Any] = {}  # the figures of the last write, empty before
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
 
     def now(self, ended: bool = False) -> dict[str, Any]:
@@ -70,21 +70,21 @@ class Status:
         }
 
     def _tiers(self) -> dict[str, Any]:
-        """Return the size of memory, journal and sinks, and the time that each of them may keep."""
+        """Return the size of memory, journal and sinks, and how long each keeps trades."""
         collector, store = self._collector, self._collector.config.store
         return {"hot": {"bytes": collector.recent.nbytes, "keeps_s": store.recent_minutes * 60},
                 "warm": {"bytes": self._journal_bytes, "keeps_s": store.retention_hours * 3600},
                 "cold": [tier.figures() for tier in collector.cold_tiers]}
 
     def write(self, ended: bool = False) -> None:
-        """Replace the file: a reader sees the old figures or the new ones, whole. If the disk is full the old ones stay."""
+        """Replace the file in one step: a reader sees the old figures or the new ones. On a full disk the old ones stay."""
         figures = self.now(ended)
         self.last = figures
         if not self._collector.memory_thread.apply(self._write_file, (figures,)):
             self._collector.stats.add("figures_not_written_total")
 
     def _write_file(self, figures: dict[str, Any]) -> bool:
-        """Write the file, in a thread, so that a slow disk holds up nothing else; return whether the disk took it."""
+        """Write the file in a thread, so that a slow disk does not block the hub; return whether the disk took it."""
         path = self._collector.folder / FILE
         fresh = path.with_suffix(".new")
         figures["journal"]["bytes"] = self._journal_bytes = self._collector.journal.size_bytes()
@@ -99,7 +99,7 @@ class Status:
         return True
 
     def _silent_s(self, name: str, trades: float, now_s: float) -> float:
-        """Return for how long a venue has brought no trade. The start counts as one."""
+        """Return the time since a venue's last trade, or since the start, in s."""
         known, since_s = self._read.get(name, (0.0, self._began))
         if trades != known:
             since_s = now_s
@@ -142,9 +142,9 @@ class Status:
 
 
 def in_bins(latency_ms: Int64) -> list[list[int]]:
-    """Return trades by ms as pairs (highest ms of a bin, trades), about 400 at most, whose bounds never change.
+    """Return trades by ms as at most about 400 pairs (highest ms of a bin, trades); the bounds never change.
 
-    The bins have each ms to EXACT_MS, and are 1.5 % wide beyond it; those without trades are left out.
+    Bins are 1 ms wide up to EXACT_MS, and 1.5 % wide beyond it; bins without trades are left out.
     """
     starts, highest = _bins(len(latency_ms))
     return [[ms, count] for ms, count in zip(highest, np.add.reduceat(latency_ms, starts).tolist(), strict=True) if count]

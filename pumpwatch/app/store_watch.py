@@ -1,7 +1,7 @@
-"""Watch every store of a collector: its files, its sinks and Redis; the drains open the sinks, and try again with back-off.
+"""Watch every store of a collector: its files, its sinks and Redis. The drains open the sinks, and retry with back-off.
 
-Each LOOK_S every server is asked for its figures, all at once and in the threads of the sinks: one that hangs delays no other.
-The state between two looks is that of the drain, with the last error of its calls as the reason.
+Every LOOK_S the figures of all servers are queried at once, in the threads of the sinks: a server that hangs does not delay
+others. The state between two looks is that of the drain, with the last error of its calls as the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OPENING = ("open", "write")
 
 
 class StoreWatch:
-    """The stores of one collector, as last seen."""
+    """The stores of one collector, as of the last look."""
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector = collector
@@ -29,7 +29,7 @@ class StoreWatch:
         self._asking: dict[str, gevent.Greenlet[[str], None]] = {}
 
     def look(self) -> None:
-        """Ask every store that is not being asked yet. Returns at once for those that hang."""
+        """Query every store without a running query. Does not wait for stores that hang."""
         collector = self._collector
         last = {"dropped_trades": collector.stats.get("dropped_trades_total")}
         self._files = collector.memory_thread.apply(lambda: list(files(collector.folder, last)))
@@ -46,9 +46,9 @@ class StoreWatch:
             self._seen[name] = redis_row(collector.redis)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each store, see `StoreRow.figures`, with the state of this moment.
+        """Return a row for each store, see `StoreRow.figures`, with its present state.
 
-        The calls are left out: `status.json` has them with the sinks and with Redis.
+        Calls are left out: `status.json` has them with the sinks and with Redis.
         """
         collector = self._collector
         rows = [row.figures() for row in self._files]

@@ -1,9 +1,9 @@
 """Take over from the collector that runs on the same folder, without missing a trade: `pumpwatch collect --replace`.
 
-The new process reads every symbol and holds the trades in memory while the old one still records. Once all of it is up, it
-asks the old process to end, which commits what it has and unlocks the folder. Then the new one opens the journal, drops the
-trades that the old one has stored, and records the rest. Until it asks, it changes nothing on disk: if it does not come up in
-time it ends, and the old process goes on. Once it has asked, it never gives up, since it holds what nobody else may have.
+The new process reads every symbol and holds the trades in memory while the old one still records. Once everything is read, it
+asks the old process to end, which commits its trades and unlocks the folder. Then the new process opens the journal, drops the
+trades that the old one has stored, and records the rest. Before it asks, it changes nothing on disk: if it is not ready in time,
+it ends, and the old process goes on. Afterwards it never gives up, because it holds trades that no other process may have.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from pumpwatch.store.reader import JournalReader
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.1
-DELIVERS_S, DELIVERS_LAGS = 1.0, 2.0  # both are read for so long, or for so many lags, of the new one or of the old one's delay
+DELIVERS_S, DELIVERS_LAGS = 1.0, 2.0  # both processes read for at least this long, and for this many lags of the slower one
 LONGEST_LAG_S = 60.0  # more means a wrong clock
-ENDS_WITHIN_S = 60.0  # the old process commits and closes within seconds; then it hangs, and is killed
+ENDS_WITHIN_S = 60.0  # the old process commits and closes within seconds; after this time it hangs, and is killed
 BESIDE_S = 60.0  # after the takeover a lagging connection may bring trades that the old process stored
-BEFORE_NS, MINUTE_NS = 60 * NS_PER_S, 60 * NS_PER_S  # trades reported that late are compared together with the others
-EARLY_MINUTES = 1000  # so many minutes of single symbols are looked up for trades reported later than that
+BEFORE_NS, MINUTE_NS = 60 * NS_PER_S, 60 * NS_PER_S  # trades reported at most this late are compared together with the others
+EARLY_MINUTES = 1000  # the limit of minutes of single symbols that are looked up for trades reported even later
 NEVER_NS = 2**62
 BUSY_PER_S = 1.0  # a venue on which the old process reads more trades must have brought one to the new process
 
@@ -51,7 +51,7 @@ BUSY_PER_S = 1.0  # a venue on which the old process reads more trades must have
 class Takeover:
     """One takeover: `wait_until_up`, `end_other`, then `merge` once the journal is open.
 
-    `holder` is the process id of the running collector, 0 without one. Raises StorageError while another takeover is going on.
+    `holder` is the process id of the running collector, 0 without one. Raises StorageError during another takeover.
     """
 
     def __init__(self, collector: CollectorParts, within_s: float) -> None:
@@ -60,7 +60,7 @@ class Takeover:
         self._overlap: StoredOverlap | None = None
         self._compare_until = 0.0
         self._ended_alone = False  # the old process ended without being asked
-        self._alone_ns = 0  # since when nobody else reads
+        self._alone_ns = 0  # since when no other process reads
         self.holder = holder_of(collector.folder)
         self._lock = lock_takeover(collector.folder) if self.holder else -1
         if self.holder:
@@ -98,14 +98,14 @@ class Takeover:
         log.warning("the running collector has ended by itself, taking over at once pid=%d", self.holder)
 
     def _behind(self) -> list[str]:
-        """Return the venues that the old process reads and this one does not yet, or with fewer connections."""
+        """Return the venues that the old process reads and this one does not fully read yet."""
         reads = _venues_of(self._collector.folder)
         behind = []
         for feeds in self._collector.venues:
             row = reads.get(feeds.venue.name, {})
             wanted, up = row.get("connections", 0), row.get("connections_up", 0)
             if feeds.slices.divided and not feeds.slices.numbers.issuperset(row.get("slices_read", ())):
-                behind.append(feeds.venue.name)  # not all of it is taken over yet
+                behind.append(feeds.venue.name)  # some slices are not taken over yet
                 continue
             if feeds.reads_nothing and not wanted:
                 continue  # other members of the cluster read all of it
@@ -120,7 +120,7 @@ class Takeover:
     def _late_s(self) -> float:
         """Return by how many seconds trades reach the old process later than this one, at least 0.
 
-        At its end it never reads what is still on its way, so this process must have been up for longer than that.
+        The old process never reads trades still on their way at its end, so this process must have read for longer than that.
         """
         stats, late_s = self._collector.stats, 0.0
         reads = _venues_of(self._collector.folder)
@@ -129,7 +129,7 @@ class Takeover:
             old_s = reads.get(name, {}).get("lag_ms", 0.0) / 1000
             if stats.get("trades_total", venue=name):
                 late_s = max(late_s, old_s - stats.get("lag_ms", venue=name) / 1000)
-            else:  # a wrong clock cannot be told from a delay
+            else:  # the lag may be a wrong clock or a delay: assume a delay
                 late_s = max(late_s, min(old_s, LONGEST_LAG_S))
         return late_s
 
@@ -140,27 +140,27 @@ class Takeover:
     def end_other(self) -> None:
         """Ask the old process to end, and return once it has unlocked the folder; kill it if it hangs.
 
-        Raises StorageError, before it is asked, where this version cannot use the folder or may not end that process.
+        Raises StorageError, before asking, if this version cannot use the folder or may not end that process.
         """
         folder = self._collector.folder
         self._collector.memory_thread.apply(_check_readable, (folder,))
         if not self._ended_alone:
             notify(f"MAINPID={os.getpid()}")
             log.info("asking the running collector to end pid=%d", self.holder)
-            self._alone_ns = self._collector.clock.now_ns()  # not later: this process may have to wait for the processor
+            self._alone_ns = self._collector.clock.now_ns()  # before the signal: this process may have to wait for the processor
             try:
                 self._send(signal.SIGTERM)
             except PermissionError as error:
                 notify(f"MAINPID={self.holder}")
                 raise StorageError(f"{folder}: the collector with pid {self.holder} cannot be ended: {error.strerror}",
                                    "run --replace as the same user") from error
-        self._collector.recorder.forget_gaps()  # until now the old process answered for what was missing
+        self._collector.recorder.forget_gaps()  # until now the old process recorded the gaps
         self._alone_ns = self._alone_ns or self._collector.clock.now_ns()
         patience_s = ENDS_WITHIN_S
         asked_at = self._collector.clock.monotonic()
         while holder_of(folder) == self.holder:
             if self._collector.clock.monotonic() - asked_at > patience_s:
-                log.error("the running collector does not end, it is killed; its last trades are held here pid=%d", self.holder)
+                log.error("the running collector does not end, killing it; its last trades are held here pid=%d", self.holder)
                 self._send(signal.SIGKILL)
                 patience_s += ENDS_WITHIN_S
             gevent.sleep(LOOK_S / 10)
@@ -171,7 +171,7 @@ class Takeover:
                 os.kill(self.holder, number)
 
     def merge(self, recovery: Recovery) -> None:
-        """Drop the trades that the old process stored from those held here, and continue its ids."""
+        """Drop the held trades that the old process has stored, and continue its ids."""
         collector = self._collector
         held = collector.committer.held()
         stored = self._stored_beside(held)
@@ -179,7 +179,7 @@ class Takeover:
         while rest := collector.committer.held_unfiltered():
             collector.committer.replace_held([(waiting, collector.memory_thread.apply(overlap.without, (waiting.batch,)))
                                               for waiting in rest])
-        self._overlap = overlap  # set without a pause after the last look: later batches are compared as they come
+        self._overlap = overlap  # set without a pause after the last check: later batches are compared as they come
         self._compare_until = collector.clock.monotonic() + BESIDE_S
         collector.recorder.record(Records(gaps=collector.ingest.follow(recovery.last_ids)))
         self._record_time_between(recovery)
@@ -198,7 +198,7 @@ class Takeover:
         return self._overlap.without(batch)
 
     def _stored_beside(self, held: TradeBatch) -> TradeBatch:
-        """Return what the store has of the time in which both processes read."""
+        """Return the stored trades of the time in which both processes read."""
         collector = self._collector
         from_ns = self._began_ns - BEFORE_NS - self._lag_ns()
         every = collector.catalogue.names(range(len(collector.catalogue)))
@@ -211,7 +211,7 @@ class Takeover:
         return TradeBatch.concat(parts)
 
     def _record_time_between(self, recovery: Recovery) -> None:
-        """Record gaps for the time in which nobody read: connections that are not up, and all if the old process ended alone."""
+        """Record gaps for the time without a reader: of connections that were down, or of all if the old process ended alone."""
         since_ns = self._alone_ns
         if self._ended_alone or not recovery.clean:
             since_ns = min(since_ns, recovery.last_received_at_ns or since_ns)
@@ -226,7 +226,7 @@ class Takeover:
 
 
 def _venues_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the figures of each venue that the collector on this folder reads, none where it has written none."""
+    """Return the figures of each venue of the collector on this folder; empty without figures."""
     try:
         return {f"{row['exchange']}.{row['market_type']}": row for row in read_figures(folder)["venues"]}
     except (*Unreadable, KeyError, TypeError):
@@ -234,7 +234,7 @@ def _venues_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _is_up(feeds: VenueFeeds, enough: int | None) -> bool:
-    """Return whether every connection of a venue is up, or as many as are `enough` where that is given."""
+    """Return whether every connection of a venue is up, or at least `enough` of them if that is given."""
     status = feeds.status()
     if status["no_coin_listed"]:
         return True
@@ -243,6 +243,6 @@ def _is_up(feeds: VenueFeeds, enough: int | None) -> bool:
 
 
 def _check_readable(folder: Path) -> None:
-    """Raise StorageError where this version cannot read the folder: before the old process is asked to end."""
+    """Raise StorageError if this version cannot read the folder."""
     Ledger(folder, read_only=True).close()
     JournalReader(folder, Catalogue()).segments()

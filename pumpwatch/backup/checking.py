@@ -1,4 +1,4 @@
-"""Check a backup: that every object is there and gives the file that it was made from, and that SQLite finds it sound."""
+"""Check a backup: every object exists and unpacks to the file that was backed up, and SQLite files are intact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pumpwatch.backup.manifest import FileRow, Manifest
+from pumpwatch.backup.manifest import BackedUpFile, Manifest
 from pumpwatch.backup.objects import ENCRYPTED, unpack
 from pumpwatch.backup.shelf import Shelf
 from pumpwatch.backup.writing import broken_page, figures
@@ -18,44 +18,44 @@ from pumpwatch.store.sqlite import make_private, private_folder, storage_errors
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A file of a backup that is not as the manifest says, and how."""
+class BackupFault:
+    """A file of a backup that differs from its manifest, and how it differs."""
 
     name: str
     problem: str
 
 
 def check_backup(shelf: Shelf, manifest: Manifest, identities: Sequence[Any], sizes: Mapping[str, int],
-                 checked: Callable[[FileRow], None] = lambda row: None) -> Iterator[Fault]:
-    """Yield what is wrong with a backup. Blocks: every object is read, decrypted and decompressed.
+                 checked: Callable[[BackedUpFile], None] = lambda row: None) -> Iterator[BackupFault]:
+    """Yield the faults of a backup. Blocks: every object is read, decrypted and decompressed.
 
-    Without identities the objects of an encrypted backup are compared by size alone. sizes: of the shelf's objects. Raises
-    ConfigError where none of the identities opens it, ServiceUnavailable where S3 does not answer.
+    Without identities, only the sizes of encrypted objects are compared. sizes: of the shelf's objects. Raises ConfigError if
+    none of the identities opens it, ServiceUnavailable if S3 does not answer.
     """
     with TemporaryDirectory(prefix="pumpwatch-verify-") as scratch:
         for row in manifest.files:
             stored = sizes.get(row.object)
             if stored is None:
-                yield Fault(row.name, f"{row.object} is missing")
+                yield BackupFault(row.name, f"{row.object} is missing")
             elif stored != row.stored_bytes:
-                yield Fault(row.name, f"{row.object} has {stored:,} bytes, not {row.stored_bytes:,}")
+                yield BackupFault(row.name, f"{row.object} has {stored:,} bytes, not {row.stored_bytes:,}")
             elif identities or not row.object.endswith(ENCRYPTED):
                 path = Path(scratch) / "file"
                 try:
                     fetch(shelf, row, path, identities)
                 except StorageError as error:
-                    yield Fault(row.name, error.message)
+                    yield BackupFault(row.name, error.message)
                 else:
                     if problem := contradiction(row, path):
-                        yield Fault(row.name, problem)
+                        yield BackupFault(row.name, problem)
                 path.unlink(missing_ok=True)
             checked(row)
 
 
-def fetch(shelf: Shelf, row: FileRow, path: Path, identities: Sequence[Any]) -> None:
+def fetch(shelf: Shelf, row: BackedUpFile, path: Path, identities: Sequence[Any]) -> None:
     """Write a file of a backup to a path.
 
-    Raises StorageError where it is not the file that was backed up, or the disk refuses.
+    Raises StorageError if it is not the file that was backed up, or the disk refuses.
     """
     with storage_errors(path, "writing"):
         private_folder(path.parent)
@@ -67,8 +67,8 @@ def fetch(shelf: Shelf, row: FileRow, path: Path, identities: Sequence[Any]) -> 
                            "take another backup: `pumpwatch backup list` shows them")
 
 
-def contradiction(row: FileRow, path: Path) -> str:
-    """Return how a fetched SQLite file contradicts its row, empty where it does not or is of another kind."""
+def contradiction(row: BackedUpFile, path: Path) -> str:
+    """Return how a fetched SQLite file contradicts its row; empty if it does not, or is not a SQLite file."""
     if not row.name.endswith(SUFFIX):
         return ""
     if row.rows and (broken := broken_page(path)):

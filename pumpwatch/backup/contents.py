@@ -20,14 +20,14 @@ class Plain:
 
 
 def archives(folder: Path) -> list[Path]:
-    """Return the folder of every archive that is in place; one that is being written is hidden."""
+    """Return the folder of every finished archive; unfinished ones are hidden."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and (path / ARCHIVE_MANIFEST).is_file())
 
 
 def archive_files(archive: Path) -> tuple[bytes, list[Plain]]:
-    """Return an archive's manifest and its files. Raises FileNotFoundError where it is exchanged for a newer one meanwhile."""
+    """Return an archive's manifest and its files. Raises FileNotFoundError if it is replaced meanwhile."""
     manifest = (archive / ARCHIVE_MANIFEST).read_bytes()
     return manifest, [Plain(f"{archive.name}/{path.relative_to(archive).as_posix()}", path)
                       for path in sorted(archive.rglob("*")) if path.is_file() and not path.is_symlink()]
@@ -48,7 +48,7 @@ def reports(data: Path) -> Iterator[Plain]:
 
 
 def config_files(paths: list[str]) -> Iterator[Plain]:
-    """Yield the config file and the symbols file, where they exist; of two with one name the first."""
+    """Yield the config file and the symbols file, if they exist; of two files with the same name the first."""
     names: set[str] = set()
     for path in map(Path, paths):
         if path.is_file() and path.name not in names:

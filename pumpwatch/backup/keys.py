@@ -1,6 +1,6 @@
-"""Encryption of objects in the format of age, by pyrage: to recipients of the config, from an identity file.
+"""Encrypt objects to the config's recipients and decrypt them with an identity file, in the format of age, by pyrage.
 
-The collector's machine needs the recipients only, so that whoever reads its disk cannot read its backups.
+The collector's machine needs only the recipients, so a copy of its disk does not open its backups.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _pyrage() -> Any:
 
 
 def recipients_of(texts: Sequence[str]) -> list[Any]:
-    """Return the recipients that a config names, age1... or SSH public keys. Raises ConfigError for an invalid one."""
+    """Return the recipients of a config: age1... or SSH public keys. Raises ConfigError for an invalid one."""
     if not texts:
         return []
     pyrage, found = _pyrage(), []
@@ -44,7 +44,7 @@ def recipients_of(texts: Sequence[str]) -> list[Any]:
 def identities_of(file: str) -> list[Any]:
     """Return the identities of a file: AGE-SECRET-KEY- lines, or one SSH private key; none without a file.
 
-    Raises ConfigError where it cannot be read or others can read it.
+    Raises ConfigError if the file cannot be read, or if every user can read it.
     """
     if not file:
         return []
@@ -62,14 +62,15 @@ def identities_of(file: str) -> list[Any]:
         lines = [line.strip() for line in content.decode().splitlines()]
         found = [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except (pyrage.IdentityError, ValueError):
-        raise ConfigError(f"backup.identity_file: {path} holds no identity", "give the file that `age-keygen -o` wrote") from None
+        raise ConfigError(f"backup.identity_file: {path} does not hold an identity",
+                          "give the file that `age-keygen -o` wrote") from None
     if not found:
         raise ConfigError(f"backup.identity_file: {path} is empty", "give the file that `age-keygen -o` wrote")
     return found
 
 
 class _Carrier:
-    """Passes calls on and keeps the first error, which pyrage turns into a text."""
+    """Passes calls on and keeps the first error, of which pyrage reports only the text."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -106,7 +107,7 @@ def encrypt(source: Any, target: Any, recipients: Sequence[Any]) -> None:
 
 
 def decrypt(source: Any, target: Any, identities: Sequence[Any], name: str) -> None:
-    """Decrypt a stream. Raises ConfigError where no identity opens it, StorageError where it is damaged."""
+    """Decrypt a stream. Raises ConfigError if no identity opens it, StorageError if it is damaged."""
     if not identities:
         raise ConfigError(f"{name} is encrypted, and no identity was given",
                           "give --identity FILE, or set backup.identity_file")

@@ -1,4 +1,4 @@
-"""Make a backup: everything into the local folder, then what the bucket lacks to S3, then the removal of old ones."""
+"""Make a backup: write everything to the local folder, send missing objects to S3, then remove old backups."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import msgspec
 from pumpwatch import __version__
 from pumpwatch.backup import contents
 from pumpwatch.backup.keys import recipients_of
-from pumpwatch.backup.manifest import FileRow, Manifest, decode, encode, name_of
-from pumpwatch.backup.objects import Pace
-from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.manifest import BackedUpFile, Manifest, decode, encode, name_of
+from pumpwatch.backup.objects import ENCRYPTED, ReadPace
+from pumpwatch.backup.plan import BackupPlan
 from pumpwatch.backup.questdb import add_database
 from pumpwatch.backup.redis import add_redis
 from pumpwatch.backup.s3 import S3Shelf
 from pumpwatch.backup.shelf import DAY_NS, FolderShelf, disk, prune
 from pumpwatch.backup.sinks import add_sinks
 from pumpwatch.backup.snapshot import snapshot
-from pumpwatch.backup.state import note
+from pumpwatch.backup.state import record_result
 from pumpwatch.backup.turn import finished, may_finish, shares
 from pumpwatch.backup.upload import claim, upload
 from pumpwatch.backup.writing import Writing
@@ -35,9 +35,9 @@ ARCHIVE_TRIES = 3
 
 
 class Made(msgspec.Struct):
-    """A finished backup. problems: what it lacks; error: why it is not in S3; both empty where all went well.
+    """A finished backup. problems: what could not be backed up. error: why it is not in S3. Both are empty after success.
 
-    shared: the stores that all members of a cluster share are in it; fenced: they are not, as another member has them.
+    shared: it contains the stores that all members of a cluster share; fenced: it does not, because another member has them.
     """
 
     name: str
@@ -58,30 +58,31 @@ class Made(msgspec.Struct):
     fenced: bool = False
 
 
-def make(plan: Plan, clock: Clock | None = None) -> Made:
-    """Make a backup and note how it went. Raises where nothing was backed up; where S3 refuses, `error` says so.
+def make(plan: BackupPlan, clock: Clock | None = None) -> Made:
+    """Make a backup and record the result. Raises if nothing was backed up; if S3 fails, `error` has the reason.
 
-    Blocks, for minutes on a large folder; a collector runs it in a process of its own.
+    Blocks, for minutes on a large folder; a collector runs it in a separate process.
     """
     clock = clock or Clock()
     try:
         made = _make(plan, clock)
     except PumpWatchError as error:
         if Path(plan.data).is_dir():
-            note(Path(plan.data), clock.now_ns(), "", str(error))
+            record_result(Path(plan.data), clock.now_ns(), "", str(error))
         raise
-    note(Path(plan.data), clock.now_ns(), made.name, made.error or "; ".join(made.problems), plan.occasion if made.shared else "")
+    record_result(Path(plan.data), clock.now_ns(), made.name, made.error or "; ".join(made.problems),
+                  plan.occasion if made.shared else "")
     return made
 
 
-def _make(plan: Plan, clock: Clock) -> Made:
+def _make(plan: BackupPlan, clock: Clock) -> Made:
     recipients = recipients_of(plan.recipients)
-    bucket = S3Shelf(plan.s3) if plan.s3 else None  # a library that is missing is told before any work
+    bucket = S3Shelf(plan.s3) if plan.s3 else None  # a missing library is reported before any work
     shelf, began = FolderShelf(Path(plan.folder)), time.monotonic()
     with shelf.locked() as partial, disk(shelf.folder):
         last = newest(shelf)
-        writing = Writing(shelf, partial, recipients, Pace(plan.mb_per_s * 1e6),
-                          {row.name: row for row in last.files} if last else {}, last.made_at_ns if last else 0)
+        writing = Writing(shelf, partial, recipients, ReadPace(plan.mb_per_s * 1e6), _rows_of(last, plan),
+                          last.made_at_ns if last else 0)
         made_at_ns = clock.now_ns()
         while name_of(made_at_ns) in shelf.manifests():
             made_at_ns += NS_PER_S
@@ -97,14 +98,14 @@ def _make(plan: Plan, clock: Clock) -> Made:
             finished(plan.shared)
         if bucket is not None:
             _copy_to(bucket, shelf, plan, clock, made)
-        if not made.error:  # while S3 refuses, an old backup may be the only one of its days
+        if not made.error:  # while S3 fails, an old backup may be the only one of its days
             made.removed += prune(shelf, plan.keep_days, clock.now_ns())
     made.took_s = round(time.monotonic() - began, 3)
     made.exit_code = made.exit_code or int(bool(made.problems))
     return made
 
 
-def _add_stores(writing: Writing, plan: Plan, folder: Path) -> tuple[bool, bool]:
+def _add_stores(writing: Writing, plan: BackupPlan, folder: Path) -> tuple[bool, bool]:
     """Add databases; return whether those that members share are in it, and whether they are not as another member has them."""
     if plan.database and plan.database.folder:
         add_database(writing, plan.database, folder)
@@ -124,20 +125,21 @@ def _add_stores(writing: Writing, plan: Plan, folder: Path) -> tuple[bool, bool]
     return False, True
 
 
-def _copy_to(bucket: S3Shelf, shelf: FolderShelf, plan: Plan, clock: Clock, made: Made) -> None:
-    """Copy what the bucket lacks, and remove its old backups; a failure is in `made`."""
+def _copy_to(bucket: S3Shelf, shelf: FolderShelf, plan: BackupPlan, clock: Clock, made: Made) -> None:
+    """Copy missing backups to the bucket, and remove its old ones; a failure is recorded in `made`."""
     made.s3 = bucket.where
     try:
         assert plan.s3 is not None
         claim(bucket, owner_of(Path(plan.data)))
-        made.uploaded_bytes = upload(shelf, bucket, clock.now_ns() - plan.s3.keep_days * DAY_NS)
+        made.uploaded_bytes = upload(shelf, bucket, clock.now_ns() - plan.s3.keep_days * DAY_NS,
+                                     only_encrypted=bool(plan.recipients))
         made.removed += [f"{bucket.where}{name}" for name in prune(bucket, plan.s3.keep_days, clock.now_ns())]
     except PumpWatchError as error:
         made.error, made.exit_code = str(error), error.exit_code
 
 
 def owner_of(data: Path) -> str:
-    """Return the identity of a data folder's ledger; empty where it has none yet."""
+    """Return the identity of a data folder's ledger; empty before it has one."""
     try:
         return (data / IDENTITY_NAME).read_text("utf-8").strip()
     except (OSError, UnicodeError):
@@ -145,7 +147,7 @@ def owner_of(data: Path) -> str:
 
 
 def newest(shelf: FolderShelf) -> Manifest | None:
-    """Return the newest backup of a folder that can be read."""
+    """Return the newest readable backup of a folder."""
     for name in reversed(shelf.manifests()):
         try:
             return decode(shelf.read(name), name)
@@ -154,20 +156,25 @@ def newest(shelf: FolderShelf) -> Manifest | None:
     return None
 
 
+def _rows_of(last: Manifest | None, plan: BackupPlan) -> dict[str, BackedUpFile]:
+    """Return the files of the last backup that may be reused: encrypted ones if the plan has recipients, else plain ones."""
+    return {row.name: row for row in last.files if row.object.endswith(ENCRYPTED) == bool(plan.recipients)} if last else {}
+
+
 def _add_data(writing: Writing, data: Path) -> None:
     with snapshot(data) as held:
         writing.problems += held.problems
-        for one in held.files:
-            if one.connection is not None:  # first: a hold keeps the collector's log from being reset
-                writing.add_copy(one)
+        for file in held.files:
+            if file.connection is not None:  # first: while it is held, the collector's log is not reset
+                writing.add_copy(file)
         if held.waiting is not None:
             writing.add_bytes(WAITING_NAME, io.BytesIO(held.waiting))
-        for one in held.files:
-            if one.connection is None:
-                writing.add_file(one.name, one.path)
+        for file in held.files:
+            if file.connection is None:
+                writing.add_file(file.name, file.path)
 
 
-def _add_plain(writing: Writing, plan: Plan) -> None:
+def _add_plain(writing: Writing, plan: BackupPlan) -> None:
     for archive in contents.archives(Path(plan.archives)):
         for _ in range(ARCHIVE_TRIES):
             try:
@@ -184,10 +191,9 @@ def _add_plain(writing: Writing, plan: Plan) -> None:
         writing.add_file(file.name, file.path)
 
 
-def would_write(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Yield a row for each file of a backup: name, bytes, and whether it is taken over from the last one. Writes nothing."""
-    last = newest(FolderShelf(Path(plan.folder)))
-    before: dict[str, FileRow] = {row.name: row for row in last.files} if last else {}
+def would_write(plan: BackupPlan) -> Iterator[dict[str, Any]]:
+    """Yield a row for each file of a backup: name, bytes, and whether the last backup's object is reused. Writes nothing."""
+    before = _rows_of(newest(FolderShelf(Path(plan.folder))), plan)
 
     def row(name: str, path: Path) -> dict[str, Any]:
         state, known = path.stat(), before.get(name)
@@ -195,7 +201,7 @@ def would_write(plan: Plan) -> Iterator[dict[str, Any]]:
         return {"name": name, "bytes": state.st_size, "unchanged": same}
 
     with snapshot(Path(plan.data)) as held:
-        yield from (row(one.name, one.path) for one in held.files if one.path.exists())
+        yield from (row(file.name, file.path) for file in held.files if file.path.exists())
     for archive in contents.archives(Path(plan.archives)):
         yield from (row(file.name, file.path) for file in contents.archive_files(archive)[1])
     for file in (*contents.reports(Path(plan.data)), *contents.config_files(plan.config_files)):

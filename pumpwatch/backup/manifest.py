@@ -1,4 +1,4 @@
-"""The manifest of a backup: which files it holds, in which objects, with sums and counts."""
+"""The manifest of a backup: its files, their objects, checksums and counts."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ FORMAT = 1
 NAME = re.compile(r"backup-\d{8}T\d{6}Z\.json")
 OBJECTS = "objects/"
 OBJECT = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{64}\.zst(\.age)?")
-MOST_BYTES = 256 << 20  # of a manifest: a million files
+MOST_BYTES = 256 << 20  # of a manifest, enough for a million files
 NOT_ONE = "give a folder or an s3:// address that `pumpwatch backup` writes to, or one of its manifests"
 
 
-class FileRow(msgspec.Struct, frozen=True, omit_defaults=True):
+class BackedUpFile(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file of a backup. Times are ns since 1970."""
 
-    name: str  # where it goes, relative to the restored folder
+    name: str  # its path in the restored folder
     bytes: int
     sha256: str
     object: str
     stored_bytes: int  # of the object
-    changed_ns: int = 0  # of the source, where the file itself was read; 0 for a copy that SQLite made
+    changed_ns: int = 0  # mtime of the source if the file itself was read; 0 for a copy by SQLite
     mode: int = FILE_MODE
-    rows: dict[str, int] = {}  # of each table, where it is a SQLite file or a dump of tables
-    key: str = ""  # of a sink's part: an equal one means the same content
+    rows: dict[str, int] = {}  # of each table of a SQLite file or a dump of tables
+    key: str = ""  # of a sink's part: an equal key means the same content
     trades: int = 0
     first_timestamp: int = 0
     last_timestamp: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A backup. problems: what could not be backed up, one line each."""
+    """A backup. problems: a line for each thing that could not be backed up."""
 
     name: str
     version: str
     made_at_ns: int
     took_s: float
     encrypted: bool
-    files: list[FileRow]
+    files: list[BackedUpFile]
     problems: list[str] = []
     format: int = FORMAT
 
     @property
     def bytes(self) -> int:
-        """Return the size of all files once they are restored."""
+        """Return the size of all restored files."""
         return sum(row.bytes for row in self.files)
 
     @property
     def trades(self) -> int:
-        """Return how many trades of the journal it holds."""
+        """Return the number of trades of the journal."""
         return sum(row.trades for row in self.files)
 
     @property
@@ -66,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True):
         return {row.object: row.stored_bytes for row in self.files}
 
     def span(self) -> tuple[int, int]:
-        """Return the time of the first and of the last trade, zeros without one."""
+        """Return the times of the first and the last trade; zeros without trades."""
         rows = [row for row in self.files if row.trades]
         return (min(row.first_timestamp for row in rows), max(row.last_timestamp for row in rows)) if rows else (0, 0)
 
@@ -77,7 +77,7 @@ class _Written(msgspec.Struct):
 
 
 def name_of(made_at_ns: int) -> str:
-    """Return the name of the manifest of a backup that is made at this time."""
+    """Return the name of the manifest of a backup made at this time."""
     return f"backup-{datetime.fromtimestamp(made_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}.json"
 
 
@@ -90,7 +90,7 @@ def encode(manifest: Manifest) -> bytes:
 def decode(content: bytes, where: str) -> Manifest:
     """Read a manifest.
 
-    Raises StorageError where it is damaged or names places outside the folder, UsageError where a newer version wrote it.
+    Raises StorageError if it is damaged or names places outside the folder, UsageError if a newer version wrote it.
     """
     damaged = StorageError(f"{where}: the manifest is damaged", "take another backup: `pumpwatch backup list` shows them")
     try:

@@ -1,6 +1,6 @@
-"""Turn a file into an object and back: compressed by zstd, and encrypted by age where there are recipients.
+"""Turn a file into an object and back: compressed by zstd, and encrypted by age if there are recipients.
 
-Nothing is held in memory but a few hundred KiB, whatever the size of the file.
+Files of any size need only a few hundred KiB of memory.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import zstandard
 
 from pumpwatch.backup.keys import decrypt, encrypt
 from pumpwatch.errors import StorageError
+from pumpwatch.sink_abilities import Readable
 from pumpwatch.store.sqlite import make_private
 
 LEVEL = 3
@@ -24,15 +25,8 @@ PIECE_BYTES = 256 << 10
 ENDING, ENCRYPTED = ".zst", ".age"
 
 
-class Readable(Protocol):
-    """A stream that bytes are read from."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return at most `size` bytes, none at the end."""
-
-
-class Pace:
-    """Sleeps so that no more than so many bytes a second pass; 0: as many as come."""
+class ReadPace:
+    """Limits the rate of reading to `bytes_per_s` by sleeping; 0: no limit."""
 
     def __init__(self, bytes_per_s: float, monotonic: Callable[[], float] = time.monotonic,
                  sleep: Callable[[float], None] = time.sleep) -> None:
@@ -40,7 +34,7 @@ class Pace:
         self._free_at = 0.0
 
     def passed(self, count: int) -> None:
-        """Wait until this many bytes are paid for."""
+        """Sleep for as long as reading this many bytes may take."""
         if self._rate:
             now = self._monotonic()
             self._free_at = max(self._free_at, now) + count / self._rate
@@ -49,9 +43,9 @@ class Pace:
 
 
 class _Counted:
-    """A source that is summed up while it is read."""
+    """A source that hashes and counts the bytes read from it."""
 
-    def __init__(self, source: Readable, pace: Pace) -> None:
+    def __init__(self, source: Readable, pace: ReadPace) -> None:
         self._source, self._pace = source, pace
         self.sum, self.bytes = hashlib.sha256(), 0
 
@@ -64,7 +58,7 @@ class _Counted:
 
 
 class _Sum:
-    """A target that sums up what it passes on."""
+    """A target that hashes and counts the bytes that it passes on."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target, self.sum, self.bytes = target, hashlib.sha256(), 0
@@ -79,8 +73,8 @@ class _Sum:
         self._target.flush()
 
 
-def pack(source: Readable, target: Path, recipients: Sequence[Any], pace: Pace) -> tuple[str, int]:
-    """Write a source as an object, synced; return SHA-256 and size of what was read. Raises OSError."""
+def pack(source: Readable, target: Path, recipients: Sequence[Any], pace: ReadPace) -> tuple[str, int]:
+    """Write a source as an object, synced; return the SHA-256 and the size of the source. Raises OSError."""
     counted = _Counted(source, pace)
     make_private(target)
     with target.open("wb") as file, _compressed(counted) as compressed:
@@ -100,8 +94,8 @@ def _compressed(source: Any) -> Any:
 def unpack(source: Readable, target: IO[bytes], name: str, identities: Sequence[Any]) -> tuple[str, int]:
     """Write an object's file to a target; return its SHA-256 and size.
 
-    name: the object's, whose ending tells whether it is encrypted. Raises StorageError where it is damaged, ConfigError where
-    none of the identities opens it.
+    name: the object's, whose suffix tells whether it is encrypted. Raises StorageError if it is damaged, ConfigError if none of
+    the identities opens it.
     """
     summed = _Sum(target)
     with zstandard.ZstdDecompressor().stream_writer(summed, closefd=False) as plain:  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Find a backup by the words that a person gives: a folder, a manifest in one, or the same in S3."""
+"""Find a backup by the place on the command line: a folder, a manifest in a folder, or the same in S3."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pumpwatch.errors import UsageError
 
 
 def place_of(config: Config, where: str, environ: Mapping[str, str] | None = None) -> tuple[Shelf, str]:
-    """Return the shelf that a folder, an s3:// address or a manifest's path means, and the manifest's name or "".
+    """Return the shelf of a folder, an s3:// address or a manifest's path, and the manifest's name or "".
 
-    Empty words mean the configured folder. Raises UsageError for a path that is neither.
+    An empty text means the configured folder. Raises UsageError for any other path.
     """
     if where.startswith("s3://"):
         rest, _, last = where.rpartition("/")
@@ -31,11 +31,11 @@ def place_of(config: Config, where: str, environ: Mapping[str, str] | None = Non
 
 
 def manifests_of(shelf: Shelf, name: str, *, every: bool = False) -> list[Manifest]:
-    """Return the backup of this name, or the newest one, or each of them.
+    """Return the backup of this name; without a name the newest backup, or every backup.
 
-    Raises UsageError without a backup, StorageError where a manifest is damaged.
+    Raises UsageError without a backup, StorageError if a manifest is damaged.
     """
     names = [name] if name else shelf.manifests() if every else shelf.manifests()[-1:]
     if not names:
-        raise UsageError(f"{shelf.where} holds no backup", NOT_ONE)
-    return [decode(shelf.read(one), f"{shelf.where.rstrip('/')}/{one}") for one in names]
+        raise UsageError(f"{shelf.where} does not hold a backup", NOT_ONE)
+    return [decode(shelf.read(manifest), f"{shelf.where.rstrip('/')}/{manifest}") for manifest in names]

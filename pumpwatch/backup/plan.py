@@ -1,4 +1,4 @@
-"""All that a backup needs to know of the config, so that a process of its own can make it."""
+"""The part of the config that a backup needs, so that a separate process can make it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pumpwatch.config_redis import RedisConfig
 from pumpwatch.errors import UsageError
 from pumpwatch.notify.secret_values import secret_value
 
-FOLDER_SUFFIX = "-backups"  # of the default folder, beside the data folder
+FOLDER_SUFFIX = "-backups"  # of the default folder, next to the data folder
 
 
 class S3Target(msgspec.Struct, frozen=True):
-    """A bucket and how to reach it. Empty keys mean those of the environment. prefix: empty, or ends with a slash."""
+    """A bucket and the way to reach it. Empty keys mean those of the environment. prefix: empty, or ends with a slash."""
 
     bucket: str
     prefix: str
@@ -43,8 +43,8 @@ class S3Target(msgspec.Struct, frozen=True):
         return f"s3://{self.bucket}/{self.prefix}"
 
 
-class Database(msgspec.Struct, frozen=True):
-    """A QuestDB. folder: its root on this host, empty where tables are exported as Parquet."""
+class QuestDBSource(msgspec.Struct, frozen=True):
+    """A QuestDB. folder: its root on this host; empty if its tables are exported as Parquet."""
 
     url: str
     user: str = ""
@@ -54,11 +54,11 @@ class Database(msgspec.Struct, frozen=True):
     prefix: str = ""  # of the tables
 
     def __repr__(self) -> str:
-        return f"Database({self.url})"
+        return f"QuestDBSource({self.url})"
 
 
 class SinkBackups(msgspec.Struct, frozen=True):
-    """The sinks of the config that are backed up: their options, and the plugins that they come from."""
+    """The sinks to back up: their options, and the config of their plugins."""
 
     options: dict[str, dict[str, Any]]
     plugins: PluginsConfig
@@ -78,7 +78,7 @@ class Shared(msgspec.Struct, frozen=True):
         return f"Shared({self.turn})"  # never the password
 
 
-class Plan(msgspec.Struct, frozen=True):
+class BackupPlan(msgspec.Struct, frozen=True):
     """Sources and target of a backup. Paths are absolute. occasion: of a backup that one member of a cluster makes for all."""
 
     data: str
@@ -88,7 +88,7 @@ class Plan(msgspec.Struct, frozen=True):
     keep_days: int = 7
     mb_per_s: float = 0.0  # 0: as fast as the disk
     recipients: list[str] = []
-    database: Database | None = None
+    database: QuestDBSource | None = None
     sinks: SinkBackups | None = None
     redis: RedisConfig | None = None
     s3: S3Target | None = None
@@ -96,10 +96,10 @@ class Plan(msgspec.Struct, frozen=True):
     shared: Shared | None = None
 
 
-def plan_of(config: Config, target: str = "", environ: Mapping[str, str] | None = None) -> Plan:
-    """Return the plan of a config; `target` is a folder or an s3:// address in place of the configured ones.
+def plan_of(config: Config, target: str = "", environ: Mapping[str, str] | None = None) -> BackupPlan:
+    """Return the plan of a config; `target` is a folder or an s3:// address instead of the configured ones.
 
-    A folder as target means no S3, an address as target means the configured folder and that address.
+    A folder excludes S3; an address replaces only the configured address.
     """
     part = config.backup
     folder = backup_folder(config)
@@ -109,7 +109,7 @@ def plan_of(config: Config, target: str = "", environ: Mapping[str, str] | None 
     elif target:
         folder, s3 = Path(target).expanduser().absolute(), None
     files = [config.source.name] if config.source.is_file else []
-    return Plan(
+    return BackupPlan(
         data=config.store.dir, archives=config.listing.archive_dir, folder=str(folder),
         config_files=[*(str(Path(name).absolute()) for name in files), config.symbols_file] if part.with_config else [],
         keep_days=part.keep_days, mb_per_s=part.mb_per_s, recipients=part.recipients, s3=s3,
@@ -117,7 +117,7 @@ def plan_of(config: Config, target: str = "", environ: Mapping[str, str] | None 
 
 
 def backup_folder(config: Config) -> Path:
-    """Return the folder of local backups: the configured one, or one beside the data folder."""
+    """Return the folder of local backups: the configured one, or one next to the data folder."""
     data = Path(config.store.dir)
     return Path(config.backup.folder) if config.backup.folder else data.with_name(data.name + FOLDER_SUFFIX)
 
@@ -145,11 +145,11 @@ def _sinks(config: Config) -> SinkBackups | None:
     return SinkBackups({name: dict(config.sinks[name]) for name in names}, config.plugins) if names else None
 
 
-def _database(config: Config, part: BackupConfig) -> Database | None:
+def _database(config: Config, part: BackupConfig) -> QuestDBSource | None:
     if not (part.questdb_folder or part.questdb_parquet):
         return None
     options: dict[str, Any] = config.sinks.get("questdb") or {}
     scheme = "https" if options.get("tls") else "http"
-    return Database(url=f"{scheme}://{options.get('addr', '127.0.0.1:9000')}", user=str(options.get("user", "")),
-                    password=str(options.get("password", "")), ca_file=str(options.get("ca_file", "")),
-                    folder=part.questdb_folder, prefix=str(options.get("table_prefix", "")))
+    return QuestDBSource(url=f"{scheme}://{options.get('addr', '127.0.0.1:9000')}", user=str(options.get("user", "")),
+                         password=str(options.get("password", "")), ca_file=str(options.get("ca_file", "")),
+                         folder=part.questdb_folder, prefix=str(options.get("table_prefix", "")))

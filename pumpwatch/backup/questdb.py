@@ -1,8 +1,9 @@
-"""Back up a QuestDB: its files under a checkpoint where they are on this host, else its tables as Parquet, by partition.
+"""Back up a QuestDB: its files under a checkpoint if they are on this host, else its tables as Parquet, by partition.
 
 Measured on server 9.3.4: after CHECKPOINT CREATE the files of every table may be copied while the server goes on writing. The
-folder `.checkpoint` holds the state to which a server returns that finds the file `_restore` in its root. A second CREATE is
-rejected until RELEASE; RELEASE without a checkpoint is fine. `/exp` with `fmt=parquet` streams a query as Parquet.
+folder `.checkpoint` holds the state of the checkpoint; a server that finds the file `_restore` in its root returns to that state.
+A second CREATE is rejected until RELEASE; RELEASE without a checkpoint succeeds. `/exp` with `fmt=parquet` streams a query as
+Parquet.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 import requests
 
-from pumpwatch.backup.plan import Database
+from pumpwatch.backup.plan import QuestDBSource
 from pumpwatch.backup.writing import Writing
 from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable
 from pumpwatch.store.sqlite import write_private
@@ -27,9 +28,9 @@ log = logging.getLogger(__name__)
 
 FILES, PARQUET = "questdb", "questdb-parquet"
 TABLES = ("trades", "exchange_health", "listing_events")
-MARKER = "questdb.checkpoint"  # in the backup folder while a checkpoint of ours may be held
+MARKER = "questdb.checkpoint"  # in the backup folder while our checkpoint may be held
 TRIGGER = "_restore"  # a server that finds it in its root returns to the checkpoint
-COPIED = ("db", "conf", ".checkpoint")  # of the root
+COPIED = ("db", "conf", ".checkpoint")  # folders of the root
 SQL_S, CHECKPOINT_S, EXPORT_S = 20.0, 120.0, 600.0
 RELEASE_TRIES, RELEASE_PAUSE_S = 3, 2.0
 
@@ -40,9 +41,9 @@ class _Answer(msgspec.Struct):
 
 
 class QuestDB:
-    """SQL over HTTP to one server. Raises ServiceUnavailable, or ConfigError where it rejects the user."""
+    """SQL over HTTP to one server. Raises ServiceUnavailable, or ConfigError if it rejects the user."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: QuestDBSource) -> None:
         self._database = database
         self._where = f"QuestDB at {urlsplit(database.url).netloc}"
 
@@ -62,7 +63,7 @@ class QuestDB:
         """Yield the answer to a query as a stream of Parquet."""
         with self._get("/exp", {"query": query, "fmt": "parquet"}, EXPORT_S) as answer:
             if answer.status_code != 200 or "parquet" not in answer.headers.get("Content-Type", ""):
-                raise ServiceUnavailable(f"{self._where} exports no Parquet: HTTP {answer.status_code}: {answer.text[:200]}",
+                raise ServiceUnavailable(f"{self._where} does not export Parquet: HTTP {answer.status_code}: {answer.text[:200]}",
                                          "this needs QuestDB 9.3 or newer")
             try:
                 yield _Stream(answer)
@@ -83,11 +84,11 @@ class QuestDB:
                         raise ConfigError(f"{self._where} rejects the user", "set sinks.questdb.user and sinks.questdb.password")
                     yield answer
         except requests.RequestException as error:
-            raise ServiceUnavailable(f"{self._where} does not answer: {error}", "is QuestDB running there?") from error
+            raise ServiceUnavailable(f"{self._where} does not answer: {error}", "check that QuestDB runs there") from error
 
 
 class _Stream:
-    """The body of an answer, to be read piece by piece."""
+    """The body of an answer as a stream."""
 
     def __init__(self, answer: requests.Response) -> None:
         self._pieces = answer.iter_content(256 << 10)
@@ -102,9 +103,9 @@ class _Stream:
 
 @contextmanager
 def checkpoint(questdb: QuestDB, marker: Path) -> Iterator[None]:
-    """Hold a checkpoint, and release it whatever happens; one that a killed backup left behind is released first.
+    """Hold a checkpoint, and release it in any case; a checkpoint that a killed backup has left is released first.
 
-    Raises ServiceUnavailable where somebody else holds one, or ours cannot be released.
+    Raises ServiceUnavailable if another program holds a checkpoint, or if ours cannot be released.
     """
     if questdb.sql("SELECT in_progress FROM checkpoint_status()")[0][0]:
         if not marker.exists():
@@ -119,8 +120,8 @@ def checkpoint(questdb: QuestDB, marker: Path) -> Iterator[None]:
         marker.unlink(missing_ok=True)
 
 
-def release_left_over(database: Database, marker: Path) -> None:
-    """Release the checkpoint that a killed backup left behind: while it is held, the server keeps files that it has replaced.
+def release_left_over(database: QuestDBSource, marker: Path) -> None:
+    """Release the checkpoint that a killed backup has left, because it makes the server keep replaced files.
 
     The caller holds the lock of the backup folder. Raises ServiceUnavailable, ConfigError.
     """
@@ -136,13 +137,13 @@ def _release(questdb: QuestDB) -> None:
             return
         except ServiceUnavailable as error:
             if not left:
-                raise ServiceUnavailable(f"QuestDB: the checkpoint is not released: {error.message}",
-                                         "the collector goes on trying; or run: CHECKPOINT RELEASE") from error
+                raise ServiceUnavailable(f"QuestDB: the checkpoint cannot be released: {error.message}",
+                                         "the collector tries again; or run: CHECKPOINT RELEASE") from error
             time.sleep(RELEASE_PAUSE_S)
 
 
-def add_database(writing: Writing, database: Database, folder: Path) -> None:
-    """Add a QuestDB to a backup. An error is noted as a problem: the rest of the backup is made all the same."""
+def add_database(writing: Writing, database: QuestDBSource, folder: Path) -> None:
+    """Add a QuestDB to a backup. An error is recorded as a problem, and the rest of the backup is still made."""
     try:
         if database.folder:
             _add_files(writing, database, folder / MARKER)
@@ -152,12 +153,12 @@ def add_database(writing: Writing, database: Database, folder: Path) -> None:
         writing.problems.append(f"questdb: {error}")
 
 
-def _add_files(writing: Writing, database: Database, marker: Path) -> None:
+def _add_files(writing: Writing, database: QuestDBSource, marker: Path) -> None:
     root = Path(database.folder)
     if not (root / "db").is_dir():
         raise ConfigError(f"{root} is not the root of a QuestDB on this host",
-                          "set backup.questdb_folder to the folder that holds its db/, or backup.questdb_parquet where the server"
-                          " is on another host")
+                          "set backup.questdb_folder to the folder that holds its db/, or backup.questdb_parquet if the server is"
+                          " on another host")
     with checkpoint(QuestDB(database), marker):
         for top in COPIED:
             for path in sorted((root / top).rglob("*")):
@@ -165,7 +166,7 @@ def _add_files(writing: Writing, database: Database, marker: Path) -> None:
                     writing.add_file(f"{FILES}/{path.relative_to(root).as_posix()}", path, may_change=True)
 
 
-def _add_parquet(writing: Writing, database: Database) -> None:
+def _add_parquet(writing: Writing, database: QuestDBSource) -> None:
     questdb = QuestDB(database)
     there = {str(row[0]) for row in questdb.sql("SELECT table_name FROM tables()")}
     for table in (f"{database.prefix}{name}" for name in TABLES):
@@ -181,6 +182,6 @@ def _add_parquet(writing: Writing, database: Database) -> None:
 
 
 def _exported(questdb: QuestDB, table: str) -> str:
-    """Return the columns of a table. Server 9.3.4 exports a VARCHAR as NULL where all its values are short, but not a STRING."""
+    """Return the columns of a table, VARCHAR as STRING: server 9.3.4 exports a VARCHAR with only short values as NULL."""
     columns = questdb.sql(f"SELECT \"column\", type FROM table_columns('{table}')")
     return ", ".join(f"{name}::string {name}" if kind == "VARCHAR" else name for name, kind in columns)

@@ -1,7 +1,7 @@
-"""Restore a backup into a folder: all of it, checked, or nothing.
+"""Restore a checked backup into a folder, completely or not at all.
 
-Everything is unpacked and checked in a hidden folder beside the target, which takes the target's name at the end in one step.
-A killed restore leaves that hidden folder; the next restore removes it.
+Everything is unpacked and checked in a hidden folder next to the target, which is renamed to the target in one step at the end.
+A killed restore leaves the hidden folder; the next restore removes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pumpwatch.backup.checking import contradiction, fetch
-from pumpwatch.backup.manifest import FileRow, Manifest
+from pumpwatch.backup.manifest import BackedUpFile, Manifest
 from pumpwatch.backup.questdb import FILES, TRIGGER
 from pumpwatch.backup.shelf import Shelf, copy_room
 from pumpwatch.backup.sinks import FOLDER as SINKS
@@ -25,17 +25,17 @@ from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.store.folder_lock import LOCK_NAME, TAKEOVER_NAME, lock_folder
 from pumpwatch.store.sqlite import make_private, private_folder
 
-UNPACKING = ".restoring"  # ending of the hidden folder
-# what a folder may hold that nothing was stored in
+UNPACKING = ".restoring"  # suffix of the hidden folder
+# names that a folder without data may hold
 NOTHING = {LOCK_NAME, TAKEOVER_NAME, "status.json", "inbox"}
 
 
 def restore(shelf: Shelf, manifest: Manifest, folder: Path, identities: Sequence[Any],
-            restored: Callable[[FileRow], None] = lambda row: None) -> None:
-    """Restore a backup into a folder that is empty or not there; its sinks are left out, see `sinks.restore_sink`.
+            restored: Callable[[BackedUpFile], None] = lambda row: None) -> None:
+    """Restore a backup into an empty or new folder, without its sinks (see `sinks.restore_sink`).
 
-    Raises UsageError where the folder holds anything, StorageError where a collector runs on it, the backup is damaged, or the
-    disk refuses. In each case the folder is as it was.
+    Raises UsageError if the folder holds data, StorageError if a collector runs on it, the backup is damaged, or the disk
+    refuses. The folder is then unchanged.
     """
     folder = folder.absolute()
     rows = [row for row in manifest.files if not row.name.startswith(f"{SINKS}/")]
@@ -50,24 +50,24 @@ def restore(shelf: Shelf, manifest: Manifest, folder: Path, identities: Sequence
             restored(row)
         if any(row.name.startswith(f"{FILES}/") for row in rows):
             make_private(fresh / FILES / TRIGGER)
-        os.sync()  # all of it, once: thousands of files would each wait for the disk
+        os.sync()  # once for all files, because syncing thousands of files singly is slow
         _put_in_place(fresh, folder)
 
 
 def free_name(folder: Path) -> Path:
-    """Return a name beside a folder that is free."""
+    """Return an unused name next to a folder."""
     made = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return folder.with_name(f"{folder.name}.restored-{made}")
 
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold an existing folder's lock, so that no collector runs on it or starts there. Raises UsageError where it is in use."""
+    """Hold an existing folder's lock, so that a collector neither runs on it nor starts. Raises UsageError if it holds data."""
     if not folder.exists():
         yield
         return
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", "give an empty folder, or one that is not there yet: --to FOLDER")
+        raise UsageError(f"{folder} is not a folder", "give an empty or new folder: --to FOLDER")
     lock = lock_folder(folder)
     try:
         kept = sorted(path.name for path in folder.iterdir() if path.name not in NOTHING)
@@ -81,7 +81,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _unpacking(folder: Path) -> Iterator[Path]:
-    """Yield a new hidden folder beside the target; whatever is left of it at the end is removed."""
+    """Yield a new hidden folder next to the target; it is removed at the end unless it was renamed."""
     private_folder(folder.parent)
     fresh = folder.with_name(f".{folder.name}{UNPACKING}")
     guard = fresh.with_name(f"{fresh.name}.lock")
@@ -104,17 +104,17 @@ def _unpacking(folder: Path) -> Iterator[Path]:
 
 
 def _put_in_place(fresh: Path, folder: Path) -> None:
-    """Give the unpacked folder its name."""
+    """Rename the unpacked folder to the target."""
     inside = folder / "inbox"
     if inside.is_dir():
         inside.rename(fresh / "inbox")
     for name in NOTHING - {"inbox"}:
         (folder / name).unlink(missing_ok=True)
     try:
-        fresh.replace(folder)  # rename takes the place of an empty folder, and of no other
+        fresh.replace(folder)  # rename replaces an empty folder only
     except OSError:
         if (fresh / "inbox").is_dir():
-            (fresh / "inbox").rename(inside)  # its requests are somebody's
+            (fresh / "inbox").rename(inside)  # it may hold requests of a user
         raise
     handle = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -129,5 +129,5 @@ def _disk(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"{folder}: restoring failed: {error.strerror or error}; the folder is as it was",
-                           "is it a disk of its own, or its parent closed to this user? then restore into a folder inside it:"
+                           "if it is a mount point, or its parent is closed to this user, restore into a folder inside it:"
                            " --to FOLDER/restored") from error

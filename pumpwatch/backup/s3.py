@@ -1,7 +1,7 @@
-"""Backups in a bucket of S3, or of whatever speaks its protocol, by boto3.
+"""Backups in a bucket of S3, or of a server with its protocol, by boto3.
 
-Every request has limits in time and tries, so that a server that hangs costs minutes at most. A download that is cut off goes on
-where it was.
+Every request has limits in time and tries, so that a server that hangs costs at most minutes. An interrupted download continues
+where it stopped.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from pumpwatch.backup.manifest import MOST_BYTES, NAME, OBJECT, OBJECTS
-from pumpwatch.backup.objects import Readable
 from pumpwatch.backup.plan import S3Target
 from pumpwatch.backup.s3_errors import s3_errors
 from pumpwatch.errors import ConfigError, ServiceUnavailable
+from pumpwatch.sink_abilities import Readable
 
 EXTRA = "boto3 is not installed; backups to S3 need it", "pip install 'pumpwatch[s3]'"
 TRIES = 4  # of a request
-CUTS = 5  # in a row, without a byte in between, before a download is given up
+CUTS = 5  # interruptions in a row, without a byte in between, before a download is given up
 
 
 class S3Shelf:
     """Backups below a prefix of a bucket."""
 
     def __init__(self, target: S3Target) -> None:
-        """Make the client; asks nothing. Raises ConfigError where boto3 is missing or the endpoint is not an address."""
+        """Create the client without a request. Raises ConfigError if boto3 is missing or the endpoint is not an address."""
         self.target, self.where = target, target.url
         self.client = _client(target)
 
@@ -38,7 +38,7 @@ class S3Shelf:
         return sorted(name for name in self._list("backup-") if NAME.fullmatch(name))
 
     def holds(self, name: str) -> bool:
-        """Return whether an object of that name is there."""
+        """Return whether an object of that name exists."""
         return name in self._list(name)
 
     def sizes(self) -> dict[str, int]:
@@ -75,7 +75,7 @@ class S3Shelf:
 
 
 class _Download:
-    """The body of an object; asked for again from where it was cut off."""
+    """The body of an object; after an interruption it is requested again from there."""
 
     def __init__(self, shelf: S3Shelf, name: str) -> None:
         self._shelf, self._name = shelf, name
@@ -95,7 +95,7 @@ class _Download:
             self._size = int(answer["ContentLength"])
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes. Raises ServiceUnavailable once it was cut off CUTS times in a row."""
+        """Return the next bytes. Raises ServiceUnavailable after CUTS interruptions in a row."""
         while self._at < self._size:
             try:
                 with s3_errors(self._shelf.target, f"reading {self._name}"):
@@ -113,7 +113,8 @@ class _Download:
                     raise
             self._cuts += 1
             if self._cuts > CUTS:
-                raise ServiceUnavailable(f"{self._shelf.where}: {self._name} is cut off again and again", "try again later")
+                raise ServiceUnavailable(f"{self._shelf.where}: {self._name} was cut off {CUTS} times in a row",
+                                         "try again later")
         return b""
 
     def close(self) -> None:
@@ -125,7 +126,7 @@ class _Download:
 
 @functools.cache
 def _session() -> Any:
-    """Return a session for clients that bring their keys: it reads the megabytes that describe S3 once."""
+    """Return a shared session for clients with keys, which loads the megabytes of S3's description only once."""
     import boto3
 
     return boto3.session.Session()
@@ -144,7 +145,7 @@ def _client(target: S3Target) -> Any:
         # the newer checksums are unknown to many servers; Content-MD5 goes with each upload
         request_checksum_calculation="when_required", response_checksum_validation="when_required")
     keys = {"aws_access_key_id": target.access_key, "aws_secret_access_key": target.secret_key} if target.access_key else {}
-    session = _session() if keys else boto3.session.Session()  # without keys of ours it looks for those of this moment
+    session = _session() if keys else boto3.session.Session()  # new: looks up the environment's keys
     try:
         return session.client("s3", endpoint_url=target.endpoint or None, verify=target.ca_file or None, config=limits,
                               region_name=target.region or session.region_name or "us-east-1", **keys)

@@ -1,4 +1,4 @@
-"""Turn the errors of S3 and its client into messages that a person can act on. They never show a key."""
+"""Turn the errors of S3 and its client into actionable messages, which never show a key."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ REJECTED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllA
             "ExpiredToken", "AuthorizationHeaderMalformed", "401", "403"}
 SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 MISSING = {"NoSuchKey", "404", "NotFound"}
-AGAIN = "the local backup is whole; the next one goes on where this upload was"
+AGAIN = "the local backup is complete; the next backup continues this upload"
 
 
 @contextmanager
 def s3_errors(target: S3Target, doing: str) -> Iterator[None]:
-    """Raise the client's errors as ours.
+    """Raise the client's errors as errors of PumpWatch.
 
-    ConfigError: S3 rejects the keys, or the bucket is not there. StorageError: an object is missing. ServiceUnavailable: S3 does
-    not answer in time, cuts off, or finds the clock wrong.
+    ConfigError: S3 rejects the keys, or the bucket does not exist. StorageError: an object is missing. ServiceUnavailable: S3
+    does not answer in time, closes the connection, or finds this machine's clock wrong.
     """
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
@@ -49,10 +49,10 @@ def _refused(target: S3Target, doing: str, answer: Any) -> PumpWatchError:
     if code == "NoSuchBucket":
         return ConfigError(f"{target.url}: the bucket {target.bucket} does not exist", "create it, or set backup.s3.url")
     if code in REJECTED:
-        return ConfigError(f"{target.url}: S3 refuses {doing}: {text}",
-                           "check backup.s3.access_key and secret_key, and what they may do: list, get, put and delete")
+        return ConfigError(f"{target.url}: S3 rejects {doing}: {text}",
+                           "check backup.s3.access_key and secret_key, and their permissions: list, get, put and delete")
     if code in MISSING:
-        return StorageError(f"{target.url}: {doing} failed: it is not there",
+        return StorageError(f"{target.url}: {doing} failed: the object does not exist",
                             "take another backup: `pumpwatch backup list` shows them")
     return ServiceUnavailable(f"{target.url}: {doing} failed: {text}", AGAIN)
 

@@ -1,4 +1,4 @@
-"""A place where backups lie: its interface, the one in a folder, and the removal of old backups from any."""
+"""Places of backups: their interface, a place in a folder, and the removal of old backups."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Protocol
 
 from pumpwatch.backup.manifest import MOST_BYTES, NAME, OBJECT, OBJECTS, Manifest, decode
-from pumpwatch.backup.objects import Readable
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError, UsageError
+from pumpwatch.sink_abilities import Readable
 from pumpwatch.store.sqlite import make_private, private_folder, write_private
 
 DAY_NS = 86_400 * NS_PER_S
 LOCK, PARTIAL = "lock", ".partial"
-ROOM = "make room on that disk: the earlier backups are whole, and this one is not there"
+ROOM = "make room on that disk: earlier backups are complete, and this one was not written"
 
 
 class Shelf(Protocol):
@@ -31,16 +31,16 @@ class Shelf(Protocol):
         """Return the names of all backups, oldest first."""
 
     def read(self, name: str) -> bytes:
-        """Return a manifest's file. Raises StorageError where it is missing."""
+        """Return the content of a manifest. Raises StorageError if it is missing."""
 
     def open(self, name: str) -> AbstractContextManager[Readable]:
-        """Open an object. Raises StorageError where it is missing."""
+        """Open an object. Raises StorageError if it is missing."""
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every object."""
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove manifests or objects; ignore those that are not there."""
+        """Remove manifests or objects; ignore missing ones."""
 
 
 class FolderShelf:
@@ -92,7 +92,7 @@ class FolderShelf:
         partial.replace(self.folder / name)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a manifest, synced with the folders of its objects: from now on the backup is there."""
+        """Write a manifest, synced with the folders of its objects: from now on the backup exists."""
         for path in {(self.folder / OBJECTS), *(self.folder / OBJECTS).glob("??")}:
             if path.is_dir():
                 _sync(path)
@@ -100,7 +100,7 @@ class FolderShelf:
 
     @contextmanager
     def unless_locked(self) -> Iterator[bool]:
-        """Hold the folder's lock and yield True; yield False where another process makes a backup there."""
+        """Hold the folder's lock and yield True; yield False if another process makes a backup there."""
         with disk(self.folder):
             private_folder(self.folder)
             make_private(self.folder / LOCK)
@@ -117,9 +117,9 @@ class FolderShelf:
 
     @contextmanager
     def locked(self) -> Iterator[Path]:
-        """Hold the folder's lock and yield an empty folder for files that are not whole yet.
+        """Hold the folder's lock and yield an empty folder for unfinished files.
 
-        Raises StorageError where another process makes a backup there. The files of a killed one are removed.
+        Raises StorageError if another process makes a backup there. The files of a killed backup are removed.
         """
         with self.unless_locked() as free:
             if not free:
@@ -135,9 +135,9 @@ class FolderShelf:
 
 
 def prune(shelf: Shelf, keep_days: int, now_ns: int) -> list[str]:
-    """Remove the backups that are older than so many days, and objects that no backup needs; return the removed backups.
+    """Remove the backups older than `keep_days`, and the objects that no backup needs; return the removed backups.
 
-    The newest backup always stays. If a manifest that stays cannot be read, every object stays.
+    The newest backup always stays. If a remaining manifest cannot be read, every object stays.
     """
     names = shelf.manifests()
     limit = now_ns - keep_days * DAY_NS
@@ -148,7 +148,7 @@ def prune(shelf: Shelf, keep_days: int, now_ns: int) -> list[str]:
         except (StorageError, UsageError):
             manifests[name] = None
     old = [name for name in names[:-1] if (found := manifests[name]) is not None and found.made_at_ns < limit]
-    shelf.remove(old)  # manifests first: a kill in between leaves objects too many, never one too few
+    shelf.remove(old)  # manifests first: a kill in between may leave extra objects, but no missing ones
     kept = [manifests[name] for name in names if name not in old]
     if all(kept):
         needed = {name for found in kept if found is not None for name in found.objects}
@@ -166,7 +166,7 @@ def disk(place: Path) -> Iterator[None]:
 
 
 def copy_room(place: Path, needed: int) -> None:
-    """Raise StorageError where a disk has less room than is needed."""
+    """Raise StorageError if a disk has less room than needed."""
     with disk(place):
         state = os.statvfs(place)
     if (free := state.f_bavail * state.f_frsize) < needed:
@@ -180,5 +180,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         close_now(handle)
-
-

@@ -1,4 +1,4 @@
-"""The sinks of a backup: a plugin holds its store at one moment and hands over parts; a restore gives them back to it."""
+"""The sinks of a backup: a plugin holds its store at one moment and yields parts; a restore gives them back to the plugin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from gevent.fileobject import FileObjectPosix, FileObjectThread
 
-from pumpwatch.backup.manifest import FileRow, Manifest
+from pumpwatch.backup.manifest import BackedUpFile, Manifest
 from pumpwatch.backup.objects import unpack
 from pumpwatch.backup.plan import SinkBackups
 from pumpwatch.backup.shelf import Shelf, copy_room
@@ -22,11 +22,11 @@ from pumpwatch.plugins import load_plugins
 from pumpwatch.sink_abilities import BackedUpSink, BackupPart, HeldBackup
 
 FOLDER = "sinks"
-PACKED = 8  # so many bytes of a server, with its indexes, become one of a backup at most
+PACKED = 8  # at most this many bytes of a server, with its indexes, become one byte of a backup
 
 
 def add_sinks(writing: Writing, sinks: SinkBackups) -> None:
-    """Add each sink. An error is noted as a problem, and the sink is not in the backup; the rest is made all the same."""
+    """Add each sink. A sink with an error is recorded as a problem and left out; the rest of the backup is still made."""
     for name, options in sinks.options.items():
         place = f"{FOLDER}/{name}"
         try:
@@ -37,12 +37,13 @@ def add_sinks(writing: Writing, sinks: SinkBackups) -> None:
 
 
 def sink_of(config: Config, name: str) -> BackedUpSink:
-    """Return a sink of the config that can be backed up. Raises UsageError for one that cannot, or is not there."""
+    """Return a sink of the config. Raises UsageError if it does not exist or cannot be backed up."""
     if name not in config.sinks:
         raise UsageError(f"sinks.{name}: the config has no such sink", "give the config of the collector with -c")
     sink = load_plugins(config).make_sinks(config)[name]
     if not isinstance(sink, BackedUpSink):
-        raise UsageError(f"sinks.{name}: this sink cannot be backed up so", "see docs/backup.md: QuestDB has keys of its own")
+        raise UsageError(f"sinks.{name}: this sink cannot be backed up this way",
+                         "see docs/backup.md: QuestDB has its own config keys")
     return sink
 
 
@@ -62,8 +63,8 @@ def _read(writing: Writing, name: str, held: HeldBackup, part: BackupPart) -> No
     writing.count_rows(name, held.rows(part))
 
 
-def parts_of(manifest: Manifest, name: str) -> dict[str, FileRow]:
-    """Return the files of a sink in a backup, by the name of the part."""
+def parts_of(manifest: Manifest, name: str) -> dict[str, BackedUpFile]:
+    """Return the files of a sink in a backup by the names of their parts."""
     start = f"{FOLDER}/{name}/"
     return {row.name.removeprefix(start): row for row in manifest.files if row.name.startswith(start)}
 
@@ -74,11 +75,11 @@ def sinks_in(manifest: Manifest) -> list[str]:
 
 
 def restore_sink(shelf: Shelf, manifest: Manifest, name: str, sink: BackedUpSink, identities: Sequence[Any],
-                 checked: Callable[[FileRow], None] = lambda row: None) -> dict[str, int]:
-    """Check a sink's files, fill the empty sink with them, and compare the rows; return the rows of each table.
+                 checked: Callable[[BackedUpFile], None] = lambda row: None) -> dict[str, int]:
+    """Check a sink's files, fill the empty sink with them, and compare the rows; return the number of rows of each table.
 
-    Raises UsageError where the backup has none of that sink, StorageError where a file is damaged or rows are missing, and what
-    the sink raises.
+    Raises UsageError if the backup does not hold the sink, StorageError if a file is damaged or rows are missing, and the errors
+    of the sink.
     """
     files = parts_of(manifest, name)
     if not files:
@@ -113,7 +114,7 @@ class _Nowhere:
         """Do nothing."""
 
 
-def _check(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> None:
+def _check(shelf: Shelf, row: BackedUpFile, identities: Sequence[Any]) -> None:
     with shelf.open(row.object) as source:
         summed = unpack(source, _Nowhere(), row.object, identities)  # type: ignore[arg-type]
     if summed != (row.sha256, row.bytes):
@@ -122,11 +123,11 @@ def _check(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> None:
 
 
 @contextmanager
-def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[BinaryIO]:
+def piped(shelf: Shelf, row: BackedUpFile, identities: Sequence[Any]) -> Iterator[BinaryIO]:
     """Yield a file of a backup as a pipe, which a program may read; nothing is written to a disk.
 
-    Raises what reading the object raises, once the reader is done. In a process that gevent has patched the thread is a greenlet:
-    no end of the pipe may block the hub then. The end that a program inherits stays a blocking one.
+    Errors of reading the object are raised once the reader is done. In a process that gevent has patched, the thread is a
+    greenlet, so neither end of the pipe may block the hub. The end that a program inherits blocks as usual.
     """
     reading, writing = os.pipe()
     failed: list[BaseException] = []
@@ -136,7 +137,7 @@ def piped(shelf: Shelf, row: FileRow, identities: Sequence[Any]) -> Iterator[Bin
             with FileObjectPosix(writing, "wb") as target, shelf.open(row.object) as source:
                 unpack(source, cast(BinaryIO, target), row.object, identities)
         except BrokenPipeError:
-            pass  # the reader has what it wanted
+            pass  # the reader needs no more
         except (PumpWatchError, OSError) as error:
             failed.append(error)
 

@@ -1,9 +1,9 @@
-"""Read every SQLite file of a data folder as it was at one moment, beside a collector that goes on writing.
+"""Read every SQLite file of a data folder as it was at one moment, while a collector goes on writing.
 
-The moment matters: a gap is recorded before the trades that step over it, and a gap counts as filled after the trades that fill
-it. A ledger that is older or newer than the journal beside it could hide a loss. So the ledger and the open segments are held by
-read transactions that began while nothing was written to the ledger. The ledger of minutes is held first: a minute counted there
-is in the journal. A closed segment does not change; its file itself is read.
+The moment matters: a gap is recorded before the trades behind it, and counts as filled after the trades that fill it. A ledger
+that is older or newer than the journal could hide a loss. So the ledger and the open segments are held by read transactions that
+begin while nothing is written to the ledger. The ledger of minutes is held first, because every minute counted there must be in
+the journal. Closed segments do not change, so their files are read directly.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ STEP_PAGES = 2560  # 10 MB
 
 
 @dataclass(slots=True)
-class Held:
-    """One file of the snapshot. connection: where SQLite copies it, None where the file itself is read."""
+class HeldFile:
+    """One file of the snapshot. connection: for a copy by SQLite; None if the file itself is read."""
 
     name: str
     path: Path
     connection: sqlite3.Connection | None = None
 
     def copy(self, target: Path, passed: Callable[[int], None]) -> None:
-        """Copy the file as it was, and end the hold on it. `passed` gets numbers of bytes as they pass. Raises StorageError."""
+        """Copy the file as it was, and release it. `passed` gets the number of bytes of each step. Raises StorageError."""
         assert self.connection is not None
         page_bytes, total = int(self.connection.execute("PRAGMA page_size").fetchone()[0]), 0
 
@@ -63,23 +63,23 @@ class Held:
 
 
 @dataclass(slots=True)
-class Snapshot:
+class FolderSnapshot:
     """Every SQLite file of a data folder, and the records that wait for the ledger."""
 
-    files: list[Held] = field(default_factory=list)
+    files: list[HeldFile] = field(default_factory=list)
     waiting: bytes | None = None
-    problems: list[str] = field(default_factory=list)  # what is left out, and why
+    problems: list[str] = field(default_factory=list)  # files that are left out, with the reason
 
     def close(self) -> None:
-        """End every hold."""
+        """Release every file."""
         for held in self.files:
             if held.connection is not None:
                 held.connection.close()
 
 
 @contextmanager
-def snapshot(folder: Path) -> Iterator[Snapshot]:
-    """Hold a data folder's files. Raises StorageError where nothing is stored, or a file stays locked."""
+def snapshot(folder: Path) -> Iterator[FolderSnapshot]:
+    """Hold a data folder's files. Raises StorageError if nothing is stored, or if a file stays locked."""
     if is_missing(folder):
         raise StorageError(f"{folder}: nothing is stored in this folder", "give the collector's config with -c")
     found, closed = None, {path for path in _segments(folder) if not _is_open(path)}
@@ -95,16 +95,16 @@ def snapshot(folder: Path) -> Iterator[Snapshot]:
             break
         time.sleep(PAUSE_S)
     if found is None:
-        raise StorageError(f"{folder}: the ledger did not rest for a moment", "try again")
+        raise StorageError(f"{folder}: the ledger was written to without a pause", "try again")
     try:
         yield found
     finally:
         found.close()
 
 
-def _hold(folder: Path, closed: set[Path]) -> Snapshot | None:
-    """Hold all files at one moment; None where the ledger or the list of files changed meanwhile. Raises sqlite3.Error."""
-    result = Snapshot()
+def _hold(folder: Path, closed: set[Path]) -> FolderSnapshot | None:
+    """Hold all files at one moment; return None if the ledger or the list of files changed. Raises sqlite3.Error."""
+    result = FolderSnapshot()
     try:
         if (folder / MINUTES).is_file():
             _hold_minutes(folder, result)
@@ -113,7 +113,7 @@ def _hold(folder: Path, closed: set[Path]) -> Snapshot | None:
             before = _version(watch)
             result.files.append(_held(folder, folder / LEDGER))
             waiting, segments = _content(folder / WAITING_NAME), _segments(folder)
-            result.files += [Held(_name(folder, path), path) if path in closed or not _is_open(path) else _held(folder, path)
+            result.files += [HeldFile(_name(folder, path), path) if path in closed or not _is_open(path) else _held(folder, path)
                              for path in segments]
             if (_version(watch), _content(folder / WAITING_NAME), _segments(folder)) == (before, waiting, segments):
                 result.waiting = waiting
@@ -129,8 +129,8 @@ def _hold(folder: Path, closed: set[Path]) -> Snapshot | None:
     return None
 
 
-def _hold_minutes(folder: Path, result: Snapshot) -> None:
-    """Hold the ledger of minutes; a damaged one is left out and noted, because it can be made again from the journal."""
+def _hold_minutes(folder: Path, result: FolderSnapshot) -> None:
+    """Hold the ledger of minutes. A damaged one is left out as a problem, because the journal can rebuild it."""
     try:
         result.files.append(_held(folder, folder / MINUTES))
     except sqlite3.Error as error:
@@ -143,7 +143,7 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _held(folder: Path, path: Path) -> Held:
+def _held(folder: Path, path: Path) -> HeldFile:
     connection = connect(path, read_only=True)
     try:
         connection.execute("BEGIN")
@@ -153,7 +153,7 @@ def _held(folder: Path, path: Path) -> Held:
         if not path.exists():
             raise FileNotFoundError(path) from None
         raise
-    return Held(_name(folder, path), path, connection)
+    return HeldFile(_name(folder, path), path, connection)
 
 
 def _segments(folder: Path) -> list[Path]:
@@ -161,7 +161,7 @@ def _segments(folder: Path) -> list[Path]:
 
 
 def _is_open(path: Path) -> bool:
-    """Return whether a segment is being written, or has a log that is part of it. One that cannot be read is closed."""
+    """Return whether a segment is being written, or has a write-ahead log. An unreadable segment counts as closed."""
     for companion in companions(path):
         if companion != path:
             with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Keep the results of the last backups in `backup.json` of the data folder, which the job and the command both write."""
+"""Keep the results of the last backups in `backup.json` of the data folder; the job and the command both write it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 FILE = "backup.json"
 
 
-class State(msgspec.Struct, omit_defaults=False):
-    """Times are ns since 1970, 0 for never. last_error: empty once a backup has gone well since.
+class BackupState(msgspec.Struct, omit_defaults=False):
+    """The results of the last backups. Times are ns since 1970, 0 for never. last_error: empty after a success.
 
     shared: the occasion of the last backup with the stores that all members of a cluster share.
     """
@@ -27,16 +27,16 @@ class State(msgspec.Struct, omit_defaults=False):
     shared: str = ""
 
 
-def read_state(data: Path) -> State:
-    """Return the state of a data folder; that of one without a backup where the file is missing or damaged."""
+def read_state(data: Path) -> BackupState:
+    """Return the state of a data folder; a new state if the file is missing or damaged."""
     try:
-        return msgspec.json.decode((data / FILE).read_bytes(), type=State)
+        return msgspec.json.decode((data / FILE).read_bytes(), type=BackupState)
     except (OSError, ValueError):
-        return State()
+        return BackupState()
 
 
-def note(data: Path, now_ns: int, name: str, error: str, shared: str = "") -> State:
-    """Write how a backup went, error empty where it went well, and return the new state. shared: as in State, empty for none."""
+def record_result(data: Path, now_ns: int, name: str, error: str, shared: str = "") -> BackupState:
+    """Record the result of a backup, with an empty error after a success; return the new state. shared: as in BackupState."""
     state = read_state(data)
     state.shared = shared or state.shared
     state.last_try_ns, state.last_error = now_ns, error
@@ -45,5 +45,5 @@ def note(data: Path, now_ns: int, name: str, error: str, shared: str = "") -> St
     try:
         write_private(data / FILE, msgspec.json.encode(state))
     except OSError as problem:
-        log.warning("the result of the backup is not written file=%s reason=%s", data / FILE, problem.strerror)
+        log.warning("result of the backup not written file=%s reason=%s", data / FILE, problem.strerror)
     return state

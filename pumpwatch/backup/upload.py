@@ -1,7 +1,7 @@
-"""Copy backups to S3: the objects that the bucket lacks, then the manifest, so that a backup there is whole or not there.
+"""Copy backups to S3: missing objects first, then the manifest, so that a backup there is complete or does not exist.
 
-An object goes up in parts. S3 keeps the parts of an upload that was cut off, with the MD5 of each: the next try sends only those
-that are missing or differ. S3 checks the MD5 of everything that it takes.
+A large object is sent in parts. S3 keeps the parts of an interrupted upload with their MD5, and the next try sends only parts
+that are missing or differ. S3 checks the MD5 of everything that it stores.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pumpwatch.errors import ConfigError, ServiceUnavailable
 
 log = logging.getLogger(__name__)
 
-OWNER = "owner"  # below the prefix: whose backups these are
+OWNER = "owner"  # the object below the prefix that names the owner of the backups
 MOST_OWNER_BYTES = 200
 
 
 def claim(bucket: S3Shelf, owner: str) -> None:
-    """Note below the prefix whose backups it holds. Raises ConfigError where they are another collector's.
+    """Record the owner of the backups below the prefix. Raises ConfigError if they are another collector's.
 
-    Each removes the objects that its own backups do not need, so two must not share a prefix. owner: the identity of the ledger,
-    which a restored folder keeps; empty: not known, and nothing is noted.
+    Each collector removes objects that its own backups do not need, so two must not share a prefix. owner: the identity of the
+    ledger, which a restored folder keeps; empty if it is unknown, and then nothing is recorded.
     """
     if not owner:
         return
@@ -37,21 +37,26 @@ def claim(bucket: S3Shelf, owner: str) -> None:
             there = body.read(MOST_OWNER_BYTES).decode("utf-8", "replace").strip()
         if there != owner:
             raise ConfigError(f"{bucket.where} holds the backups of another collector ({there}, this one is {owner})",
-                              f"give each collector a prefix of its own; if that one is gone for good, remove "
+                              f"give each collector its own prefix; if the other collector is gone for good, remove "
                               f"{bucket.key(OWNER)}")
     else:
         _put(bucket, OWNER, owner.encode())
 
 
-def upload(shelf: FolderShelf, bucket: S3Shelf, since_ns: int = 0) -> int:
-    """Copy every backup of a folder that the bucket lacks, oldest first; return the bytes that were sent.
+def upload(shelf: FolderShelf, bucket: S3Shelf, since_ns: int = 0, *, only_encrypted: bool = False) -> int:
+    """Copy every backup of a folder that the bucket does not have, oldest first; return the bytes that were sent.
 
-    since_ns: those made before it are left out, unless it is the newest: the bucket would not keep them. Raises ConfigError or
-    ServiceUnavailable: what was sent stays, and the next call goes on from there.
+    since_ns: backups made before it are left out, except the newest, because the bucket would not keep them. only_encrypted:
+    plain backups, from before the config had recipients, are left out. Raises ConfigError or ServiceUnavailable: sent objects
+    stay, and the next call continues.
     """
     there, sent, names = set(bucket.manifests()), 0, shelf.manifests()
-    missing = [name for name in names if name not in there and (
-        name == names[-1] or decode(shelf.read(name), f"{shelf.folder / name}").made_at_ns >= since_ns)]
+
+    def is_wanted(name: str) -> bool:
+        manifest = decode(shelf.read(name), f"{shelf.folder / name}")
+        return (name == names[-1] or manifest.made_at_ns >= since_ns) and (manifest.encrypted or not only_encrypted)
+
+    missing = [name for name in names if name not in there and is_wanted(name)]
     if not missing:
         return 0
     sizes = bucket.sizes()
@@ -68,7 +73,7 @@ def upload(shelf: FolderShelf, bucket: S3Shelf, since_ns: int = 0) -> int:
 
 
 def _put_object(bucket: S3Shelf, name: str, path: Path, size: int) -> int:
-    """Send one object and return the bytes that were sent."""
+    """Send one object; return the number of sent bytes."""
     if size <= bucket.target.part_bytes:
         content = path.read_bytes()
         _put(bucket, name, content)
@@ -89,9 +94,9 @@ def _put(bucket: S3Shelf, name: str, content: bytes) -> None:
 
 def _put_parts(bucket: S3Shelf, key: str, path: Path, size: int) -> int:
     client, place = bucket.client, {"Bucket": bucket.target.bucket, "Key": key}
-    number_of, stored = _unfinished(bucket, key)
-    if not number_of:
-        number_of = str(client.create_multipart_upload(**place)["UploadId"])
+    upload_id, stored = _unfinished(bucket, key)
+    if not upload_id:
+        upload_id = str(client.create_multipart_upload(**place)["UploadId"])
     parts: list[dict[str, Any]] = []
     sent = 0
     with path.open("rb") as file:
@@ -102,17 +107,17 @@ def _put_parts(bucket: S3Shelf, key: str, path: Path, size: int) -> int:
             if known is not None and (known["Size"], known["ETag"].strip('"')) == (len(piece), digest):
                 parts.append({"PartNumber": number, "ETag": known["ETag"]})
                 continue
-            answer = client.upload_part(**place, UploadId=number_of, PartNumber=number, Body=piece, ContentMD5=encoded)
+            answer = client.upload_part(**place, UploadId=upload_id, PartNumber=number, Body=piece, ContentMD5=encoded)
             parts.append({"PartNumber": number, "ETag": answer["ETag"]})
             sent += len(piece)
     if sent < size:
-        log.info("upload went on where it was cut off object=%s bytes=%d of=%d", path.name, sent, size)
-    client.complete_multipart_upload(**place, UploadId=number_of, MultipartUpload={"Parts": parts})
+        log.info("interrupted upload continued object=%s bytes=%d of=%d", path.name, sent, size)
+    client.complete_multipart_upload(**place, UploadId=upload_id, MultipartUpload={"Parts": parts})
     return sent
 
 
 def _unfinished(bucket: S3Shelf, key: str) -> tuple[str, dict[int, Any]]:
-    """Return the upload of a key that was cut off, and its parts by number; "" without one."""
+    """Return the id of the interrupted upload of a key, and its parts by number; "" without one."""
     client, place = bucket.client, {"Bucket": bucket.target.bucket}
     found = [row for page in client.get_paginator("list_multipart_uploads").paginate(**place, Prefix=key)
              for row in page.get("Uploads", ()) if row["Key"] == key]
@@ -124,7 +129,7 @@ def _unfinished(bucket: S3Shelf, key: str) -> tuple[str, dict[int, Any]]:
 
 
 def _end_others(bucket: S3Shelf) -> None:
-    """End uploads below the prefix that nothing will go on with: every object is there now."""
+    """End unfinished uploads below the prefix: every object is stored now, so nothing will continue them."""
     place = {"Bucket": bucket.target.bucket}
     with s3_errors(bucket.target, "ending old uploads"):
         for page in bucket.client.get_paginator("list_multipart_uploads").paginate(**place, Prefix=bucket.key("objects/")):

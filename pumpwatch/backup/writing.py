@@ -1,4 +1,4 @@
-"""Write the files of one backup as objects into a folder, and leave out those that are there already."""
+"""Write the files of one backup as objects into a folder, except those that exist already."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.backup.manifest import OBJECTS, FileRow
-from pumpwatch.backup.objects import ENCRYPTED, ENDING, Pace, Readable, pack
+from pumpwatch.backup.manifest import OBJECTS, BackedUpFile
+from pumpwatch.backup.objects import ENCRYPTED, ENDING, ReadPace, pack
 from pumpwatch.backup.shelf import FolderShelf
-from pumpwatch.backup.snapshot import Held
+from pumpwatch.backup.snapshot import HeldFile
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
+from pumpwatch.sink_abilities import Readable
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.segment import read_segment
 from pumpwatch.store.sqlite import DAMAGED, FILE_MODE, connect
 
-# A page that was written through a map gets a new time of change within half a minute, so a file that has been still for so long
-# before a backup read it has not changed since while its time and size are the same.
+# A page written through a memory map changes the file's mtime within half a minute. So a file that had been unchanged for this
+# long when a backup read it is still the same while its mtime and size are the same.
 STILL_NS = 600 * NS_PER_S
 CHANGED_TRIES = 3
 UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, StorageError)
 
 
 class Writing:
-    """The objects of a backup that is being made. `before`: files of the last backup by name, made at `before_ns`."""
+    """Writes the objects of one backup. `before`: reusable files of the last backup by name, which was made at `before_ns`."""
 
-    def __init__(self, shelf: FolderShelf, partial: Path, recipients: Sequence[Any], pace: Pace,
-                 before: Mapping[str, FileRow], before_ns: int) -> None:
+    def __init__(self, shelf: FolderShelf, partial: Path, recipients: Sequence[Any], pace: ReadPace,
+                 before: Mapping[str, BackedUpFile], before_ns: int) -> None:
         self.folder = shelf.folder
         self._shelf, self._partial, self._recipients, self._pace = shelf, partial, recipients, pace
         self._before, self._before_ns = before, before_ns
         self._sizes = shelf.sizes()
-        self.rows: dict[str, FileRow] = {}
+        self.rows: dict[str, BackedUpFile] = {}
         self.problems: list[str] = []
-        self.new_bytes = 0  # of objects that were not there
+        self.new_bytes = 0  # of newly written objects
         self.reused = 0
 
-    def add_copy(self, held: Held) -> None:
-        """Add a file that SQLite copies. A copy with a broken page is added, and noted."""
+    def add_copy(self, held: HeldFile) -> None:
+        """Add a file that SQLite copies. A copy with a broken page is added, and recorded as a problem."""
         copy = self._partial / "copy.sqlite"
         copy.unlink(missing_ok=True)
         held.copy(copy, self._pace.passed)
@@ -55,9 +56,9 @@ class Writing:
         copy.unlink()
 
     def add_file(self, name: str, path: Path, *, may_change: bool = False) -> bool:
-        """Add a file as it is; return whether it was there. A file that changes while it is read is read again.
+        """Add a file as it is; return whether it exists. A file that changes while it is read is read again.
 
-        may_change: what is read while it changes will do.
+        may_change: the content read during a change is accepted.
         """
         for _ in range(CHANGED_TRIES):
             try:
@@ -79,7 +80,7 @@ class Writing:
         return True
 
     def add_bytes(self, name: str, source: Readable, rows: Mapping[str, int] | None = None) -> None:
-        """Add what is read from a source, with its number of rows."""
+        """Add the content of a source, with its number of rows."""
         self._store(name, source, 0, {"rows": dict(rows or {})})
 
     def add_part(self, name: str, source: Readable, key: str) -> None:
@@ -87,26 +88,26 @@ class Writing:
         self._store(name, source, 0, {"key": key})
 
     def count_rows(self, name: str, rows: Mapping[str, int]) -> None:
-        """Note the numbers of rows of a file that was added."""
+        """Record the numbers of rows of an added file."""
         self.rows[name] = msgspec.structs.replace(self.rows[name], rows=dict(rows))
 
     def drop_below(self, folder: str) -> None:
-        """Take the files below a folder out of the backup again."""
+        """Remove the files below a folder from the backup again."""
         for name in [name for name in self.rows if name.startswith(f"{folder}/")]:
             del self.rows[name]
 
     def has_before(self, name: str, key: str) -> bool:
-        """Return whether the last backup holds a file with this key, which is not empty."""
+        """Return whether the last backup holds this file with the same, not empty, key."""
         row = self._before.get(name)
         return bool(key) and row is not None and row.key == key and self._sizes.get(row.object) == row.stored_bytes
 
     def rows_before(self, name: str) -> dict[str, int] | None:
-        """Return the numbers of rows that a file of the last backup had."""
+        """Return the numbers of rows of a file in the last backup; None without it."""
         row = self._before.get(name)
         return None if row is None else row.rows
 
     def add_again(self, name: str) -> bool:
-        """Add a file of the last backup as it was; return whether that is possible."""
+        """Reuse a file of the last backup; return whether that is possible."""
         row = self._before.get(name)
         if row is None or self._sizes.get(row.object) != row.stored_bytes:
             return False
@@ -127,18 +128,18 @@ class Writing:
         stored = self._sizes.get(target)
         if stored is None:
             stored = partial.stat().st_size
-            partial.chmod(FILE_MODE & known.get("mode", FILE_MODE))  # a config that only its owner may read stays his
+            partial.chmod(FILE_MODE & known.get("mode", FILE_MODE))  # a file that only its owner may read stays private
             self._shelf.put(partial, target)
             self._sizes[target] = stored
             self.new_bytes += stored
         else:
             partial.unlink()
             self.reused += 1
-        self.rows[name] = FileRow(name, size, sha256, target, stored, changed_ns, **known)
+        self.rows[name] = BackedUpFile(name, size, sha256, target, stored, changed_ns, **known)
 
 
 def broken_page(path: Path) -> str:
-    """Return what SQLite finds wrong with a file, empty where it is sound."""
+    """Return the first problem that SQLite finds in a file; empty if it is intact."""
     try:
         with closing(connect(path, read_only=True)) as connection:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -148,7 +149,7 @@ def broken_page(path: Path) -> str:
 
 
 def figures(path: Path, name: str) -> dict[str, Any]:
-    """Return the counts of a SQLite file as FileRow has them; {} where it cannot be read."""
+    """Return the counts of a SQLite file as BackedUpFile has them; {} if it cannot be read."""
     try:
         with closing(connect(path, read_only=True)) as connection:
             tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"

@@ -1,1 +1,4 @@
-"""The commands, thin: parse, call, print. The code that they call is imported inside, so that `--help` stays quick."""
+"""Thin commands: parse options, call the code, print its result.
+
+A command imports the code that it calls inside its function, so that `--help` stays quick.
+"""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pumpwatch.descriptors import close_now
 
 OPTION = "--background"
-VARIABLE = "_PUMPWATCH_READY"  # the number of the pipe's writing end
+VARIABLE = "_PUMPWATCH_READY"  # the descriptor of the pipe's writing end
 
 
 def in_background() -> int:
@@ -21,18 +21,18 @@ def in_background() -> int:
     reading, writing = os.pipe()
     command = [sys.executable, *(word for word in sys.orig_argv[1:] if word != OPTION)]
     with os.fdopen(reading, "rb") as ready:
-        # as a file: gevent's os.close closes a pipe when its hub runs next, and the reading below would wait for itself
+        # as a file: gevent's os.close closes a pipe only when its hub runs next, so the read below would never end
         with os.fdopen(writing, "wb", buffering=0):
             child = subprocess.Popen(command, start_new_session=True, pass_fds=(writing,), stdin=subprocess.DEVNULL,
                                      env=os.environ | {VARIABLE: str(writing)})
         if ready.read(1):
-            child.returncode = 0  # it goes on without this process
+            child.returncode = 0  # it outlives this process: Popen has nothing to wait for
             return 0
     return child.wait()
 
 
-def announce() -> None:
-    """Tell the process that waits, if there is one, that this one is ready."""
+def announce_ready() -> None:
+    """Report to the parent process, if it waits in `in_background`, that this process is ready."""
     number = os.environ.pop(VARIABLE, "")
     if number.isdecimal():
         with suppress(OSError):

@@ -9,7 +9,7 @@ import click
 
 from pumpwatch.commands.cells import size
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.output import print_json, print_message, print_table
 from pumpwatch.commands.table import Column
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, UsageError
 
@@ -23,18 +23,18 @@ identity_option = click.option("--identity", metavar="FILE", default="",
 
 @click.group(invoke_without_command=True)
 @click.option("--to", "target", metavar="PLACE", default="",
-              help="A folder, or s3://BUCKET/PREFIX, in place of the configured ones.")
-@click.option("--dry-run", is_flag=True, help="Print what a backup would hold, and write nothing.")
+              help="Back up to this folder or s3://BUCKET/PREFIX instead of the configured places.")
+@click.option("--dry-run", is_flag=True, help="Print the files of a backup, and write nothing.")
 @json_option
 @config_option
 @click.pass_context
 def backup(context: click.Context, target: str, dry_run: bool, as_json: bool, config: Config) -> int:
-    """Back up all that is stored; check, list backups.
+    """Back up everything stored; check and list backups.
 
-    That is journal, ledgers, archives, reports and the config. QuestDB, other sinks and Redis are in it where the config says so.
+    A backup holds journal, ledgers, archives, reports and the config, and QuestDB, other sinks and Redis if the config says so.
 
-    The backup goes into backup.folder, then to S3 where backup.s3.url is set. It holds one moment, also beside a running
-    collector. Files that an earlier backup holds are not written again. Exit code 1 if something could not be backed up.
+    It is written to backup.folder, then sent to S3 if backup.s3.url is set. It shows the state of one moment, even while a
+    collector runs. Files of earlier backups are not written again. Exit code 1 if something could not be backed up.
 
     \b
     Example: pumpwatch backup
@@ -47,7 +47,9 @@ def backup(context: click.Context, target: str, dry_run: bool, as_json: bool, co
 
     plan = plan_of(config, target)
     if dry_run:
-        return _would(list(_rows_of(plan)), as_json, plan.folder)
+        from pumpwatch.backup.make import would_write
+
+        return _print_dry_run(list(would_write(plan)), as_json, plan.folder)
     from pumpwatch.backup.child import backup_in_child
     from pumpwatch.ops.disk_watch import refuse_where_full
 
@@ -57,24 +59,18 @@ def backup(context: click.Context, target: str, dry_run: bool, as_json: bool, co
         import msgspec
 
         print_json([msgspec.to_builtins(made)])
-    say(f"{made.name}: {made.files:,} files, {made.bytes:,} bytes, {made.trades:,} trades in {made.where}; "
-        f"{made.new_bytes:,} bytes written, {made.reused:,} files unchanged, {made.took_s:.1f} s")
+    print_message(f"{made.name}: {made.files:,} files, {made.bytes:,} bytes, {made.trades:,} trades in {made.where}; "
+                  f"{made.new_bytes:,} bytes written, {made.reused:,} files unchanged, {made.took_s:.1f} s")
     if made.s3 and not made.error:
-        say(f"{made.uploaded_bytes:,} bytes sent to {made.s3}")
+        print_message(f"{made.uploaded_bytes:,} bytes sent to {made.s3}")
     for problem in made.problems:
-        say(f"not backed up: {problem}")
+        print_message(f"not backed up: {problem}")
     if made.error:
-        say(f"pumpwatch: the backup is whole in {made.where}, and not in {made.s3}: {made.error}")
+        print_message(f"pumpwatch: the backup is complete in {made.where}, but not in {made.s3}: {made.error}")
     return made.exit_code
 
 
-def _rows_of(plan: Any) -> Any:
-    from pumpwatch.backup.make import would_write
-
-    return would_write(plan)
-
-
-def _would(rows: list[dict[str, Any]], as_json: bool, folder: str) -> int:
+def _print_dry_run(rows: list[dict[str, Any]], as_json: bool, folder: str) -> int:
     if as_json:
         print_json(rows)
     else:
@@ -83,8 +79,8 @@ def _would(rows: list[dict[str, Any]], as_json: bool, folder: str) -> int:
                      for row in rows))
     known = [row for row in rows if row["bytes"] is not None]
     fresh = sum(row["bytes"] for row in known if not row["unchanged"])
-    say(f"{len(known):,} files, {sum(row['bytes'] for row in known):,} bytes, of which {fresh:,} would be read, to {folder};"
-        " nothing was written")
+    print_message(f"{len(known):,} files, {sum(row['bytes'] for row in known):,} bytes, of which {fresh:,} would be read, "
+                  f"to {folder}; nothing was written")
     return EXIT_OK
 
 
@@ -93,7 +89,7 @@ def _would(rows: list[dict[str, Any]], as_json: bool, folder: str) -> int:
 @json_option
 @config_option
 def list_backups(where: str, as_json: bool, config: Config) -> int:
-    """List the backups of a place: when, how much, from which trade to which.
+    """List the backups of a place with their sizes and trades.
 
     WHERE is a folder or s3://BUCKET/PREFIX; by default backup.folder. Exit code 1 if a manifest is damaged.
 
@@ -120,13 +116,13 @@ def list_backups(where: str, as_json: bool, config: Config) -> int:
                      Column("", wraps=True)),
                     ([row["name"], "", "", "", row["error"]] if "error" in row else
                      [row["name"], f"{row['files']:,}", size(row["bytes"]), f"{row['trades']:,}", row["note"]] for row in rows))
-    say(f"{len(rows):,} backups in {shelf.where}")
+    print_message(f"{len(rows):,} backups in {shelf.where}")
     return EXIT_FOUND if damaged else EXIT_OK
 
 
 def _row(manifest: Manifest) -> dict[str, Any]:
     first, last = manifest.span()
-    notes = (["encrypted"] if manifest.encrypted else []) + [f"not in it: {problem}" for problem in manifest.problems]
+    notes = (["encrypted"] if manifest.encrypted else []) + [f"not backed up: {problem}" for problem in manifest.problems]
     return {"name": manifest.name, "made_at_ns": manifest.made_at_ns, "version": manifest.version, "files": len(manifest.files),
             "bytes": manifest.bytes, "stored_bytes": sum(manifest.objects.values()), "trades": manifest.trades,
             "first_timestamp": first, "last_timestamp": last, "encrypted": manifest.encrypted, "problems": manifest.problems,
@@ -140,10 +136,10 @@ def _row(manifest: Manifest) -> dict[str, Any]:
 @json_option
 @config_option
 def verify(where: str, every: bool, identity: str, as_json: bool, config: Config) -> int:
-    """Read a backup to its end: sums, SQLite's own check, and the counts of the manifest.
+    """Check a backup: checksums, SQLite integrity and the manifest's counts.
 
-    WHERE is a folder, s3://BUCKET/PREFIX, or one manifest in them; by default backup.folder. Without an identity, the objects of
-    an encrypted backup are only compared by size. Exit code 1 if anything is wrong.
+    WHERE is a folder, s3://BUCKET/PREFIX, or one manifest in them; by default backup.folder. Without an identity, only the sizes
+    of an encrypted backup are compared. Exit code 1 if a file is wrong.
 
     \b
     Example: pumpwatch backup verify
@@ -163,30 +159,30 @@ def verify(where: str, every: bool, identity: str, as_json: bool, config: Config
         if as_json:
             print_json(faults or [{"backup": manifest.name, "name": "", "problem": ""}])
         for fault in () if as_json else faults:
-            say(f"{fault['name']}: {fault['problem']}")
-        how = "sizes only, for want of an identity" if manifest.encrypted and not identities else "sums, SQLite and counts"
-        say(f"{manifest.name}: {len(manifest.files):,} files, {manifest.bytes:,} bytes, {manifest.trades:,} trades; "
-            f"{f'{len(faults):,} are wrong' if faults else f'all as the manifest says ({how})'}")
+            print_message(f"{fault['name']}: {fault['problem']}")
+        how = "sizes only: no identity was given" if manifest.encrypted and not identities else "sums, SQLite and counts"
+        print_message(f"{manifest.name}: {len(manifest.files):,} files, {manifest.bytes:,} bytes, {manifest.trades:,} trades; "
+                      f"{f'{len(faults):,} are wrong' if faults else f'all match the manifest ({how})'}")
     return EXIT_FOUND if wrong else EXIT_OK
 
 
 @click.command()
 @click.argument("source", metavar="FROM")
-@click.option("--to", "target", metavar="FOLDER", default="", help="An empty or new folder; by default store.dir of the config.")
-@click.option("--beside", is_flag=True, help="Into a new folder beside it, which may hold data and a running collector.")
-@click.option("--sink", "sinks", metavar="NAME", multiple=True, help="In place of the folder: this sink of the config, whose"
-              " server must be empty. May be given again.")
+@click.option("--to", "target", metavar="FOLDER", default="", help="Restore into this empty or new folder; by default store.dir.")
+@click.option("--beside", is_flag=True, help="Restore into a new folder next to it; the folder itself may then be in use.")
+@click.option("--sink", "sinks", metavar="NAME", multiple=True, help="Restore this sink of the config, whose server must be"
+              " empty, instead of a folder. May be repeated.")
 @identity_option
 @json_option
 @config_option
 def restore(source: str, target: str, beside: bool, sinks: tuple[str, ...], identity: str, as_json: bool,
             config: Config) -> int:
-    """Put a backup into an empty folder, or beside another.
+    """Restore a backup into an empty folder or a new one.
 
-    All of it is checked first, and all of it is restored, or nothing.
+    The whole backup is checked first; then all of it is restored, or nothing.
 
-    FROM is a folder or s3://BUCKET/PREFIX, which means the newest backup there, or one manifest in them. A folder that holds data
-    is left alone, and so is one into which a collector records.
+    FROM is a folder or s3://BUCKET/PREFIX, for the newest backup there, or one manifest in them. A folder that holds data, or
+    into which a collector records, is left alone.
 
     \b
     Example: pumpwatch restore /mnt/disk/backups --to /srv/restored
@@ -201,7 +197,7 @@ def restore(source: str, target: str, beside: bool, sinks: tuple[str, ...], iden
 
     if sinks:
         if target or beside:
-            raise UsageError("--sink restores no folder", "call it again without --sink for the folder")
+            raise UsageError("--sink excludes --to and --beside", "restore the folder by a second command, without --sink")
         return _restore_sinks(source, sinks, identity, as_json, config)
     folder = Path(target).expanduser().absolute() if target else Path(config.store.dir)
     if beside:
@@ -211,12 +207,12 @@ def restore(source: str, target: str, beside: bool, sinks: tuple[str, ...], iden
     run(shelf, manifest, folder, identities_of(identity or config.backup.identity_file))
     if as_json:
         print_json([{**_row(manifest), "folder": str(folder)}])
-    say(f"{manifest.name}: {len(manifest.files):,} files, {manifest.bytes:,} bytes, {manifest.trades:,} trades "
-        f"restored into {folder}")
+    print_message(f"{manifest.name}: {len(manifest.files):,} files, {manifest.bytes:,} bytes, {manifest.trades:,} trades "
+                  f"restored into {folder}")
     for sink in sinks_in(manifest):
-        say(f"not restored: the sink {sink}; onto an empty server: pumpwatch restore {source} --sink {sink}")
+        print_message(f"not restored: the sink {sink}; into an empty server: pumpwatch restore {source} --sink {sink}")
     for problem in manifest.problems:
-        say(f"not in this backup: {problem}")
+        print_message(f"not in this backup: {problem}")
     return EXIT_OK
 
 
@@ -232,6 +228,6 @@ def _restore_sinks(source: str, names: tuple[str, ...], identity: str, as_json: 
         rows = restore_sink(shelf, manifest, sink, sink_of(config, sink), identities)
         if as_json:
             print_json([{"backup": manifest.name, "sink": sink, "rows": rows}])
-        say(f"{manifest.name}: sink {sink} restored, {len(rows):,} tables with {sum(rows.values()):,} rows, as many as were "
-            "backed up")
+        print_message(f"{manifest.name}: sink {sink} restored, {len(rows):,} tables with {sum(rows.values()):,} rows, "
+                      "as many as in the backup")
     return EXIT_OK

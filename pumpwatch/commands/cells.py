@@ -1,4 +1,4 @@
-"""Cells that several tables have: a venue, a moment, a span of time, a size. Times are UTC."""
+"""Cells of several tables: venues, times, durations, sizes. Times are UTC."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ def day(ns: int) -> str:
 
 
 def one_day(moments_ns: Iterable[int]) -> str:
-    """Return the day of all these moments, or an empty text where they are of several days or there are none."""
+    """Return the day of all these moments; empty for moments of several days, or for none."""
     days = {day(ns) for ns in moments_ns}
     return days.pop() if len(days) == 1 else ""
 
 
 def time_cell(ns: int, *, with_day: bool, digits: int = 3, short_digits: int | None = None) -> Cell:
-    """Return a moment: `2026-11-27 14:03:22.123456`, short `14:03:22.123` (with the day `11-27 14:03:22.123`), and without the
-    fraction.
+    """Return a moment: `2026-11-27 14:03:22.123456`, short `14:03:22.123`, shortest `14:03:22`.
 
-    `digits` and `short_digits` are those of the fraction of a second.
+    with_day: the short forms have the day, as in `11-27 14:03:22`. `digits` and `short_digits` count the decimals of a second.
     """
     moment, short = _moment(ns), digits if short_digits is None else short_digits
     brief = f"{moment:{'%m-%d ' if with_day else ''}%H:%M:%S}"
@@ -37,7 +36,7 @@ def time_cell(ns: int, *, with_day: bool, digits: int = 3, short_digits: int | N
 
 
 def lasted(ns: int) -> str:
-    """Return a span of time in its own unit: `12 ms`, `3.2 s`, `47 s`, `2 min`, `1 h 5 min`, `3 d 2 h`."""
+    """Return a duration in a suitable unit: `12 ms`, `3.2 s`, `47 s`, `2 min`, `1 h 5 min`, `3 d 2 h`."""
     seconds = ns / NS_PER_S
     if seconds < 1:
         return f"{ns / 1e6:.0f} ms" if ns >= 1_000_000 or not ns else "< 1 ms"
@@ -55,13 +54,13 @@ def lasted(ns: int) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def size(number: float) -> str:
-    """Return a number of bytes in its own unit: `1.5 GB`."""
+def size(size_bytes: float) -> str:
+    """Return a number of bytes in a suitable unit: `1.5 GB`."""
     for unit in ("B", "KB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} GB"
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} GB"
 
 
 def count(number: int, noun: str, many: str = "") -> str:

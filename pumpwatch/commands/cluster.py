@@ -1,4 +1,4 @@
-"""The command `cluster`: members, shards and roles, as Redis has them."""
+"""The command `cluster`: members, shards and roles, read from Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_table, put, say
+from pumpwatch.commands.output import print_json, print_line, print_message, print_table
 from pumpwatch.commands.table import Column, Row
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pumpwatch.config import Config
 
 WITHIN_S = 5.0
-REDIS_HINT = "`pumpwatch check --connect` looks at Redis; the collectors go on reading meanwhile"
+REDIS_HINT = "`pumpwatch check --connect` checks Redis; the collectors go on reading meanwhile"
 MEMBERS = (Column("member"), Column("state"), Column("shards", right=True), Column("roles", wraps=True), Column("version"),
            Column("host", rank=2), Column("address", rank=3), Column("lease s", right=True, rank=1))
 LEASES = (Column("venue"), Column("shard", right=True), Column("member"), Column("next", optional=True),
@@ -29,10 +29,10 @@ VENUES = (Column("venue"), Column("read by", wraps=True))
 @json_option
 @config_option
 def cluster(leases: bool, as_json: bool, config: Config) -> int:
-    """Show the members of the cluster, and who reads what.
+    """Show the members of the cluster and what each reads.
 
-    It asks Redis itself, so it works on every host and without a running collector. Exit code 1 if a member is missing: a part
-    of a venue, or a role, has nobody. 69 if Redis does not answer.
+    The state is read from Redis, so this works on every host and without a running collector. Exit code 1 if there is not a
+    member, or if nobody reads a part of a venue or has a role; 69 if Redis does not answer.
 
     \b
     Example: pumpwatch cluster -c pumpwatch.yaml
@@ -41,32 +41,32 @@ def cluster(leases: bool, as_json: bool, config: Config) -> int:
     from pumpwatch.cluster.rows import member_rows, role_rows, shard_rows
     from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 
-    view = _look(config)
+    view = _read_state(config)
     members, shards, roles = member_rows(view), shard_rows(view), role_rows(view)
     if as_json:
         print_json([*({"kind": "member", **row} for row in members), *({"kind": "role", **row} for row in roles),
                     *({"kind": "shard", **row} for row in shards)])
     elif not members:
-        put(f"cluster {config.cluster.name} has no member")
+        print_line(f"cluster {config.cluster.name} has no members")
     else:
         _print(config.cluster.name, members, shards, leases)
     unread = [f"{row['venue']}/{row['shard']}" for row in shards if not row["member"] and not row["replica"]]
     free = [row["role"] for row in roles if not row["member"]]
     if members and (unread or free):
-        say(*([f"nobody reads {', '.join(unread)}"] if unread else []),
-            *([f"nobody has the role {', '.join(free)}"] if free else []))
+        print_message(*([f"nobody reads {', '.join(unread)}"] if unread else []),
+                      *([f"nobody has the role {', '.join(free)}"] if free else []))
     return EXIT_OK if members and not unread and not free else EXIT_FOUND
 
 
-def _look(config: Config) -> View:
-    """Return the state in Redis. Raises UsageError without a cluster, RedisUnavailable where Redis does not answer."""
+def _read_state(config: Config) -> View:
+    """Return the state in Redis. Raises UsageError without a cluster, ServiceUnavailable if Redis does not answer."""
     from pumpwatch.cluster.leases import Leases
     from pumpwatch.errors import ServiceUnavailable, UsageError
     from pumpwatch.redis.connection import RedisConnection
 
     if not config.cluster.name:
-        raise UsageError("the config names no cluster: this collector is alone",
-                         "name one in `cluster.name`, see docs/cluster.md")
+        raise UsageError("the config does not name a cluster: this collector runs alone",
+                         "set `cluster.name`, see docs/cluster.md")
     redis = RedisConnection(config.redis, quiet=True)
     try:
         redis.connect(WITHIN_S)
@@ -80,7 +80,7 @@ def _look(config: Config) -> View:
 def _print(name: str, members: Iterable[Mapping[str, Any]], shards: list[dict[str, Any]], leases: bool) -> None:
     print_table(MEMBERS, [(row["member"], row["state"], str(row["shards"]), ", ".join(row["roles"]), row["version"], row["host"],
                            row["address"], _known(row["expires_s"])) for row in members], f"cluster {name}")
-    put("")
+    print_line("")
     if leases:
         print_table(LEASES, map(_lease, shards))
     else:
@@ -93,7 +93,7 @@ def _lease(row: Mapping[str, Any]) -> Row:
 
 
 def _by_venue(shards: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return a row for each venue: its parts, and after each the members that read it."""
+    """Return a row for each venue: its parts, each with the members that read it."""
     readers: dict[str, dict[int, list[str]]] = {}
     for row in shards:
         readers.setdefault(row["venue"], {}).setdefault(row["shard"], []).append(row["member"] or "nobody")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import click
 
 from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
-from pumpwatch.commands.output import LINE, hushed, print_json, print_lines, print_table, say, shown, terminal_width
+from pumpwatch.commands.output import LINE, hushed, print_json, print_lines, print_message, print_table, shown, terminal_width
 from pumpwatch.commands.repeat import repeat
 from pumpwatch.commands.table import Column, cut, wrapped
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, ServiceUnavailable, UsageError
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pumpwatch.store.query import QueryPart
     from pumpwatch.store.stored import StoredTrades
 
-SHOWN, SHOWN_BEFORE = 40, 10  # trades of a table unless --limit says otherwise; of one that is followed
+SHOWN, SHOWN_BEFORE = 40, 10  # trades of a table without --limit; stored trades that --follow begins with
 FOLLOW_S = 0.5
-AHEAD_NS = 60_000_000_000  # a venue's clock may be ahead of ours by that much
+AHEAD_NS = 60_000_000_000  # a venue's clock may be ahead of ours by this much
 
 
 @click.command()
@@ -38,18 +38,18 @@ AHEAD_NS = 60_000_000_000  # a venue's clock may be ahead of ours by that much
 @click.option("--market", type=click.Choice(("spot", "futures")), help="Only this market.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help=f"Only the last N trades. A table has {SHOWN} by default, "
                                                                    "--json, --csv and --parquet have all.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with new trades as they become durable, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with new trades as they become durable, until Ctrl-C.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
 @click.option("--parquet", metavar="FILE", help="Write a Parquet file.")
 @json_option
 @config_option
 def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: str | None, limit: int | None, follow: bool,
            as_csv: bool, parquet: str | None, as_json: bool, config: Config) -> int:
-    """Show a coin's stored trades, the last ones of a time.
+    """Show the last stored trades of a coin.
 
     TIME is ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. The trades come from the
-    journal and from the sinks; stderr says how many came from where, and names similar coins if none has
-    this name. Exit code 69 if a place that may hold some did not answer.
+    journal and the sinks. stderr lists how many each gave, and similar names if the coin is unknown. Exit code 69 if a store
+    that may hold some trades did not answer.
 
     \b
     Example: pumpwatch trades PEPE --limit 100
@@ -67,8 +67,7 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     if as_csv + as_json + bool(parquet) > 1:
         raise UsageError("--json, --csv and --parquet exclude each other: choose one")
     if follow and (as_csv or parquet or _is_given("end_ns")):
-        raise UsageError("--follow goes with a table or --json, and has no end",
-                         "leave out --csv, --parquet and --to; Ctrl-C ends it")
+        raise UsageError("--follow excludes --csv, --parquet and --to", "leave them out; Ctrl-C ends it")
     stored = StoredTrades(config, load_plugins(config))
     refuse_unknown(stored.venues(), exchange, market)
     if follow:
@@ -79,15 +78,16 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     last = limit or (SHOWN if form == "table" else count)
     _export(found.batch.take(slice(max(0, count - last), None)), count, stored.catalogue, coin, form, parquet)
     for part in found.parts:
-        _say_part(part)
-    say(f"{count:,} trades of {coin.upper()}")
-    _say_unknown(coin, stored.catalogue, config)
+        _report_part(part)
+    print_message(f"{count:,} trades of {coin.upper()}")
+    _report_unknown(coin, stored.catalogue, config)
     return EXIT_UNAVAILABLE if any(part.problem for part in found.parts) else EXIT_OK
 
 
-def _say_part(part: QueryPart) -> None:
+def _report_part(part: QueryPart) -> None:
     where = f" {part.detail}" if part.detail else ""
-    say(f"{part.source}: {part.rows:,} trades{where} in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
+    problem = f", {part.problem}" if part.problem else ""
+    print_message(f"{part.source}: {part.rows:,} trades{where} in {part.ms:.0f} ms{problem}")
 
 
 class _Choice(NamedTuple):
@@ -101,7 +101,7 @@ def _is_given(parameter: str) -> bool:
 
 
 def _export(batch: TradeBatch, found: int, catalogue: Catalogue, coin: str, form: str, parquet: str | None) -> None:
-    """Print trades, the last of so many found ones, as JSON, CSV or a table, or write them to a Parquet file."""
+    """Print trades as JSON, CSV or a table, or write them to a Parquet file. found: how many trades they are the last of."""
     from pumpwatch.commands.trade_table import per_remark, trade_lines, trades_title
     from pumpwatch.store import export
 
@@ -121,7 +121,7 @@ def _export(batch: TradeBatch, found: int, catalogue: Catalogue, coin: str, form
 
 def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choice: _Choice, limit: int | None,
             as_json: bool) -> int:
-    """Print the last stored trades, then each new one once; say which part of the store could not give all of its own."""
+    """Print the last stored trades, then each new trade once. Report parts of the store that could not be read."""
     from pumpwatch.clock import Clock
     from pumpwatch.commands.follow import NewTrades, keys_of, without
     from pumpwatch.commands.trade_table import TradeLines
@@ -140,27 +140,27 @@ def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choi
         elif len(batch):
             print_lines(map(shown, lines.add(batch)))
 
-    say(f"new trades of {coin.upper()} as they become durable, times in UTC; Ctrl-C ends it")
+    print_message(f"new trades of {coin.upper()} as they become durable, times in UTC; Ctrl-C ends it")
     new.start()
     now_ns = Clock().now_ns()
     found = stored.of(coin, start_ns, now_ns + AHEAD_NS, *choice)
     before = found.batch
     for part in found.parts:
         if part.problem:
-            _say_part(part)
-    known = keys_of(before.take(before.received_at > now_ns - AHEAD_NS))  # committed since `start`: they come a second time
-    _say_unknown(coin, catalogue, config)
+            _report_part(part)
+    known = keys_of(before.take(before.received_at > now_ns - AHEAD_NS))  # if committed after `start`, `look` returns them again
+    _report_unknown(coin, catalogue, config)
     show(before.take(slice(-(limit or SHOWN_BEFORE), None)))
     return repeat(lambda: show(without(new.look(), known)), FOLLOW_S)
 
 
-def _say_unknown(coin: str, catalogue: Catalogue, config: Config) -> None:
-    """Name coins that are spelt like this one if nothing is stored of it."""
+def _report_unknown(coin: str, catalogue: Catalogue, config: Config) -> None:
+    """Report coins with similar names if nothing is stored of this one."""
     import difflib
 
     if not catalogue.matching(coin):
         nearest = difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
-        say(f"no coin of this name is stored in {config.store.dir}; nearest: {', '.join(nearest) or 'none'}")
+        print_message(f"no coin of this name is stored in {config.store.dir}; nearest: {', '.join(nearest) or 'none'}")
 
 
 @click.command()
@@ -171,9 +171,9 @@ def _say_unknown(coin: str, catalogue: Catalogue, config: Config) -> None:
 def decode(venue: str, file: str, instruments: str | None, config: Config) -> int:
     """Turn recorded frames into trades.
 
-    VENUE is an exchange and a market, such as binance.spot. A line of FILE is a frame as it came, or JSON with the frame in
-    `raw`. Prints one JSON trade a line. Frames that are neither trades nor known control frames are named on stderr, and
-    the exit code is then 1.
+    VENUE is an exchange and a market, such as binance.spot. Each line of FILE is a frame as received, or JSON with the frame in
+    `raw`. Prints one JSON trade a line. Frames that are neither trades nor known control frames are reported on stderr; the
+    exit code is then 1.
 
     \b
     Example: pumpwatch decode binance.spot frames.txt
@@ -193,11 +193,11 @@ def decode(venue: str, file: str, instruments: str | None, config: Config) -> in
     with _open(file) as lines:
         print_json(decoder.lines(lines))
     for line, reason in decoder.refused:
-        say(f"line {line}: refused: {reason}")
+        print_message(f"line {line}: refused: {reason}")
     if decoder.guessed:
-        say(f"a contract counts 1, as {'--instruments lacks it' if instruments else 'there is no --instruments'}: "
-            f"{', '.join(sorted(decoder.guessed)[:5])}{' and others' if len(decoder.guessed) > 5 else ''}")
-    say(f"trades: {decoder.trades:,}, control frames: {decoder.controls:,}, refused: {len(decoder.refused):,}")
+        print_message(f"contract size taken as 1, {'not found in' if instruments else 'without'} --instruments: "
+                      f"{', '.join(sorted(decoder.guessed)[:5])}{' and others' if len(decoder.guessed) > 5 else ''}")
+    print_message(f"trades: {decoder.trades:,}, control frames: {decoder.controls:,}, refused: {len(decoder.refused):,}")
     return EXIT_FOUND if decoder.refused else EXIT_OK
 
 
@@ -212,13 +212,13 @@ def _open(file: str) -> BinaryIO:
 
 @click.command()
 @click.argument("file", default="-")
-@click.option("--source", metavar="NAME", help="The source of these titles; by default the first of the config.")
+@click.option("--source", metavar="NAME", help="The source of these titles; by default the first one of the config.")
 @config_option
 def titles(file: str, source: str | None, config: Config) -> int:
     """Judge notice titles, one a line.
 
-    A line is a title, or JSON with a `title`. Prints one JSON verdict a line: kind, symbols (those that get a KRW market),
-    markets (symbol to list), needs_body, notes.
+    Each line is a title, or JSON with a `title`. Prints one JSON verdict a line: kind, symbols (those that get a KRW market),
+    markets (a list for each symbol), needs_body, notes.
 
     \b
     Example: pumpwatch titles notices.txt --source upbit
@@ -237,7 +237,8 @@ def titles(file: str, source: str | None, config: Config) -> int:
     except PluginError as error:
         raise UsageError(error.message, error.hint) from error
     if isinstance(judge, MarketSource) or judge.verdict is None:
-        raise UsageError(f"the listing source `{source}` has no titles", f"name one with --source: {', '.join(sorted(judges))}")
+        raise UsageError(f"the listing source `{source}` does not judge titles",
+                         f"name one with --source: {', '.join(sorted(judges))}")
     print_json(titles_command(file, judge))
     return EXIT_OK
 
@@ -247,15 +248,15 @@ def titles(file: str, source: str | None, config: Config) -> int:
 @click.option("--as-config", is_flag=True, help="Print the `exchanges` section of a config that collects exactly these symbols, "
                                                 "for you to prune.")
 @click.option("--plan", "as_plan", is_flag=True, help="Show the connections on which the symbols would be read, and how long "
-                                                      "it takes within the venues' limits.")
+                                                      "subscribing takes within the venues' limits.")
 @json_option
 @config_option
 def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bool, config: Config) -> int:
     """Ask every configured venue for its symbols.
 
-    Writes config/symbols.yaml: for each venue every symbol with its base and multiplier, and every excluded one with the
-    reason. A running collector keeps that file up to date. With --json it prints one instrument a line, with --plan one
-    connection a line, and writes nothing. Exit code 69 if a venue did not answer; what the file knew of it stays.
+    Writes config/symbols.yaml: for each venue, every symbol with its base and multiplier, and every excluded symbol with the
+    reason. A running collector keeps that file up to date. --json prints one instrument a line, --plan one connection a line;
+    both write nothing. Exit code 69 if a venue did not answer; its symbols in the file then stay.
 
     \b
     Example: pumpwatch init-symbols --plan
@@ -270,10 +271,10 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
     with hushed("pumpwatch.instruments.volumes"):
         lists, problems = symbols.ask_venues(config, plugins)
     for problem in [*problems, *symbols.without_volumes(lists)]:
-        say(cut(shown(problem), LINE - 2))
+        print_message(cut(shown(problem), LINE - 2))
     if not lists:
-        raise ServiceUnavailable("no venue gave its list of symbols", "is the network there? `pumpwatch check --connect` "
-                                                                      "looks at each service")
+        raise ServiceUnavailable("no venue gave its list of symbols", "check the network: `pumpwatch check --connect` tries "
+                                                                      "each service")
     if as_plan:
         places = symbols.plan(lists)
         if as_json:
@@ -286,8 +287,8 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
         click.echo(symbols.as_config(lists), nl=False)
     else:
         _write_symbols(lists, output, config)
-    say(f"{sum(len(venue.instruments) for venue in lists):,} symbols, "
-        f"{sum(len(venue.left_out) for venue in lists):,} left out")
+    print_message(f"{sum(len(venue.instruments) for venue in lists):,} symbols, "
+                  f"{sum(len(venue.left_out) for venue in lists):,} left out")
     return EXIT_UNAVAILABLE if problems else EXIT_OK
 
 

@@ -1,4 +1,4 @@
-"""The group `db`: every store at a glance."""
+"""The group `db`: the state of every store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from pumpwatch.commands.cells import size
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.output import print_json, print_message, print_table
 from pumpwatch.commands.table import Column, Row
 
 if TYPE_CHECKING:
@@ -26,21 +26,18 @@ CALLS = (Column("store"), Column("operation"), Column("calls", right=True), Colu
 
 @click.group()
 def db() -> None:
-    """Look at every store.
-
-    The journal, the files beside it, the sinks, and Redis.
-    """
+    """Look at the stores: journal, its side files, sinks, Redis."""
 
 
 @db.command()
 @json_option
 @config_option
 def status(as_json: bool, config: Config) -> int:
-    """Show every store: its health with the reason, its size, and how long its answers take.
+    """Show the health, size and response times of every store.
 
-    Each sink of the config and its Redis are asked now. The times are those of the running collector: of the last 1,000 calls
-    of each method. pool: its connections that carry a call, of those that are open.
-    Exit code 69 if one of them does not answer or has a trouble.
+    Each sink of the config and its Redis are queried now. The times come from the running collector: the last 1,000 calls of
+    each method. `pool` is the number of busy connections of all open ones. Exit code 69 if a store does not answer or has a
+    problem.
 
     \b
     Example: pumpwatch db status -c pumpwatch.yaml
@@ -55,7 +52,7 @@ def status(as_json: bool, config: Config) -> int:
     try:
         figures = health.read(folder)
     except PumpWatchError as error:
-        say(f"times are not known: {error.message}")
+        print_message(f"response times are not known: {error.message}")
     rows = list(describe(folder, load_plugins(config).make_sinks(config), figures))
     if config.redis.nodes:
         rows.append(_redis(config, figures))
@@ -70,7 +67,7 @@ def status(as_json: bool, config: Config) -> int:
 
 
 def _redis(config: Config, figures: Mapping[str, Any] | None) -> StoreRow:
-    """Return the row of Redis, asked now; the calls and the pool are those of the collector."""
+    """Query Redis and return its row; the calls and the pool are those of the collector."""
     from dataclasses import replace
 
     from pumpwatch.ops.redis_check import NAME, calls_of, store_facts

@@ -1,4 +1,4 @@
-"""The kinds of fault of the simulator as a person reads them."""
+"""The simulator's kinds of fault, as table rows and as JSON."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pumpwatch.sim.options import FaultOptions
 
 FAULTS = (Column("kind"), Column("hits"), Column("keys", wraps=True))
 PLACE = ("connection", "connections")  # keys of each fault that hits connections
-ABOUT = ("each fault takes `venue`, an exchange and a market with a dot between; without it, it hits all venues",
-         "one that hits connections takes `connection` (a number) or `connections` (how many); without both it hits all of them",
+ABOUT = ("each fault takes `venue`, an exchange and a market with a dot between; without it the fault hits all venues",
+         "a fault of connections takes `connection` (a number) or `connections` (how many); without both it hits all of them",
          "in the config file's list `faults`, `at_s` is the time of the fault in seconds after the start of trading")
 
 

@@ -1,4 +1,4 @@
-"""The result of looking for missing trades in the venues' histories, in words and as data."""
+"""The results of backfills, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill
 from pumpwatch.store.pending_records import GapKey, gap_key
 
-REASONS = 2  # of losses that are said in words
+REASONS = 2  # reasons for losses that a text lists
 Fills = Mapping[GapKey, Sequence[GapFill]]
 
 
 def by_gap(fills: Iterable[GapFill]) -> dict[GapKey, list[GapFill]]:
-    """Return fills by what identifies their gap."""
+    """Return fills grouped by the key of their gap."""
     found: dict[GapKey, list[GapFill]] = {}
     for fill in fills:
         found.setdefault(gap_key(fill.gap), []).append(fill)
@@ -29,11 +29,11 @@ def fills_of(gaps: Iterable[Gap], fills: Fills) -> list[GapFill]:
     return [fill for gap in gaps for fill in fills.get(gap_key(gap), ())]
 
 
-def note(fills: Sequence[GapFill], *, with_day: bool = False, unfinished: bool = False) -> str:
-    """Return what was found and what stays missing, as one line; empty where nothing was looked for.
+def fills_text(fills: Sequence[GapFill], *, with_day: bool = False, unfinished: bool = False) -> str:
+    """Return what was found and what stays missing, as one line; empty without fills.
 
-    Such as `filled 1,204 of 1,204 by id`, or `found 894; lost 310 trades from 14:03:22 to 14:04:01: history reaches 1,000 trades
-    back`. Times are UTC, in whole seconds; with_day: with their day. unfinished: a gap is still open, so that more may come.
+    Examples: `filled 1,204 of 1,204 by id`, `found 894; lost 310 trades from 14:03:22 to 14:04:01: history reaches 1,000 trades
+    back`. Times are UTC, in whole seconds; with_day adds their day. unfinished: a gap is still open, so more may be found.
     """
     if not fills:
         return ""
@@ -57,7 +57,7 @@ def note(fills: Sequence[GapFill], *, with_day: bool = False, unfinished: bool =
 
 
 def _loss(lost: Sequence[GapFill], reason: str, with_day: bool) -> str:
-    """Return how much is lost for one reason, and in which time."""
+    """Return how much is lost for one reason, and when."""
     known, unknown = sum(max(0, fill.missing) for fill in lost), sum(fill.missing < 0 for fill in lost)
     what = [count(known, "trade")] if known else []
     what += [f"an unknown number of trades of {count(unknown, 'symbol')}"] if unknown else []
@@ -70,7 +70,7 @@ def _loss(lost: Sequence[GapFill], reason: str, with_day: bool) -> str:
 
 
 def as_json(fills: Sequence[GapFill]) -> dict[str, Any] | None:
-    """Return the same as data; None where nothing was looked for. missing: -1 where the number is unknown."""
+    """Return the result with stable keys; None without fills. missing: -1 if the number is unknown."""
     if not fills:
         return None
     lost = [fill for fill in fills if fill.state is GapState.LOST]

@@ -1,4 +1,4 @@
-"""Findings as a person reads them: a problem has its words and its hint, passed checks of one kind are one row."""
+"""Findings as table rows: each problem with its detail and hint, the passed checks of one kind in one row."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pumpwatch.findings import OK, Finding
 FINDINGS = (Column("what"), Column("state"), Column("found", wraps=True), Column("ms", right=True, rank=1, optional=True))
 MS_WIDTH = 7  # with its space
 CONFIG, MACHINE = ("config", "proxy", "plugins", "venues"), ("data folder", "free disk", "clock", "clock sync")
-SERVICES = ("listing", "sink")  # beginnings of names; the rest of such a name is the service's own
-PROTOCOLS = ("REST", "WebSocket")  # ends of names; what is before them is a venue's
+SERVICES = ("listing", "sink")  # first words of names; the name of the service follows
+PROTOCOLS = ("REST", "WebSocket")  # last words of names; the name of the venue precedes
 
 
 def finding_rows(findings: Sequence[Finding], width: int) -> list[list[str] | str]:
-    """Return a row of FINDINGS each; a detail that has no room in its column, and the hint, are remarks below."""
+    """Return a row of FINDINGS for each finding; its hint, and a detail too long for its column, are remarks below it."""
     room = width - sum(max([0, *map(len, texts)]) + 2 for texts in (
         [finding.name for finding in findings], [finding.state for finding in findings])) - MS_WIDTH
     rows: list[list[str] | str] = []
@@ -28,9 +28,9 @@ def finding_rows(findings: Sequence[Finding], width: int) -> list[list[str] | st
 
 
 def summed_up(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings with the passed checks of one kind as one, in the place of the first.
+    """Return the findings, with the passed checks of each kind summed up in the place of the first.
 
-    A problem, a passed check with a hint, and one that is alone of its kind stay as they are.
+    A problem, a passed check with a hint, and a passed check alone of its kind stay as they are.
     """
     kinds: dict[str, list[Finding]] = {}
     asked: dict[str, int] = {}

@@ -19,10 +19,10 @@ Wanted = Callable[[], list[int]]  # the instruments that are followed; a listing
 
 
 class NewTrades:
-    """The trades that were committed since the last look. Trades that it cannot read now are read at a later look.
+    """Returns the trades committed since the last look. A segment that cannot be read now is read at a later look.
 
-    Nothing is held open between two looks, so a file may be finished or expire meanwhile. `start` begins after what is
-    there: a trade committed before it is never returned.
+    No file is open between two looks, so a segment may be closed or expire meanwhile. Trades committed before `start` are
+    never returned.
     """
 
     def __init__(self, folder: Path, catalogue: Catalogue, wanted: Wanted) -> None:
@@ -31,18 +31,18 @@ class NewTrades:
         self._last_id = -1  # of the newest batch seen
 
     def start(self) -> None:
-        """Take everything that is stored now as seen."""
+        """Mark everything that is stored now as seen."""
         self._last_id = max([segment.last_id for segment in self._journal.segments()], default=0)
 
     def look(self) -> TradeBatch:
-        """Return what is new, in the order of the trades' own times."""
+        """Return the new trades, ordered by timestamp."""
         found: list[TradeBatch] = []
         for segment in self._journal.segments():
             if segment.last_id > self._last_id:
                 try:
                     found += self._after(segment)
                 except NOT_NOW:
-                    break  # locked or expired: those after it wait, so that the order stays
+                    break  # locked or expired: later segments wait, so that the order stays
         batch = TradeBatch.concat(found)
         return batch.take(np.argsort(batch.timestamp, kind="stable"))
 
@@ -63,7 +63,7 @@ Keys = set[tuple[int, str]]  # instrument and id of trades
 
 
 def keys_of(batch: TradeBatch) -> Keys:
-    """Return what tells these trades from others."""
+    """Return the instrument and id of each trade."""
     return set(zip(batch.instrument.tolist(), batch.id_texts(), strict=True))
 
 

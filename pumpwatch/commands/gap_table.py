@@ -1,11 +1,11 @@
-"""Gaps as a person reads them: an outage is one row, however many venues and symbols it hit."""
+"""Gaps as table rows; an outage is one row for all venues and symbols that it hit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from pumpwatch.commands.cells import count, lasted, one_day, time_cell, venue_cell
-from pumpwatch.commands.fill_note import Fills, fills_of, note
+from pumpwatch.commands.fill_note import Fills, fills_of, fills_text
 from pumpwatch.commands.outages import CONNECTION, Outage, Venue
 from pumpwatch.commands.table import Cell, Column
 from pumpwatch.model import Gap, GapState
@@ -24,9 +24,9 @@ GAPS = (
 
 def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int],
                 fills: Fills = NO_FILLS) -> list[list[str | Cell] | str]:
-    """Return a row of OUTAGES each, and below it what the venues' histories gave.
+    """Return a row of OUTAGES for each outage, and below it the result of the backfill.
 
-    `symbols_of` says how many symbols of a venue are known, 0 where that is not known.
+    `symbols_of` returns the number of a venue's symbols, or 0 if it is unknown.
     """
     with_day = not one_day(outage.from_ns for outage in found)
     rows: list[list[str | Cell] | str] = []
@@ -35,20 +35,20 @@ def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int],
                      _venues(outage), _symbols(outage, symbols_of), outage.state.value, outage.reason()])
         states = outage.states()
         below = [f"gaps: {states}" if states else "",
-                 note(fills_of(outage.gaps, fills), with_day=with_day, unfinished=outage.state is GapState.OPEN)]
+                 fills_text(fills_of(outage.gaps, fills), with_day=with_day, unfinished=outage.state is GapState.OPEN)]
         rows += ["; ".join(filter(None, below))] if any(below) else []
     return rows
 
 
 def gap_rows(gaps: Sequence[Gap], fills: Fills = NO_FILLS) -> list[list[str | Cell] | str]:
-    """Return a row of GAPS each, whose long reason goes on below, and then what the venue's history gave."""
+    """Return a row of GAPS for each gap, and below it the result of the backfill."""
     with_day = not one_day(gap.from_ns for gap in gaps)
     rows: list[list[str | Cell] | str] = []
     for gap in gaps:
         rows.append([time_cell(gap.from_ns, with_day=with_day, digits=3, short_digits=0), lasted(gap.to_ns - gap.from_ns),
                      venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap),
                      CONNECTION.sub("", gap.reason)])
-        text = note(fills_of([gap], fills), with_day=with_day, unfinished=gap.state is GapState.OPEN)
+        text = fills_text(fills_of([gap], fills), with_day=with_day, unfinished=gap.state is GapState.OPEN)
         rows += [text] if text else []
     return rows
 

@@ -1,4 +1,4 @@
-"""Commands that look after a collector and its plugins: status, check, doctor, plugins."""
+"""Commands that inspect a collector and its plugins: status, check, doctor, plugins."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pumpwatch.commands.options import config_option, json_option
 from pumpwatch.commands.output import (
     colored,
     hushed,
+    print_commands,
     print_json,
+    print_line,
     print_lines,
+    print_message,
     print_table,
     program,
-    put,
-    say,
-    say_commands,
     shown,
     terminal_width,
 )
@@ -40,11 +40,11 @@ WATCH_S = 1.0  # a collector writes its figures each second
 @config_option
 @json_option
 @click.option("--line", is_flag=True, help="Print the one-line summary that the collector logs each minute.")
-@click.option("-w", "--watch", "watching", is_flag=True, help="Renew it each second, until Ctrl-C.")
+@click.option("-w", "--watch", "watching", is_flag=True, help="Refresh each second, until Ctrl-C.")
 def status(config: Config, as_json: bool, line: bool, watching: bool) -> int:
     """Show what the collector is doing.
 
-    Exit code 69 if none runs on the config's data folder.
+    Exit code 69 if no collector runs on the config's data folder.
 
     \b
     Example: pumpwatch status --watch
@@ -63,7 +63,7 @@ def status(config: Config, as_json: bool, line: bool, watching: bool) -> int:
         if as_json:
             print_json([health.read(folder)])
         elif line:
-            put(health.summary_line(health.read(folder)))
+            print_line(health.summary_line(health.read(folder)))
         else:
             print_lines(lines())
 
@@ -76,12 +76,12 @@ def status(config: Config, as_json: bool, line: bool, watching: bool) -> int:
 @click.command()
 @config_option
 @json_option
-@click.option("--connect", is_flag=True, help="Also reach every configured service.")
+@click.option("--connect", is_flag=True, help="Also connect to every configured service.")
 def check(config: Config, as_json: bool, connect: bool) -> int:
     """Check config, plugins, data folder and clock.
 
-    Exit code 1 if a check fails, 78 and one message if the configuration is invalid. With --connect it also reaches every
-    venue, notice board and sink; the exit code is 69 if nothing is wrong but one of those does not answer.
+    Exit code 1 if a check fails, 78 and one message if the configuration is invalid. --connect also tries every venue, notice
+    board and sink; the exit code is 69 if the only problem is that one of them does not answer.
 
     \b
     Example: pumpwatch check --connect
@@ -107,12 +107,12 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
 @config_option
 @json_option
 @click.option("--all", "with_all", is_flag=True,
-              help="Show each passed check in a row of its own; damage that is recorded as lost counts as a failure then.")
+              help="Show each passed check in its own row; damage that is recorded as lost then counts as a failure.")
 def doctor(config: Config, as_json: bool, with_all: bool) -> int:
-    """Find what is wrong, and say how to fix it.
+    """Find problems, and show how to fix them.
 
-    Looks at everything that `check --connect` looks at, and at what the collector does or left behind: connections, damaged
-    files, gaps, refused frames. Passed checks of one kind are one row. Exit codes are those of `check`.
+    Runs the checks of `check --connect`, then examines the collector and its files: connections, damaged files, gaps,
+    quarantined frames. Passed checks of one kind share a row. Exit codes are those of `check`.
 
     \b
     Example: pumpwatch doctor
@@ -127,7 +127,10 @@ def doctor(config: Config, as_json: bool, with_all: bool) -> int:
 
 
 def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = False, summed: bool = False) -> int:
-    """Print the findings and return their exit code. summed: passed checks of one kind are one row; JSON has each."""
+    """Print the findings and return their exit code.
+
+    settled: damage that is recorded as lost counts as a failure. summed: passed checks of one kind share a row; JSON has each.
+    """
     from pumpwatch.ops import preflight
 
     if as_json:
@@ -138,13 +141,13 @@ def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = Fa
         print_table(FINDINGS, finding_rows(rows, terminal_width()))
         counts = Counter(finding.state for finding in findings)
         total = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-        print_lines(["", total if len(rows) == len(findings) else f"{total}; --all shows each passed check in a row of its own"])
+        print_lines(["", total if len(rows) == len(findings) else f"{total}; --all shows each passed check in its own row"])
     return preflight.exit_code(findings, settled=settled)
 
 
 @click.group()
 def plugins() -> None:
-    """List plugins, check one, record its venues, begin one."""
+    """List, check, record and create plugins."""
 
 
 @plugins.command("list")
@@ -153,7 +156,7 @@ def plugins() -> None:
 def list_plugins(config: Config, as_json: bool) -> int:
     """List every plugin found, and whether it is used.
 
-    Exit code 1 if one was refused.
+    Exit code 1 if a plugin was refused.
 
     \b
     Example: pumpwatch plugins list --json
@@ -181,11 +184,11 @@ def list_plugins(config: Config, as_json: bool) -> int:
 
 @plugins.command("check")
 @click.argument("name")
-@click.option("--frames", metavar="FILE", help="Recorded frames: a frame a line as it came, or JSON with the frame in `raw`.")
+@click.option("--frames", metavar="FILE", help="Recorded frames, each line a frame as received or JSON with the frame in `raw`.")
 @click.option("--instruments", metavar="FILE", multiple=True,
-              help="A recorded symbol list, as the venue answered it; once for each market, or for each page of one list.")
+              help="A recorded symbol list, as the venue sent it. Repeatable, for each market or page of a list.")
 @click.option("--history", "histories", metavar="[SYMBOL=]FILE", multiple=True,
-              help="A recorded trade history, best of the same minutes as the frames.")
+              help="A recorded trade history, preferably of the same minutes as the frames.")
 @click.option("--recorded", metavar="DIR", help="A folder that `plugins record` wrote: frames, lists and histories.")
 @json_option
 @config_option
@@ -193,8 +196,8 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
                  as_json: bool, config: Config) -> int:
     """Check a plugin against the contract.
 
-    Checks facts, malformed frames, limits, invalid answers and speed. If a simulator plugin plays its venues, trades also go
-    the whole way through a collector, which takes some seconds. NAME is one of `plugins list`. Exit code 1 if a check fails.
+    Checks facts, malformed frames, limits, invalid answers and speed. If a simulator plugin imitates its venues, a collector
+    also records simulated trades, which takes some seconds. NAME is one of `plugins list`. Exit code 1 if a check fails.
 
     \b
     Example: pumpwatch plugins check binance --frames frames.jsonl
@@ -206,7 +209,7 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
 
     files = recorded_files(frames, instruments, histories, recorded)
     if sys.stderr.isatty():
-        say(f"checking {name}, which takes some seconds")
+        print_message(f"checking {name}, which takes some seconds")
     with hushed("pumpwatch.plugins"):
         checks = list(run(name, config, files))
     if as_json:
@@ -216,23 +219,24 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
                     ((check.of, check.check, check.state, check.detail) for check in checks))
     failures = sum(check.state == FAIL for check in checks)
     warnings = [f"{check.of}: {check.check}" for check in checks if check.state == WARN]
-    say(f"{len(checks)} checks, {failures} failed, {len(warnings)} to look at{': ' if warnings else ''}{', '.join(warnings)}")
+    named = f": {', '.join(warnings)}" if warnings else ""
+    print_message(f"{len(checks)} checks, {failures} failed, {len(warnings)} warnings{named}")
     return 1 if failures else 0
 
 
 @plugins.command("record")
 @click.argument("name")
 @click.option("--dir", "folder", metavar="DIR", default="recorded", show_default=True, help="Write into this folder.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Record frames for so long.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Record frames for this long.")
 @click.option("--symbols", type=click.IntRange(1, 1000), default=20, show_default=True, help="Record the busiest symbols only.")
 @json_option
 @config_option
 def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json: bool, config: Config) -> int:
     """Record frames and answers of a plugin's real venues.
 
-    Writes frames, symbol lists and trade histories to files that `plugins check --recorded DIR` and the tests of a new plugin
-    read. NAME is one of `plugins list`; addresses and `enabled` of the config count. Exit code 69 if a venue did not give all
-    of it; what it gave is written.
+    Writes frames, symbol lists and trade histories to files for `plugins check --recorded DIR` and the tests of a new plugin.
+    NAME is one of `plugins list`; addresses and `enabled` of the config apply. Exit code 69 if a venue did not send all of
+    them; those that it sent are written.
 
     \b
     Example: pumpwatch plugins record bitmart --dir tests/recorded
@@ -240,7 +244,7 @@ def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json:
     from pumpwatch.plugin_kit.recorder import record
 
     if sys.stderr.isatty():
-        say(f"recording {name} for {seconds:.0f} s")
+        print_message(f"recording {name} for {seconds:.0f} s")
     with hushed("pumpwatch.plugins"):
         made = record(name, config, Path(folder), seconds, symbols)
     if as_json:
@@ -255,21 +259,21 @@ def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json:
             rows += [venue.problem] if venue.problem else []
         print_table((Column("venue"), Column("frames", right=True), Column("trades", right=True),
                      Column("instruments", right=True), Column("histories", wraps=True)), rows)
-    say_commands(f"next: {program()} plugins check {name} --recorded {shlex.quote(str(Path(folder).absolute()))}")
+    print_commands(f"next: {program()} plugins check {name} --recorded {shlex.quote(str(Path(folder).absolute()))}")
     return 69 if any(venue.problem for venue in made) else 0
 
 
 @plugins.command("new")
 @click.argument("name")
 @click.option("--dir", "parent", metavar="DIR", default=".", show_default=True, help="Put the package's folder here.")
-@click.option("--futures", is_flag=True, help="With a futures market beside the spot market.")
+@click.option("--futures", is_flag=True, help="Add a futures market to the spot market.")
 @json_option
 @config_option
 def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Config) -> int:
-    """Begin a plugin for another exchange.
+    """Create a plugin for another exchange.
 
-    Writes a package with a made-up protocol that works: one plugin file, its entry point, a test with one frame, and a
-    README with the next steps. NAME is the exchange's name. Existing files are left alone.
+    Writes a working package for a made-up protocol: one plugin file, its entry point, a test with one frame, and a README
+    with the next steps. NAME is the exchange's name. Existing files are left alone.
 
     \b
     Example: pumpwatch plugins new bitmart --dir src
@@ -282,8 +286,8 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
         print_json({"file": str(file)} for file in files)
     else:
         for file in files:
-            put(file)
-    say_commands(*_next_steps(files[0].parent, name))
+            print_line(file)
+    print_commands(*_next_steps(files[0].parent, name))
     return 0
 
 

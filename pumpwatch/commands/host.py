@@ -1,4 +1,4 @@
-"""Commands that put PumpWatch on this machine as a service, and take it away: install, uninstall."""
+"""Commands that install PumpWatch on this machine as a service, and remove it: install, uninstall."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pumpwatch.commands.output import print_lines, say, say_commands, shown
+from pumpwatch.commands.output import print_commands, print_lines, print_message, shown
 from pumpwatch.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from pumpwatch.host.machine import Machine
+    from pumpwatch.host.machine import TargetMachine
 
-root_option = click.option("--root", metavar="DIR", default="/", help="Change the system below this folder, such as the image of "
-                                                                      "a container, instead of the one that runs.")
-dry_option = click.option("--dry-run", is_flag=True, help="Print each step, and change nothing.")
+root_option = click.option("--root", metavar="DIR", default="/", help="Change the system below this folder, such as a container "
+                                                                      "image, instead of the running one.")
+dry_option = click.option("--dry-run", is_flag=True, help="Print the steps, and change nothing.")
 
 
 @click.command()
 @dry_option
 @root_option
-@click.option("--user", metavar="NAME", default="pumpwatch", show_default=True, help="Run the service as this system user; it is "
-                                                                                     "made where it is missing.")
-@click.option("--no-start", is_flag=True, help="Start with the next boot, not now; leave a running service as it is.")
+@click.option("--user", metavar="NAME", default="pumpwatch", show_default=True,
+              help="Run the service as this system user, created if missing.")
+@click.option("--no-start", is_flag=True, help="Start at the next boot, not now; leave a running service as it is.")
 @click.option("--program", metavar="FILE", default="", hidden=True, help="Install this zipapp instead of the one that runs.")
 @click.option("--python", metavar="FILE", default="", hidden=True, help="Run it with this Python instead of the one that runs.")
 def install(dry_run: bool, root: str, user: str, no_start: bool, program: str, python: str) -> int:
     """Install and start this zipapp as a service of systemd.
 
-    Makes a system user, its folders, a config and a hardened unit, starts the service and waits until it records. Repeated, it
-    changes what has changed: a new zipapp takes over from the running one without missing a trade. A config that is there is
-    never overwritten; pumpwatch.yaml.sample beside it is always this version's. A step that fails undoes those before it.
+    Creates a system user, its folders, a config and a hardened unit, starts the service and waits until it records. Run again,
+    it updates what has changed: a new zipapp takes over from the running one without missing a trade. An existing config is
+    never overwritten; pumpwatch.yaml.sample next to it is always of this version. If a step fails, those before it are undone.
 
     \b
     Example: pumpwatch install --dry-run
     """
     from pumpwatch.host import plan, procedure
-    from pumpwatch.host.machine import UNIT, Machine
+    from pumpwatch.host.machine import UNIT, TargetMachine
 
     wish = plan.Wish(_zipapp(program, dry_run), str(Path(python or sys.executable).resolve()), user, not no_start)
     wish.check()
-    machine = Machine(Path(root).resolve())
+    machine = TargetMachine(Path(root).resolve())
     machine.check(starts=wish.start and not dry_run)
     if not dry_run:
         _need_root("install")
@@ -53,13 +53,13 @@ def install(dry_run: bool, root: str, user: str, no_start: bool, program: str, p
         return EXIT_OK
     number = procedure.carry_out(steps, _print)
     if not number:
-        say("nothing to do: this version is installed" + (", and runs" if machine.serves() else ""))
+        print_message("nothing to do: this version is installed" + (", and runs" if machine.serves() else ""))
     elif machine.serves():
-        say("PumpWatch runs as a service")
+        print_message("PumpWatch runs as a service")
     else:
-        say("PumpWatch is installed, and starts with the next boot" if machine.root == Path("/") else
-            f"PumpWatch is installed in {machine.root}")
-    say_commands(
+        print_message("PumpWatch is installed, and starts at the next boot" if machine.root == Path("/") else
+                      f"PumpWatch is installed in {machine.root}")
+    print_commands(
         f"  its log:     sudo journalctl --follow --unit {UNIT}",
         f"  its state:   sudo -u {user} pumpwatch status -c {plan.CONFIG}",
         f"  its config:  sudoedit {plan.CONFIG}, then: sudo systemctl reload {UNIT}",
@@ -71,20 +71,20 @@ def install(dry_run: bool, root: str, user: str, no_start: bool, program: str, p
 @dry_option
 @root_option
 @click.option("--purge", is_flag=True, help="Remove config, data, logs and user as well; asks first.")
-@click.option("--yes", is_flag=True, help="With --purge: do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask before --purge.")
 def uninstall(dry_run: bool, root: str, purge: bool, yes: bool) -> int:
     """Stop and remove the service; keep config and data.
 
-    Removes the unit, the program and what it has unpacked. Config, data, logs and the system user that owns them stay, and the
-    command says where they are. --purge removes them too. A step that fails undoes those before it.
+    Removes the unit, the program and its unpacked files. Config, data, logs and their system user stay, and their places are
+    printed; --purge removes them too. If a step fails, those before it are undone.
 
     \b
     Example: pumpwatch uninstall --dry-run
     """
     from pumpwatch.host import plan, procedure
-    from pumpwatch.host.machine import Machine
+    from pumpwatch.host.machine import TargetMachine
 
-    machine = Machine(Path(root).resolve())
+    machine = TargetMachine(Path(root).resolve())
     machine.check(starts=False)
     if not dry_run:
         _need_root("uninstall")
@@ -95,14 +95,15 @@ def uninstall(dry_run: bool, root: str, purge: bool, yes: bool) -> int:
         procedure.show(steps, _print)
         return EXIT_OK
     if purge and not yes and kept:
-        click.confirm(f"Remove for ever {', '.join(map(shown, kept))}?", abort=True, err=True)
+        click.confirm(f"Remove permanently {', '.join(map(shown, kept))}?", abort=True, err=True)
     if not procedure.carry_out(steps, _print):
-        say("nothing to do: PumpWatch is not installed")
+        print_message("nothing to do: PumpWatch is not installed")
     left = [*([] if purge else kept), *elsewhere]
     if left:
-        say("kept:", *(f"  {path}" for path in left))
+        print_message("kept:", *(f"  {path}" for path in left))
     if not purge and machine.number_of("passwd", user) is not None:
-        say(f"kept: the user {user}, who owns them", "`pumpwatch uninstall --purge` removes config, data and user as well")
+        print_message(f"kept: the user {user}, who owns them",
+                      "`pumpwatch uninstall --purge` removes config, data and user as well")
     return EXIT_OK
 
 
@@ -114,28 +115,28 @@ def _need_root(command: str) -> None:
     from pumpwatch.host.machine import is_root
 
     if not is_root():
-        raise UsageError(f"{command} needs root's rights", "run it with sudo; --dry-run shows the steps without them")
+        raise UsageError(f"{command} must run as root", "run it with sudo; --dry-run shows the steps to any user")
 
 
 def _zipapp(given: str, dry_run: bool) -> Path:
-    """Return the zipapp to install: the given one or the one that runs. Raises UsageError where neither is one."""
+    """Return the zipapp to install: the given one or the running program. Raises UsageError if that is not a zipapp."""
     path = Path(given or sys.argv[0]).absolute()
     if zipfile.is_zipfile(path) or (given and dry_run):  # packaging/install shows the steps before it builds the file
         return path
-    raise UsageError(f"{path} is not a zipapp, and a zipapp is all that is installed" if given else
-                     "only the zipapp installs itself, and this is not one",
+    raise UsageError(f"{path} is not a zipapp, and only a zipapp can be installed" if given else
+                     "only a zipapp can install itself, and this program is not a zipapp",
                      "from a clone: sudo packaging/install, which builds it first")
 
 
-def _elsewhere(machine: Machine) -> list[str]:
-    """Return the folders outside the service's own into which the installed config puts data."""
+def _elsewhere(machine: TargetMachine) -> list[str]:
+    """Return the data folders of the installed config that are outside the service's folders."""
     from pumpwatch.config import load
     from pumpwatch.errors import ConfigError
     from pumpwatch.host.plan import CONFIG, CONFIG_DIR, STATE_DIR
 
     try:
         config = load(machine.inside(CONFIG), {})
-    except (ConfigError, OSError):  # a config that nobody can read names no folder
+    except (ConfigError, OSError):  # an unreadable config does not name a folder
         return []
     folders = (config.store.dir, config.listing.archive_dir)
     return sorted({folder for folder in folders if not Path(folder).is_relative_to(STATE_DIR)

@@ -71,7 +71,7 @@ def _ask(venue: Venue, options: VenueConfig, http: Http, paces: VenueRateLimits)
 
 
 def without_volumes(lists: Iterable[ListedSymbols]) -> list[str]:
-    """Return a line for each venue that gave a list and no volumes, by which connections are balanced."""
+    """Return a line for each venue that sent its list without volumes, which balance its connections."""
     return [f"{listed.venue.name}: volumes are not known" for listed in lists
             if listed.instruments and not any(instrument.volume for instrument in listed.instruments)]
 
@@ -86,7 +86,7 @@ def rows_of(lists: Iterable[ListedSymbols]) -> list[dict[str, Any]]:
 
 
 def as_file(lists: Iterable[ListedSymbols], path: str) -> SymbolsFile:
-    """Return the symbols file of that path with these lists in it, still to be written."""
+    """Return a symbols file for `path` with these lists; the caller writes it."""
     now_ns, file = Clock().now_ns(), SymbolsFile(path)
     for listed in lists:
         file.put(listed.venue.name, VenueSymbols(now_ns, listed.instruments, listed.left_out))
@@ -94,7 +94,7 @@ def as_file(lists: Iterable[ListedSymbols], path: str) -> SymbolsFile:
 
 
 def counts(lists: Iterable[ListedSymbols]) -> list[list[str]]:
-    """Return a row for each venue: its name, the number of symbols, the number of those left out."""
+    """Return a row for each venue: its name, the number of symbols, the number of symbols left out."""
     return [[listed.venue.name, f"{len(listed.instruments):,}", f"{len(listed.left_out):,}"] for listed in lists]
 
 
@@ -104,7 +104,7 @@ def as_config(lists: Iterable[ListedSymbols]) -> str:
     Comments name the coin of each symbol, and at the end of each venue the symbols left out with their reasons.
     """
     lines, exchange = ["exchanges:"], ""
-    for listed in sorted(lists, key=lambda listed: listed.venue.exchange):  # keeps a venue's place within its exchange
+    for listed in sorted(lists, key=lambda listed: listed.venue.exchange):  # stable: venues keep their order within an exchange
         if listed.venue.exchange != exchange:
             exchange = listed.venue.exchange
             lines.append(f"  {exchange}:")
@@ -117,8 +117,10 @@ def as_config(lists: Iterable[ListedSymbols]) -> str:
 
 
 def plan(lists: Iterable[ListedSymbols]) -> list[dict[str, Any]]:
-    """Return a row for each connection: its symbols, the requests that subscribe them, and after how many seconds
-    the venue's limits, and no network, let the last of them go."""
+    """Return a row for each connection: its symbols, its subscription requests, and the seconds until the last request.
+
+    The seconds follow from the venue's limits alone; the network would add to them.
+    """
     rows, clock = [], FakeClock()
     paces = VenueRateLimits(clock)
     for listed in lists:

@@ -1,4 +1,4 @@
-"""Gaps: what may be missing, and what the venues' histories gave."""
+"""The command `gaps`: trades that may be missing, and the results of backfills."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import click
 
 from pumpwatch.commands.cells import count, one_day
 from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
-from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.output import print_json, print_message, print_table
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 
-SHOWN = 40  # rows of a table; --limit says otherwise, --json gives all
+SHOWN = 40  # rows of a table without --limit
 
 if TYPE_CHECKING:
     from pumpwatch.commands.fill_note import Fills
@@ -29,17 +29,16 @@ if TYPE_CHECKING:
               help="Gaps that begin before this moment.")
 @click.option("--exchange", metavar="NAME", help="Only gaps of this exchange.")
 @click.option("--limit", type=click.IntRange(1), default=SHOWN, show_default=True, metavar="N",
-              help="Show the last N rows; --json gives all.")
-@click.option("--all", "with_all", is_flag=True, help="A row for each gap, filled ones too, instead of one for each outage.")
+              help="Show the last N rows; --json has all.")
+@click.option("--all", "with_all", is_flag=True, help="Show a row for each gap, filled ones too, instead of one for each outage.")
 @json_option
 @config_option
 def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all: bool, as_json: bool, config: Config) -> int:
-    """List what may be missing: where, when and why.
+    """List the gaps, in which trades may be missing.
 
-    An outage is one row: all the gaps that one failure left, with what the venues' histories gave below it; its state is that of
-    the gap that is worst off. A gap is of one symbol, of some symbols of a connection, or of all symbols of a venue; --all and
-    --json have each. A gap with ids is proven by a jump in them. Works beside a running collector. Exit code 1 if there are gaps
-    that are not filled.
+    A row is an outage: all gaps of one failure, with the result of the backfill below it. Its state is the worst of its gaps':
+    open, then lost, then filled. A gap is of one symbol, of some symbols of a connection, or of a whole venue; --all and --json
+    list each. A gap with ids is proven by a jump in them. Works beside a running collector. Exit code 1 if a gap is not filled.
 
     \b
     Example: pumpwatch gaps --from -2h --exchange okx
@@ -62,8 +61,8 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all:
     elif found or filled:
         _print_outages([*found, *filled], limit, Path(config.store.dir), fills)
     more = f", and {len(filled):,} more that {'is' if len(filled) == 1 else 'are'} filled" if filled else ""
-    say(count(len(found), "gap") + more)
-    return EXIT_FOUND if found else EXIT_OK
+    print_message(count(len(found), "gap") + more)
+    return EXIT_FOUND if any(gap.state != "filled" for gap in found) else EXIT_OK
 
 
 def _as_json(gap: Gap, fills: Fills) -> dict[str, Any]:
@@ -76,9 +75,9 @@ def _as_json(gap: Gap, fills: Fills) -> dict[str, Any]:
 
 
 def _gaps_between(folder: Path, start_ns: int, end_ns: int) -> tuple[list[Gap], Fills]:
-    """Return the gaps of a time, also those that wait for the ledger, and their fills.
+    """Return the gaps between two moments, including those not yet in the ledger, and their fills.
 
-    Raises ServiceUnavailable where nothing is stored.
+    Raises ServiceUnavailable if nothing is stored.
     """
     from pumpwatch.commands.fill_note import by_gap
     from pumpwatch.errors import ServiceUnavailable

@@ -1,4 +1,4 @@
-"""Listings as a person reads them: a table of all, and of one what the markets did, in the order in which they moved."""
+"""Listings as text: a table of all, and the markets of one listing in the order in which they moved."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKETS = (
 
 
 def listing_rows(listings: Sequence[Listed]) -> list[list[str | Cell] | str]:
-    """Return a row of LISTINGS each, and the problem of one that has one as a remark."""
+    """Return a row of LISTINGS for each listing, with its problem, if any, as a remark."""
     rows: list[list[str | Cell] | str] = []
     for listing in listings:
         final = Cell(str(listing["final_at"]), "yes") if listing["final"] else "-" if listing["final"] is None else "not yet"
@@ -40,7 +40,7 @@ def listing_rows(listings: Sequence[Listed]) -> list[list[str | Cell] | str]:
 
 
 def _complete(incomplete: Sequence[str] | None) -> str | Cell:
-    """Return whether no venue's trades may be missing; `-` where that is not known."""
+    """Return `yes`, or the venues of which trades may be missing; `-` if that is unknown."""
     if incomplete is None:
         return "-"
     return Cell(f"not {', '.join(incomplete)}", f"not {count(len(incomplete), 'venue')}") if incomplete else "yes"
@@ -51,12 +51,12 @@ def _marked(text: str, listing: Listed) -> str:
 
 
 def _announced(iso: str) -> Cell:
-    """Return 2026-11-21T10:00:00Z as a cell."""
+    """Return a time such as 2026-11-21T10:00:00Z as a cell."""
     return Cell(iso, iso[5:19].replace("T", " "))
 
 
 def listing_lines(listing: Listed, width: int) -> list[str]:
-    """Return what is known of one listing as lines of at most `width` columns: the notice, who moved first, each market."""
+    """Return a listing as lines of at most `width` columns: its notice, the first mover, each market."""
     lines = [*wrapped(f"{_marked(listing['coin'], listing)}, listing {listing['id']}, announced {listing['announced_at']}, "
                       f"detected {listing['detected_at']}{' (late)' if listing['late'] else ''}", width)]
     if listing["title"]:
@@ -70,7 +70,7 @@ def listing_lines(listing: Listed, width: int) -> list[str]:
 
 
 def sight_text(sight: Mapping[str, Any], listing: Listed) -> str:
-    """Return one sight of a listing in words: who saw it when, how long after its publication or after the earliest sight."""
+    """Describe a sight of a listing: its source, and its delay after the publication or the earliest sight."""
     text = f"{'its market seen open' if sight['kind'] == 'market_opened' else 'its notice seen'} by {sight['source']}"
     if sight.get("member"):
         text += f" on {sight['member']}"
@@ -96,7 +96,7 @@ def _state(listing: Listed, width: int) -> list[str]:
 
 
 def member_lines(listing: Listed, width: int) -> list[str]:
-    """Return whose parts an archive of a cluster has, and whose it lacks; nothing where a collector is alone."""
+    """Return the members whose parts an archive of a cluster has, and those whose parts are missing; empty without a cluster."""
     members = listing.get("members") or []
     if alone := next((row for row in members if row["state"] == "alone"), None):
         return wrapped(f"part of {alone['member']} alone: {alone['reason']}", width)
@@ -109,7 +109,7 @@ def member_lines(listing: Listed, width: int) -> list[str]:
 
 
 def analysis_lines(analysis: Mapping[str, Any], width: int) -> list[str]:
-    """Return an analysis (listing.analysis) as lines: who moved first, by how much and when, the peak, then a table."""
+    """Return an analysis (listing.analysis) as lines: the first mover, the peak, then a table of the markets."""
     rows = analysis["instruments"]
     moved = [row for row in rows if row["first_abnormal"]]
     lines = []

@@ -1,4 +1,4 @@
-"""Commands about listings: show them, make an archive again, check one, drop a notice into a running collector."""
+"""Commands for listings: show them, rebuild or check an archive, start a drill."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from pumpwatch.commands.options import config_option, json_option, moment, with_config
-from pumpwatch.commands.output import print_json, print_lines, print_table, program, put, say, shown, terminal_width
+from pumpwatch.commands.output import (
+    print_json,
+    print_line,
+    print_lines,
+    print_message,
+    print_table,
+    program,
+    shown,
+    terminal_width,
+)
 from pumpwatch.errors import UsageError
 from pumpwatch.printable import printable
 
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def listing() -> None:
-    """Show listings, make archives and check them, drop a notice."""
+    """Show listings, rebuild and check archives, start a drill."""
 
 
 @listing.command()
@@ -27,11 +36,11 @@ def listing() -> None:
 @json_option
 @config_option
 def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
-    """Make a window's archive again from the store.
+    """Rebuild a window's archive from the store.
 
-    Works with and without a running collector. From the same trades, gaps and listings every file but manifest.json becomes the
-    same, byte for byte. Order books are taken from the archive that is there; without it there are none. TIME is ISO 8601 (UTC
-    unless it names a zone), an epoch, or `-20m`.
+    Works with and without a running collector. The same trades, gaps and listings give the same files byte for byte, except
+    manifest.json. Order books are kept from the existing archive, their only store. TIME is ISO 8601 (UTC unless it names a
+    zone), an epoch, or `-20m`.
 
     \b
     Example: pumpwatch listing replay PEPE --at 2026-11-21T10:00:00Z
@@ -42,26 +51,26 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     if as_json:
         print_json([made])
     else:
-        put(made["archive"])
-        say(f"{made['trades']:,} trades of {made['coin']} from {', '.join(made['venues']) or 'no venue'}")
-        say(f"{made['books']:,} order books, kept from the archive" if made["books"] else
-            "no order books: the archive that was written while the window was open is their only store")
+        print_line(made["archive"])
+        print_message(f"{made['trades']:,} trades of {made['coin']} from {', '.join(made['venues']) or 'no venue'}")
+        print_message(f"{made['books']:,} order books, kept from the archive" if made["books"] else
+                      "no order books: the archive that was written while the window was open is their only store")
     return 0
 
 
 @listing.command()
 @click.argument("coin")
 @click.option("--title", default="", help="The notice's title; with --source that board's rules judge it.")
-@click.option("--source", "source_name", metavar="NAME", default="", help="As if it came from this notice board.")
+@click.option("--source", "source_name", metavar="NAME", default="", help="Treat it as a notice of this board.")
 @click.option("--delay", "delay_s", metavar="SECONDS", type=click.FloatRange(min=0), default=0.0,
-              help="As if it had been published so long ago.")
+              help="Treat it as published this long ago.")
 @json_option
 @config_option
 def fake(coin: str, title: str, source_name: str, delay_s: float, as_json: bool, config: Config) -> int:
-    """Drop a notice for this coin into a running collector: a drill.
+    """Start a drill: give a running collector a notice for a coin.
 
-    The collector reads it within a second and does all that it does for a notice of a board: window, archive, rows in the
-    sinks, messages. Each of them is marked as a drill. Exit code 69 if no collector runs on the config's data folder.
+    The collector reads it within a second and treats it like a notice of a board: window, archive, rows in the sinks and
+    messages, each marked as a drill. Exit code 69 if no collector runs on the config's data folder.
 
     \b
     Example: pumpwatch listing fake PEPE
@@ -70,13 +79,13 @@ def fake(coin: str, title: str, source_name: str, delay_s: float, as_json: bool,
     from pumpwatch.listing.inbox import chosen_source, drop
     from pumpwatch.ops import health
 
-    health.read(Path(config.store.dir))  # raises where none runs
+    health.read(Path(config.store.dir))  # raises if no collector runs
     source = chosen_source(config, source_name) if source_name else None
     dropped = drop(config, coin, title=title, source=source, delay_s=delay_s)
     if as_json:
         print_json([dropped])
     else:
-        say(f"drill {dropped['notice_id']} for {dropped['symbol']} is in {dropped['file']}")
+        print_message(f"drill {dropped['notice_id']} for {dropped['symbol']} is in {dropped['file']}")
     return 0
 
 
@@ -86,8 +95,8 @@ def fake(coin: str, title: str, source_name: str, delay_s: float, as_json: bool,
 def verify(path: Path, as_json: bool) -> int:
     """Check an archive against its manifest.
 
-    PATH is an archive's folder. Every file must be there with the size and the SHA-256 that manifest.json names, and no other
-    file. Exit code 1 if one differs. The command needs no config and no collector.
+    PATH is an archive's folder. It must hold every file of manifest.json with its size and SHA-256, and no other file. Exit
+    code 1 if a file differs. Neither a config nor a collector is needed.
 
     \b
     Example: pumpwatch listing verify data/PEPE_20261121T100000Z
@@ -101,9 +110,9 @@ def verify(path: Path, as_json: bool) -> int:
                      "faults": [{"file": fault.file, "problem": fault.problem} for fault in checked.faults]}])
     elif checked.faults:
         for fault in checked.faults:
-            put(printable(f"{fault.file}: {fault.problem}"))
+            print_line(printable(f"{fault.file}: {fault.problem}"))
     else:
-        put(f"{checked.files} files with {checked.trades:,} trades are as the manifest says")
+        print_line(f"{checked.files} files with {checked.trades:,} trades match the manifest")
     return 1 if checked.faults else 0
 
 
@@ -113,12 +122,12 @@ def verify(path: Path, as_json: bool) -> int:
 @json_option
 @config_option
 def show(wanted: str | None, plot: bool, as_json: bool, config: Config) -> int:
-    """Show all listings, or one and who moved first.
+    """Show all listings, or the markets of one.
 
-    ID is a coin, a notice's id or an archive's name. With it, the command shows the market that moved first, by
-    how much and when, the highest peak, and a row for each market; --plot draws the price. Without it there is a line for each
-    listing. Exit code 1 if the listing is not known. An archive is final when no more trades of its window are expected, and
-    complete when no venue's trades may be missing. A late listing was seen long after its publication.
+    ID is a coin, a notice's id or an archive's name. With it, the command shows the market that moved first, the highest peak,
+    and a row for each market; --plot draws the price. Without it, each listing is a line. Exit code 1 if the listing is not
+    known. An archive is final when no more trades of its window are expected, and complete when no venue's trades may be
+    missing. A late listing was seen long after its publication.
 
     \b
     Example: pumpwatch listing show
@@ -139,9 +148,9 @@ def show(wanted: str | None, plot: bool, as_json: bool, config: Config) -> int:
                 print_lines(["", *_plot(Path(row["archive"]))])
     elif found:
         print_table(LISTINGS, listing_rows(found))
-        say(f"who moved first: {program()} listing show {found[-1]['coin']}{with_config(config)}")
+        print_message(f"who moved first: {program()} listing show {found[-1]['coin']}{with_config(config)}")
     if not found:
-        say(f"there is no listing `{printable(wanted)}`" if wanted else "no listing yet")
+        print_message(f"listing `{printable(wanted)}` is not known" if wanted else "no listing yet")
     return 1 if wanted and not found else 0
 
 

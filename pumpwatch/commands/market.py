@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pumpwatch.commands.options import config_option, json_option, moment
-from pumpwatch.commands.output import print_json, print_lines, print_table, say, terminal_width
+from pumpwatch.commands.output import print_json, print_lines, print_message, print_table, terminal_width
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _narrowed(command: F) -> F:
 
 def _asking(default: bool) -> Callable[[F], F]:
     return click.option("--ask/--no-ask", default=default, show_default=True,
-                        help="Ask the venues for what is not known here, within their limits.")
+                        help="Ask the venues for data that is not stored here, within their limits.")
 
 
 @click.command()
@@ -53,10 +53,10 @@ def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exc
             limit: int | None, as_csv: bool, plot: bool, ask: bool, as_json: bool, config: Config) -> int:
     """Show the candles of coins, on every venue that lists them.
 
-    TIME is ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. Candles come from the store of
-    market data, and from stored trades where it does not have them yet. With --ask minutes before the first known one come from
-    the venue. Times that no candle covers, though trades may be missing, are named on stderr. Volumes are in base units.
-    Exit code 69 if a part could not be read.
+    TIME is ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. Candles come from the candle
+    store, and the newest from stored trades. With --ask, minutes before the first known one come from the venue. Times without
+    candles in which trades may be missing are listed on stderr. Volumes are in base units. Exit code 69 if a part could not be
+    read.
 
     \b
     Example: pumpwatch candles SOMI --interval 5m --from -2h
@@ -85,7 +85,7 @@ def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exc
 def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
     from pumpwatch.commands.market_tables import counted, not_covered_lines
 
-    say(*answer.problems, *not_covered_lines(answer), f"{counted(answer.rows)} of {_of(coins)}")
+    print_message(*answer.problems, *not_covered_lines(answer), f"{counted(answer.rows)} of {_of(coins)}")
     return EXIT_UNAVAILABLE if answer.problems else EXIT_OK
 
 
@@ -98,9 +98,9 @@ def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
 def ticker(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
     """Show the last price of coins, and their last 24 hours.
 
-    The price is that of the last recorded trade where one is at most 5 minutes old, else the venue's. The 24 hours are those of
-    complete candles, else the venue's, which are kept for 5 minutes. `from` and `age` are those of the price. A wide table says
-    in `24 h` where the 24 hours are from, and --json in `day_source`. Exit code 69 if a venue gave none.
+    The price is that of the last recorded trade if it is at most 5 minutes old, else the venue's. The 24-hour figures come from
+    complete candles, else from the venue, whose answer is kept for 5 minutes. `from` and `age` are those of the price; a wide
+    table shows the source of the 24-hour figures in `24 h`, and --json in `day_source`. Exit code 69 if a venue gave no ticker.
 
     \b
     Example: pumpwatch ticker SOMI
@@ -125,10 +125,10 @@ def orderbook(coins: Sequence[str], depth: int, exchange: str | None, market: st
               config: Config) -> int:
     """Show the order books of coins: best prices and spread.
 
-    Each line is a venue; `bids` and `asks` are the value of the levels asked for, in USDT.
+    Each line is a venue; `bids` and `asks` are the value of the requested levels, in USDT.
 
-    A book is kept for 30 seconds; the table says how old it is. --json has every level. Exit code 69 if a venue gave none, or a
-    crossed or an empty one.
+    A book is kept for 30 seconds; the table shows its age. --json has every level. Exit code 69 if a venue's book is missing,
+    crossed or empty.
 
     \b
     Example: pumpwatch orderbook SOMI --depth 20
@@ -148,11 +148,11 @@ def orderbook(coins: Sequence[str], depth: int, exchange: str | None, market: st
 @json_option
 @config_option
 def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
-    """Show figures of the last 24 hours, from what is stored.
+    """Show figures of the last 24 hours from stored data.
 
-    The time is exact, not a calendar day: the minutes at both ends count by their trades. If nothing is stored of the whole
-    time, `since` says when the first figure is from. A symbol without a trade is named on stderr; --json has a line of it, whose
-    figures are null. Exit code 69 if a part could not be read.
+    The time is exactly 24 hours, not a calendar day: trades of the first and last minute are counted one by one. `since` is the
+    time of the first figure, if less is stored. A symbol without a trade is listed on stderr; its figures in --json are null.
+    Exit code 69 if a part could not be read.
 
     \b
     Example: pumpwatch stats SOMI
@@ -167,18 +167,18 @@ def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: b
 
 def _show(found: Sequence[Found[Any]], as_json: bool, record: Callable[[Found[Any]], dict[str, Any]], columns: Sequence[Any],
           row: Callable[[Found[Any]], Any], title: str) -> int:
-    """Print what was found, and the reasons for what was not."""
+    """Print the answers, and the reasons for missing ones."""
     from pumpwatch.commands.market_tables import told_apart
     from pumpwatch.market.service import NOT_TRADED
 
     if as_json:
-        print_json(record(one) for one in found)
-    elif any(one.value is not None for one in found):
-        rows = [row(one) for one in found if one.value is not None]
+        print_json(record(answer) for answer in found)
+    elif any(answer.value is not None for answer in found):
+        rows = [row(answer) for answer in found if answer.value is not None]
         print_table(told_apart(columns, rows), rows, title)
-    problems = [one for one in found if one.problem]
-    say(*(f"{one.exchange}.{one.market_type} {one.symbol}: {one.problem}" for one in problems))
-    return EXIT_UNAVAILABLE if any(one.problem != NOT_TRADED for one in problems) else EXIT_OK
+    problems = [answer for answer in found if answer.problem]
+    print_message(*(f"{answer.exchange}.{answer.market_type} {answer.symbol}: {answer.problem}" for answer in problems))
+    return EXIT_UNAVAILABLE if any(answer.problem != NOT_TRADED for answer in problems) else EXIT_OK
 
 
 def _of(coins: Sequence[str]) -> str:
@@ -190,12 +190,12 @@ def _of(coins: Sequence[str]) -> str:
 @json_option
 @config_option
 def store(checks: bool, as_json: bool, config: Config) -> int:
-    """Show the size and upkeep of the store of candles.
+    """Show the size and upkeep of the candle store.
 
-    Its fragmentation, the last tasks, index use, slow queries and migrations.
+    That includes fragmentation, the last tasks, index use, slow queries and migrations.
 
-    The command only reads, so it may run beside a collector. Exit code 1: --check has found a flaw; 69: the folder does
-    not have a store.
+    The command only reads, so it may run beside a collector. Exit code 1 if --check finds a flaw, 69 if the folder does not
+    have a candle store.
 
     \b
     Example: pumpwatch store
@@ -223,5 +223,5 @@ def store(checks: bool, as_json: bool, config: Config) -> int:
         if flaws:
             print_table(FLAWS, [tuple(row.values()) for row in flaw_rows(flaws[:SHOWN])], f"{len(flaws):,} findings")
     if checks:
-        say(f"findings: {len(flaws):,}", *([READER_HINT] if any(flaw.kind == "file" for flaw in flaws) else []))
+        print_message(f"findings: {len(flaws):,}", *([READER_HINT] if any(flaw.kind == "file" for flaw in flaws) else []))
     return EXIT_FOUND if flaws else EXIT_OK

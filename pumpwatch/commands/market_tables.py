@@ -42,7 +42,7 @@ STATS = (Column("venue"), Column("symbol", rank=6), Column("price", right=True),
 
 
 def told_apart(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Return the columns for rows: where a venue has several symbols, theirs is not left out of a narrow table."""
+    """Return the columns for rows; the symbol stays in a narrow table if a venue has several."""
     headings = [column.heading for column in columns]
     venue, symbol = headings.index("venue"), headings.index("symbol")
     several = len({(row[venue], row[symbol]) for row in rows}) > len({row[venue] for row in rows})
@@ -50,12 +50,12 @@ def told_apart(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
 
 
 def _short(number: float) -> str:
-    """Return a number for a table; empty where it is not known."""
+    """Return a number for a table; empty if it is unknown."""
     return "" if math.isnan(number) else plain(number, 6)
 
 
 def _amount(number: float) -> str:
-    """Return an amount in thousands, millions, or as it is; empty where it is not known."""
+    """Return an amount in thousands, millions or billions, or as it is; empty if it is unknown."""
     if math.isnan(number):
         return ""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -65,7 +65,7 @@ def _amount(number: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return a change in percent with its sign, 0.00 % without one; empty where it is not known."""
+    """Return a change in percent with its sign, 0.00 % without one; empty if it is unknown."""
     text = f"{100 * share:+z.2f} %"
     return "" if math.isnan(share) else "0.00 %" if text == "+0.00 %" else text
 
@@ -84,12 +84,12 @@ def candle_rows(answer: CandleAnswer) -> list[Row]:
         exchange, market_type, symbol = answer.series[place]
         moment = time_cell(at_ns, with_day=with_day, digits=0)
         found.append((moment, venue_cell(exchange, market_type), symbol, *map(_short, (opened, high, low, close)),
-                      _amount(volume), _count(trades), CandleOrigin(origin).name.lower(), "" if complete else "may lack trades"))
+                      _amount(volume), _count(trades), CandleOrigin(origin).name.lower(), "" if complete else "may be incomplete"))
     return found
 
 
 def not_covered_lines(answer: CandleAnswer) -> list[str]:
-    """Return a line for each time that no candle covers, with its symbols, the newest first."""
+    """Return a line for each time without candles, with its symbols, the newest first."""
     symbols: dict[tuple[int, int], list[str]] = {}
     for (exchange, market_type, symbol), from_ns, to_ns in answer.not_covered:
         symbols.setdefault((from_ns, to_ns), []).append(f"{exchange}.{market_type} {symbol}")
@@ -123,7 +123,7 @@ def _moment(at_ns: int) -> str:
 
 
 def write_csv(answer: CandleAnswer, out: BinaryIO) -> None:
-    """Write the candles as CSV with a header line; what is not known is empty."""
+    """Write the candles as CSV with a header line; unknown figures are empty."""
     text = io.TextIOWrapper(out, "utf-8", newline="", write_through=True)
     writer = csv.DictWriter(text, KEYS, lineterminator="\n")
     writer.writeheader()
@@ -140,12 +140,12 @@ def _end(found: Found[Any]) -> dict[str, Any]:
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values with None for what is not known."""
+    """Return values with None for unknown figures."""
     return {name: None if value != value or (name, value) == ("trades", -1) else value for name, value in values.items()}
 
 
 def ticker_record(found: Found[Ticker]) -> dict[str, Any]:
-    """Return a ticker as an object with stable keys; figures that are not known are null."""
+    """Return a ticker as an object with stable keys; unknown figures are null."""
     value = found.value
     names = [*(name.name for name in fields(Ticker)), "change"]
     figures = dict.fromkeys(names) if value is None else _known({**asdict(value), "change": value.change})
@@ -153,7 +153,7 @@ def ticker_record(found: Found[Ticker]) -> dict[str, Any]:
 
 
 def ticker_row(found: Found[Ticker]) -> Row:
-    """Return a line of the table."""
+    """Return a row of TICKERS."""
     value = _value(found)
     return (venue_cell(found.exchange, found.market_type), found.symbol, _short(value.price), _percent(value.change),
             _short(value.high), _short(value.low), _amount(value.volume), _amount(value.quote_volume), _count(value.trades),
@@ -170,7 +170,7 @@ def book_record(found: Found[OrderBook]) -> dict[str, Any]:
 
 
 def book_row(found: Found[OrderBook]) -> Row:
-    """Return a line of the table; the spread is a share of the middle."""
+    """Return a row of BOOKS; the spread is a share of the mid price."""
     book = _value(found)
     spread = _spread(book)
     return (venue_cell(found.exchange, found.market_type), found.symbol, _short(book.bids[0][0]) if book.bids else "",
@@ -180,7 +180,7 @@ def book_row(found: Found[OrderBook]) -> Row:
 
 
 def _spread(book: OrderBook) -> float:
-    """Return the distance of the best prices as a share of their middle; nan without both."""
+    """Return the distance of the best prices as a share of the mid price; nan unless both are known."""
     if not book.bids or not book.asks:
         return math.nan
     bid, ask = book.bids[0][0], book.asks[0][0]
@@ -188,7 +188,7 @@ def _spread(book: OrderBook) -> float:
 
 
 def stats_record(found: Found[SymbolStats]) -> dict[str, Any]:
-    """Return the figures as an object with stable keys; those that are not known are null."""
+    """Return the figures as an object with stable keys; unknown figures are null."""
     value = found.value
     names = [*(name.name for name in fields(SymbolStats)), "change"]
     figures = dict.fromkeys(names) if value is None else _known({**asdict(value), "change": value.change})
@@ -196,16 +196,16 @@ def stats_record(found: Found[SymbolStats]) -> dict[str, Any]:
 
 
 def stats_row(found: Found[SymbolStats]) -> Row:
-    """Return a line of the table."""
+    """Return a row of STATS."""
     value = _value(found)
     since: str | Cell = time_cell(value.first_ns, with_day=True, digits=0)
     return (venue_cell(found.exchange, found.market_type), found.symbol, _short(value.close), _percent(value.change),
             _short(value.high), _short(value.low), _amount(value.volume), _amount(value.quote_volume), _count(value.trades),
-            since, "" if value.complete else "may lack trades")
+            since, "" if value.complete else "may be incomplete")
 
 
 def _value(found: Found[Any]) -> Any:
-    """Return the value of something that was found."""
+    """Return the value of an answer that has one."""
     assert found.value is not None
     return found.value
 
@@ -214,20 +214,20 @@ LABEL = 17  # columns of the names in `store`
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
-    """Return the upkeep of a store as lines, one subject each."""
+    """Return the upkeep of a candle store as lines, one subject each."""
     state = report["fragmentation"]
     rows = [("file", report["file"]), ("size", f"{size(report['size_bytes'])}, and {size(report['log_bytes'])} of the log"),
             ("fragmentation", f"{state['free_pages']:,} of {state['pages']:,} pages are free")]
-    rows += [("candles" if number == 0 else "", f"{one['interval']:<4}" + ", ".join(
-        f"{name.replace('_', ' ')} {value:,}" for name, value in one.items() if name != "interval"))
-        for number, one in enumerate(report["intervals"])]
+    rows += [("candles" if number == 0 else "", f"{row['interval']:<4}" + ", ".join(
+        f"{name.replace('_', ' ')} {value:,}" for name, value in row.items() if name != "interval"))
+        for number, row in enumerate(report["intervals"])]
     rows += [] if report["intervals"] else [("candles", "none yet")]
-    rows += [(task, f"{time_cell(note['at'] * NS_PER_S, with_day=True, digits=0).full}  {note['result']}")
-             for task, note in report["upkeep"].items()]
+    rows += [(task, f"{time_cell(last['at'] * NS_PER_S, with_day=True, digits=0).full}  {last['result']}")
+             for task, last in report["upkeep"].items()]
     rows += [("last vacuum", "never")] if "vacuum" not in report["upkeep"] else []
     rows += [(f"indexes {name}", ", ".join(found) or "none") for name, found in report["indexes"].items()]
-    rows += [("slow query", f"{asked['slow']:,} of {asked['times']:,} times, {asked['worst_ms']:.0f} ms: {asked['query']}")
-             for asked in report["slow_queries"]]
+    rows += [("slow query", f"{query['slow']:,} of {query['times']:,} times, {query['worst_ms']:.0f} ms: {query['query']}")
+             for query in report["slow_queries"]]
     rows.append(("migrations", ", ".join(report["migrations"])))
     lines = [f"{label:<{LABEL}}{text}" for label, text in rows]
     return [line.rstrip() for text in lines for line in wrapped(text, terminal_width())]

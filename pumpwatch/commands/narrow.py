@@ -14,10 +14,10 @@ from pumpwatch.plugins import Plugins
 
 
 def narrowed(config: Config, plugins: Plugins, exchanges: Sequence[str], coins: Sequence[str]) -> Config:
-    """Return a config that collects these exchanges only, and of each market these coins only; none given means all.
+    """Return a config that collects only these exchanges, and only these coins of each market; an empty list means all.
 
-    Options of an exchange stay. With coins the symbols file is not written: it would list these coins alone. Raises UsageError
-    for an exchange that no plugin offers or that the config does not collect, and for a text that is not the name of a coin.
+    Options of an exchange stay. With coins, the symbols file is not written, because it would list only these coins. Raises
+    UsageError for an exchange that no plugin offers or the config does not collect, and for an invalid name of a coin.
     """
     offered = list(dict.fromkeys(venue.exchange for venue in plugins.venues))
     collected = list(config.exchanges) or offered

@@ -1,4 +1,4 @@
-"""Commands about channels: send each a test."""
+"""The command `notify test`: send a test message to each channel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.output import print_json, print_message, print_table
 from pumpwatch.commands.table import Column
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def notify() -> None:
-    """Test the channels that are told about listings."""
+    """Test the channels that receive messages about listings."""
 
 
 @notify.command()
@@ -24,9 +24,9 @@ def notify() -> None:
 @json_option
 @config_option
 def test(names: tuple[str, ...], as_json: bool, config: Config) -> int:
-    """Send a drill to each channel, and say how it went.
+    """Send a drill to each channel, and show the results.
 
-    Needs no running collector. Exit code 69 if a channel did not take it, 78 if the config names no channel or an invalid one.
+    Needs no running collector. Exit code 69 if a channel did not accept it, 78 without a valid channel in the config.
 
     \b
     Example: pumpwatch notify test
@@ -44,5 +44,5 @@ def test(names: tuple[str, ...], as_json: bool, config: Config) -> int:
                     ([result.name, result.kind, "taken" if result.taken else "failed", f"{result.ms:,.0f}", result.reason]
                      for result in results))
     failed = [result.name for result in results if not result.taken]
-    say(f"{len(results) - len(failed)} of {len(results)} channels took the message")
+    print_message(f"{len(results) - len(failed)} of {len(results)} channels accepted the message")
     return EXIT_UNAVAILABLE if failed else EXIT_OK

@@ -1,4 +1,4 @@
-"""Options that several commands have: the config file, `--json`, moments in time."""
+"""Options of several commands: the config file, `--json`, moments in time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers to which neither `nan` nor `inf` belongs."""
+    """A range of numbers that excludes `nan` and `inf`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)
@@ -31,7 +31,7 @@ def config_option(command: F) -> F:
 
 
 def with_config(config: Config) -> str:
-    """Return the words ` -c FILE` with which another command reads the same config; empty if there is no file."""
+    """Return ` -c FILE`, with which another command reads the same config; empty without a file."""
     return f" -c {shlex.quote(config.source.name)}" if config.source.is_file else ""
 
 
@@ -47,7 +47,7 @@ def _load(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Turn a point in time into ns UTC: the callback of every option of a time."""
+    """Parse a moment into ns since 1970, UTC: the callback of every option for a time."""
     if value is None:
         return None
     from pumpwatch.clock import Clock

@@ -1,6 +1,6 @@
-"""Print results as JSON lines or tables to stdout, and words about them to stderr.
+"""Print results to stdout, as JSON lines or tables, and messages to stderr.
 
-Text in them may come from a venue, a board or a server. It is made printable here, so that it steers no terminal.
+Their text may come from a venue, a board or a server. It is made printable here, so that it cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pumpwatch.commands.table import Cell, Column, Row, render, wrapped
 from pumpwatch.printable import printable
 
 LONGEST = 2000  # characters of a line or a cell
-LINE = 200  # columns of a line on stderr; what is longer goes on in the next line
+LINE = 200  # columns of a line on stderr; longer text is wrapped
 USUAL_WIDTH, LEAST_WIDTH = 80, 20
 
 
@@ -53,7 +53,7 @@ def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[Column | str], rows: Iterable[Row | str], title: str = "") -> None:
-    """Print a table that fits the terminal; a column given as text is one that is never left out."""
+    """Print a table that fits the terminal; a column given as text is never left out."""
     wide = [Column(column) if isinstance(column, str) else column for column in columns]
     print_lines([*([title] if title else []),
                  *render(wide, list(map(shown, rows)), terminal_width(), colored())])
@@ -67,7 +67,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def shown(value: Any) -> Any:
-    """Return a text made printable, and data with every text in it."""
+    """Return a text made printable, or data with every text in it made printable."""
     if isinstance(value, str):
         return printable(value, LONGEST)
     if isinstance(value, Cell):
@@ -77,19 +77,19 @@ def shown(value: Any) -> Any:
     return list(map(shown, value)) if isinstance(value, (list, tuple)) else value
 
 
-def put(text: object) -> None:
+def print_line(text: object) -> None:
     """Print one line of the result to stdout."""
     print(shown(str(text)), flush=True)
 
 
-def say(*lines: str) -> None:
-    """Print lines about the work to stderr; a long one is broken at a space."""
+def print_message(*lines: str) -> None:
+    """Print messages to stderr; a long line is broken at spaces."""
     for line in lines:
         first, *others = wrapped(shown(line), LINE - 2)
         print("\n".join((first, *(f"  {other}" for other in others))), file=sys.stderr, flush=True)
 
 
-def say_commands(*lines: str) -> None:
+def print_commands(*lines: str) -> None:
     """Print commands to stderr, unbroken, so that they can be copied."""
     for line in lines:
         print(shown(line), file=sys.stderr, flush=True)
@@ -97,7 +97,7 @@ def say_commands(*lines: str) -> None:
 
 @contextmanager
 def hushed(logger: str) -> Iterator[None]:
-    """Keep the warnings of a logger out of a command that prints the same itself."""
+    """Silence the warnings of a logger in a command that prints them itself."""
     found = logging.getLogger(logger)
     level = found.level
     found.setLevel(logging.ERROR)
@@ -108,7 +108,7 @@ def hushed(logger: str) -> Iterator[None]:
 
 
 def program() -> str:
-    """Return the words that start PumpWatch again in this shell: `pumpwatch` where that is what runs, else its path."""
+    """Return the command that starts PumpWatch again in this shell: its name if PATH leads to it, else its path."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m pumpwatch"
@@ -119,6 +119,6 @@ def program() -> str:
 
 
 def near(path: Path) -> str:
-    """Return a path as it is shortest from the working directory."""
+    """Return a path below the working directory relative to it, any other path absolute."""
     whole = path.absolute()
     return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)

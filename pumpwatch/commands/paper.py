@@ -11,8 +11,8 @@ from pumpwatch.commands import paper_ledger, paper_run, paper_views
 def paper() -> None:
     """Trade on paper, on recorded trades.
 
-    The account ledger keeps what was done with made-up money; the commands below show it, and prove it. No order leaves
-    this machine: nothing here could send one.
+    The account ledger records what was done with made-up money; the commands below show and check it. No order leaves this
+    machine: PumpWatch cannot send orders.
 
     \b
     Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --hold-s 10

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_table, say, terminal_width
+from pumpwatch.commands.output import print_json, print_message, print_table, terminal_width
 from pumpwatch.commands.table import Column
 
 if TYPE_CHECKING:
     from pumpwatch.accounts import Account, AccountLedger, Event, HeldPosition, Order
     from pumpwatch.config import Config
 
-SHOWN = 40  # rows of orders and events unless --limit says otherwise
+SHOWN = 40  # rows of orders and events without --limit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,12 +57,12 @@ def _opened(config: Config) -> AccountLedger:
 
     place = ledger_place(config)
     if isinstance(place, Path) and not place.exists():
-        raise UsageError(f"{place} does not exist", "`pumpwatch paper run` makes the account ledger")
+        raise UsageError(f"{place} does not exist", "`pumpwatch paper run` creates the account ledger")
     return open_account_ledger(place, read_only=True)
 
 
 def _figure(value: Decimal | None) -> str:
-    """Return an amount for a table: at most 8 digits behind the point."""
+    """Return an amount for a table, with at most 8 decimals."""
     if value is None:
         return ""
     text = f"{value:,.8f}"
@@ -75,8 +75,8 @@ def _figure(value: Decimal | None) -> str:
 def accounts(as_json: bool, config: Config) -> int:
     """Show the accounts of the account ledger.
 
-    A balance is what is available and what is locked: by open orders, and as margin of positions. The table has 8 digits behind
-    the point, --json has all 18.
+    A balance is the sum of its available part and its locked part: that of open orders and the margin of positions. The table has
+    8 decimals, --json has all 18.
 
     \b
     Example: pumpwatch paper accounts
@@ -89,7 +89,7 @@ def accounts(as_json: bool, config: Config) -> int:
         print_json(map(builtins, found))
     elif found:
         print_table(ACCOUNTS, map(_account_row, found))
-    say(f"{len(found):,} accounts")
+    print_message(f"{len(found):,} accounts")
     return 0
 
 
@@ -107,7 +107,7 @@ def _account_row(account: Account) -> list[str]:
 @json_option
 @config_option
 def orders(account: str | None, state: str | None, limit: int, as_json: bool, config: Config) -> int:
-    """Show orders of the account ledger, the last ones.
+    """Show the last orders of the account ledger.
 
     \b
     Example: pumpwatch paper orders --state open
@@ -123,7 +123,7 @@ def orders(account: str | None, state: str | None, limit: int, as_json: bool, co
         print_json(map(builtins, found))
     elif found:
         print_table(ORDERS, map(_order_row, found))
-    say(f"{len(found):,} orders")
+    print_message(f"{len(found):,} orders")
     return 0
 
 
@@ -152,7 +152,7 @@ def positions(account: str | None, closed: bool, as_json: bool, config: Config) 
         print_json(map(builtins, found))
     elif found:
         print_table(POSITIONS, map(_position_row, found))
-    say(f"{len(found):,} positions")
+    print_message(f"{len(found):,} positions")
     return 0
 
 
@@ -166,14 +166,14 @@ def _position_row(held: HeldPosition) -> list[str]:
 
 @click.command()
 @click.option("--of", "aggregate", metavar="ID", help="Only events of this account or user.")
-@click.option("--after", type=click.IntRange(0), default=0, metavar="POSITION", help="Only events behind this position.")
+@click.option("--after", type=click.IntRange(0), default=0, metavar="POSITION", help="Only events after this position.")
 @click.option("--limit", type=click.IntRange(1), default=SHOWN, show_default=True, metavar="N", help="Only the first N.")
 @json_option
 @config_option
 def events(aggregate: str | None, after: int, limit: int, as_json: bool, config: Config) -> int:
-    """Show events of the account ledger, in their order.
+    """Show the events of the account ledger in order.
 
-    Every row of the other tables follows from them. --json has what each event changed.
+    Every row of the other tables follows from them. --json has the changes of each event.
 
     \b
     Example: pumpwatch paper events --after 1000 --json
@@ -186,9 +186,9 @@ def events(aggregate: str | None, after: int, limit: int, as_json: bool, config:
         print_json(map(builtins, found))
     elif found:
         print_table(EVENTS, map(_event_row, found))
-    say(f"{len(found):,} events")
+    print_message(f"{len(found):,} events")
     if len(found) == limit:
-        say(f"  those that follow: --after {found[-1].position}")
+        print_message(f"  more events: --after {found[-1].position}")
     return 0
 
 
@@ -204,8 +204,8 @@ def _event_row(event: Event) -> list[str]:
 def check(as_json: bool, config: Config) -> int:
     """Prove the account ledger from its events.
 
-    The entries of each event sum to zero, every balance is the sum of its entries, no version is skipped, and everything
-    equals what the events make of it. Exit code 1 if something does not.
+    The entries of each event must sum to zero, every balance must be the sum of its entries, versions must be consecutive, and a
+    replay of the events must give the stored rows. Exit code 1 if a check fails.
 
     \b
     Example: pumpwatch paper check

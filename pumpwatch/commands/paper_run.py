@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumpwatch.commands.options import FiniteRange, config_option, json_option, moment
-from pumpwatch.commands.output import hushed, print_json, put, say
+from pumpwatch.commands.output import hushed, print_json, print_line, print_message
 from pumpwatch.commands.paper_ledger import ledger_place
 from pumpwatch.commands.paper_views import print_outcomes, print_summary
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_DELAY_MS = 24 * 3600 * 1000
 MOST_DELAYS = 100
-REASONS = 5  # for rejections that are named
+REASONS = 5  # reasons for rejections that are listed
 
 
 def _delays(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -40,12 +40,12 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> Dec
     except InvalidOperation:
         found = Decimal(0)
     if not found.is_finite() or not 0 < found <= Decimal(10) ** 12 or found != round(found, 8):
-        raise click.BadParameter(f"{value!r} is not an amount above 0 with at most 8 digits behind the point")
+        raise click.BadParameter(f"{value!r} is not an amount above 0 with at most 8 decimals")
     return Decimal(f"{found.normalize():f}")  # 1000 and 1000.0 are the same run
 
 
 def _latency(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
-    """Return ms, None for a measured latency."""
+    """Return a latency in ms; None for `measured`."""
     if value == "measured":
         return None
     try:
@@ -65,21 +65,21 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--strategy", "wanted", default="buy_first", show_default=True, metavar="NAME|FILE",
               help="A strategy of a plugin, or a Python file.")
 @click.option("--delay-ms", "delays", default="300", show_default=True, callback=_delays, metavar="MS,MS",
-              help="Start the strategy so long after the listing was seen: a row for each.")
-@click.option("--size", default="1000", show_default=True, callback=_size, metavar="USDT", help="The amount of an entry.")
+              help="Start the strategy this long after the listing was seen; each delay gives a row.")
+@click.option("--size", default="1000", show_default=True, callback=_size, metavar="USDT", help="The size of an entry.")
 @click.option("--latency-ms", "latency", default="50", show_default=True, callback=_latency, metavar="MS|measured",
-              help="How long a trade takes to the strategy, and an order to the venue; or drawn from the tape.")
-@click.option("--hold-s", type=FiniteRange(0, min_open=True), metavar="S", help="Close a position after so long.")
+              help="The latency of trades to the strategy and of orders to the venue; `measured` draws it from the tape.")
+@click.option("--hold-s", type=FiniteRange(0, min_open=True), metavar="S", help="Close a position after this time.")
 @click.option("--trailing-stop", type=FiniteRange(0, 100, min_open=True), metavar="%",
-              help="Close it when the price is so far back from its best.")
+              help="Close it when the price has retreated this far from its best.")
 @click.option("--target", type=FiniteRange(0, min_open=True), metavar="%", help="Close it at this gain.")
-@click.option("--leverage", type=click.IntRange(1, 1000), default=1, show_default=True, help="Of futures orders.")
+@click.option("--leverage", type=click.IntRange(1, 1000), default=1, show_default=True, help="The leverage of futures orders.")
 @click.option("--venue", "venues", multiple=True, metavar="NAME", help="Only this venue, such as EXCHANGE.spot. Repeatable.")
 @click.option("--share", type=FiniteRange(0, 100, min_open=True), default=10.0, show_default=True, metavar="%",
-              help="Take at most so much of a recorded trade's volume.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of everything that is drawn.")
+              help="Fill at most this share of a recorded trade's volume.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="The seed of all random numbers.")
 @click.option("--limit-s", type=FiniteRange(0, 86_400, min_open=True), default=60.0, show_default=True, metavar="S",
-              help="End a strategy that takes longer for one replay.")
+              help="Stop a strategy that takes longer for one replay.")
 @click.option("--keep/--no-keep", default=True, show_default=True,
               help="Record the run in the account ledger, and write its files.")
 @json_option
@@ -88,12 +88,12 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
         size: Decimal, latency: float | None, hold_s: float | None, trailing_stop: float | None, target: float | None,
         leverage: int, venues: tuple[str, ...], share: float, seed: int, limit_s: float, keep: bool, as_json: bool,
         config: Config) -> int:
-    """Play a strategy on recorded trades: had I bought then, what would I have got?
+    """Play a strategy on recorded trades, and show what it would have earned.
 
-    Give a COIN with --at, an --archive, or --all. Orders are filled against the recorded books and trades, behind a latency,
-    with fees; no order leaves this machine. The strategies that ship are buy_first, momentum, fade and spread. One runs in a
-    process of its own, without a network. The same trades and seed give the same result. Exit code 1 if the strategy fails:
-    the message names its line; with --all the others are played.
+    Give a COIN with --at, an --archive, or --all. Orders are filled against the recorded books and trades, after a latency and
+    with fees; no order leaves this machine. The included strategies are buy_first, momentum, fade and spread. A strategy runs in
+    a separate process without network access. The same trades and seed give the same result. Exit code 1 if the strategy fails:
+    the message names its line, and --all continues with the other listings.
 
     \b
     Example: pumpwatch paper run SOMI --at 2026-11-21T10:00:00Z --hold-s 10
@@ -117,7 +117,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
                 limit_s=limit_s)
     if keep:
         check_ledger(ledger_place(config))
-    made = make_run(plan, listings, (lambda text: None) if as_json else say)
+    made = make_run(plan, listings, (lambda text: None) if as_json else print_message)
     path = keep_run(made, Path(config.store.dir), ledger_place(config)) if keep else None
     if as_json:
         print_json([_plain(made.result)])
@@ -127,16 +127,16 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
         print_outcomes(result)
     if len(result.archives) > 1 or result.archives[0].left_out:
         print_summary(summarise(result))
-    say(*_rejected(result))
+    print_message(*_rejected(result))
     if path is not None:
-        put(path.with_name(PAGE))
+        print_line(path.with_name(PAGE))
     if made.failed:
-        say(f"the strategy failed on {made.failed:,} of {len(result.archives):,} listings, which are in no figure")
+        print_message(f"the strategy failed on {made.failed:,} of {len(result.archives):,} listings, which the figures leave out")
     return EXIT_FOUND if made.failed else EXIT_OK
 
 
 def _rejected(result: RunResult) -> list[str]:
-    """Return the reasons for which orders were rejected, the most frequent first."""
+    """Return the reasons for rejected orders, the most frequent first."""
     reasons = Counter(row.reason for archive in result.archives for outcome in archive.outcomes for row in outcome.rejected)
     more = [f"rejected for {len(reasons) - REASONS} more reasons: --json has all"] if len(reasons) > REASONS else []
     return [f"rejected {count:,}: {reason}" for reason, count in reasons.most_common(REASONS)] + more
@@ -166,9 +166,9 @@ def _plain(result: Any) -> dict[str, Any]:
 @click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
               help="Write it into this folder.")
 def new(name: str, folder: Path) -> int:
-    """Write a strategy to begin with.
+    """Create a strategy to begin with.
 
-    NAME.py is a commented file that runs as it is. In the plugin folder of the config it is found by its name.
+    NAME.py is a commented file that runs unchanged. In the plugin folder of the config it is found by its name.
 
     \b
     Example: pumpwatch paper new buy_dips
@@ -177,6 +177,6 @@ def new(name: str, folder: Path) -> int:
     from pumpwatch.paper.new_strategy import write_strategy
 
     path = write_strategy(name, folder)
-    put(path)
-    say(f"try it: {program()} paper run COIN --at TIME --strategy {'./' if path.parent == Path() else ''}{path}")
+    print_line(path)
+    print_message(f"try it: {program()} paper run COIN --at TIME --strategy {'./' if path.parent == Path() else ''}{path}")
     return 0

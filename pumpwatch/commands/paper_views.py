@@ -1,4 +1,4 @@
-"""Commands that show paper runs: those that are kept, one of them, and its summary over all of its archives."""
+"""Commands that show kept paper runs: the list, one run, and the summary of a run over all its archives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.commands.cells import time_cell
 from pumpwatch.commands.options import config_option, json_option, with_config
-from pumpwatch.commands.output import print_json, print_table, program, say
+from pumpwatch.commands.output import print_json, print_message, print_table, program
 from pumpwatch.commands.table import Cell, Column
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ NAMED = 20  # coins in a line
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many runs.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The number of runs, the newest first.")
 @json_option
 @config_option
 def runs(limit: int, as_json: bool, config: Config) -> int:
-    """List the paper runs that are kept, the newest first.
+    """List the kept paper runs, the newest first.
 
-    There is a row for each delay of a run: how many listings had an entry, the share of them that lost, the median result in
-    percent of the size, and the sum of all. With --json there is a line for each run, with its summary.
+    Each delay of a run is a row: how many listings had an entry, the share of them that lost, the median result in percent of
+    the size, and the sum of all results. --json has a line for each run, with its summary.
 
     \b
     Example: pumpwatch paper runs
@@ -62,11 +62,11 @@ def runs(limit: int, as_json: bool, config: Config) -> int:
                          f"{row.pnl:+,.2f}"])
     if rows:
         print_table(RUNS, rows)
-        say(f"one of them: {program()} paper show {found[0][0].run_id}{with_config(config)}")
+        print_message(f"one of them: {program()} paper show {found[0][0].run_id}{with_config(config)}")
     if total > len(found):
-        say(f"{total - len(found):,} more runs: --limit {total}, or their headings cannot be read")
+        print_message(f"{total - len(found):,} more runs: --limit {total}, or their headings cannot be read")
     if not total:
-        say(f"no run is kept yet; make one: {program()} paper run COIN --at TIME{with_config(config)}")
+        print_message(f"no run is kept yet; make one: {program()} paper run COIN --at TIME{with_config(config)}")
     return 0
 
 
@@ -77,7 +77,7 @@ def runs(limit: int, as_json: bool, config: Config) -> int:
 def show(run: str, as_json: bool, config: Config) -> int:
     """Show a kept paper run: a row for each listing and delay.
 
-    RUN is its id or the beginning of it; without it the newest is shown. With --json the whole result is printed, with each fill.
+    RUN is the id of a run or its beginning; by default the newest. --json has the whole result, with each fill.
 
     \b
     Example: pumpwatch paper show
@@ -95,21 +95,22 @@ def show(run: str, as_json: bool, config: Config) -> int:
     if len(found.archives) > 1:
         print_summary(summarise(found))
     page = file_of(Path(config.store.dir), found.run_id, PAGE)
-    say(f"{found.strategy}, size {found.size:f}, seed {found.seed}, run {found.run_id}", *([f"page {page}"] if page else []))
+    print_message(f"{found.strategy}, size {found.size:f}, seed {found.seed}, run {found.run_id}",
+                  *([f"page {page}"] if page else []))
     return 0
 
 
 @click.command()
 @click.argument("run", required=False, default="")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the interval; by default the run's own.")
+@click.option("--seed", type=click.IntRange(min=0), help="The seed of the interval; by default the run's.")
 @json_option
 @config_option
 def summary(run: str, seed: int | None, as_json: bool, config: Config) -> int:
-    """Sum a paper run up over all of its archives.
+    """Sum up a paper run over all its archives.
 
     For each delay it shows the listings with an entry, the share that lost, the median and the quartiles in percent of the size,
-    and a 95 % interval of the median (a bootstrap from the seed; from ten listings on). Listings that are in no figure are
-    counted and named. RUN is the id of a run or the beginning of it; without it the newest is taken.
+    and, from ten listings on, a 95 % interval of the median by a bootstrap. Listings that the figures leave out are counted and
+    named. RUN is the id of a run or its beginning; by default the newest.
 
     \b
     Example: pumpwatch paper summary
@@ -144,16 +145,16 @@ def _outcome_row(archive: ArchiveResult, row: ListingOutcome) -> list[str]:
 
 
 def print_summary(summary: RunSummary) -> None:
-    """Print a summary to stdout, and who is in no figure and the limits of the figures to stderr."""
+    """Print a summary to stdout; print the listings that it leaves out, and the limits of its figures, to stderr."""
     from pumpwatch.paper.run_page import sum_cells
 
     print_table(SUMS, [sum_cells(row) for row in summary.delays], f"{summary.played:,} of {summary.listings:,} listings played")
     for row in summary.delays:
         if row.without_entry:
-            say(f"no entry after {_ms(row.delay_ms)}: {_named(row.without_entry)}")
+            print_message(f"no entry after {_ms(row.delay_ms)}: {_named(row.without_entry)}")
     for left in summary.left_out:
-        say(f"left out: {left.coin}{f' ({Path(left.archive).name})' if left.archive else ''}: {left.reason}")
-    say(*summary.notes)
+        print_message(f"left out: {left.coin}{f' ({Path(left.archive).name})' if left.archive else ''}: {left.reason}")
+    print_message(*summary.notes)
 
 
 def _named(coins: tuple[str, ...]) -> str:

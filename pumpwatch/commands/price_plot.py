@@ -17,8 +17,8 @@ def price_plot(seconds: Float64, price: Float64, width: int, lines: int = LINES,
                ends: tuple[str, str] | None = None) -> list[str]:
     """Return a plot of at most `width` columns: a dot for each trade, the publication as a line, and both axes.
 
-    seconds: after the publication. ends: the words below the first and the last price, where 0 is not a publication: such a
-    plot has a line for none. Without a trade it says so.
+    seconds: after the publication. ends: labels below the first and the last price, for a plot without a publication and its
+    line. Without a trade the plot is one line that says so.
     """
     if not len(price):
         return ["no trade in the window"]
@@ -41,7 +41,7 @@ def price_plot(seconds: Float64, price: Float64, width: int, lines: int = LINES,
 
 
 def _axis(first: float, last: float, zero: int, columns: int, margin: int, ends: tuple[str, str] | None) -> str:
-    """Return the words of both ends, else the seconds and `published` under its line where there is room."""
+    """Return the labels of both ends; by default the seconds, and `published` under its line if there is room."""
     if ends is not None:
         first_end, last_end = ends
         return " " * (margin + 2) + (f"{first_end}{last_end:>{columns - len(first_end)}}" if first_end != last_end else first_end)

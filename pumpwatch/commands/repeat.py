@@ -1,4 +1,4 @@
-"""Do something again and again until Ctrl-C, which is the usual end and not an error."""
+"""Repeat a step until Ctrl-C, which ends it without an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OTHER_SCREEN, FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
 def repeat(step: Callable[[], None], every_s: float) -> int:
-    """Call `step` every so many seconds until Ctrl-C; return exit code 0. What `step` raises ends it as well."""
+    """Call `step` with pauses of `every_s` until Ctrl-C, then return exit code 0. Errors of `step` are raised."""
     try:
         while True:
             step()
@@ -24,7 +24,7 @@ def repeat(step: Callable[[], None], every_s: float) -> int:
 
 
 def watch(lines: Callable[[], Sequence[str]], every_s: float) -> int:
-    """Show lines and renew them in place until Ctrl-C; the last ones stay. Without a terminal they follow each other."""
+    """Show lines and refresh them in place until Ctrl-C; the last lines stay. Without a terminal they follow each other."""
     if not sys.stdout.isatty():
         return repeat(lambda: print(*lines(), "", sep="\n", flush=True), every_s)
     last: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""The command that shows, and does, what retention removes."""
+"""The command `retention`: remove what is due now, or show it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from pumpwatch.commands.cells import count, size, time_cell
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import hushed, print_json, print_table, say
+from pumpwatch.commands.output import hushed, print_json, print_message, print_table
 from pumpwatch.commands.table import Column
 from pumpwatch.errors import EXIT_OK, EXIT_UNAVAILABLE, ServiceUnavailable
 
@@ -26,16 +26,16 @@ DUE = (Column("in"), Column("name"), Column("from"), Column("to"), Column("trade
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Remove nothing; print what would go, with sizes and dates.")
-@click.option("--level", type=click.Choice(LEVELS), help="With --dry-run: as if the disks were at this level.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, with sizes and dates; remove nothing.")
+@click.option("--level", type=click.Choice(LEVELS), help="With --dry-run: assume this level of the disks.")
 @json_option
 @config_option
 def retention(dry_run: bool, level: str | None, as_json: bool, config: Config) -> int:
-    """Remove what is too old, or too much for its disk, now.
+    """Remove data that is too old or too large, now.
 
-    Segments of the journal, and days of sinks that can drop days. A collector does this each minute by itself; one that runs is
-    asked to do it at once, and its log says what went. Without one the sinks' days go, and the journal stays as it is. Exit code
-    69 if a sink does not answer.
+    That is segments of the journal, and days of sinks that can drop days. A collector does this each minute; a running one is
+    asked to do it at once, and logs what it removes. Without a running collector, only days of sinks are removed. Exit code 69
+    if a sink does not answer.
 
     \b
     Example: pumpwatch retention --dry-run
@@ -48,23 +48,23 @@ def retention(dry_run: bool, level: str | None, as_json: bool, config: Config) -
     from pumpwatch.plugins import load_plugins
 
     if level and not dry_run:
-        raise UsageError("--level is for --dry-run alone", "the disks themselves have a level")
+        raise UsageError("--level is for --dry-run alone", "without --dry-run the disks' own level counts")
     with hushed("pumpwatch.plugins"):
         sinks = load_plugins(config).make_sinks(config)
     if dry_run:
         found = plan(config, sinks, assumed=Level[level.upper()] if level else None)
         _show(found.due, as_json)
         levels = ", ".join(f"{name} {reached.word}" for name, reached in found.levels.items())
-        return _end(found.problems, f"{_total(found.due)} would go; {levels}; nothing was removed")
+        return _end(found.problems, f"{_total(found.due)} would be removed; {levels}; nothing was removed")
     folder = Path(config.store.dir)
     try:
         health.read(folder)
     except ServiceUnavailable:
         gone, problems = run_on_sinks(config, sinks)
         _show(gone, as_json)
-        return _end(problems, f"{_total(gone)} went; no collector runs on {folder}, so its journal stays as it is")
+        return _end(problems, f"{_total(gone)} removed; no collector runs on {folder}, so its journal is unchanged")
     retention_request.drop(folder)
-    say("requested: the collector removes what is due now, and its log says what went")
+    print_message("requested: the collector removes what is due now, and logs it")
     return EXIT_OK
 
 
@@ -82,5 +82,5 @@ def _total(due: Sequence[Due]) -> str:
 
 
 def _end(problems: Sequence[str], line: str) -> int:
-    say(*problems, line)
+    print_message(*problems, line)
     return EXIT_UNAVAILABLE if problems else EXIT_OK

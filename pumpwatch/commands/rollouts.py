@@ -1,4 +1,4 @@
-"""The roll-out of a sink: look at it, control it; and measure a sink before it."""
+"""Commands for the roll-out of a sink: show it, control it, measure a sink beforehand."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumpwatch.commands.options import config_option, json_option, with_config
-from pumpwatch.commands.output import print_json, print_table, put, say
+from pumpwatch.commands.output import print_json, print_line, print_message, print_table
 from pumpwatch.commands.table import Column
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
     from pumpwatch.rollout.state import RolloutState
 
-TAKEN_WITHIN_S, POLL_S = 15.0, 0.1
+ANSWERED_WITHIN_S, POLL_S = 15.0, 0.1
 
 
 @click.group(invoke_without_command=True)
@@ -24,11 +24,11 @@ TAKEN_WITHIN_S, POLL_S = 15.0, 0.1
 @config_option
 @click.pass_context
 def rollout(context: click.Context, as_json: bool, config: Config) -> int:
-    """Show how far a sink is rolled out, and control it.
+    """Show and control the roll-out of a sink.
 
-    The section `rollout` of the config names a sink that gets its instruments in phases: 10, 50, 100 %. Meanwhile its answers are
-    compared with those of memory and journal, which count, and it is taken back where it fails. Without a subcommand the state is
-    shown. Exit code 1 after a roll-back, or where differences were found.
+    The section `rollout` of the config names a sink that gets the instruments in phases: 10, 50, 100 %. Its answers are compared
+    with those of memory and journal, which users get, and a sink that fails is rolled back. Without a subcommand the state is
+    shown. Exit code 1 after a roll-back, or if differences were found.
 
     \b
     Example: pumpwatch rollout -c pumpwatch.yaml
@@ -44,7 +44,7 @@ def rollout(context: click.Context, as_json: bool, config: Config) -> int:
     try:
         health.read(Path(config.store.dir))
     except PumpWatchError as error:
-        say(f"this is the state as it was last written: {error.message}")
+        print_message(f"this state was read from the last file: {error.message}")
     if as_json:
         print_json([_row(state)])
     else:
@@ -53,13 +53,13 @@ def rollout(context: click.Context, as_json: bool, config: Config) -> int:
 
 
 def _state(config: Config) -> RolloutState:
-    """Return the state of the roll-out that the config names. Raises UsageError without one, StorageError where it is damaged."""
+    """Return the state of the roll-out that the config names. Raises UsageError without one, StorageError if it is damaged."""
     from pumpwatch.errors import UsageError
     from pumpwatch.rollout.state import RolloutState, read_state
 
     sink = config.rollout.sink
     if not sink:
-        raise UsageError("the config rolls no sink out", "name one in `rollout.sink`, see docs/rollout.md")
+        raise UsageError("the config does not roll out a sink", "name one in `rollout.sink`, see docs/rollout.md")
     state = read_state(Path(config.store.dir))
     return state if state is not None and state.sink == sink else RolloutState(sink=sink)
 
@@ -79,13 +79,15 @@ def _print(config: Config, state: RolloutState) -> None:
     from pumpwatch.rollout.report import figures
 
     found = figures(state.answers)
-    put(f"{state.sink}: {state.status}, {state.percent} % of the instruments" + (f" ({state.reason})" if state.reason else ""))
+    reason = f" ({state.reason})" if state.reason else ""
+    print_line(f"{state.sink}: {state.status}, {state.percent} % of the instruments{reason}")
     print_table((Column("phase", right=True), Column("duration", right=True), Column("fallback"), Column("state", wraps=True)),
                 ([f"{phase.percent} %", f"{phase.duration_h:g} h", "on" if phase.fallback else "off",
                   _standing(state, phase.percent)] for phase in config.rollout.phases))
-    put(f"queries {found['queries']:,}, failed {found['failed']:,}; mean {found['mean_ms']} ms, p50 {found['p50_ms']} ms,"
-        f" p99 {found['p99_ms']} ms; {found['trades']:,} trades compared")
-    put("differences: " + (", ".join(f"{number:,} {kind}" for kind, number in found["differences"].items() if number) or "none"))
+    print_line(f"queries {found['queries']:,}, failed {found['failed']:,}; mean {found['mean_ms']} ms, p50 {found['p50_ms']} ms,"
+               f" p99 {found['p99_ms']} ms; {found['trades']:,} trades compared")
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in found["differences"].items() if number)
+    print_line(f"differences: {kinds or 'none'}")
     if state.changes:
         print_table((Column("since (UTC)"), Column("state"), Column("share", right=True), Column("reason", wraps=True)),
                     ([iso(change.at_ns)[:19].replace("T", " "), change.status, f"{change.percent} %", change.reason]
@@ -99,9 +101,9 @@ def _standing(state: RolloutState, percent: int) -> str:
 
 
 def _control(context: click.Context, config: Config, action: str, reason: str) -> int:
-    """Ask the running collector, and wait for its answer. Raises UsageError with its refusal.
+    """Send a request to the running collector, and wait for its answer. Raises UsageError if the collector refuses it.
 
-    `-c` may stand before the subcommand or after it.
+    `-c` may come before the subcommand or after it.
     """
     from pumpwatch.errors import ServiceUnavailable, UsageError
     from pumpwatch.ops import health
@@ -112,21 +114,21 @@ def _control(context: click.Context, config: Config, action: str, reason: str) -
     _state(config)
     health.read(folder)
     number = drop_request(folder, RolloutRequest(action, reason))
-    deadline = time.monotonic() + TAKEN_WITHIN_S
+    deadline = time.monotonic() + ANSWERED_WITHIN_S
     while number not in (state := _state(config)).answered:
         if time.monotonic() > deadline:
-            raise ServiceUnavailable(f"the collector on {folder} has not taken the request within {TAKEN_WITHIN_S:.0f} s",
-                                     "was it started with this config? look at its log")
+            raise ServiceUnavailable(f"the collector on {folder} did not answer within {ANSWERED_WITHIN_S:.0f} s",
+                                     "its log shows whether it was started with this config")
         time.sleep(POLL_S)
     if state.answered[number]:
         raise UsageError(state.answered[number])
-    put(f"{state.sink}: {state.status}, {state.percent} % of the instruments")
-    say(f"`pumpwatch rollout{with_config(config)}` shows how it goes")
+    print_line(f"{state.sink}: {state.status}, {state.percent} % of the instruments")
+    print_message(f"`pumpwatch rollout{with_config(config)}` shows the progress")
     return 0
 
 
 def _reason(command: Any) -> Any:
-    return click.option("--reason", default="", metavar="TEXT", help="Noted with the change.")(command)
+    return click.option("--reason", default="", metavar="TEXT", help="Recorded with the change.")(command)
 
 
 @rollout.command()
@@ -134,7 +136,7 @@ def _reason(command: Any) -> Any:
 @config_option
 @click.pass_context
 def start(context: click.Context, reason: str, config: Config) -> int:
-    """Start the roll-out, or go on after a pause or a roll-back.
+    """Start the roll-out, or continue it after a pause or a roll-back.
 
     \b
     Example: pumpwatch rollout start
@@ -147,7 +149,7 @@ def start(context: click.Context, reason: str, config: Config) -> int:
 @config_option
 @click.pass_context
 def pause(context: click.Context, reason: str, config: Config) -> int:
-    """Stop the time of the phase: the sink keeps its share, and goes on being compared.
+    """Pause the phase: the sink keeps its share, and is still compared.
 
     \b
     Example: pumpwatch rollout pause --reason "a release is due"
@@ -160,7 +162,7 @@ def pause(context: click.Context, reason: str, config: Config) -> int:
 @config_option
 @click.pass_context
 def advance(context: click.Context, reason: str, config: Config) -> int:
-    """Begin the next phase now, whatever was found.
+    """Begin the next phase now, regardless of differences.
 
     \b
     Example: pumpwatch rollout advance
@@ -173,7 +175,7 @@ def advance(context: click.Context, reason: str, config: Config) -> int:
 @config_option
 @click.pass_context
 def back(context: click.Context, reason: str, config: Config) -> int:
-    """Take the sink back to the share before: from the first phase to nothing. Nothing is lost, the journal keeps it.
+    """Return to the share before, from the first phase to 0 %. No trade is lost: the journal keeps all.
 
     \b
     Example: pumpwatch rollout back --reason "odd prices"
@@ -194,15 +196,16 @@ def _rates(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--rate", "rates", callback=_rates, multiple=True, default=("1000", "5000", "burst"), metavar="RATE",
               show_default="1000, 5000, burst",
               help="Trades a second, or `burst`: 150,000 within one second; may be repeated.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=15.0, show_default=True, help="For each rate; a burst is one.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=15.0, show_default=True,
+              help="The duration of each rate; a burst takes 1 s.")
 @json_option
 @config_option
 def bench_sink(name: str, rates: tuple[int, ...], seconds: float, as_json: bool, config: Config) -> int:
-    """Measure a configured sink under load, beside its trades.
+    """Measure a configured sink under load, apart from its trades.
 
-    NAME is that of the sink in the config; without it the only one. Made-up trades of an exchange `bench` go to tables of their
-    own, which are removed at the end, also after Ctrl-C. No running collector is needed or touched. A batch is the trades of a
-    second, as a drain sends them. Exit code 1 if the sink did not keep up, 69 if it does not answer.
+    NAME is a sink of the config; by default the only one. Made-up trades of an exchange `bench` go to separate tables, which are
+    removed at the end, even after Ctrl-C. A running collector is neither needed nor disturbed. A batch has the trades of one
+    second, like those of a drain. Exit code 1 if the sink did not keep up, 69 if it does not answer.
 
     \b
     Example: pumpwatch bench-sink questdb
@@ -217,20 +220,20 @@ def bench_sink(name: str, rates: tuple[int, ...], seconds: float, as_json: bool,
 
     sinks = load_plugins(config).make_sinks(config)
     if not sinks:
-        raise UsageError("the config has no sink to measure", "add one, such as `sinks: {questdb: {addr: 127.0.0.1:9000}}`, and"
-                         " give the file with -c; `packaging/questdb start DIR` starts a server")
+        raise UsageError("the config does not have a sink to measure", "add one, such as `sinks: {questdb: {addr: "
+                         "127.0.0.1:9000}}`, and give the file with -c; `packaging/questdb start DIR` starts a server")
     name = name or (next(iter(sinks)) if len(sinks) == 1 else "")
     if name not in sinks:
         raise UsageError(f"the config has no sink {name!r}" if name else f"the config has {len(sinks)} sinks: name one",
                          f"known: {', '.join(sinks)}")
     real = sinks[name]
     if not isinstance(real, TrialSink):
-        raise UsageError(f"{name} has no place of its own for a trial", "its plugin lacks `trial`, see docs/plugins.md")
+        raise UsageError(f"{name} does not have a place for a trial", "its plugin does not define `trial`, see docs/plugins.md")
     sink = real.trial(f"{int(time.time())}_{os.getpid()}")
     loads = [Load(rate, seconds) if rate else Load(BURST, 1.0) for rate in rates]
     assert isinstance(sink, TrialSink)
-    say(f"writes {sum(round(load.rate * load.seconds) for load in loads):,} made-up trades in about"
-        f" {sum(load.seconds + 1 for load in loads):.0f} s to {sink.trial_place()}; all of it is removed at the end")
+    print_message(f"writes {sum(round(load.rate * load.seconds) for load in loads):,} made-up trades in about"
+                  f" {sum(load.seconds + 1 for load in loads):.0f} s to {sink.trial_place()}; all of it is removed at the end")
     rows = _measured(sink, loads)
     if as_json:
         print_json(rows)
@@ -240,7 +243,7 @@ def bench_sink(name: str, rates: tuple[int, ...], seconds: float, as_json: bool,
 
 
 def _measured(sink: Any, loads: list[Any]) -> list[dict[str, Any]]:
-    """Offer the loads one after the other, and remove everything at the end."""
+    """Measure the loads one after the other, and remove all of their trades at the end."""
     from pumpwatch.rollout.bench import WARM_UP, bench_catalogue, made_up, measure
 
     rows, catalogue, first_id = [], bench_catalogue(), 1 + WARM_UP
@@ -253,7 +256,7 @@ def _measured(sink: Any, loads: list[Any]) -> list[dict[str, Any]]:
             rows.append(found.as_row())
     finally:
         sink.remove_trial()
-        say("the trial's tables are removed")
+        print_message("the trial's tables were removed")
     return rows
 
 
@@ -264,7 +267,8 @@ def _print_bench(rows: list[dict[str, Any]]) -> None:
                 ([f"{row['offered_per_s']:,}", f"{row['taken_per_s']:,.0f}", f"{row['could_take_per_s']:,.0f}",
                   f"{row['batches']:,}", f"{row['p50_ms']:,.1f}", f"{row['p99_ms']:,.1f}", f"{row['late_s']:.1f}",
                   f"{row['cpu_percent']:.0f}", f"{row['rss_bytes'] / 1e6:,.0f}"] for row in rows))
-    say("CPU and RSS are those of this process, which makes the rows; those of the server are not in them")
+    print_message("CPU and RSS are those of this process, not of the server")
     for row in rows:
         if row["behind"]:
-            say(f"the sink did not keep up with {row['offered_per_s']:,} trades/s: it answered {row['late_s']:.1f} s late")
+            print_message(f"the sink did not keep up with {row['offered_per_s']:,} trades/s: "
+                          f"it answered {row['late_s']:.1f} s late")

@@ -1,4 +1,4 @@
-"""Commands that run until they are stopped, or for a minute: collect, demo, simulate."""
+"""Commands that run a collector or simulated venues: collect, renew, demo, simulate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import colored, near, print_json, print_lines, print_table, program, say, terminal_width
+from pumpwatch.commands.output import colored, near, print_json, print_lines, print_message, print_table, program, terminal_width
 from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 @click.option("--coin", "coins", metavar="COIN", multiple=True, help="Record only this coin, on every market that has it; may be "
                                                                      "repeated.")
 @click.option("--replace", is_flag=True, help="Take over from the collector that runs on the same folder, without missing a "
-                                              "trade; it ends once this one reads everything.")
+                                              "trade; the old one ends once this one reads everything.")
 @click.option("--replace-within", type=click.FloatRange(1, 3600), default=300.0, show_default=True, metavar="SECONDS",
-              help="Give up if not everything is read by then; the other one goes on.")
+              help="Give up if not everything is read by then; the old collector goes on.")
 @click.option("--background", is_flag=True, help="With --replace: return once it has taken over, and leave it running.")
-@click.option("--log-format", type=click.Choice(("text", "json")), help="Log text for people, or one JSON object a line for "
-                                                                       "machines; by default as log.format of the config.")
+@click.option("--log-format", type=click.Choice(("text", "json")), help="Log readable text, or one JSON object a line; by "
+                                                                       "default log.format of the config.")
 @config_option
 def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, replace_within: float, background: bool,
             log_format: str | None, config: Config) -> int:
     """Record every trade, until stopped.
 
-    Of the configured exchanges; without a config of every exchange that a plugin offers, with the journal in ./data.
-    --exchange and --coin narrow the config for this run: other trades are not recorded, nor are gaps for them. Ctrl-C or
-    SIGTERM commits what was received and ends with exit code 0, or 74 if the disk did not take all of it. Logs go to stderr.
-    SIGHUP reads the config again: levels of the log, channels, windows and retention change at once; the log names the rest.
+    Records the configured exchanges; without a config, every exchange that a plugin offers, with the journal in ./data.
+    --exchange and --coin narrow the config for this run: neither other trades nor their gaps are recorded. Ctrl-C or SIGTERM
+    commits the received trades and ends with exit code 0, or 74 if the disk did not take all of them. Logs go to stderr.
+    SIGHUP reads the config again: log levels, channels, windows and retention change at once; the log lists other changes.
 
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
              pumpwatch collect --exchange binance --exchange okx --coin PEPE
              pumpwatch collect --replace -c /etc/pumpwatch.yaml
     """
-    from pumpwatch.commands.background import announce, in_background
+    from pumpwatch.commands.background import announce_ready, in_background
     from pumpwatch.errors import UsageError
 
     if background and not replace:
@@ -64,11 +64,11 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, r
 
         config = narrowed(config, load_plugins(config), exchanges, coins)
     set_up(config.log)
-    return run(config, replace_within if replace else 0.0, announce, (first, read))
+    return run(config, replace_within if replace else 0.0, announce_ready, (first, read))
 
 
 def _logged_as(config: Config, log_format: str | None) -> Config:
-    """Return the config with the form of the log that the command line names."""
+    """Return the config with the log format of the command line."""
     if log_format is None:
         return config
     log = copy.copy(config.log)
@@ -83,10 +83,10 @@ def _logged_as(config: Config, log_format: str | None) -> Config:
 def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
     """Replace the connections of a running collector, gap-free.
 
-    VENUE is an exchange or one of its markets, as in binance or binance.spot; without it the connections of every venue are
-    replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. The command does
-    not wait: `status` shows how many are still to be renewed, and the collector's log says `all connections are renewed` for each
-    venue. Exit code 69 if no collector runs on the config's data folder.
+    VENUE is an exchange or one of its markets, such as binance or binance.spot; by default all. The connections of a venue are
+    replaced one after the other, and each new one delivers before the old one is closed. The command does not wait: `status`
+    shows how many are left, and the collector logs `all connections are renewed` for each venue. Exit code 69 if no collector
+    runs on the config's data folder.
 
     \b
     Example: pumpwatch renew okx
@@ -100,28 +100,28 @@ def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
     known = {f"{row['exchange']}.{row['market_type']}": str(row["exchange"]) for row in rows}
     chosen = [venue for venue, exchange in known.items() if not names or venue in names or exchange in names]
     if unknown := sorted(set(names) - known.keys() - set(known.values())):
-        raise UsageError(f"no venue `{printable(unknown[0])}` is collected", f"collected are {', '.join(known)}")
+        raise UsageError(f"no venue `{printable(unknown[0])}` is collected", f"collected: {', '.join(known)}")
     path = drop(folder, chosen)
     if as_json:
         print_json([{"venue": venue, "file": str(path)} for venue in chosen])
     else:
         named = ", ".join(chosen) if len(chosen) <= 3 else f"{len(chosen)} venues"
-        say(f"requested: new connections for {named}, one after the other",
-            "`pumpwatch status` shows how many are left; the collector's log says when all connections of a venue are renewed")
+        print_message(f"requested: new connections for {named}, one after the other",
+                      "`pumpwatch status` shows how many are left; the collector logs when a venue is done")
     return 0
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(8, 3600), default=52.0, show_default=True, help="Let the venues trade so long.")
+@click.option("--seconds", type=click.FloatRange(8, 3600), default=52.0, show_default=True, help="Trade for this long.")
 @click.option("--rate", type=click.FloatRange(1, 200_000), default=2000.0, show_default=True, help="Trades a second.")
 @click.option("--questdb", metavar="HOST:PORT", default="", help="Store in this QuestDB as well, and count there.")
-@click.option("--data", metavar="DIR", default="", help="Keep everything here; else in a new folder of the working directory.")
+@click.option("--data", metavar="DIR", default="", help="Keep everything here; by default in a new folder below this one.")
 @json_option
 def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) -> int:
-    """Watch the whole path at work for a minute, offline.
+    """Watch the whole program at work for a minute, offline.
 
-    Simulated venues trade over TLS on loopback, the collector records them, a simulated notice board lists one coin, its
-    window is archived, and at the end both sides are counted. Exit code 0 only if every trade sent is stored, once.
+    Simulated venues trade over TLS on loopback and the collector records them. A simulated notice board lists one coin, and its
+    window is archived. At the end both sides are counted. Exit code 0 only if every trade sent is stored exactly once.
 
     \b
     Example: pumpwatch demo --rate 10000 --questdb 127.0.0.1:9000
@@ -130,14 +130,14 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
     from rich.live import Live
 
     from pumpwatch.demo.run import run
-    from pumpwatch.demo.view import Display, Progress, next_lines, report_lines
+    from pumpwatch.demo.view import DemoProgress, Display, next_lines, report_lines
 
     console = Console(stderr=True, markup=False, emoji=False)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             code, report = run(seconds, rate, questdb, data, Display(live).show)
     else:
-        code, report = run(seconds, rate, questdb, data, Progress(say).show)
+        code, report = run(seconds, rate, questdb, data, DemoProgress(print_message).show)
     if as_json:
         print_json([report.as_json()])
     else:
@@ -150,15 +150,15 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 @click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, and "
                                                                 "`venues`, `mode`, `rules`, `lag_s`, `faults`, `listings`, "
                                                                 "`tape`.")
-@click.option("--coins", "symbols", type=click.IntRange(1), help="Let so many coins trade on every venue.")
-@click.option("--symbols", "roster", type=click.IntRange(1), help="Let so many symbols trade on all venues together, spread as "
-                                                                  "on the real ones, instead of --coins.")
+@click.option("--coins", "symbols", type=click.IntRange(1), help="The number of coins that trade on every venue.")
+@click.option("--symbols", "roster", type=click.IntRange(1), help="The number of symbols on all venues together, spread as on "
+                                                                  "the real ones; instead of --coins.")
 @click.option("--rate", type=click.FloatRange(0), help="Trades a second, all venues together.")
-@click.option("--seconds", type=click.FloatRange(0), help="Trade for so long, then end (with --stdin: pause); 0: until "
-                                                             "stopped.")
-@click.option("--folder", metavar="DIR", help="Put certificate and ground truth here; else into a folder that "
-                                              "is removed at the end.")
-@click.option("--stdin", is_flag=True, help="Take commands as JSON lines from stdin; its end ends the simulation.")
+@click.option("--seconds", type=click.FloatRange(0), help="Trade for this long, then end (with --stdin: pause); 0: "
+                                                             "until stopped.")
+@click.option("--folder", metavar="DIR", help="Put certificate and ground truth here; by default into a folder "
+                                              "that is removed at the end.")
+@click.option("--stdin", is_flag=True, help="Read commands as JSON lines from stdin; its end ends the simulation.")
 @click.option("--faults", "list_faults", is_flag=True, help="List the kinds of fault with their keys and effects, and end.")
 @json_option
 def simulate(options: str | None, stdin: bool, list_faults: bool, as_json: bool, **given: Any) -> int:
@@ -201,11 +201,11 @@ def simulate(options: str | None, stdin: bool, list_faults: bool, as_json: bool,
     def show(line: str) -> None:
         known = json.loads(line)
         print(line if as_json else config_yaml(known), flush=True)
-        say("simulated venues are listening; Ctrl-C ends them",
-            f"a fault: curl --cacert {shlex.quote(known['ca_file'])} -d '{{\"kind\": \"cut\"}}' {known['control']}/fault")
+        ca_file, control = shlex.quote(known["ca_file"]), known["control"]
+        print_message("simulated venues are listening; Ctrl-C ends them",
+                      f"a fault: curl --cacert {ca_file} -d '{{\"kind\": \"cut\"}}' {control}/fault")
 
     return main(show=show, stdin_commands=stdin, end_with_trading=not stdin, **raw)
-
 
 
 def _list_faults(as_json: bool) -> int:
@@ -215,5 +215,5 @@ def _list_faults(as_json: bool) -> int:
         print_json(faults_json())
     else:
         print_table(FAULTS, fault_rows(), "kinds of fault; defaults in brackets")
-        say(*ABOUT)
+        print_message(*ABOUT)
     return 0

@@ -1,4 +1,4 @@
-"""The figures of a running collector as a person reads them: venues, journal, sinks, notice boards."""
+"""The figures of a running collector as text: venues, journal, sinks, notice boards."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ VENUES = (
     Column("trades/s", "per s", right=True), Column("lag ms", right=True), Column("open gaps", "gaps", right=True),
     Column("quarantined", right=True, rank=1),
 )
-EXCEPTIONS = ("rejected", "silent", "quarantined")  # columns that are said in words where there is no room for them
+EXCEPTIONS = ("rejected", "silent", "quarantined")  # columns that become rows of text if there is no room for them
 PAIRS_SHOWN = 4  # of a venue
-PAIRS_HEAD = ("two connections, numbered N and 1000 + N, read the same symbols; of a sample of trades, which one brought them "
-              "first and how much earlier on average")
+PAIRS_HEAD = ("two connections, numbered N and 1000 + N, read the same symbols; the share of sampled trades that each brought "
+              "first, and its average lead")
 PROBLEMS = {"list_problem": "list of ", "problem": "", "redundancy_problem": ""}  # key -> what precedes the venue's name
-PLACE = re.compile(r"^(connection \d+: )?(\S+:\d+: )?")  # where it happened: not a part of the reason
+PLACE = re.compile(r"^(connection \d+: )?(\S+:\d+: )?")  # the place of a problem, not a part of its reason
 STORES = (Column(""), Column("", wraps=True))
 
 
 def status_lines(status: Status, now_ns: int, width: int, color: bool = False) -> list[str]:
-    """Return figures as lines of at most `width` characters. Text in the figures must be printable already."""
+    """Return figures as lines of at most `width` characters. Their text must be printable already."""
     venues = status.get("venues", ())
     rows = [_venue_row(venue) for venue in venues]
     layout = fit(VENUES, rows, width)
@@ -52,7 +52,7 @@ def _venue_row(venue: Status) -> list[str | Cell]:
 
 
 def _exceptions(venues: Sequence[Status], rows: Sequence[Sequence[str | Cell]], columns: Sequence[int]) -> list[list[str]]:
-    """Return a row for each of these columns that has a figure other than 0."""
+    """Return a row for each of these columns with a figure other than 0."""
     found = []
     for index in columns:
         parts = [f"{_name(venue)} {row[index]}" for venue, row in zip(venues, rows, strict=True) if row[index] != "0"]
@@ -61,7 +61,7 @@ def _exceptions(venues: Sequence[Status], rows: Sequence[Sequence[str | Cell]], 
 
 
 def _problems(venues: Sequence[Status]) -> list[list[str]]:
-    """Return a row for each problem, said once for all the venues that have it."""
+    """Return a row for each problem, with all venues that have it."""
     rows = []
     for key, what in PROBLEMS.items():
         found: dict[str, list[Status]] = {}
@@ -78,7 +78,7 @@ def _problems(venues: Sequence[Status]) -> list[list[str]]:
 
 
 def _alerts(status: Status, now_ns: int) -> list[list[str]]:
-    """Return a row for each alert that stands: since when, its value, and where to read on."""
+    """Return a row for each active alert: its name, its age and its page of the runbook."""
     rows = []
     for alert in status.get("active_alerts", ()):
         since_s = max(0, now_ns - int(alert.get("since_ns", now_ns))) // NS_PER_S
@@ -97,7 +97,7 @@ def _renewals(venues: Sequence[Status]) -> list[list[str]]:
 
 
 def _pairs(venues: Sequence[Status]) -> list[list[str]]:
-    """Return a row for each venue that reads symbols on two connections: which one of each pair is first, and by how much."""
+    """Return a row for each venue with double connections: which connection of each pair is first, and by how much."""
     rows: list[list[str]] = []
     for venue in venues:
         pairs = venue.get("pairs") or ()
@@ -136,7 +136,7 @@ def _stores(status: Status) -> list[list[str]]:
              for sink in status.get("sinks", ())]
     redis = status.get("redis") or {}
     if redis.get("trouble"):
-        rows.append(["redis", f"away, local state answers instead: {redis['trouble']}"])
+        rows.append(["redis", f"unavailable, local state is used instead: {redis['trouble']}"])
     elif redis:
         kind = f"a cluster of {len(redis.get('masters', ()))} masters" if redis.get("cluster") else "a single server"
         rows.append(["redis", f"up, {kind}, version {redis.get('version')}"])
@@ -159,7 +159,7 @@ def _disk(disk: Status) -> str:
 
 
 def _gaps(backfill: Status) -> str:
-    """Return the gaps by state, and how far the work on them is."""
+    """Return the number of gaps by state, and the progress of the backfill."""
     text = gaps_in_words(backfill).removeprefix("gaps ")
     if not backfill.get("enabled"):
         return f"{text}; not filled: backfill.enabled is false"
@@ -168,14 +168,14 @@ def _gaps(backfill: Status) -> str:
 
 
 def _channel(channel: Status) -> str:
-    """Return the counts of a channel in words, and its trouble."""
+    """Return the counts of a channel, and its problem if it is down."""
     counts = ", ".join(f"{int(channel.get(key, 0)):,} {key.replace('_', ' ')}"
                        for key in ("sent", "failed", "waiting", "given_up") if key != "given_up" or channel.get(key))
     return counts if channel.get("up", True) else f"{counts}; {channel.get('reason')}"
 
 
 def _board(value: Any) -> str:
-    """Return the state of a notice board, or a plain figure, in words."""
+    """Return the state of a notice board, or other figures of listings, as text."""
     if not isinstance(value, Mapping):
         return str(value)
     if "up" in value:

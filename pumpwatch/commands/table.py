@@ -1,9 +1,8 @@
-"""Plain tables for a terminal: as many columns as fit, each line within the width, numbers right-aligned.
+"""Plain tables of a given width: as many columns as fit, numbers right-aligned.
 
-A table is designed for 80 columns and shows more where there is room. A cell may have shorter spellings, a column a rank:
-where the width is too small, all short spellings are used first, then the columns of the highest rank are left out, and
-then the shortest spellings are used.
-Nothing here knows a terminal: `fit` takes a width and gives lines.
+A table is designed for 80 columns and shows more if there is room. A cell may have shorter spellings, a column a rank. If the
+width is too small, all short spellings are used first, then the columns of the highest rank are left out, and then the shortest
+spellings are used.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from decimal import Decimal
 import click
 
 SPACE = "  "  # between two columns
-FLEXIBLE = 24  # characters that a flexible column gets at least, if its text is that long
+FLEXIBLE = 24  # least width of a flexible column with longer text
 CUT = "…"
 STYLES = {"ok": "green", "up": "green", "warn": "yellow", "fail": "red", "unreachable": "red", "refused": "red"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A text with shorter spellings; without a shortest one that is the short one."""
+    """A text with shorter spellings; `shortest` is by default the short one."""
 
     full: str
     short: str
@@ -33,10 +32,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: `narrow` is its heading beside short cells, `rank` 0 means that it is never left out.
+    """A column: `narrow` is its heading above short cells, `rank` 0 means that it is never left out.
 
-    A flexible column takes the room that the others leave: its text goes on in the next line (`wraps`). An optional
-    one is left out where all its cells are empty. `least` is its width at least, in characters.
+    A flexible column takes the room that the others leave and wraps its text (`wraps`). An optional column is left out if all
+    its cells are empty. `least` is its minimal width in characters.
     """
 
     heading: str
@@ -62,7 +61,7 @@ class Layout:
         self.columns, self.widths, self.level, self.width = columns, widths, level, width
 
     def shows(self, heading: str) -> bool:
-        """Return whether the column of this heading is there."""
+        """Return whether the column with this heading is shown."""
         return any(self.columns[index].heading == heading for index in self.widths)
 
     def holds(self, rows: Sequence[Row]) -> bool:
@@ -74,7 +73,7 @@ class Layout:
                    for row in rows for index, width in self.widths.items())
 
     def heading(self) -> list[str]:
-        """Return the heading as lines: none where no column has one."""
+        """Return the heading as lines; none if no column has a heading."""
         cells = [_heading(column, self.level) for column in self.columns]
         return self.lines([cells]) if any(cells) else []
 
@@ -151,7 +150,7 @@ def _total(widths: dict[int, int]) -> int:
 
 
 def _shared_out(columns: Sequence[Column], widths: dict[int, int], width: int) -> dict[int, int]:
-    """Return widths whose total is at most `width`: flexible columns give way, and if that is not enough the widest others."""
+    """Return widths whose total is at most `width`: flexible columns shrink first, then the widest others."""
     least = _at_least(columns, widths)
     room = width - _total(least)
     for index in sorted(widths, key=lambda index: widths[index]):
@@ -167,7 +166,7 @@ def _shared_out(columns: Sequence[Column], widths: dict[int, int], width: int) -
 
 
 def text_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: two for a wide character, none for a combining one."""
+    """Return how many columns of a terminal a text takes: 2 for a wide character, 0 for a combining one."""
     if text.isascii():
         return len(text)
     return sum(map(_character_width, text))
@@ -212,7 +211,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def plain(number: float, digits: int = 12) -> str:
-    """Return a number as plain decimals of about so many digits: 0.00001, never 1e-05; no digit before the point is lost."""
+    """Return a number in plain decimals with about `digits` digits: 0.00001, not 1e-05. The integer part is always whole."""
     if not math.isfinite(number):
         return str(number)
     before = len(f"{abs(number):.0f}")
@@ -220,9 +219,9 @@ def plain(number: float, digits: int = 12) -> str:
 
 
 def aligned(numbers: Sequence[float], decimals: int = 0) -> list[str]:
-    """Return numbers as texts that end in spaces, so that their decimal points stand one above the other.
+    """Return numbers as texts, padded at the end so that their decimal points align.
 
-    `decimals` is the number of digits behind the point that there is room for at least.
+    `decimals` is the least number of decimals to leave room for.
     """
     texts = [plain(number) for number in numbers]
     behind = max([decimals, *map(decimals_of, texts)])
@@ -231,5 +230,5 @@ def aligned(numbers: Sequence[float], decimals: int = 0) -> list[str]:
 
 
 def decimals_of(text: str) -> int:
-    """Return how many digits a plain number has behind its point."""
+    """Return the number of decimals of a plain number."""
     return len(text.partition(".")[2])

@@ -1,4 +1,4 @@
-"""Trades as a person reads them: one line a trade, plain decimals, the points of prices above each other."""
+"""Trades as a table: a line for each, in plain decimals with aligned points."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TRADES = (
     Column("time"), Column("venue"), Column("symbol"), Column("side"), Column("price", right=True),
     Column("quantity", right=True), Column("per", right=True, optional=True), Column("trade id", right=True, rank=1),
 )
-PRICE, QUANTITY = 4, 5  # their places
-SHORT_DIGITS = 6  # of a quantity where there is very little room
+PRICE, QUANTITY = 4, 5  # their places in TRADES
+SHORT_DIGITS = 6  # digits of a quantity in the narrowest table
 
 
 def trade_rows(batch: TradeBatch, catalogue: Catalogue, *, with_day: bool = False,
                decimals: tuple[int, int] = (0, 0)) -> list[list[str | Cell]]:
-    """Return a row of TRADES for each trade. `per` is empty unless a price is that of 1000 coins or the like.
+    """Return a row of TRADES for each trade. `per` is the multiplier, empty for 1.
 
-    `decimals` is the room for digits behind the point of price and quantity, at least.
+    `decimals` is the least number of decimals of price and quantity to leave room for.
     """
     prices, quantities = aligned(batch.price.tolist(), decimals[0]), aligned(batch.quantity.tolist(), decimals[1])
     rows: list[list[str | Cell]] = []
@@ -39,7 +39,7 @@ def trade_rows(batch: TradeBatch, catalogue: Catalogue, *, with_day: bool = Fals
 
 
 def per_remark(batch: TradeBatch, catalogue: Catalogue) -> str:
-    """Return a sentence on symbols that trade in units of many coins, empty without one."""
+    """Return a sentence about symbols that trade in units of many coins; empty without them."""
     symbols: dict[int, list[str]] = {}
     for instrument in (catalogue.instruments[number] for number in sorted(set(batch.instrument.tolist()))):
         if instrument.multiplier != 1 and instrument.symbol not in symbols.setdefault(instrument.multiplier, []):
@@ -49,14 +49,14 @@ def per_remark(batch: TradeBatch, catalogue: Catalogue) -> str:
 
 
 def trades_title(batch: TradeBatch, coin: str, of: int) -> str:
-    """Return what a table of the last trades is about."""
+    """Return the title of a table of the last trades."""
     day = one_day(batch.timestamp.tolist())
     number = count(of, "trade") if len(batch) == of else f"the last {len(batch):,} of {count(of, 'trade')}"
     return f"{coin.upper()}: {number}, {f'{day} UTC' if day else 'times in UTC'}"
 
 
 def has_days(batch: TradeBatch) -> bool:
-    """Return whether short times need the day: the trades are of several."""
+    """Return whether short times need the day, because the trades are of several days."""
     return not one_day(batch.timestamp.tolist())
 
 
@@ -66,7 +66,7 @@ def trade_lines(batch: TradeBatch, catalogue: Catalogue, width: int) -> list[str
 
 
 class TradeLines:
-    """Lines of trades that come bit by bit: the columns stay where they are as long as the trades fit into them."""
+    """Formats trades that come bit by bit; the columns keep their places as long as the trades fit into them."""
 
     def __init__(self, catalogue: Catalogue, width: int) -> None:
         self._catalogue, self._width = catalogue, width
@@ -74,7 +74,7 @@ class TradeLines:
         self._decimals = (0, 0)
 
     def add(self, batch: TradeBatch) -> list[str]:
-        """Return the lines of these trades, with a heading before the first and wherever the columns had to move."""
+        """Return the lines of these trades, with a heading before the first line and whenever the columns move."""
         rows = trade_rows(batch, self._catalogue, decimals=self._decimals)
         self._decimals = (_decimals(rows, PRICE), _decimals(rows, QUANTITY))
         if self._layout is not None and self._layout.holds(rows):
@@ -88,6 +88,6 @@ class TradeLines:
 
 
 def _decimals(rows: Sequence[Row], index: int) -> int:
-    """Return the room for digits behind the point that the cells of a column have."""
+    """Return the number of decimals for which the cells of a column have room."""
     cells = [spelling(row[index], 0) for row in rows]
     return max((len(cell) - cell.index(".") - 1 for cell in cells if "." in cell), default=0)

@@ -1,4 +1,4 @@
-"""The command `verify`: is everything stored that should be, and is it all there was?"""
+"""The command `verify`: check that stored trades are intact, and that all trades are stored."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import click
 
 from pumpwatch.commands.cells import count, time_cell
 from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
-from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.output import print_json, print_message, print_table
 from pumpwatch.commands.table import Column
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, UsageError
 
 SHOWN = 40  # contradictions in the table; --json gives all
 SHOWN_PROBLEMS = 5  # of a segment
-TOP = 20
+TOP = 20  # symbols of a venue that --against compares
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 
 def since(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Turn a span such as 24h into the moment so long ago, in ns."""
+    """Parse a duration such as 24h into the moment that long ago, in ns since 1970."""
     if value is not None and not re.fullmatch(r"\d+(\.\d+)?[smhd]", value):
-        raise click.BadParameter(f"{value!r} is not a span of time: give 90m, 24h or 7d")
+        raise click.BadParameter(f"{value!r} is not a duration: give 90m, 24h or 7d")
     return moment(context, parameter, None if value is None else f"-{value}")
 
 
 @click.command()
-@click.option("--since", "since_ns", callback=since, metavar="SPAN", help="Judge the minutes of the last 24h, 7d or so.")
+@click.option("--since", "since_ns", callback=since, metavar="SPAN", help="Judge the minutes of the last 24h, or another SPAN.")
 @click.option("--from", "start_ns", callback=moment, metavar="TIME", help="Judge the minutes from this moment on.")
 @click.option("--to", "end_ns", callback=moment, metavar="TIME", help="Judge the minutes before this moment; by default now.")
 @click.option("--against", type=click.Choice(("venue",)), help="Also compare each minute with the venue's own candles.")
 @click.option("--top", type=click.IntRange(0), metavar="N", default=TOP, show_default=True,
-              help="With --against: of each venue the N symbols with the most trades; 0 compares all. A request covers "
-                   "60 to 1,500 minutes of a symbol, and a fifth of the venue's allowance is used.")
+              help="With --against: compare the N symbols of each venue with the most trades; 0 compares all. A request covers "
+                   "60 to 1,500 minutes of a symbol; a fifth of the venue's allowance is used.")
 @click.option("--sinks", "with_sinks", is_flag=True, help="Also look for every acknowledged trade in every sink; with a time: "
                                                           "compare count and checksum of each minute.")
-@click.option("--quick", is_flag=True, help="Do not read the journal again: take the ledger of minutes.")
+@click.option("--quick", is_flag=True, help="Use the ledger of minutes instead of reading the journal.")
 @click.option("--exchange", metavar="NAME", help="Only this exchange.")
 @click.option("--market", type=click.Choice(("spot", "futures")), help="Only this market.")
 @click.option("--symbol", "symbols", metavar="SYMBOL", multiple=True, help="Only this symbol, as the venue spells it; may be "
@@ -57,18 +57,17 @@ def since(context: click.Context, parameter: click.Parameter, value: str | None)
 def verify(since_ns: int | None, start_ns: int | None, end_ns: int | None, against: str | None, top: int, with_sinks: bool,
            quick: bool, exchange: str | None, market: str | None, symbols: tuple[str, ...], coins: tuple[str, ...],
            fail_on_gaps: bool, as_json: bool, config: Config) -> int:
-    """Read and count what is stored; with a time, judge minutes.
+    """Check what is stored; with a time, judge each minute.
 
     Without a time it reads every batch of the journal and checks its checksum. With --since or --from each minute of each
     symbol is complete (all its trades are stored), filled (from the venue's history), gap (trades may be missing), quiet (the
-    symbol did not trade) or unread (the collector did not watch the symbol then, so nothing is known). A minute is judged once
-    it has been over for two minutes, because a dead connection is noticed late: beside a running collector the judged time ends
-    then.
+    symbol did not trade) or unread (the collector did not watch the symbol then, so nothing is known). A minute is judged two
+    minutes after its end, because a dead connection is noticed late.
 
-    `proof` is what completeness rests on. With `id` the venue numbers its trades one by one, and no number is missing. With
-    `connection` it does not, and nothing is known but that the connection stood; --against venue then compares the minutes with
-    the venue's own candles. Works beside a running collector. Exit code 1 if something is damaged or missing that no gap names,
-    or differs from a sink or a candle.
+    `proof` is the basis of completeness. With `id`, the venue numbers its trades one by one, and no number is missing. With
+    `connection`, it does not, and only the connection is known to have been up; --against venue then compares the minutes with
+    the venue's own candles. Works beside a running collector. Exit code 1 if data outside the gaps is damaged or missing, or if
+    it differs from a sink or a candle.
 
     \b
     Example: pumpwatch verify --sinks
@@ -84,7 +83,7 @@ def verify(since_ns: int | None, start_ns: int | None, end_ns: int | None, again
             raise UsageError("these options need a time", "add --since 24h, or --from TIME")
         return _read_all(config, sinks, as_json)
     if since_ns is not None and (start_ns is not None or end_ns is not None):
-        raise UsageError("--since excludes --from and --to", "give one or the other")
+        raise UsageError("--since excludes --from and --to", "leave out one or the other")
     if quick and with_sinks:
         raise UsageError("--quick and --sinks exclude each other", "what a sink has acknowledged is known from the journal alone")
     from pumpwatch.clock import Clock
@@ -108,7 +107,7 @@ def _judge(config: Config, plugins: Plugins, wanted: Wanted, sinks: dict[str, Si
         print_json(verify_view.as_json(found, wanted.selection.names_symbols))
     else:
         _print(found)
-    say(verify_view.verdict(found), *(() if as_json else verify_view.explanations(found, wanted.end_ns)))
+    print_message(verify_view.verdict(found), *(() if as_json else verify_view.explanations(found, wanted.end_ns)))
     return EXIT_FOUND if found.contradicted or (fail_on_gaps and found.summary.gap_minutes) else EXIT_OK
 
 
@@ -126,12 +125,12 @@ def _print(found: Verified) -> None:
     if flaws:
         shown = f", the first {SHOWN}" if len(flaws) > SHOWN else ""
         print_table(view.FLAWS, view.flaw_rows(flaws[:SHOWN]), f"\n{count(len(flaws), 'contradiction')}{shown}")
-    say(*(f"not read: {line}" for line in found.unreadable[:SHOWN]))
+    print_message(*(f"not read: {line}" for line in found.unreadable[:SHOWN]))
 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar on stderr where that is a terminal; nothing stays of it."""
+    """Show a bar on stderr while the block runs, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
@@ -164,5 +163,5 @@ def _read_all(config: Config, sinks: dict[str, Sink], as_json: bool) -> int:
             rows += [part.hint] if part.hint else []
         print_table((Column("segment"), Column("where"), Column("trades", right=True), Column("found", right=True),
                      Column("state")), rows)
-    say(f"{sum(part.found for part in checked if part.where == 'journal'):,} trades read")
+    print_message(f"{sum(part.found for part in checked if part.where == 'journal'):,} trades read")
     return EXIT_OK if all(part.good for part in checked) else EXIT_FOUND

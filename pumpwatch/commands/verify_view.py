@@ -8,7 +8,7 @@ from typing import Any
 from pumpwatch.commands.cells import count, one_day, time_cell, venue_cell
 from pumpwatch.commands.table import Cell, Column, Row
 from pumpwatch.ops.candle_check import CandleSum
-from pumpwatch.ops.completeness import BY_CONNECTION, BY_ID, SETTLE_S, Flaw, VenueSum
+from pumpwatch.ops.completeness import BY_CONNECTION, BY_ID, SETTLE_S, Contradiction, VenueSum
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.sink_minutes import SinkSum
 from pumpwatch.ops.verify_run import Verified
@@ -40,7 +40,7 @@ def number(value: int) -> Cell:
 
 
 def venue_rows(found: Sequence[VenueSum]) -> list[Row | str]:
-    """Return a row of VENUES each; one with gaps has its worst symbols and its reasons below it."""
+    """Return a row of VENUES for each venue, with the worst symbols and reasons of its gaps below it."""
     rows: list[Row | str] = []
     for venue in found:
         minutes = venue.minutes
@@ -55,7 +55,7 @@ def venue_rows(found: Sequence[VenueSum]) -> list[Row | str]:
 
 
 def sink_rows(found: Sequence[SinkSum]) -> list[Row | str]:
-    """Return a row of SINKS each, with its problem below it."""
+    """Return a row of SINKS for each sink, with its problem below it."""
     rows: list[Row | str] = []
     for sink in found:
         state = "fail" if sink.flaws else "unreachable" if sink.problem else "ok"
@@ -65,7 +65,7 @@ def sink_rows(found: Sequence[SinkSum]) -> list[Row | str]:
 
 
 def candle_rows(found: Sequence[CandleSum]) -> list[Row | str]:
-    """Return a row of CANDLES each, with rejected candles and problems below it."""
+    """Return a row of CANDLES for each venue, with rejected candles and problems below it."""
     rows: list[Row | str] = []
     for venue in found:
         rows.append([venue_cell(venue.exchange, venue.market_type), *map(number, (
@@ -78,34 +78,34 @@ def candle_rows(found: Sequence[CandleSum]) -> list[Row | str]:
     return rows
 
 
-def all_flaws(found: Verified) -> list[Flaw]:
+def all_flaws(found: Verified) -> list[Contradiction]:
     """Return everything that contradicts the ledger, the oldest first."""
     flaws = [*found.summary.flaws, *(flaw for sink in found.sinks for flaw in sink.flaws),
              *(flaw for venue in found.candles for flaw in venue.flaws)]
     return sorted(flaws, key=lambda flaw: (flaw.from_ns, flaw.exchange, flaw.market_type, flaw.symbol))
 
 
-def flaw_rows(flaws: Sequence[Flaw]) -> list[Row]:
-    """Return a row of FLAWS each."""
+def flaw_rows(flaws: Sequence[Contradiction]) -> list[Row]:
+    """Return a row of FLAWS for each contradiction."""
     with_day = not one_day(flaw.from_ns for flaw in flaws)
     return [[time_cell(flaw.from_ns, with_day=with_day, digits=0), venue_cell(flaw.exchange, flaw.market_type), flaw.symbol,
              flaw.detail] for flaw in flaws]
 
 
 def explanations(found: Verified, wanted_end_ns: int) -> list[str]:
-    """Return what the terms in the tables mean, as far as they occur, and why the judged time ends when it does."""
+    """Explain the terms that occur in the tables, and the end of the judged time."""
     venues = list(found.summary.venues.values())
     proofs, lines = {venue.proof for venue in venues}, []
     if wanted_end_ns - found.end_ns >= MINUTE_NS:
         until = time_cell(found.end_ns, with_day=False, digits=0).short
-        lines.append(f"judged until {until}: a minute is judged once it has been over for {SETTLE_S / 60:.0f} minutes, because a "
-                     "dead connection is noticed late")
+        lines.append(f"judged until {until}: a minute is judged {SETTLE_S / 60:.0f} minutes after its end, because a dead "
+                     "connection is noticed late")
     if any(venue.minutes[State.UNREAD] for venue in venues):
         lines.append("unread: the collector did not watch the symbol then, so nothing is known about these minutes")
     if BY_ID in proofs:
         lines.append("proof id: the venue numbers its trades one by one, and no number is missing")
     if BY_CONNECTION in proofs:
-        lines.append("proof connection: the venue does not number its trades so; nothing is known but that the connection stood. "
+        lines.append("proof connection: the venue does not number its trades so; only the connection is known to have been up. "
                      "`--against venue` compares the minutes with the venue's own candles")
     return lines
 

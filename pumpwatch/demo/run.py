@@ -1,8 +1,8 @@
-"""One minute that shows everything: simulated venues, the real collector, a listing, and a count of both sides.
+"""Run the demo: simulated venues, the real collector, a listing, and a count of both sides, within a minute.
 
-The venues run in a process of their own and write down what they sent; the collector in this process is the one that
-`pumpwatch collect` runs. The result is good only when both agree to the trade. The archive shown is the one written when the
-window ends: a demo does not wait the ten minutes after which it would be final, and its manifest says so.
+The venues run in a separate process and record what they sent; the collector in this process is that of `pumpwatch collect`.
+The result is good only if both sides agree on every trade. The archive is the one written at the end of the window: a demo does
+not wait the ten minutes until it would be final, and its manifest says so.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from pumpwatch.store.committer import percentile_ms
 
 COINS = 40
 COIN = "SOMI"
-CONFIG = "pumpwatch.yaml"  # in the data folder: with it every command finds what the demo recorded
-MARKET_AFTER_S = 3.0  # after its notice the market of the coin opens
+CONFIG = "pumpwatch.yaml"  # in the data folder: with it every command finds the data of the demo
+MARKET_AFTER_S = 3.0  # from the notice until the market of the coin opens
 WINDOW_S = 20.0
-SETTLE_S = 6.0  # poll, end of the window, its archive
+SETTLE_S = 6.0  # for the poll, the end of the window, and its archive
 READY_WITHIN_S = 30.0
 DRAINED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DemoSight:
     """A sight of the demo's listing: the source, and the ms from the notice's publication to the sight."""
 
     source: str
@@ -66,7 +66,7 @@ class Report:
     doubled: int
     unknown: int
     different: int
-    fetched: int  # of the stored ones: from a venue's history
+    fetched: int  # of the stored trades: those from a venue's history
     store: str
     seconds: float
     trades_per_s: float
@@ -81,21 +81,21 @@ class Report:
     chart: str
     data: str
     config: str
-    sights: tuple[Seen, ...] = ()
+    sights: tuple[DemoSight, ...] = ()
 
     @property
     def good(self) -> bool:
-        """Return whether every trade that was sent is stored, once, and the listing has its archive."""
+        """Return whether every sent trade is stored exactly once, and the listing has its archive."""
         wrong = self.missing or self.doubled or self.unknown or self.different
         return self.sent == self.stored - self.fetched > 0 and not wrong and self.archive_trades > 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the report as plain data."""
         return {**asdict(self), "good": self.good}
 
 
 class Demo:
-    """One run. `step` tells what it is doing; `collector` is there from the second step on."""
+    """One run. `step` describes what it is doing; `collector` exists from the second step on."""
 
     def __init__(self, seconds: float, rate: float, questdb: str, folder: Path) -> None:
         self.seconds, self.rate, self.questdb, self.folder = seconds, rate, questdb, folder
@@ -107,21 +107,21 @@ class Demo:
         self._last_figures: dict[str, Any] | None = None
 
     def figures(self) -> dict[str, Any]:
-        """Return the collector's figures; once it is told to stop, those it had before."""
+        """Return the collector's figures; once it stops, its last ones."""
         assert self.collector is not None
         return self._last_figures or self.collector.status.now()
 
     @property
     def page(self) -> str:
-        """Return the address of the collector's page, empty while it is not there."""
+        """Return the address of the collector's page; empty while it is not served."""
         service = self.collector.serving.service if self.collector else None
         return service.url if service else ""
 
     def run(self) -> Report:
-        """Do all of it. Raises ServiceUnavailable when a part does not come up."""
+        """Run the demo. Raises ServiceUnavailable if a part does not start."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if any(self.folder.glob("journal/*")):
-            raise StorageError(f"{self.folder}: there is a journal in it already", "give an empty or new folder with --data")
+            raise StorageError(f"{self.folder}: it holds a journal already", "give an empty or new folder with --data")
         self._write_config()
         listings = [{"at_s": self.listing_at_s, "coin": COIN},
                     {"at_s": self.listing_at_s + MARKET_AFTER_S, "coin": COIN, "board": _list_of_markets(), "height": 0}]
@@ -163,7 +163,7 @@ class Demo:
         return convert(raw, Config, "the demo's config")
 
     def _write_config(self) -> None:
-        """Write the config with which the other commands look at this folder, when the venues are gone."""
+        """Write the config with which other commands read this folder after the demo."""
         listing = {"archive_dir": ".", "before_s": self.window_s, "after_s": self.window_s}
         config: dict[str, Any] = {"store": {"dir": "."}, "listing": listing, "symbols_file": ""}
         if self.questdb:
@@ -175,7 +175,7 @@ class Demo:
         return {"addr": self.questdb, "table_prefix": "pumpwatch_demo_"}
 
     def try_questdb(self) -> None:
-        """Open the sink and close it: what is wrong with it is better said before anything else runs than after a minute."""
+        """Open and close the sink, so that its errors are reported before the demo and not after a minute."""
         plugin = load_plugins(Config()).sinks["questdb"]
         sink = plugin.create(convert(self._questdb_options(), plugin.options, "the demo's config", "sinks.questdb."))
         try:
@@ -188,14 +188,14 @@ class Demo:
         return all(row["connections"] and row["connections"] == row["connections_up"] for row in rows)
 
     def _trade(self, collector: Collector) -> None:
-        """Let it run; after the listing say what its window does."""
+        """Let the venues trade; after the listing, `step` describes its window."""
         while (elapsed := time.monotonic() - self.started) < self.seconds:
             windows = collector.listings.windows.open_windows() if collector.listings else []
             if windows:
                 left_s = (int(str(windows[0]["end_ns"])) - time.time_ns()) / NS_PER_S
                 self.step = window_step(left_s)
             elif elapsed > self.listing_at_s + self.window_s:
-                self.step = "the archive is written; a moment more"
+                self.step = "the archive is written; finishing"
             gevent.sleep(0.1)
 
     def _drained(self, collector: Collector) -> bool:
@@ -215,14 +215,14 @@ class Demo:
         done = [record for record in records if record.archive]
         return (done[-1].archive, done[-1].trades or 0) if done else ("", 0)
 
-    def _sights(self, collector: Collector) -> tuple[Seen, ...]:
-        """Return who saw the listing, the earliest first."""
+    def _sights(self, collector: Collector) -> tuple[DemoSight, ...]:
+        """Return the sights of the listing, the earliest first."""
         sights = [sight for sight in collector.threaded_ledger.sights() if sight.symbol == COIN]
         published_ns = min((sight.published_at_ns for sight in sights), default=0)
-        return tuple(Seen(sight.source, sight.kind, (sight.seen_at_ns - published_ns) / NS_PER_MS) for sight in sights)
+        return tuple(DemoSight(sight.source, sight.kind, (sight.seen_at_ns - published_ns) / NS_PER_MS) for sight in sights)
 
     def _count(self, collector: Collector, truth: Truth) -> Comparison:
-        """Count what the store has: QuestDB when there is one (its rows become visible a little later), else the journal."""
+        """Count the stored trades: in QuestDB if it is used (its rows become visible a little later), else in the journal."""
         from pumpwatch.store.reader import JournalReader
 
         names = names_of(truth)
@@ -254,7 +254,7 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
         show: Callable[[Demo], Any] | None = None) -> tuple[int, Report]:
     """Run a demo and return (exit code, report); `show` is called several times a second while it runs.
 
-    Raises Interrupted on Ctrl-C, when what was received is stored.
+    Raises Interrupted on Ctrl-C, once everything received is stored.
     """
     folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S")).absolute()
     demo = Demo(seconds, rate, questdb, folder)
@@ -266,17 +266,17 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
 
 
 def window_step(left_s: float) -> str:
-    """Return the words for a window that ends in so many seconds; one that has ended stays open until its archive is written."""
+    """Describe a window that ends in `left_s` seconds; after its end it stays open until its archive is written."""
     if left_s <= 0:
         return f"{COIN} is listed: its window has closed"
     return f"{COIN} is listed: its window closes in {max(1.0, left_s):.0f} s"
 
 
 def page_address(usual: str | bool) -> str:
-    """Return the usual address of the page, or one with any free port where that is taken."""
+    """Return the usual address of the page; if its port is taken, the same host with any free port."""
     host, _, port = str(usual).rpartition(":")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the port of one that has just ended is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the port of a collector that has just ended is free
         try:
             probe.bind((host, int(port)))
         except OSError:
@@ -285,14 +285,14 @@ def page_address(usual: str | bool) -> str:
 
 
 def _list_of_markets() -> str:
-    """Return the first list of markets that a collector reads by default."""
+    """Return the first list of markets among the default sources."""
     sources = load_plugins(Config()).sources
     return next(name for name in Config().listing.sources if isinstance(sources.get(name), MarketSource))
 
 
 @contextmanager
 def _interruptible(folder: Path) -> Iterator[None]:
-    """Raise Interrupted here on SIGINT, and not a KeyboardInterrupt in whichever greenlet happens to run."""
+    """Raise Interrupted here on SIGINT, instead of a KeyboardInterrupt in any greenlet."""
     before = signal.getsignal(signal.SIGINT)
     watcher = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(),
                                     Interrupted(f"interrupted; data in {folder}"))
@@ -305,7 +305,7 @@ def _interruptible(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _log_to(folder: Path) -> Iterator[None]:
-    """Keep the collector's log beside its data instead of in the middle of the display."""
+    """Write the collector's log to a file in its folder, so that it does not disturb the display."""
     folder.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(folder / "collector.log", encoding="utf-8")
     handler.setFormatter(LineFormatter())
@@ -347,5 +347,3 @@ def _span(truth: Truth) -> tuple[int, int]:
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-

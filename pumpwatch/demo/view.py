@@ -1,4 +1,4 @@
-"""The view of a demo: the display while it runs, a line of progress where there is no terminal, the report at its end."""
+"""The output of a demo: a live display on a terminal, else lines of progress, and the report at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pumpwatch.commands.table import Cell, Column, render, wrapped
 from pumpwatch.demo.run import Demo, Report
 from pumpwatch.store.committer import percentile_ms
 
-PROGRESS_S = 5.0  # between two lines of progress, unless the demo begins something new
+PROGRESS_S = 5.0  # between two lines of progress of the same step
 BAR = 20  # characters
 VENUES = (
     Column("venue"), Column("connections", "up", right=True), Column("symbols", right=True), Column("trades/s", right=True),
@@ -38,26 +38,26 @@ class Display:
         self._live.update(Text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
 
-class Progress:
-    """Lines of progress: one at each new step of the demo, and one every five seconds."""
+class DemoProgress:
+    """Prints a line of progress at each new step of the demo, and every five seconds."""
 
-    def __init__(self, say: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
-        self._say, self._now_s = say, now_s
-        self._kind, self._said_s, self._page = "", 0.0, ""
+    def __init__(self, print_line: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
+        self._print_line, self._now_s = print_line, now_s
+        self._kind, self._printed_s, self._page = "", 0.0, ""
 
     def show(self, demo: Demo) -> None:
-        """Say how far the demo is, if that is due."""
+        """Print the progress of the demo, if a line is due."""
         if demo.page and demo.page != self._page:
             self._page = demo.page
-            self._say(f"page {demo.page}")
+            self._print_line(f"page {demo.page}")
         kind = "".join(letter for letter in demo.step if not letter.isdigit())
-        if kind == self._kind and self._now_s() - self._said_s < PROGRESS_S:
+        if kind == self._kind and self._now_s() - self._printed_s < PROGRESS_S:
             return
-        self._kind, self._said_s = kind, self._now_s()
+        self._kind, self._printed_s = kind, self._now_s()
         stored = ""
         if demo.collector is not None and demo.started:
             stored = f", {demo.figures()['journal']['durable_trades']:,} trades durable"
-        self._say(f"{_elapsed_s(demo):3.0f} of {demo.seconds:.0f} s: {demo.step}{stored}")
+        self._print_line(f"{_elapsed_s(demo):3.0f} of {demo.seconds:.0f} s: {demo.step}{stored}")
 
 
 def display_lines(demo: Demo, width: int) -> list[str]:
@@ -96,7 +96,7 @@ def report_lines(report: Report, width: int, color: bool = False) -> list[str]:
         ["missing", f"{report.missing:,}", ""],
         ["doubled", f"{report.doubled:,}", ""],
         ["altered or unknown", f"{altered:,}", ""],
-        *([["fetched besides", f"{report.fetched:,}", "from a venue's history, after a cut"]] if report.fetched else []),
+        *([["also fetched", f"{report.fetched:,}", "from a venue's history, after a cut"]] if report.fetched else []),
         ["", "", ""],
         ["CPU", f"{report.cpu_us_per_trade:.1f} µs",
          f"a trade; {report.cpu_percent_of_a_core:.1f} % of a core at {report.trades_per_s:,.0f}/s"],
@@ -106,7 +106,7 @@ def report_lines(report: Report, width: int, color: bool = False) -> list[str]:
         [f"listing of {report.coin}", f"{report.archive_trades:,}", "trades in its window"],
         *_sight_rows(report),
     ]
-    verdict = "Every trade that was sent is stored, once." if report.good else (
+    verdict = "Every trade that was sent is stored exactly once." if report.good else (
         "Sent and stored differ, or the listing has no archive: see collector.log in the data folder.")
     if color:
         verdict = click.style(verdict, fg="green" if report.good else "red", bold=not report.good)
@@ -121,9 +121,9 @@ def _sight_rows(report: Report) -> list[list[str]]:
 
 
 def next_lines(report: Report, program: str, config: str) -> list[str]:
-    """Return commands that look at what the demo recorded, and trade it on paper.
+    """Return commands that show the data of the demo, and trade it on paper.
 
-    config: its config file as the user would write it.
+    config: the path of its config file as the user would write it.
     """
     paper = (f"paper run --archive {shlex.quote(report.archive)} --delay-ms 100,300",) if report.archive else ()
     return ["", "Look at it:", *(f"  {program} {command} -c {shlex.quote(config)}" for command in (

@@ -1,1 +1,1 @@
-"""The machine that PumpWatch runs on as a service of systemd: a list of steps puts it there, and another one takes it away."""
+"""Install PumpWatch on a machine as a service of systemd, or remove it: each is a list of steps."""

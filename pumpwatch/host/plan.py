@@ -1,4 +1,4 @@
-"""The steps that install the service, and those that remove it again."""
+"""The steps that install the service, and the steps that remove it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from importlib import resources
 from pathlib import Path
 
 from pumpwatch.errors import UsageError
-from pumpwatch.host.machine import UNIT, Machine
-from pumpwatch.host.steps import Access, Account, AccountRemoval, Command, Folder, OldCopies, PlacedFile, Removal, Step
+from pumpwatch.host.machine import UNIT, TargetMachine
+from pumpwatch.host.steps import (
+    AccountRemoval,
+    Command,
+    FileAccess,
+    HostStep,
+    OldCopies,
+    OwnedFolder,
+    PlacedFile,
+    Removal,
+    ServiceAccount,
+)
 
 PROGRAM_DIR, LAUNCHER = "/opt/pumpwatch", "/usr/local/bin/pumpwatch"
 PROGRAM = f"{PROGRAM_DIR}/pumpwatch.pyz"
@@ -25,7 +35,7 @@ ACCOUNT_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # as useradd(8) has it
 
 @dataclass(frozen=True)
 class Wish:
-    """The choices of an installation: the zipapp and the Python that runs it, the service's user, and whether to start it."""
+    """The options of an installation: the zipapp, the Python that runs it, the service's user, and whether to start it."""
 
     program: Path
     python: str
@@ -33,12 +43,12 @@ class Wish:
     start: bool = True
 
     def check(self) -> None:
-        """Raise UsageError where the service could not run the program."""
+        """Raise UsageError if the service could not run the program."""
         if not ACCOUNT_NAME.fullmatch(self.user):
             raise UsageError(f"--user: {self.user!r} is not a name for a system user",
                              "use lower-case letters, digits, - and _, as in pumpwatch")
         if self.user == "root":
-            raise UsageError("--user: the service does not run as root", "choose a user of its own, such as pumpwatch")
+            raise UsageError("--user: the service does not run as root", "choose a dedicated user, such as pumpwatch")
         if self.python.startswith(("/home/", "/root/", "/run/user/")):
             raise UsageError(f"{self.python} is in a home folder, which the service cannot read",
                              "run the zipapp with the system's Python, as in: sudo /usr/bin/python3 pumpwatch.pyz install")
@@ -57,37 +67,37 @@ def unit_text(user: str) -> str:
 def launcher_text(python: str) -> str:
     """Return the script that starts the installed zipapp with the Python that installed it.
 
-    The service's user unpacks it where the service does. Nobody else runs code that this user may change, root least of all.
+    The service's user unpacks it to the service's folder. No other user, least of all root, runs code that this user may change.
     """
     return (f"#!/bin/sh\n# written by `pumpwatch install`\n[ ! -O {CACHE_DIR} ] || export SHIV_ROOT={CACHE_DIR}\n"
             f'exec {shlex.quote(python)} {PROGRAM} "$@"\n')
 
 
-def installation(machine: Machine, wish: Wish) -> list[Step]:
-    """Return the steps that bring a machine to a running service of this version, whatever is there already.
+def installation(machine: TargetMachine, wish: Wish) -> list[HostStep]:
+    """Return the steps that bring a machine to a running service of this version, from any earlier state.
 
-    A service that runs is replaced without a missed trade, and only where program, launcher or unit have changed.
+    A running service is replaced without a missed trade, and only if program, launcher or unit have changed.
     """
-    roots, group = Access("root", "root", 0o755), wish.user
-    readable, own = Access("root", group, 0o640), Access(wish.user, group, 0o750)
+    roots, group = FileAccess("root", "root", 0o755), wish.user
+    readable, own = FileAccess("root", group, 0o640), FileAccess(wish.user, group, 0o750)
     reread = ("systemctl", "daemon-reload") if machine.is_running else ()
-    program: list[Step] = [
+    program: list[HostStep] = [
         PlacedFile(machine, PROGRAM, wish.program, roots),
         PlacedFile(machine, LAUNCHER, launcher_text(wish.python), roots),
-        PlacedFile(machine, UNIT_FILE, unit_text(wish.user), Access("root", "root", 0o644), afterwards=reread),
+        PlacedFile(machine, UNIT_FILE, unit_text(wish.user), FileAccess("root", "root", 0o644), afterwards=reread),
     ]
-    steps: list[Step] = [
-        Account(machine, wish.user, STATE_DIR),
-        Folder(machine, PROGRAM_DIR, roots),
-        *(Folder(machine, str(Path(path).parent), roots) for path in (LAUNCHER, UNIT_FILE)
+    steps: list[HostStep] = [
+        ServiceAccount(machine, wish.user, STATE_DIR),
+        OwnedFolder(machine, PROGRAM_DIR, roots),
+        *(OwnedFolder(machine, str(Path(path).parent), roots) for path in (LAUNCHER, UNIT_FILE)
           if not machine.inside(path).parent.is_dir()),
-        Folder(machine, CONFIG_DIR, Access("root", group, 0o750)),
-        *(Folder(machine, path, own) for path in (STATE_DIR, CACHE_DIR, LOG_DIR)),
+        OwnedFolder(machine, CONFIG_DIR, FileAccess("root", group, 0o750)),
+        *(OwnedFolder(machine, path, own) for path in (STATE_DIR, CACHE_DIR, LOG_DIR)),
         PlacedFile(machine, CONFIG, text_of("pumpwatch.yaml"), readable, keep=True),
         PlacedFile(machine, SAMPLE, text_of("sample.yaml"), readable),
         *program,
     ]
-    is_enabled = machine.says(machine.systemctl("is-enabled", "--quiet", UNIT))
+    is_enabled = machine.succeeds(machine.systemctl("is-enabled", "--quiet", UNIT))
     steps.append(Command(machine, machine.systemctl("enable", UNIT), not is_enabled, machine.systemctl("disable", UNIT)))
     if wish.start and machine.root == Path("/"):
         if machine.serves():
@@ -98,10 +108,10 @@ def installation(machine: Machine, wish: Wish) -> list[Step]:
     return steps
 
 
-def removal(machine: Machine) -> list[Step]:
+def removal(machine: TargetMachine) -> list[HostStep]:
     """Return the steps that stop and remove the service and its program; config, data and user stay."""
     reread = ("systemctl", "daemon-reload") if machine.is_running else ()
-    enabled = machine.says(machine.systemctl("is-enabled", "--quiet", UNIT))
+    enabled = machine.succeeds(machine.systemctl("is-enabled", "--quiet", UNIT))
     return [
         Command(machine, ("systemctl", "stop", UNIT), machine.serves(), ("systemctl", "start", UNIT)),
         Command(machine, machine.systemctl("disable", UNIT), enabled, machine.systemctl("enable", UNIT)),
@@ -112,19 +122,19 @@ def removal(machine: Machine) -> list[Step]:
     ]
 
 
-def purge(machine: Machine, user: str) -> list[Step]:
-    """Return the steps that remove all that `removal` keeps: config, data, logs, changes of the unit, and the user."""
+def purge(machine: TargetMachine, user: str) -> list[HostStep]:
+    """Return the steps that remove everything that `removal` keeps: config, data, logs, changes of the unit, and the user."""
     return [*(Removal(machine, path) for path in (CONFIG_DIR, STATE_DIR, LOG_DIR, DROP_INS)), AccountRemoval(machine, user)]
 
 
-def installed_user(machine: Machine) -> str:
-    """Return the user that the installed unit names, pumpwatch without one."""
+def installed_user(machine: TargetMachine) -> str:
+    """Return the user of the installed unit; pumpwatch without a unit."""
     unit = machine.inside(UNIT_FILE)
     found = re.search(r"^User=(\S+)$", unit.read_text("utf-8", "replace"), re.MULTILINE) if unit.is_file() else None
     return found[1] if found else "pumpwatch"
 
 
-def kept(machine: Machine) -> list[str]:
-    """Return the paths with something in them that `removal` keeps."""
+def kept(machine: TargetMachine) -> list[str]:
+    """Return the folders with content that `removal` keeps."""
     return [path for path in (CONFIG_DIR, STATE_DIR, LOG_DIR, DROP_INS)
             if machine.inside(path).is_dir() and any(machine.inside(path).iterdir())]

@@ -1,6 +1,6 @@
-"""The steps of an installation: each can say what it would do, whether it is needed, do it, and undo what it did.
+"""The steps of an installation: each can describe itself, tell whether it is needed, be done, and be undone.
 
-A file that is replaced or removed is kept beside its place until `settle`, so that undoing is a rename.
+A replaced or removed file is kept next to its place until `finish`, so that undoing is a rename.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pumpwatch.descriptors import close_now
-from pumpwatch.host.machine import Machine, StepFailed, Words
+from pumpwatch.host.machine import StepFailed, TargetMachine, Words
 
 NOLOGIN = "/usr/sbin/nologin"
 
 
-class Step:
-    """One step. `do` raises StepFailed or OSError; `undo` then follows for it as well, and takes back what was begun."""
+class HostStep:
+    """One step. `do` raises StepFailed or OSError; `undo` then follows for this step as well, and reverts what was begun."""
 
     def describe(self) -> str:
-        """Return a command that does the same, or a sentence."""
+        """Return an equivalent command, or a sentence."""
         raise NotImplementedError
 
     def needed(self) -> bool:
@@ -35,17 +35,17 @@ class Step:
         raise NotImplementedError
 
     def undo(self) -> None:
-        """Put back what was there before `do`; without `do`, change nothing."""
+        """Restore the state before `do`; without `do`, change nothing."""
 
-    def settle(self) -> None:
-        """Drop what only `undo` needs, once every step is done."""
+    def finish(self) -> None:
+        """Remove what only `undo` needs, once every step is done."""
 
 
 @dataclass
-class Command(Step):
-    """A program that is run, one that undoes it, and one whose output explains why it failed."""
+class Command(HostStep):
+    """A program to run, a program that undoes it, and a program whose output explains a failure."""
 
-    machine: Machine
+    machine: TargetMachine
     words: Words
     wanted: bool = True
     reverse: Words = ()
@@ -61,20 +61,20 @@ class Command(Step):
     def do(self) -> None:
         self.began = True
         try:
-            self.machine.must(self.words)
+            self.machine.run_or_fail(self.words)
         except StepFailed as error:
             raise StepFailed(error.message, self.machine.last_lines(self.explained_by) or error.hint) from error
 
     def undo(self) -> None:
         if self.began and self.reverse:
-            self.machine.must(self.reverse)
+            self.machine.run_or_fail(self.reverse)
 
 
 @dataclass
-class Account(Step):
-    """The user, and a group of the same name, that the service runs as. It cannot log in."""
+class ServiceAccount(HostStep):
+    """The service's user, who cannot log in, and the group of the same name."""
 
-    machine: Machine
+    machine: TargetMachine
     name: str
     home: str
     made: bool = field(default=False, init=False)
@@ -90,7 +90,7 @@ class Account(Step):
         return self.machine.number_of("passwd", self.name) is None
 
     def do(self) -> None:
-        self.machine.must(self._useradd())
+        self.machine.run_or_fail(self._useradd())
         self.made = True
 
     def undo(self) -> None:
@@ -99,10 +99,10 @@ class Account(Step):
 
 
 @dataclass
-class AccountRemoval(Step):
-    """A user that goes, with the group of its name. It is not undone, and belongs at the end."""
+class AccountRemoval(HostStep):
+    """The removal of a user and the group of the same name. It cannot be undone, so it is the last step."""
 
-    machine: Machine
+    machine: TargetMachine
     name: str
 
     def describe(self) -> str:
@@ -115,36 +115,36 @@ class AccountRemoval(Step):
         remove_account(self.machine, self.name)
 
 
-def account_words(machine: Machine, program: str, *words: str) -> Words:
+def account_words(machine: TargetMachine, program: str, *words: str) -> Words:
     """Return the words of a call of useradd, userdel or groupdel for this system."""
     return (program, *(() if machine.root == Path("/") else ("--prefix", str(machine.root))), *words)
 
 
-def remove_account(machine: Machine, name: str) -> None:
-    """Remove a user, and the group of its name where userdel leaves it. Raises StepFailed."""
-    machine.must(account_words(machine, "userdel", name))
+def remove_account(machine: TargetMachine, name: str) -> None:
+    """Remove a user, and the group of the same name if userdel leaves it. Raises StepFailed."""
+    machine.run_or_fail(account_words(machine, "userdel", name))
     if machine.number_of("group", name) is not None:
-        machine.must(account_words(machine, "groupdel", name))
+        machine.run_or_fail(account_words(machine, "groupdel", name))
 
 
 @dataclass(frozen=True)
-class Access:
-    """Who owns a file or folder, by name, and its mode."""
+class FileAccess:
+    """The owner and group of a file or folder, by name, and its mode."""
 
     owner: str
     group: str
     mode: int
 
-    def numbers(self, machine: Machine) -> tuple[int, int]:
+    def numbers(self, machine: TargetMachine) -> tuple[int, int]:
         """Return the numbers of owner and group; 0 for a name that is not known yet."""
         return machine.number_of("passwd", self.owner) or 0, machine.number_of("group", self.group) or 0
 
-    def holds(self, machine: Machine, path: Path) -> bool:
-        """Return whether a path has this owner, group and mode. A link has none."""
+    def holds(self, machine: TargetMachine, path: Path) -> bool:
+        """Return whether a path, not followed if it is a link, has this owner, group and mode."""
         found = path.lstat()
         return (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (*self.numbers(machine), self.mode)
 
-    def give(self, machine: Machine, path: Path) -> None:
+    def apply(self, machine: TargetMachine, path: Path) -> None:
         """Set owner, group and mode."""
         os.chown(path, *self.numbers(machine), follow_symlinks=False)
         path.chmod(self.mode)
@@ -155,12 +155,12 @@ class Access:
 
 
 @dataclass
-class Folder(Step):
-    """A folder with its owner and mode; one that is there keeps what is in it."""
+class OwnedFolder(HostStep):
+    """A folder with its owner and mode; an existing folder keeps its content."""
 
-    machine: Machine
+    machine: TargetMachine
     path: str
-    access: Access
+    access: FileAccess
     made: list[Path] = field(default_factory=list, init=False)
     before: tuple[int, int, int] | None = field(default=None, init=False)
 
@@ -179,7 +179,7 @@ class Folder(Step):
         if not self.made:
             found = there.stat()
             self.before = found.st_uid, found.st_gid, found.st_mode & 0o7777
-        self.access.give(self.machine, there)
+        self.access.apply(self.machine, there)
 
     def undo(self) -> None:
         there = self.machine.inside(self.path)
@@ -187,26 +187,26 @@ class Folder(Step):
             os.chown(there, *self.before[:2])
             there.chmod(self.before[2])
         for folder in reversed(self.made):
-            with suppress(OSError):  # something else has used it meanwhile
+            with suppress(OSError):  # another program uses it meanwhile
                 folder.rmdir()
 
 
 def aside(path: Path, mark: str) -> Path:
-    """Return the name beside a path under which it waits for the end of the installation."""
+    """Return the name next to a path under which it is kept until the end of the installation."""
     return path.with_name(f".{path.name}.{mark}")
 
 
 @dataclass
-class PlacedFile(Step):
-    """A file with this content, from a file or from text, swapped in at once.
+class PlacedFile(HostStep):
+    """A file with this content, copied from a file or a text, and put in place in one step.
 
-    keep: one that is there stays as it is. afterwards: a program that is run after each change, also after that of `undo`.
+    keep: an existing file stays as it is. afterwards: a program to run after each change, including that of `undo`.
     """
 
-    machine: Machine
+    machine: TargetMachine
     path: str
     content: Path | str
-    access: Access
+    access: FileAccess
     keep: bool = False
     afterwards: Words = ()
     placed: bool = field(default=False, init=False)
@@ -222,7 +222,7 @@ class PlacedFile(Step):
     def needed(self) -> bool:
         there = self.machine.inside(self.path)
         if there.is_symlink() or not there.is_file():
-            return not (self.keep and there.is_symlink())  # a config may be a link to where its owner keeps it
+            return not (self.keep and there.is_symlink())  # a config may be a link to its owner's file
         if self.keep:
             return False
         if isinstance(self.content, Path):
@@ -239,7 +239,7 @@ class PlacedFile(Step):
             shutil.copyfile(self.content, new)
         else:
             new.write_text(self.content, "utf-8")
-        self.access.give(self.machine, new)
+        self.access.apply(self.machine, new)
         _sync(new)
         if there.exists() or there.is_symlink():
             old.unlink(missing_ok=True)
@@ -248,7 +248,7 @@ class PlacedFile(Step):
         new.replace(there)
         self.placed = True
         if self.afterwards:
-            self.machine.must(self.afterwards)
+            self.machine.run_or_fail(self.afterwards)
 
     def undo(self) -> None:
         there = self.machine.inside(self.path)
@@ -258,9 +258,9 @@ class PlacedFile(Step):
         elif self.placed:
             there.unlink(missing_ok=True)
         if self.placed and self.afterwards:
-            self.machine.must(self.afterwards)
+            self.machine.run_or_fail(self.afterwards)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         aside(self.machine.inside(self.path), "before").unlink(missing_ok=True)
 
 
@@ -273,10 +273,10 @@ def _sync(path: Path) -> None:
 
 
 @dataclass
-class Removal(Step):
-    """A file or a folder that goes, with all that is in it."""
+class Removal(HostStep):
+    """The removal of a file, or of a folder with its content."""
 
-    machine: Machine
+    machine: TargetMachine
     path: str
     afterwards: Words = ()
     moved: bool = field(default=False, init=False)
@@ -298,31 +298,31 @@ class Removal(Step):
             there.rename(aside(there, "removed"))
             self.moved = True
         if self.afterwards:
-            self.machine.must(self.afterwards)
+            self.machine.run_or_fail(self.afterwards)
 
     def undo(self) -> None:
         if self.moved:
             there = self.machine.inside(self.path)
             aside(there, "removed").rename(there)
             if self.afterwards:
-                self.machine.must(self.afterwards)
+                self.machine.run_or_fail(self.afterwards)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         there = self.machine.inside(self.path)
         if self.mounted or self.moved:
             remove(there if self.mounted else aside(there, "removed"))
 
 
 @dataclass
-class OldCopies(Step):
-    """Unpacked zipapps of earlier versions, but for the newest `kept`: a command that still runs may use the last one."""
+class OldCopies(HostStep):
+    """The removal of unpacked zipapps, except the newest `kept`: a running command may still use the last one."""
 
-    machine: Machine
+    machine: TargetMachine
     path: str
     kept: int
 
     def describe(self) -> str:
-        return f"remove the unpacked copies of earlier versions in {self.path}, but for the newest {self.kept}"
+        return f"remove the unpacked copies of earlier versions in {self.path}, except the newest {self.kept}"
 
     def _old(self) -> list[Path]:
         folder = self.machine.inside(self.path)
@@ -338,7 +338,7 @@ class OldCopies(Step):
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; of one that is mounted, everything in it. Links are not followed."""
+    """Remove a file or a folder; of a mount point, only its content. Links are not followed."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     elif os.path.ismount(path):

@@ -1,1 +1,1 @@
-"""Keeping a running collector healthy."""
+"""Checks, alerts, metrics, retention and logs that keep a collector healthy."""

@@ -1,8 +1,7 @@
-"""Keep the alerts that stand: check the conditions every few seconds, and begin and end each alert once.
+"""Track the active alerts: check the conditions every few seconds, and begin and end each alert once.
 
-It begins after its condition has held for the rule's time, and ends after the condition was false for the rule's `keep_s`, so
-that a value near the threshold does not begin it again and again. The alerts that stand are data, so that they can be kept over
-a restart.
+An alert begins once its condition has held for the rule's duration. It ends once the condition has been false for the rule's
+`keep_s`, so a value near the threshold does not begin it repeatedly. Active alerts are plain data, which survives a restart.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from pumpwatch.ops.alert_rules import GROWING_S, OVER_S, RULES, RUNBOOK, Rule, v
 from pumpwatch.ops.metric import Sample
 
 Key = tuple[str, str]  # the rule, and the values of the labels
-REMEMBERED = 4096  # conditions that are followed at a time; others wait
+REMEMBERED = 4096  # the limit of conditions that are followed at a time; others wait
 
 
 class Standing(msgspec.Struct, kw_only=True):
-    """An alert that stands, or has ended. subject: what it is about, `binance.spot`; empty where there is but one."""
+    """An active or ended alert. subject: such as `binance.spot`; empty if the rule has only one subject."""
 
     name: str
     subject: str
@@ -37,7 +36,7 @@ class Standing(msgspec.Struct, kw_only=True):
 
 
 class LastValue(msgspec.Struct, frozen=True):
-    """The value of a metric that goes on over a restart, for a rule and a subject."""
+    """The last value of a metric that continues over a restart, for a rule and a subject."""
 
     name: str
     subject: str
@@ -63,8 +62,8 @@ class Change:
 class AlertBook:
     """The alerts of one collector. `look` is called every few seconds.
 
-    thresholds: by the name of each rule that is on. keep_s: instead of the rules' own, 0 for those. last: the `last_values` of an
-    earlier run; growth since then counts.
+    thresholds: by the name of each enabled rule. keep_s: replaces that of the rules; 0: does not. last: the `last_values` of an
+    earlier run, from which growth is measured.
     """
 
     def __init__(self, thresholds: Mapping[str, float], standing: Iterable[Standing] = (), keep_s: float = 0.0,
@@ -74,27 +73,26 @@ class AlertBook:
         self._standing = {(alert.name, alert.subject): alert for alert in standing}
         self._inherited = set(self._standing)  # from an earlier run
         self._followed: dict[Key, _Followed] = {}
-        self._values: dict[Key, deque[tuple[float, float]]] = {}  # of metrics whose growth counts: when, and the value
+        self._values: dict[Key, deque[tuple[float, float]]] = {}  # of metrics whose growth counts: monotonic s, value
         self._last = {(known.name, known.subject): known.value for known in last if known.name in thresholds}
         self._began_s: float | None = None
 
     def last_values(self) -> list[LastValue]:
-        """Return the values that the next run compares with."""
+        """Return the values from which the next run measures growth."""
         return [LastValue(*key, value) for key, value in sorted(self._last.items())]
 
     def standing(self) -> list[Standing]:
-        """Return the alerts that stand, the oldest first."""
+        """Return the active alerts, the oldest first."""
         return sorted(self._standing.values(), key=lambda alert: (alert.began_at_ns, alert.name, alert.subject))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the alerts that stand as plain data: name, subject, severity, summary, description, value, threshold,
-        since_ns, runbook."""
+        """Return the active alerts as plain data with stable keys."""
         return [{"name": alert.name, "subject": alert.subject, "severity": alert.severity, "summary": alert.summary,
                  "description": alert.description, "value": alert.value, "threshold": alert.threshold,
                  "since_ns": alert.began_at_ns, "runbook": alert.runbook} for alert in self.standing()]
 
     def look(self, samples: Iterable[Sample], now_s: float, now_ns: int) -> list[Change]:
-        """Judge every condition by these samples; return what has begun and ended. now_s: monotonic; now_ns: UTC."""
+        """Judge every condition by these samples; return the alerts that began or ended. now_s: monotonic; now_ns: UTC."""
         if self._began_s is None:
             self._began_s = now_s
         by_metric: dict[str, list[Sample]] = {}
@@ -109,7 +107,7 @@ class AlertBook:
                     key = rule.name, _subject(rule, labels)
                     seen.add(key)
                     changes += self._judge(rule, key, labels, sample.value, now_s, now_ns)
-            changes += self._let_go(rule, seen, now_s, now_ns)
+            changes += self._forget_absent(rule, seen, now_s, now_ns)
         changes += [Change("ended", self._end(key, now_ns)) for key in list(self._standing) if key[0] not in self._thresholds]
         return changes
 
@@ -135,18 +133,18 @@ class AlertBook:
         return self._may_end(rule, key, now_s, now_ns)
 
     def _may_end(self, rule: Rule, key: Key, now_s: float, now_ns: int) -> list[Change]:
-        """End an alert whose condition has been false for long enough."""
+        """End the alert if its condition has been false for long enough."""
         followed = self._followed.setdefault(key, _Followed())
         followed.false_since_s = now_s if followed.false_since_s is None else followed.false_since_s
         keep_s = self._keep_s or rule.keep_s
-        if key in self._inherited:  # ages and growth begin with the run: until they can be true again, they say nothing
+        if key in self._inherited:  # ages and growth begin with the run: wait until the condition could hold again
             keep_s += self._thresholds[rule.name] if rule.since_start else rule.duration_s(self._thresholds[rule.name])
         if key in self._standing and now_s - followed.false_since_s >= keep_s:
             return [Change("ended", self._end(key, now_ns))]
         return []
 
-    def _let_go(self, rule: Rule, seen: set[Key], now_s: float, now_ns: int) -> list[Change]:
-        """Forget the subjects that exist no more, such as a sink that the config lacks; their alerts end."""
+    def _forget_absent(self, rule: Rule, seen: set[Key], now_s: float, now_ns: int) -> list[Change]:
+        """Forget subjects without samples, such as a sink that the config no longer has; their alerts end."""
         changes: list[Change] = []
         for key in [key for key in self._standing if key[0] == rule.name and key not in seen]:
             changes += self._may_end(rule, key, now_s, now_ns)

@@ -1,6 +1,6 @@
-"""The file `alerts.json` of a data folder: the alerts that stand, those that ended lately, and the values to compare with.
+"""The file `alerts.json` of a data folder: active alerts, recently ended alerts, and the values from which growth is measured.
 
-A restart does not repeat a message. An event between two runs is reported once.
+With it, a restart does not repeat messages, and an event between two runs is reported once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MODE = 0o640
 
 
 class Alerts(msgspec.Struct, kw_only=True):
-    """The content of the file. ended: the ones that ended last, the newest at the end."""
+    """The content of the file. ended: the last ended alerts, the newest at the end."""
 
     format: str = FORMAT
     standing: list[Standing] = []
@@ -29,22 +29,22 @@ class Alerts(msgspec.Struct, kw_only=True):
 
 
 def read_alerts(folder: Path) -> Alerts:
-    """Return the content, none where the file is not there. Raises StorageError where it cannot be read or is damaged."""
+    """Return the content; empty without the file. Raises StorageError if it cannot be read or is damaged."""
     path = folder / FILE
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not block on a pipe
         with os.fdopen(handle, "rb") as file:
             return msgspec.json.decode(file.read(LARGEST_BYTES), type=Alerts)
     except FileNotFoundError:
         return Alerts()
     except (OSError, msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise StorageError(f"{path}: the alerts that stood cannot be read: {error}",
-                           "alerts that still stand are told again; the file is written again with the next change") from error
+        raise StorageError(f"{path}: the active alerts cannot be read: {error}",
+                           "messages of active alerts are sent again; the next change replaces the file") from error
 
 
 def write_alerts(folder: Path, standing: Sequence[Standing], ended: Sequence[Standing],
                  values: Sequence[LastValue] = ()) -> None:
-    """Replace the file: a reader sees the old content or the new one. Raises StorageError where the disk does not take it."""
+    """Replace the file in one step: a reader sees the old content or the new one. Raises StorageError if the disk refuses."""
     path = folder / FILE
     fresh = path.with_suffix(".new")
     try:

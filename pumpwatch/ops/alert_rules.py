@@ -1,7 +1,7 @@
-"""The alerts: one table of conditions, from which the collector's own alerts and those of Prometheus are made.
+"""The table of alert rules, from which the collector's alerts and the rules of Prometheus are generated.
 
-A condition is about one metric, so both see the same values. The threshold of each is a key of the config's section `alerts`,
-with the name of the rule in small letters; 0 turns it off. A rule of the kind `state` has its duration there.
+A rule is about one metric, so both see the same values. Its threshold is a key of the config's section `alerts`, named after the
+rule in snake case; 0 disables the rule. For a rule of the kind `state` the key is the duration.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pumpwatch.ops.metrics import BY_NAME
 
 RUNBOOK = "docs/runbook.md"
 OVER_S = 900.0  # the time over which a rule of the kind `increase` counts
-GROWING_S = 600.0  # the time over which a rule of the kind `growing` wants more at the end
-KEEP_S = 60.0  # an alert ends once its condition was false for so long
+GROWING_S = 600.0  # the time over which the value of a rule of the kind `growing` must have grown
+KEEP_S = 60.0  # an alert ends once its condition has been false for this long
 
 Severity = Literal["info", "warning", "critical"]
 Kind = Literal["above", "growing", "increase", "state"]
@@ -26,11 +26,11 @@ Kind = Literal["above", "growing", "increase", "state"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The condition of an alert, and its words.
+    """The condition of an alert, and its texts.
 
-    above: the value is more than the threshold. growing: so it is, and more than GROWING_S ago. increase: it has grown by the
-    threshold or more within OVER_S. state: the value is `state`, for as long as the threshold says. In `says`, `{value}` and the
-    metric's labels stand for the values.
+    above: the value exceeds the threshold. growing: it also exceeds its value of GROWING_S ago. increase: it has grown by
+    at least the threshold within OVER_S. state: it has equalled `state` for the threshold, in s. `says` and
+    `summary` have `{value}` and the metric's labels as placeholders.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Rule:
     keep_s: float = KEEP_S
     state: int = 0
     absolute: bool = False  # the value's sign does not matter
-    lasting: bool = False  # the metric goes on over a restart, and so does its increase
-    since_start: bool = False  # the value is an age that begins with the run
-    unit: str = ""  # of the value: `s`, `%`; empty for a number
+    lasting: bool = False  # the metric continues over a restart, and so does its increase
+    since_start: bool = False  # the value is an age that starts at 0 with the run
+    unit: str = ""  # of the value: `s`, `%`; empty for a plain number
     where: Mapping[str, str] = field(default_factory=dict)  # labels that a sample must have
 
     @property
@@ -85,23 +85,23 @@ RULES: tuple[Rule, ...] = (
     _rule("TradesDropped", "increase", "dropped_trades_total", "critical", "Trades were dropped",
           "Trades that were dropped within 15 minutes because the disk did not take them: {value}. Gaps name them."),
     _rule("JournalStalled", "above", "journal_backlog_seconds", "critical", "The journal does not commit",
-          "The oldest trade that is in memory only has waited for {value}.", for_s=15, unit="s"),
+          "The oldest trade that is only in memory has waited for {value}.", for_s=15, unit="s"),
     _rule("JournalBacklogGrowing", "growing", "journal_backlog_trades", "warning", "The journal falls behind",
           "Trades that wait to become durable: {value}. The number grows.", for_s=30, keep_s=GROWING_S),
     _rule("SinkDown", "state", "sink_up", "warning", "Sink {sink} is down",
-          "Sink {sink} takes no trades. The journal keeps them.", state=0),
+          "Sink {sink} does not accept trades. The journal keeps them.", state=0),
     _rule("SinkSuspended", "state", "sink_suspended", "critical", "Sink {sink} waits for a person",
-          "Sink {sink} has a trouble that does not end by itself, such as a suspended table.", state=1),
+          "Sink {sink} has a problem that a person must solve, such as a suspended table.", state=1),
     _rule("SinkBacklogGrowing", "growing", "sink_backlog_trades", "warning", "Sink {sink} falls behind",
-          "Trades that sink {sink} has still to receive: {value}. The number grows.", for_s=120, keep_s=GROWING_S),
+          "Trades that sink {sink} has not received yet: {value}. The number grows.", for_s=120, keep_s=GROWING_S),
     _rule("DiskFilling", "above", "disk_used_ratio", "info", "The disk of store.dir fills",
-          "The disk of store.dir is used to {value}.", for_s=60, keep_s=300, unit="%"),
+          "{value} of the disk of store.dir is used.", for_s=60, keep_s=300, unit="%"),
     _rule("DiskNearlyFull", "above", "disk_used_ratio", "warning", "The disk of store.dir is nearly full",
-          "The disk of store.dir is used to {value}.", for_s=60, keep_s=300, unit="%"),
+          "{value} of the disk of store.dir is used.", for_s=60, keep_s=300, unit="%"),
     _rule("DiskFull", "above", "disk_used_ratio", "critical", "The disk of store.dir is full",
-          "The disk of store.dir is used to {value}.", for_s=15, keep_s=300, unit="%"),
-    _rule("MemoryHigh", "above", "memory_used_ratio", "warning", "The collector needs much memory",
-          "The process holds {value} of the memory that it may have.", for_s=120, keep_s=300, unit="%"),
+          "{value} of the disk of store.dir is used.", for_s=15, keep_s=300, unit="%"),
+    _rule("MemoryHigh", "above", "memory_used_ratio", "warning", "The collector uses much memory",
+          "The process uses {value} of its memory limit.", for_s=120, keep_s=300, unit="%"),
     _rule("ClockDrift", "above", "clock_offset_seconds", "warning", "The clock of this machine is wrong",
           "This machine's clock differs by {value} from the clocks of the servers that answer.", for_s=120, keep_s=120,
           absolute=True, unit="s"),
@@ -109,8 +109,8 @@ RULES: tuple[Rule, ...] = (
           "Listing source {source} does not answer: its notices are not seen.", state=0),
     _rule("ArchiveFailed", "increase", "listing_problems_total", "critical", "An archive could not be written",
           "Archives of listings that could not be written within 15 minutes: {value}."),
-    _rule("ChannelDown", "state", "notify_up", "warning", "Channel {channel} takes no message",
-          "Channel {channel} takes no message. Messages wait for a day.", state=0),
+    _rule("ChannelDown", "state", "notify_up", "warning", "Channel {channel} does not accept messages",
+          "Channel {channel} does not accept messages. They wait for a day.", state=0),
     _rule("QueriesFailing", "increase", "queries_failed_total", "warning", "Queries of trades fail",
           "Queries of trades without a whole answer within 15 minutes: {value}."),
     _rule("BackupFailed", "state", "backup_failed", "critical", "The backup failed",
@@ -121,12 +121,12 @@ RULES: tuple[Rule, ...] = (
           "Runs of job {job} that ended with an error within 15 minutes: {value}."),
 )
 
-COLLECTOR_DOWN = "CollectorDown"  # only Prometheus can tell this
-OUTSIDE: Mapping[str, str] = {COLLECTOR_DOWN: "Nothing answers on `/metrics`: the collector does not run, or it hangs."}
+COLLECTOR_DOWN = "CollectorDown"  # only Prometheus can notice this
+OUTSIDE: Mapping[str, str] = {COLLECTOR_DOWN: "`/metrics` does not answer: the collector does not run, or it hangs."}
 
 
 def thresholds(config: AlertsConfig) -> dict[str, float]:
-    """Return the threshold of each rule that is on, by its name."""
+    """Return the threshold of each enabled rule by its name."""
     found = {rule.name: float(getattr(config, rule.key)) for rule in RULES} if config.enabled else {}
     return {name: threshold for name, threshold in found.items() if threshold}
 

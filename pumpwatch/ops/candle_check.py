@@ -1,11 +1,11 @@
-"""Compare what is stored of each minute with the venue's own one-minute candles.
+"""Compare the stored trades of each minute with the venue's own one-minute candles.
 
-This needs no trust in PumpWatch: the venue's figures come over another way than the trades. A minute differs where volume or
-number of trades do, by more than the venue's tolerance. It agrees all the same
+The candles are independent evidence: they come by another way than the trades. A minute differs if its volume or number of trades
+differs by more than the venue's tolerance. It still agrees
 
-- together with its neighbour, where both differ by the same amount in opposite directions: the venue counts a trade near the full
+- together with the next minute, if both differ by the same amount in opposite directions: the venue counts a trade near the full
   minute in the other one;
-- where the candle counts or leaves out all trades of a kind that is flagged: no document says what a venue does with them.
+- if the candle leaves out all trades with some flag: no document says whether venues count such trades.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from itertools import combinations
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.model import Flag, Instrument
 from pumpwatch.net.texts import one_line
-from pumpwatch.ops.completeness import Flaw
+from pumpwatch.ops.completeness import Contradiction
 from pumpwatch.ops.minute_states import State
 from pumpwatch.store.minutes import MINUTE_NS, FlaggedSum
 from pumpwatch.venue import Candle, Candles, HttpRequest, Venue
 
 ROUNDING = 1e-9  # of sums of doubles, and of figures that a venue rounds
-GIVEN_UP_AFTER = 3  # consecutive symbols without an answer
+GIVEN_UP_AFTER = 3  # symbols without an answer, in a row
 KINDS = (int(Flag.BLOCK), int(Flag.RPI), Flag.outside_market(), int(Flag.INTERNAL))  # flags that candles may leave out
-READ_IN_VAIN = 60  # minutes of a symbol that flagged trades do not explain, after which no more are read
-SumsByFlags = Callable[[int], Sequence[FlaggedSum]]  # of a minute; empty where its trades are not stored any more
+READ_IN_VAIN = 60  # minutes of a symbol that flagged trades do not explain; then no more trades are read
+SumsByFlags = Callable[[int], Sequence[FlaggedSum]]  # of a minute; empty if its trades are no longer stored
 
 
 @dataclass(frozen=True, slots=True)
 class OwnMinute:
-    """The stored figures of a symbol's minute: trades that orders matched, their volume, and whether a row joins several."""
+    """The stored figures of a symbol's minute: trades matched by orders, their volume. joined: a row is an aggregate."""
 
     minute: int
     state: State
@@ -46,8 +46,8 @@ class OwnMinute:
 class CandleSum:
     """The result for one venue, in minutes of symbols.
 
-    in_gaps: they differ, as their gap says. beyond: older than the venue's candles. refused: candles that cannot be right, with
-    the reason. problems: symbols without an answer. note: why the venue is not asked at all.
+    in_gaps: minutes that differ and are in a gap. beyond: older than the venue's candles. refused: impossible candles, with the
+    reason. problems: symbols without an answer. note: why the venue is not queried at all.
     """
 
     exchange: str
@@ -63,7 +63,7 @@ class CandleSum:
     refused: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     note: str = ""
-    flaws: list[Flaw] = field(default_factory=list)
+    flaws: list[Contradiction] = field(default_factory=list)
 
 
 class CandleCheck:
@@ -81,17 +81,17 @@ class CandleCheck:
 
     @property
     def given_up(self) -> bool:
-        """Return whether the venue is not asked any more."""
+        """Return whether the venue is not queried any more."""
         return self._venue.candles is None or self._failed >= GIVEN_UP_AFTER
 
     def requests(self, minutes: int) -> int:
-        """Return how many requests so many minutes of a symbol take."""
+        """Return how many requests `minutes` minutes of a symbol take."""
         return -(-minutes // self._venue.candles.rows_per_request) if self._venue.candles else 0
 
     def compare(self, instrument: Instrument, minutes: Sequence[OwnMinute], by_flags: SumsByFlags) -> None:
-        """Compare a symbol's minutes, which are in order and without a hole between them.
+        """Compare a symbol's minutes, which are consecutive.
 
-        by_flags: asked for minutes whose figures differ and that no gap explains.
+        by_flags: called for minutes whose figures differ and which are not in a gap.
         """
         candles = self._venue.candles
         if candles is None or self.given_up:
@@ -113,7 +113,7 @@ class CandleCheck:
             self._judge(instrument.symbol, within, theirs, cache(by_flags))
 
     def _fetch(self, candles: Candles, instrument: Instrument, first: int, end: int) -> dict[int, Candle] | None:
-        """Return the candles by minute; None where an answer cannot be used, which is noted."""
+        """Return the candles by minute; None, with the reason in `refused`, if an answer is unusable."""
         found: dict[int, Candle] = {}
         for start in range(first, end, candles.rows_per_request):
             start_ns, end_ns = start * MINUTE_NS, min(start + candles.rows_per_request, end) * MINUTE_NS
@@ -130,7 +130,7 @@ class CandleCheck:
                     self._refuse(instrument.symbol, problem)
                     return None
                 before_ns = candle.start_ns
-                if start_ns <= candle.start_ns < end_ns:  # some venues give more than was asked for
+                if start_ns <= candle.start_ns < end_ns:  # some venues send more than was requested
                     found[candle.start_ns // MINUTE_NS] = candle
         return found
 
@@ -154,11 +154,12 @@ class CandleCheck:
             elif own.state == State.GAP:
                 self.found.in_gaps += 1
             else:
-                self.found.flaws.append(Flaw("candle", self.found.exchange, self.found.market_type, symbol, minute * MINUTE_NS,
-                                             (minute + 1) * MINUTE_NS, _difference(own, theirs.get(minute))))
+                self.found.flaws.append(Contradiction(
+                    "candle", self.found.exchange, self.found.market_type, symbol, minute * MINUTE_NS,
+                                                      (minute + 1) * MINUTE_NS, _difference(own, theirs.get(minute))))
 
     def _agrees(self, minutes: Sequence[OwnMinute], theirs: dict[int, Candle], by_flags: SumsByFlags) -> bool:
-        """Return whether volume and number of trades of these minutes together are those of the candles."""
+        """Return whether the sums of volume and number of trades of these minutes equal those of the candles."""
         candles = [theirs[own.minute] for own in minutes if own.minute in theirs]
         volume, counted = sum(candle.volume for candle in candles), sum(candle.trades for candle in candles)
         if any(candle.trades < 0 for candle in candles) or any(own.joined for own in minutes):
@@ -173,14 +174,14 @@ class CandleCheck:
         return agrees
 
     def _equal(self, ours: float, count: int, volume: float, counted: int) -> bool:
-        """Return whether stored figures are those of the venue; counted: -1 where the numbers cannot be compared."""
+        """Return whether stored figures equal those of the venue; counted: -1 if the numbers cannot be compared."""
         if abs(ours - volume) > max(self.found.tolerance, ROUNDING) * max(ours, volume):
             return False
         return counted < 0 or abs(count - counted) <= self.found.tolerance * max(count, counted)
 
 
 def without_kinds(sums: Sequence[FlaggedSum]) -> Iterator[tuple[float, int]]:
-    """Yield volume and number of all trades, and without each choice of the kinds among them; nothing without any."""
+    """Yield volume and number of the trades without each combination of flagged kinds among them; nothing without such kinds."""
     kinds = [kind for kind in KINDS if any(part.flags & kind for part in sums)]
     for count in range(len(kinds) + 1 if kinds else 0):
         for chosen in combinations(kinds, count):
@@ -189,7 +190,7 @@ def without_kinds(sums: Sequence[FlaggedSum]) -> Iterator[tuple[float, int]]:
 
 
 def why_wrong(candle: Candle, before_ns: int, now_ns: int) -> str:
-    """Return why a candle cannot be right, after one that starts at `before_ns`; an empty string if it can."""
+    """Return why a candle, after one that starts at `before_ns`, is impossible; empty if it is possible."""
     if candle.start_ns > now_ns:
         return f"a candle is in the future: {candle.start_ns}"
     if candle.start_ns <= before_ns:

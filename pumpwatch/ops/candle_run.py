@@ -1,7 +1,7 @@
 """Compare the busiest symbols of several venues with their candles, each venue at its own pace.
 
-A running collector asks the same venues. So this takes a fifth of what a venue allows, and of an exchange that counts its markets
-together once.
+A running collector queries the same venues. So this uses a fifth of a venue's allowance; markets with a common allowance share
+that fifth.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from pumpwatch.ops.stored_minutes import Progress, Store, no_progress
 from pumpwatch.store.coverage import Venue as VenueKey
 from pumpwatch.venue import HttpRequest, Venue
 
-SHARE = 0.2  # of the requests that a venue allows
+SHARE = 0.2  # of a venue's allowed requests
 Ask = Callable[[Venue, HttpRequest, TokenBucket], bytes]  # raises ServiceUnavailable
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The symbols of one venue that are compared, the busiest first."""
+class CandlePlan:
+    """The symbols of one venue to compare, the busiest first."""
 
     venue: Venue
     symbols: Sequence[str]
 
 
-def plan(venues: Sequence[Venue], days: Sequence[Day], most: int) -> list[Plan]:
-    """Choose of each venue the `most` symbols with the most trades; 0 chooses all, also those without a trade."""
+def plan(venues: Sequence[Venue], days: Sequence[Day], most: int) -> list[CandlePlan]:
+    """Choose the `most` symbols with the most trades of each venue; 0 chooses all, including those without trades."""
     plans = []
     for venue in venues:
         trades: dict[str, int] = {}
@@ -45,22 +45,22 @@ def plan(venues: Sequence[Venue], days: Sequence[Day], most: int) -> list[Plan]:
             for symbol, count in zip(line.symbols, line.trades.sum(axis=1).tolist(), strict=True) if line else ():
                 trades[symbol] = trades.get(symbol, 0) + count
         busiest = sorted(trades, key=lambda symbol: (-trades[symbol], symbol))
-        plans.append(Plan(venue, busiest[:most] if most else busiest))
+        plans.append(CandlePlan(venue, busiest[:most] if most else busiest))
     return [chosen for chosen in plans if chosen.symbols]
 
 
-def compare(plans: Sequence[Plan], days: Sequence[Day], store: Store, ask: Ask, clock: Clock,
+def compare(plans: Sequence[CandlePlan], days: Sequence[Day], store: Store, ask: Ask, clock: Clock,
             facts: Mapping[tuple[str, str, str], Instrument], progress: Progress = no_progress) -> list[CandleSum]:
-    """Compare what is planned; return a result for each venue. All venues are asked at the same time.
+    """Compare the planned symbols; return a result for each venue. All venues are queried at the same time.
 
-    facts: instruments by (exchange, market type, symbol), for contract sizes and scales; the journal's own are used for others.
+    facts: instruments by (exchange, market type, symbol), for contract sizes and scales; others are read from the journal.
     """
     budgets = Budgets(clock)
     checks = [CandleCheck(chosen.venue, _asking(ask, chosen.venue, budgets.of(chosen.venue)), clock.now_ns()) for chosen in plans]
     total = sum(len(chosen.symbols) for chosen in plans)
     done = 0
 
-    def work(check: CandleCheck, chosen: Plan) -> None:
+    def work(check: CandleCheck, chosen: CandlePlan) -> None:
         nonlocal done
         key = (chosen.venue.exchange, chosen.venue.market_type)
         for symbol in chosen.symbols:
@@ -76,7 +76,7 @@ def compare(plans: Sequence[Plan], days: Sequence[Day], store: Store, ask: Ask, 
 
 
 def own_minutes(day: Day, venue: VenueKey, symbol: str) -> list[OwnMinute]:
-    """Return every minute of a symbol, none where the day does not know it."""
+    """Return every minute of a symbol; empty if the day does not know it."""
     line = day.timelines.get(venue)
     if line is None or symbol not in line.symbols:
         return []
@@ -93,14 +93,14 @@ def own_minutes(day: Day, venue: VenueKey, symbol: str) -> list[OwnMinute]:
 
 
 class Budgets:
-    """The requests that this program allows itself: SHARE of what each venue does."""
+    """The request budgets of this program: SHARE of each venue's allowance."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[tuple[str, float], TokenBucket] = {}
 
     def of(self, venue: Venue) -> TokenBucket:
-        """Return a venue's budget, which markets that are counted together share."""
+        """Return a venue's budget; markets with a common allowance share it."""
         limits = venue.limits
         key = (venue.exchange if limits.shared_by_markets else venue.name, limits.requests_per_minute)
         return self._buckets.setdefault(key, TokenBucket(SHARE * limits.requests_per_minute / 60, 1.0, self._clock))

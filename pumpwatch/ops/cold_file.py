@@ -1,6 +1,6 @@
-"""Days of a sink as Parquet files: each is checked by number and checksum before it counts.
+"""Days of a sink as Parquet files, each checked by the number and checksum of its trades.
 
-The check reads the whole file, in a process of its own, so that it holds up nothing else. It needs the extra `parquet`.
+The check reads the whole file in a separate process, so that it blocks nothing else. It needs the extra `parquet`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class ColdTarget(Protocol):
     """A place for files of days."""
 
     def held(self, name: str) -> ColdFile | None:
-        """Return the facts of a file that is held, None where it is not."""
+        """Return the facts of a stored file; None if it is not stored."""
 
     def store(self, name: str, trades: int, checksum: int, write: Callable[[BinaryIO], None]) -> ColdFile:
-        """Have a file written, check that it holds these trades, and keep it durably. Raises StorageError."""
+        """Write a file, check that it holds these trades, and keep it durably. Raises StorageError."""
 
 
 class ColdFolder:
@@ -56,7 +56,7 @@ class ColdFolder:
         self._folder = folder
 
     def held(self, name: str) -> ColdFile | None:
-        """Return the facts of a file that is there in its full size."""
+        """Return the facts of a file that exists in its full size; else None."""
         path = self._folder / f"{name}.parquet"
         try:
             found = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=ColdFile)
@@ -65,7 +65,7 @@ class ColdFolder:
             return None
 
     def store(self, name: str, trades: int, checksum: int, write: Callable[[BinaryIO], None]) -> ColdFile:
-        """Write the file beside its place, check it, and put it there."""
+        """Write the file next to its place, check it, and move it there."""
         path = self._folder / f"{name}.parquet"
         partial = path.with_name(f".{path.name}{PARTIAL}")
         try:
@@ -79,7 +79,7 @@ class ColdFolder:
                 found = _checked(partial, name)
                 if (found.trades, found.checksum) != (trades, checksum):
                     raise StorageError(f"{path}: the copy has {found.trades:,} trades with checksum {found.checksum}, and the"
-                                       f" sink has {trades:,} with {checksum}", "nothing was removed; it is written again")
+                                       f" sink has {trades:,} with {checksum}", "nothing was removed; the copy is written again")
                 facts = partial.with_suffix(".facts")
                 facts.write_bytes(msgspec.json.encode(found))
                 partial.replace(path)
@@ -101,7 +101,7 @@ def _sync(folder: Path) -> None:
 
 
 def _checked(path: Path, name: str) -> ColdFile:
-    """Return the facts of a file, read in a process of its own. Raises StorageError where it cannot be read."""
+    """Return the facts of a file, read in a separate process. Raises StorageError if it cannot be read."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ended = run_child([sys.executable, "-P", "-c", PROGRAM, str(path), name], b"", CHECK_S, environ)
     try:
@@ -110,11 +110,11 @@ def _checked(path: Path, name: str) -> ColdFile:
         return msgspec.json.decode(ended.output.splitlines()[-1], type=ColdFile)
     except (ValueError, IndexError) as error:
         raise StorageError(f"{path}: the copy cannot be checked: {error}",
-                           "is the extra `parquet` installed? pip install 'pumpwatch[parquet]'") from error
+                           "install the extra `parquet` if it is missing: pip install 'pumpwatch[parquet]'") from error
 
 
 def facts_of(path: Path, name: str) -> ColdFile:
-    """Return the facts of a Parquet file of trades, read from its first byte to its last. Raises ValueError or OSError."""
+    """Return the facts of a Parquet file of trades, which is read completely. Raises ValueError or OSError."""
     import pyarrow.parquet
 
     trades, checksum = 0, 0
@@ -134,18 +134,18 @@ def facts_of(path: Path, name: str) -> ColdFile:
 
 
 def _batch(times: np.ndarray, price: np.ndarray, quantity: np.ndarray, ids: list[str | None]) -> TradeBatch:
-    """Return a batch that has what a checksum takes."""
+    """Return a batch with the columns of a checksum."""
     rows, numbers = len(times), [_number(text) for text in ids]
     return TradeBatch(times.astype(np.int64), np.zeros(rows, np.int32), price, quantity, np.zeros(rows, np.uint8),
                       np.array(numbers, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.uint8))
 
 
 def _number(text: str | None) -> int:
-    """Return an id as the sink casts it: 0 for one that is not a whole number of 64 bits."""
+    """Return an id as the sink casts it: 0 if it is not a non-negative integer of 64 bits."""
     number = int(text) if text and text.isascii() and text.isdigit() else 0
     return number if number < 2**63 else 0
 
 
 def main() -> None:
-    """Print the facts of the file that the arguments name as JSON. This is the body of the process."""
+    """Print the facts of the file in the arguments as JSON. This is the body of the process."""
     print(msgspec.json.encode(facts_of(Path(sys.argv[1]), sys.argv[2])).decode())

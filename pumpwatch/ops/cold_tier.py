@@ -1,8 +1,8 @@
-"""Drop old days of a sink as its disk fills up, and write each of them as Parquet first where the config names a folder.
+"""Drop old days of a sink as its disk fills up, and first write each as Parquet if the config names a folder.
 
-Days go by the sink's own setting, and earlier above `disk.clean_up_percent` and `disk.emergency_percent`. The age of a day counts
-from the smaller of our clock and the newest trades in the sink, so that no clock alone removes anything. A sink that keeps its
-trades for ever loses none. With `disk.cold_dir` set, a day that has no checked copy there is not dropped.
+Days are dropped by the sink's own setting, and earlier above `disk.clean_up_percent` and `disk.emergency_percent`. The age of a
+day counts from the earlier of our clock and the newest trades in the sink, so that a wrong clock alone removes nothing. A sink
+that keeps its trades without limit loses none. With `disk.cold_dir` set, a day without a checked copy there is not dropped.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from pumpwatch.sink_abilities import DroppingSink, KeepingSink, StoredDay
 log = logging.getLogger(__name__)
 
 DAY_NS, DAY_S = 86_400 * NS_PER_S, 86_400.0
-AHEAD_DAYS = 2  # the sink drops a day by itself when it is due: the copy is made before
+AHEAD_DAYS = 2  # the copy is made this early, because the sink drops a day by itself when it is due
 
 
 def kept_days(level: Level, own_days: int, options: DiskConfig) -> int:
-    """Return how many days a sink keeps at a level; own_days: by its own setting. 0: for ever, at any level."""
+    """Return how many days a sink keeps at a level; own_days: by its own setting. 0: without limit, at any level."""
     if not own_days or level is Level.OK:
         return own_days
     return min(own_days, options.cold_days if level is Level.CLEAN_UP else options.emergency_days)
 
 
 def due_days(days: Sequence[StoredDay], keep: int, now_ns: int) -> list[StoredDay]:
-    """Return the days that are older than `keep` days, the oldest first; 0: none."""
+    """Return the days that are older than `keep` days, the oldest first; none for 0."""
     if not days or not keep:
         return []
-    now_ns = min(now_ns, max(day.to_ns for day in days))  # the day that is written is not among them
+    now_ns = min(now_ns, max(day.to_ns for day in days))  # excludes the day being written
     return [day for day in sorted(days, key=lambda day: day.from_ns) if day.to_ns <= now_ns - keep * DAY_NS]
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A sink's days, as last seen."""
+    """A sink's days, as of the last look."""
 
     days: Sequence[StoredDay] = ()
     own_days: int = 0
@@ -62,10 +62,10 @@ class ColdTier:
         self._seen = _Seen()
         self._shortened = False  # the sink's own setting was replaced
         self._logged: set[str] = set()
-        self._dropped: set[str] = set()  # days that may still be there, since they go with the sink's next write
+        self._dropped: set[str] = set()  # days that are removed with the sink's next write at the latest
 
     def files_in(self) -> str:
-        """Return the folder of the sink's files where it is on this machine, else an empty text. Raises PumpWatchError."""
+        """Return the folder of the sink's files; empty if it is not on this machine. Raises PumpWatchError."""
         return self._sink.files_in()
 
     def look(self, level: Level) -> list[StoredDay]:
@@ -78,7 +78,7 @@ class ColdTier:
 
     @property
     def keeps_days(self) -> int:
-        """Return how many days were to be kept at the last look; 0: for ever."""
+        """Return how many days the sink had to keep at the last look; 0: without limit."""
         return self._seen.keep
 
     def options_changed(self, options: DiskConfig, target: ColdTarget | None) -> None:
@@ -86,26 +86,26 @@ class ColdTier:
         self._options, self._target = options, target
 
     def run(self, level: Level, only_recording: bool = False) -> list[StoredDay]:
-        """Copy and drop what is due; return the days that were dropped, or that go with the sink's next write.
+        """Copy and drop the days that are due; return the dropped ones, some of which the sink's next write removes.
 
-        only_recording: nothing is copied. Raises PumpWatchError where the sink does not answer.
+        only_recording: nothing is copied. Raises PumpWatchError if the sink does not answer.
         """
         due = self.look(level)
         seen = self._seen
         if level >= Level.EMERGENCY and not seen.own_days:
-            self._tell_once("for ever", "sink keeps its trades for ever, nothing is dropped though its disk fills up sink=%s",
-                            self.name)
+            self._warn_once("no limit", "nothing is dropped though the disk fills up, the sink keeps its trades without limit "
+                            "sink=%s", self.name)
         ready, soon = (due, True) if self._target is None else self._copied(only_recording)
         if seen.keep == seen.own_days:
             if self._shortened:
                 self._sink.keep_days(0)
                 self._shortened = False
             if level is Level.OK:
-                return []  # the sink does it by itself
-        elif soon and len(ready) == len(due):  # every day that goes by this setting, now or soon, has its copy
+                return []  # the sink drops them by itself
+        elif soon and len(ready) == len(due):  # every day that this setting drops now or soon has a copy
             self._sink.keep_days(seen.keep)
             self._shortened = True
-        elif self._shortened:  # else the sink would drop the next days by itself, copied or not
+        elif self._shortened:  # or the sink would drop the next days by itself, copied or not
             self._sink.keep_days(0)
             self._shortened = False
         if ready:
@@ -114,13 +114,14 @@ class ColdTier:
         self._dropped = {day.name for day in ready}
         if fresh:
             log.warning(
-                "days dropped for want of disk sink=%s level=%s days=%d first=%s last=%s trades=%d bytes=%d keeps_days=%d",
+                "days dropped because the disk fills up sink=%s level=%s days=%d first=%s last=%s trades=%d bytes=%d "
+                "keeps_days=%d",
                 self.name, level.word, len(fresh), fresh[0].name, fresh[-1].name, sum(day.trades for day in fresh),
                 sum(day.size_bytes for day in fresh), seen.keep)
         return fresh
 
     def _copied(self, only_recording: bool) -> tuple[list[StoredDay], bool]:
-        """Copy the days that are due, or will be soon; return those that are due and have a copy, and whether all have one."""
+        """Copy the days that are due now or soon; return the due days with a copy, and whether all days have one."""
         seen, target = self._seen, self._target
         copied: list[StoredDay] = []
         complete = True
@@ -138,15 +139,15 @@ class ColdTier:
         try:
             made = target.store(name, *self._sink.day_sums(day), partial(self._sink.write_parquet, day))
         except StorageError as error:
-            self._tell_once(name, "day not copied, it is kept sink=%s day=%s reason=%s", self.name, day.name, error)
+            self._warn_once(name, "day not copied, so it is kept sink=%s day=%s reason=%s", self.name, day.name, error)
             return False
         log.info("day copied sink=%s day=%s trades=%d bytes=%d", self.name, day.name, made.trades, made.size_bytes)
         return True
 
-    def _tell_once(self, key: str, words: str, *values: object) -> None:
+    def _warn_once(self, key: str, template: str, *values: object) -> None:
         if key not in self._logged:
             self._logged.add(key)
-            log.warning(words, *values)
+            log.warning(template, *values)
 
     def figures(self) -> dict[str, Any]:
         """Return the figures for `status.json`, as of the last look; any thread."""
@@ -159,7 +160,7 @@ class ColdTier:
 def copy_name(target: ColdTarget, sink: str, day: StoredDay) -> str:
     """Return the name of a day's copy.
 
-    A day that came back with fewer trades, after it had gone, gets a name of its own: the fuller copy is not replaced.
+    If a dropped day has come back with fewer trades, it gets another name, so that the fuller copy stays.
     """
     name = f"{sink}/{day.name}"
     held = target.held(name)
@@ -172,11 +173,11 @@ def _is_held(target: ColdTarget, name: str, day: StoredDay) -> bool:
 
 
 def cold_target(options: DiskConfig) -> ColdTarget | None:
-    """Return the place for copies of days, None where the config names none."""
+    """Return the place for copies of days; None if the config does not name one."""
     return ColdFolder(Path(options.cold_dir)) if options.cold_dir else None
 
 
 def cold_tiers(sinks: Mapping[str, Sink], options: DiskConfig, clock: Clock) -> list[ColdTier]:
-    """Return the days of each sink that drops whole days."""
+    """Return a ColdTier for each sink that can drop whole days."""
     target = cold_target(options)
     return [ColdTier(name, sink, options, clock, target) for name, sink in sinks.items() if isinstance(sink, DroppingSink)]

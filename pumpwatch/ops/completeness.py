@@ -1,8 +1,8 @@
-"""Judge for a time whether the trades of every symbol and minute are complete, day by day.
+"""Judge whether the trades of every symbol and minute of a time are complete, day by day.
 
-The evidence is independent of what recorded the trades: what is stored is read again, the ids of venues that count them by one
-are checked for holes, and every gap of the ledger is laid over it. A hole that no gap names, and trades that were counted once
-and are not stored any more, are findings, and their minutes count as gaps.
+The evidence is independent of the recording: stored trades are read again, consecutive ids are checked for holes, and the gaps of
+the ledger are applied. A hole without a gap, and trades that were counted once and are no longer stored, are contradictions, and
+their minutes count as gaps.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from pumpwatch.store.ledger import Ledger, is_missing
 from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.waiting import waiting_gaps
 
-SETTLE_S = 120.0  # a minute is judged this long after its end: a dead connection is noticed late, and a gap begins in the past
+SETTLE_S = 120.0  # a minute is judged this long after its end, because a dead connection is noticed late
 DAY_MINUTES = 24 * 60
-HOLE_SLACK_NS = 60 * MINUTE_NS  # a gap that names a hole's ids may end so long before the trade with the id before the hole
+HOLE_SLACK_NS = 60 * MINUTE_NS  # a gap with a hole's ids may end this long before the trade with the id before the hole
 WORST, REASONS = 10, 100  # symbols and reasons of a venue in JSON
-IDS_MISSING = "ids are missing"  # of the minutes of a hole that a gap explains, but does not cover
+IDS_MISSING = "ids are missing"  # reason for minutes of a hole that a gap explains, but does not cover
 NOT_RUNNING = "no collector has run since"
 BY_ID, BY_CONNECTION = "id", "connection"
 Chosen = Callable[[str, str, str], bool]  # exchange, market type, symbol
@@ -39,20 +39,20 @@ Chosen = Callable[[str, str, str], bool]  # exchange, market type, symbol
 
 @dataclass(frozen=True, slots=True)
 class VenueFacts:
-    """The facts of a venue that decide what proves completeness. skips_ids: its history leaves out ids that are not trades."""
+    """The facts of a venue that decide the proof of completeness. skips_ids: its history leaves out ids that are not trades."""
 
     id_kind: IdKind
     skips_ids: bool
 
     @property
     def proof(self) -> str:
-        """Return `id` where ids that count by one prove completeness, else `connection`: it stood, and nothing else is known."""
+        """Return `id` if consecutive ids prove completeness, else `connection`: only the connection is known to have been up."""
         return BY_ID if self.id_kind == IdKind.CONTIGUOUS else BY_CONNECTION
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
-    """Something that contradicts the ledger. kind: hole, lost, candle, sink. Times in ns, [from, to)."""
+class Contradiction:
+    """A contradiction of the ledger. kind: hole, lost, candle, sink. Times in ns, [from, to)."""
 
     kind: str
     exchange: str
@@ -70,13 +70,13 @@ class Flaw:
 
 @dataclass(slots=True)
 class Day:
-    """The minutes [first, end), a day at most: the figures, and the states of each venue's symbols."""
+    """The minutes [first, end), at most a day: the figures, and the states of each venue's symbols."""
 
     first: int
     end: int
     stored: StoredMinutes
     timelines: dict[Venue, Timeline]
-    flaws: list[Flaw] = field(default_factory=list)
+    flaws: list[Contradiction] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ class Ledgers:
 class Judge:
     """Judges the minutes of one data folder.
 
-    facts: of the venues that are known; others count as without contiguous ids. ended_ns: when the last collector ended, None
-    while one runs.
+    facts: of known venues; others count as venues without consecutive ids. ended_ns: when the last collector ended; None while
+    one runs.
     """
 
     def __init__(self, folder: Path, facts: Mapping[Venue, VenueFacts], ended_ns: int | None = None,
@@ -114,9 +114,9 @@ class Judge:
 
     def day(self, first: int, end: int, chosen: Chosen | None = None, quick: bool = False,
             progress: Progress = no_progress, venues: Sequence[Venue] | None = None) -> Day:
-        """Judge the minutes [first, end), a day at most, of all venues or of some.
+        """Judge the minutes [first, end), at most a day, of all venues or of `venues`.
 
-        Raises StorageError where a ledger cannot be read.
+        Raises StorageError if a ledger cannot be read.
         """
         stored = self.store.read(first, end, quick, progress, venues)
         holes = [missing for missing in missing_between(stored.runs)
@@ -142,7 +142,7 @@ class Judge:
         return day
 
     def _ledgers(self, start_ns: int, end_ns: int) -> Ledgers:
-        """Return the gaps and fills that overlap [start_ns, end_ns), and everything that was watched."""
+        """Return the gaps and fills that overlap [start_ns, end_ns), and all records of watched symbols."""
         gaps: dict[Venue, list[Gap]] = {}
         fills: dict[Venue, list[GapFill]] = {}
         watched: dict[Venue, list[Watched]] = {}
@@ -184,13 +184,13 @@ class Judge:
             for first, last in named[venue].unexplained(symbol, missing):
                 reason = (f"the trade with id {first} is not stored, and no gap names it" if first == last else
                           f"{last - first + 1:,} trades, ids {first} to {last}, are not stored, and no gap names them")
-                day.flaws.append(Flaw("hole", *venue, symbol, missing.from_ns, missing.to_ns + 1, reason))
+                day.flaws.append(Contradiction("hole", *venue, symbol, missing.from_ns, missing.to_ns + 1, reason))
                 day.timelines[venue].mark([rows[venue, symbol]], missing.from_ns, missing.to_ns + 1, State.GAP,
                                           "ids are missing that no gap names")
 
 
 def _unread_within(watched: Sequence[Watched], symbol: str, from_ns: int, to_ns: int) -> bool:
-    """Return whether nobody watched a symbol for a part of a time: its ids of that part, which others may have, prove nothing."""
+    """Return whether a symbol was unwatched for a part of a time. Then missing ids prove nothing: others may have the trades."""
     return any(symbol not in now.symbols and now.from_ns < to_ns and (following is None or following.from_ns > from_ns)
                for now, following in zip(watched, [*watched[1:], None], strict=False))
 
@@ -210,7 +210,7 @@ def _matrix(stored: StoredMinutes, venue: Venue, symbols: Sequence[str], first: 
 
 
 def _find_lost(day: Day) -> None:
-    """Find minutes of which trades were counted once that are not stored any more, and no gap says so."""
+    """Find minutes with trades that were counted once and are no longer stored, without a gap."""
     lost, catalogue = day.stored.lost, day.stored.catalogue
     rows = {(venue, symbol): row for venue, line in day.timelines.items() for row, symbol in enumerate(line.symbols)}
     for (exchange, market_type, symbol), minute, gone in zip(catalogue.names(lost.instrument), lost.minute.tolist(),
@@ -218,17 +218,18 @@ def _find_lost(day: Day) -> None:
         row = rows.get(((exchange, market_type), symbol))
         if row is None or day.timelines[exchange, market_type].states[row, minute - day.first] == State.GAP:
             continue
-        detail = (f"{gone:,} trades that were stored are not there any more" if gone > 1 else
-                  "a trade that was stored is not there any more" if gone else
-                  "as many trades as were stored are there, but not the same")
-        day.flaws.append(Flaw("lost", exchange, market_type, symbol, minute * MINUTE_NS, (minute + 1) * MINUTE_NS, detail))
+        detail = (f"{gone:,} trades that were stored are missing now" if gone > 1 else
+                  "a trade that was stored is missing now" if gone else
+                  "as many trades as before are stored, but not the same")
+        day.flaws.append(Contradiction("lost", exchange, market_type, symbol, minute * MINUTE_NS, (minute + 1) * MINUTE_NS,
+                                       detail))
         day.timelines[exchange, market_type].mark([row], minute * MINUTE_NS, (minute + 1) * MINUTE_NS, State.GAP,
-                                                  "stored trades are not there any more")
+                                                  "stored trades are missing now")
 
 
 @dataclass(slots=True)
 class VenueSum:
-    """The findings of a venue over all days. minutes: of all symbols together."""
+    """The result of a venue over all days. minutes: of all symbols together."""
 
     exchange: str
     market_type: str
@@ -236,8 +237,8 @@ class VenueSum:
     minutes: Counter[State] = field(default_factory=Counter)
     trades: int = 0
     symbols: set[str] = field(default_factory=set)
-    reasons: Counter[str] = field(default_factory=Counter)  # minutes in gaps
-    gap_minutes: Counter[str] = field(default_factory=Counter)  # by symbol
+    reasons: Counter[str] = field(default_factory=Counter)  # minutes in gaps by reason
+    gap_minutes: Counter[str] = field(default_factory=Counter)  # minutes in gaps by symbol
 
     def add(self, line: Timeline) -> None:
         """Add a day."""
@@ -264,7 +265,7 @@ class Summary:
     def __init__(self, facts: Mapping[Venue, VenueFacts]) -> None:
         self._facts = facts
         self.venues: dict[Venue, VenueSum] = {}
-        self.flaws: list[Flaw] = []
+        self.flaws: list[Contradiction] = []
 
     def add(self, day: Day) -> None:
         """Add a day."""
@@ -279,9 +280,9 @@ class Summary:
         return sum(found.minutes[State.GAP] for found in self.venues.values())
 
 
-def _joined_flaws(flaws: Collection[Flaw]) -> list[Flaw]:
-    """Return flaws without repetitions; those of one symbol and kind that say the same and touch each other are one."""
-    found: list[Flaw] = []
+def _joined_flaws(flaws: Collection[Contradiction]) -> list[Contradiction]:
+    """Return the contradictions with adjacent equal ones of a symbol joined."""
+    found: list[Contradiction] = []
     for flaw in sorted(flaws, key=lambda flaw: (flaw.kind, flaw.exchange, flaw.market_type, flaw.symbol, flaw.from_ns)):
         last = found[-1] if found else None
         if last and replace(last, from_ns=0, to_ns=0) == replace(flaw, from_ns=0, to_ns=0) and flaw.from_ns <= last.to_ns:

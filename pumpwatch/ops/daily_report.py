@@ -1,4 +1,4 @@
-"""Write a report of each day's completeness, `reports/DATE.json`, and write it again while gaps of the day may be filled."""
+"""Write a report of each day's completeness, `reports/DATE.json`, and update it while gaps of the day may be filled."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pumpwatch.store.sqlite import private_folder, storage_error, write_private
 FOLDER = "reports"
 FORMAT = 1
 DAY_NS = 86_400 * NS_PER_S
-DUE_S = 600.0  # after the end of its day
-AGAIN_DAYS = 3  # and each day after that, so often
+DUE_S = 600.0  # from the end of its day
+AGAIN_DAYS = 3  # daily updates after that
 FLAWS = 1000  # contradictions in a report
 NAME = re.compile(r"\d{4}-\d\d-\d\d\.json")
 
@@ -35,10 +35,10 @@ class DailyReports:
         self._data, self._facts, self._keep_days = folder, facts, keep_days
 
     def write_due(self, now_ns: int) -> list[Path]:
-        """Write the reports that are due, remove those that are too old, and return what was written.
+        """Write the reports that are due, remove those that are too old, and return the written files.
 
-        A report waits until every trade of its day is counted. A day of which nothing is known has none. Raises StorageError
-        where the disk refuses or a ledger cannot be read.
+        A report waits until every trade of its day is counted. A day without any data has no report. Raises StorageError if the
+        disk refuses or a ledger cannot be read.
         """
         file = CoverageFile(self._data, read_only=True)
         try:
@@ -67,7 +67,7 @@ class DailyReports:
         summary = Summary(self._facts)
         judge = Judge(self._data, self._facts)
         start_ns, end_ns = number * DAY_NS, (number + 1) * DAY_NS
-        for venue in venues:  # one at a time: a collector has better use for its memory
+        for venue in venues:  # one at a time, to save memory
             summary.add(judge.day(start_ns // MINUTE_NS, end_ns // MINUTE_NS, quick=True, venues=[venue]))
         if not summary.venues:
             return False
@@ -95,7 +95,7 @@ class DailyReports:
 
 
 def _made_at_ns(path: Path) -> int:
-    """Return when a report was made, 0 without a readable one."""
+    """Return when a report was made, ns since 1970; 0 without a readable report."""
     try:
         return int(msgspec.json.decode(path.read_bytes())["made_at_ns"])
     except (OSError, ValueError, KeyError, TypeError):

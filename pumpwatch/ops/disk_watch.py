@@ -1,4 +1,4 @@
-"""Watch the disks: the level of each, with hysteresis, and how many days are left at the present rate."""
+"""Watch the disks: the level of each, with hysteresis, and the days left at the present rate."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pumpwatch.errors import StorageError
 
 log = logging.getLogger(__name__)
 
-RATE_LEAST_S, RATE_MOST_S = 600.0, 6 * 3600.0  # the present rate is taken over the last hours, not over minutes
+RATE_LEAST_S, RATE_MOST_S = 600.0, 6 * 3600.0  # the time over which the present rate is measured
 SAMPLE_S = 60.0
 DAY_S = 86_400.0
 STORE = "store"
 
 
 class Level(IntEnum):
-    """The level of a disk: it asks for nothing, the normal clean-up, the emergency one, or that only recording goes on."""
+    """The level of a disk: fine, normal clean-up, emergency clean-up, or full, so that only recording goes on."""
 
     OK = 0
     CLEAN_UP = 1
@@ -39,31 +39,31 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """A file system, in bytes. free: what an ordinary user may still write."""
+    """A file system, in bytes. free: the room for an ordinary user."""
 
     total: int
     free: int
 
     @property
     def used(self) -> int:
-        """Return what is taken, the share that is reserved for root included."""
+        """Return the used bytes of the total."""
         return self.total - self.free
 
     @property
     def share(self) -> float:
-        """Return the used share, from 0 to 1; 1 for a file system without any room."""
+        """Return the used share, from 0 to 1; 1 for a file system of size 0."""
         return self.used / self.total if self.total else 1.0
 
 
 def disk_use(folder: Path) -> DiskUse:
-    """Return the use of the file system that a folder is, or will be, on. Raises OSError."""
+    """Return the use of the file system of a folder that exists or will be created. Raises OSError."""
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     state = os.statvfs(place)
     return DiskUse((state.f_blocks - state.f_bfree + state.f_bavail) * state.f_frsize, state.f_bavail * state.f_frsize)
 
 
 def level_of(share: float, options: DiskConfig, before: Level = Level.OK) -> Level:
-    """Return the level of a used share. A level that was reached ends `back_percent` below its threshold."""
+    """Return the level of a used share. A reached level ends `back_percent` below its threshold."""
     percent, found = share * 100, Level.OK
     for level, threshold in ((Level.CLEAN_UP, options.clean_up_percent), (Level.EMERGENCY, options.emergency_percent),
                              (Level.FULL, options.full_percent)):
@@ -74,7 +74,7 @@ def level_of(share: float, options: DiskConfig, before: Level = Level.OK) -> Lev
 
 @dataclass(slots=True)
 class Disk:
-    """One watched disk, as last seen."""
+    """One watched disk, as of the last look."""
 
     name: str
     folder: Path
@@ -83,7 +83,7 @@ class Disk:
     samples: deque[tuple[float, int]] = field(default_factory=deque)  # monotonic seconds, used bytes
 
     def record(self, now_s: float, use: DiskUse) -> None:
-        """Note the use; the samples of the last hours tell the rate."""
+        """Record the use; the samples of the last hours give the rate."""
         self.use = use
         if not self.samples or now_s - self.samples[-1][0] >= SAMPLE_S:
             self.samples.append((now_s, use.used))
@@ -91,8 +91,7 @@ class Disk:
             self.samples.popleft()
 
     def days_left(self) -> float | None:
-        """Return in how many days the disk is full at the rate of the last hours; None where it does not fill up, or too
-        little is known."""
+        """Return the days until the disk is full at the rate of the last hours; None if it does not fill up, or is unknown."""
         if self.use is None or len(self.samples) < 2:
             return None
         (first_s, first), (last_s, last) = self.samples[0], self.samples[-1]
@@ -109,7 +108,7 @@ class Disk:
 
 
 def refuse_where_full(target: Path, options: DiskConfig) -> None:
-    """Raise StorageError where the disk that a command would write a large file to is above `full_percent`."""
+    """Raise StorageError if the disk of `target`, to which a command would write a large file, is above `full_percent`."""
     use = disk_use(target)
     if level_of(use.share, options) is Level.FULL:
         raise StorageError(f"{target}: its disk is {use.share:.0%} full, more than disk.full_percent ({options.full_percent:g}): "
@@ -117,9 +116,9 @@ def refuse_where_full(target: Path, options: DiskConfig) -> None:
 
 
 class DiskWatch:
-    """The watched disks: that of the store, of the archives where it is another one, and of each sink that is near.
+    """The watched disks: of the store, of the archives, and of each sink on this machine.
 
-    `look` and `use_now` block, and `look` belongs to one thread; the rest may be read in any thread.
+    `look` and `use_now` block, and `look` belongs to one thread; all else may be read in any thread.
     """
 
     def __init__(self, options: DiskConfig, clock: Clock, store: Path, archives: Path,
@@ -128,7 +127,7 @@ class DiskWatch:
         self._disks = {STORE: Disk(STORE, store), "archives": Disk("archives", archives)}
 
     def watch(self, name: str, folder: Path) -> None:
-        """Watch one more disk, by the name of its sink."""
+        """Watch one more disk, under the name of its sink."""
         if name not in self._disks or self._disks[name].folder != folder:
             self._disks[name] = Disk(name, folder)
 
@@ -142,24 +141,25 @@ class DiskWatch:
             try:
                 use = self._use_of(disk.folder)
             except OSError as error:
-                log.debug("disk not looked at name=%s reason=%s", disk.name, error)
+                log.debug("disk not checked name=%s reason=%s", disk.name, error)
                 continue
             disk.record(self._clock.monotonic(), use)
             level = level_of(use.share, self.options, disk.level)
             if level != disk.level:
-                tell = log.info if level < disk.level and level < Level.EMERGENCY else log.warning
-                tell("disk %s disk=%s used=%.1f%% free_gb=%.1f folder=%s: %s", level.word.replace("_", " "), disk.name,
+                log_level = logging.INFO if level < disk.level and level < Level.EMERGENCY else logging.WARNING
+                log.log(log_level, "disk %s disk=%s used=%.1f%% free_gb=%.1f folder=%s: %s", level.word.replace("_", " "),
+                        disk.name,
                      use.share * 100, use.free / 1e9, disk.folder, EFFECTS[level])
             disk.level = level
 
     def level(self, name: str) -> Level:
-        """Return the level of a disk; that of a sink whose disk is not known is OK."""
+        """Return the level of a disk; OK for an unknown disk."""
         return self._disks[name].level if name in self._disks else Level.OK
 
     def use_now(self, name: str) -> DiskUse | None:
-        """Return the use of a disk at this moment; None for one that is not watched.
+        """Return the use of a disk at this moment; None for a disk that is not watched.
 
-        It is the use as last seen where the disk does not answer.
+        If the disk does not answer, it is the use of the last look.
         """
         if name not in self._disks:
             return None

@@ -1,7 +1,7 @@
-"""Examine what a collector left behind or is doing: the second half of `pumpwatch doctor`.
+"""Examine a collector and its data folder: the second half of `pumpwatch doctor`.
 
-A problem is open or settled. Damage whose gap the ledger records as lost is settled: its trades cannot come back, and nothing
-is left to do. It is shown as a note, and only `doctor --all` counts it as a failure.
+A problem is open or settled. Damage is settled if the ledger records its gap as lost, because its trades cannot come back and
+nothing is left to do. It is shown as a note, and only `doctor --all` counts it as a failure.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from pumpwatch.store.reader import JournalReader
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.soundness import look_over
 
-SHOWN = 5  # symbols of many
-LOOK_S = 20.0  # for reading through the journal, which may have several GB
-FLAPPING, FLAPPING_NS = 3, 3600 * NS_PER_S  # losses of one connection within that time
-DAMAGE = ("journal damaged", "the ledger was")  # beginnings of the reasons of gaps that come from damage
+SHOWN = 5  # names of many
+LOOK_S = 20.0  # the limit for reading the journal, which may have several GB
+FLAPPING, FLAPPING_NS = 3, 3600 * NS_PER_S  # losses of one connection within this time
+DAMAGE = ("journal damaged", "the ledger was")  # how the reasons of gaps from damage begin
 ASIDE = "ledger*damaged*"
 RECOVERY = ("a backup or a sink may have these trades: `pumpwatch restore` unpacks a backup into an empty folder, "
             "`pumpwatch trades` and `pumpwatch verify --sinks` read the sinks")
 
 
 def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
-    """Yield findings about a data folder: its collector, journal, gaps and quarantine. Raises nothing for what it finds."""
+    """Yield findings about a data folder: its collector, journal, gaps and quarantine. Problems do not raise errors."""
     clock = clock or Clock()
     yield from _set_aside(folder)
     try:
@@ -68,7 +68,7 @@ def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
 
 
 def _days_left(disk: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield how long the store's disk lasts; where it is short, `judge` says so."""
+    """Yield how long the store's disk lasts; `judge` reports a short time as a problem."""
     days, share = disk.get("days_left"), disk.get("used_share")
     if share is not None:
         rate = "it does not fill up at present" if days is None else f"full in {days:.1f} days at the present rate"
@@ -97,7 +97,7 @@ def _journal(folder: Path, settled: SettledDamage) -> Iterator[Finding]:
 
 
 def _damage(segments: Sequence[Segment], settled: SettledDamage) -> Iterator[Finding]:
-    """Yield the damage that a look of some seconds finds."""
+    """Yield the damage that is found within LOOK_S."""
     not_read = 0
     for segment, lines in look_over(segments, LOOK_S):
         not_read += lines is None
@@ -125,12 +125,12 @@ def _gaps_of(folder: Path) -> list[Gap]:
         finally:
             ledger.close()
     except StorageError:
-        return []  # a finding of its own
+        return []  # `_ledger` reports it
 
 
 def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:
     if not (folder / FILE_NAME).exists() or not (folder / FILE_NAME).stat().st_size:
-        return  # a finding of its own
+        return  # reported elsewhere
     try:
         ledger = Ledger(folder, read_only=True)
         try:
@@ -184,7 +184,7 @@ def _reasons(gaps: Sequence[Gap]) -> str:
 
 
 def _flapping(events: Sequence[ConnectionEvent]) -> Iterator[Finding]:
-    """Yield the venues that lost a connection again and again."""
+    """Yield the venues that repeatedly lost a connection."""
     losses = [(f"{event.exchange}.{event.market_type}", event) for event in events if event.event == "down"]
     lost = Counter((venue, event.connection) for venue, event in losses)
     last = {venue: event.reason for venue, event in losses}

@@ -1,4 +1,4 @@
-"""Find secrets that every user of the machine can read: in the config file itself, or in a file that it names."""
+"""Find secrets that every user of the machine can read, in the config file or in a file that it names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PASSWORD_IN_DSN = re.compile(r"://[^/@]*:[^/@]+@|\bpassword\s*=")
 
 
 def exposed_secrets(config: Config) -> list[tuple[str, str]]:
-    """Return (key, reason) of each secret that others can read. Keys that come from the environment are none."""
+    """Return (key, reason) of each secret that every user can read. Values from the environment are not exposed."""
     if not config.source.is_file:
         return []
     written = Path(config.source.name).absolute()
@@ -35,7 +35,7 @@ def exposed_secrets(config: Config) -> list[tuple[str, str]]:
 
 
 def exposed_by_file(config: Config) -> dict[str, list[str]]:
-    """Return the keys of the secrets that others can read by their reason: a file is named once, however many it has."""
+    """Return the keys of exposed secrets grouped by reason, so that a file is named once."""
     found: dict[str, list[str]] = {}
     for key, reason in exposed_secrets(config):
         found.setdefault(reason, []).append(key)
@@ -70,7 +70,7 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _is_plain(url: str) -> bool:
-    """Return whether an address names a host alone, or cannot be read."""
+    """Return whether an address has only a host, or cannot be parsed."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,7 +1,6 @@
-"""Read the figures that a collector writes, and show them as one line.
+"""Read the figures of a collector, and show them as one line.
 
-The collector replaces `status.json` in its data folder each second, for everybody who can read the folder. Nothing here talks
-to the collector, so reading never slows it.
+The collector replaces `status.json` in its data folder each second. Reading the file does not slow the collector.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ class DamagedFigures(ServiceUnavailable):
 def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
     """Return the figures of the collector that runs on this data folder.
 
-    Raises ServiceUnavailable where none runs, where it was killed, and where it has stopped writing; DamagedFigures where the
-    file is damaged.
+    Raises ServiceUnavailable if no collector runs, or if it has stopped writing; DamagedFigures if the file is damaged.
     """
     path = folder / FILE
     hint = "start one with `pumpwatch collect`, or name its config with -c"
@@ -53,12 +51,12 @@ def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
         raise ServiceUnavailable(f"no collector runs on {folder}: the last one (pid {pid}) died {_ago(silent_s)}", hint)
     if silent_s > SILENT_AFTER_S:
         raise ServiceUnavailable(f"the collector on {folder} (pid {pid}) last wrote its figures {_ago(silent_s)}",
-                                 "it hangs, is stopped, or its disk is full: look at its log")
+                                 "it hangs, is stopped, or its disk is full: check its log")
     return status
 
 
 def _silent_s(status: Status, clock: Clock) -> float:
-    """Return how long ago the figures were written: by the monotonic clock, or by date where that clock restarted since."""
+    """Return the age of the figures in s: by the monotonic clock, or by date if the machine was restarted since."""
     written_s = status.get("written_monotonic_s")
     if isinstance(written_s, float) and written_s <= clock.monotonic():
         return clock.monotonic() - written_s
@@ -66,7 +64,7 @@ def _silent_s(status: Status, clock: Clock) -> float:
 
 
 def summary_line(status: Status) -> str:
-    """Return a minute's health as one line: connections, trades/s, lag and gaps of each exchange; journal, sinks."""
+    """Return the health as one line: connections, trades/s, lag and gaps of each exchange; journal, sinks."""
     parts = [_exchange_part(name, rows) for name, rows in _by_exchange(status).items()]
     journal = status.get("journal", {})
     parts += [gaps_in_words(status["backfill"])] if status.get("backfill") else []
@@ -77,7 +75,7 @@ def summary_line(status: Status) -> str:
 
 
 def gaps_in_words(backfill: Mapping[str, Any]) -> str:
-    """Return the numbers of gaps by state, and the progress of the work on those that are open."""
+    """Return the numbers of gaps by state, and the progress of the backfill of open ones."""
     states = ", ".join(f"{_count(backfill.get(state, 0))} {state}" for state in ("open", "filled", "lost"))
     left = int(backfill.get("left", 0))
     if not left:
@@ -88,7 +86,7 @@ def gaps_in_words(backfill: Mapping[str, Any]) -> str:
 
 
 def problems(status: Status) -> list[str]:
-    """Return one line for each problem: venues that are not fully read, sinks, boards and the disk."""
+    """Return a line for each problem of venues, sinks, boards, channels, disks and memory."""
     return [f"{judgement.name}: {one_line(judgement.detail, SHOWN)}" for judgement in judge(status) if judgement.state != OK]
 
 

@@ -1,4 +1,4 @@
-"""Find trades that are missing by their ids, and that no gap names."""
+"""Find missing trade ids that are not covered by a gap."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pumpwatch.store.pending_records import gap_key
 
 
 class NamedGaps:
-    """The gaps of one venue that may explain why an id is not stored.
+    """The gaps of one venue that may explain missing ids.
 
-    A filled gap explains nothing: all its trades should be stored. With `skips_ids` it does, because the venue's history leaves
-    out the ids of rows that are not trades.
+    A filled gap does not explain them, because all its trades should be stored. With `skips_ids` it does, because the venue's
+    history leaves out the ids of rows that are not trades.
 
-    A gap with ids explains these ids, at any time. One without ids explains only its own time: the missing trade may lie in it,
-    or in the rest of the hole, so that the rest is not proven complete either (`uncovered`).
+    A gap with ids explains these ids, at any time. A gap without ids explains only its own time: the missing trade may lie in it
+    or in the rest of the hole, so the rest is not proven complete either (`uncovered`).
     """
 
     def __init__(self, gaps: Iterable[Gap], fills: Iterable[GapFill], *, skips_ids: bool) -> None:
@@ -31,14 +31,14 @@ class NamedGaps:
                 (self._of_symbol.setdefault(gap.symbol, []) if gap.symbol else self._of_many).append(gap)
 
     def unexplained(self, symbol: str, missing: MissingIds) -> list[tuple[int, int]]:
-        """Return the parts of missing ids, each (first, last), that no gap explains, not even a part of their time."""
+        """Return the parts of missing ids, each (first, last), without an explaining gap even for a part of their time."""
         ids, times = self._explain(symbol, missing)
         return [] if times else ids
 
     def uncovered(self, symbol: str, missing: MissingIds) -> list[tuple[int, int]]:
         """Return the parts of the time of missing ids, each [from, to) in ns, that their gaps leave out.
 
-        Empty where no gap explains them (`unexplained` has them then), and where gaps name every id.
+        Empty if no gap explains them (`unexplained` then returns them), or if gaps name every id.
         """
         ids, times = self._explain(symbol, missing)
         if not ids or not times:
@@ -55,7 +55,7 @@ class NamedGaps:
             if gap.first_id is not None and gap.last_id is not None:
                 proven.append((gap.first_id, gap.last_id))
             elif gap.from_ns <= missing.to_ns and gap.to_ns >= missing.from_ns:
-                # where the history skips ids, an id may be missing beside a filled gap without a lost trade
+                # if the history skips ids, an id near a filled gap may be missing without a lost trade
                 times.append((missing.from_ns, missing.to_ns) if gap.state == GapState.FILLED else (gap.from_ns, gap.to_ns))
         return outside(missing.first, missing.last, joined(proven)), joined(times)
 

@@ -1,4 +1,4 @@
-"""Keeps the log's last warnings and errors in memory, for the page."""
+"""Keep the last warnings and errors of the log in memory, for the page."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LONGEST = 600  # characters of a line
 
 
 class KeptWarnings(logging.Handler):
-    """A handler of the root logger. Lines that differ only in their figures are one entry, which says how often it came.
+    """A handler of the root logger. Lines that differ only in their figures are one entry with a count.
 
-    A line is kept as it is logged: whoever logs it has masked what is secret.
+    Lines are kept as they are logged; callers must have masked secrets.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class KeptWarnings(logging.Handler):
             self._entries.popitem(last=False)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the entries, the one that came last at the end: number, at_ms, level, part, text, times."""
+        """Return the entries, the newest last: number, at_ms, level, part, text, times."""
         self.acquire()  # another thread may be logging
         try:
             return list(self._entries.values())
@@ -45,9 +45,9 @@ class KeptWarnings(logging.Handler):
             self.release()
 
     def start(self) -> None:
-        """Begin to keep what is logged."""
+        """Begin to keep log lines."""
         logging.getLogger().addHandler(self)
 
     def stop(self) -> None:
-        """Keep nothing more."""
+        """Stop keeping log lines."""
         logging.getLogger().removeHandler(self)

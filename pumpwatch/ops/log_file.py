@@ -1,7 +1,7 @@
-"""The log as a file: `pumpwatch.log` in a folder, rotated by size and by age, the oldest files removed.
+"""The log as a file: `pumpwatch.log` in a folder, rotated by size and by age; the oldest files are removed.
 
-A thread of its own writes, so that a slow disk holds up nothing. If it falls behind by LINES lines, further ones are left out of
-the file and counted there.
+A separate thread writes, so that a slow disk blocks nothing else. If it falls behind by LINES lines, further lines are left out,
+and the file says how many.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Rotated(logging.handlers.RotatingFileHandler):
 
 
 def _began_s(path: Path) -> float:
-    """Return when a file was begun, as its first line says; now for a new one."""
+    """Return when a file was begun, from its first line; now for a new file."""
     try:
         with path.open("rb") as file:
             head = file.readline(200).removeprefix(b'{"time":"')[:19].decode("ascii", "replace")
@@ -58,7 +58,7 @@ def _compressed_name(name: str) -> str:
 
 
 def _compress(source: str, target: str) -> None:
-    """Move the file that was written into a compressed one, or a compressed one to its next name."""
+    """Compress the finished file, or move a compressed file to its next name."""
     if source.endswith(".gz"):
         Path(source).replace(target)
         return
@@ -68,10 +68,10 @@ def _compress(source: str, target: str) -> None:
 
 
 class LogFile(logging.Handler):
-    """Hands lines to the thread that writes them. Any thread."""
+    """Passes lines to the thread that writes them. May be used in any thread."""
 
     def __init__(self, config: LogConfig) -> None:
-        """Raises StorageError where the folder cannot be written to."""
+        """Open the file. Raises StorageError if the folder is not writable."""
         super().__init__()
         self._of = (config.folder, config.file_mb, config.file_hours, config.files)
         try:
@@ -87,7 +87,7 @@ class LogFile(logging.Handler):
         get_original("_thread", "start_new_thread")(self._write, ())
 
     def is_of(self, config: LogConfig) -> bool:
-        """Return whether it writes as this config says."""
+        """Return whether it has the options of this config."""
         return self._of == (config.folder, config.file_mb, config.file_hours, config.files)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -107,11 +107,11 @@ class LogFile(logging.Handler):
         self._ended.release()
 
     def end(self) -> None:
-        """Have the thread write what waits and close the file; returns at once, for the hub."""
+        """Let the thread write waiting lines and close the file. Returns at once, so the hub may call it."""
         self._lines.put(None)
 
     def close(self) -> None:
-        """Write what waits, for CLOSE_S at most."""
+        """Write waiting lines, for at most CLOSE_S."""
         self._lines.put(None)
         self._ended.acquire(timeout=CLOSE_S)
         super().close()

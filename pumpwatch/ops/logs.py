@@ -1,8 +1,8 @@
 """Logging of the long-running commands: one line for each change of state, on stderr, times in UTC.
 
-As text for people, or as JSON for machines, and in a file as well where the config names a folder (`ops.log_file`).
+Lines are text or JSON, and go to a file as well if the config names a folder (`ops.log_file`).
 
-Repeated lines are limited for each venue separately; the number held back is logged within about a minute. The words of
+Repeated lines are limited for each venue separately; the number of suppressed lines is logged within about a minute. Text of
 venues and boards cannot forge a line or control a terminal: a message is one printable line, and a traceback is indented.
 """
 
@@ -26,10 +26,10 @@ LONGEST = 4000  # characters of a line; a health summary of many exchanges takes
 
 
 class RepeatLimit(logging.Filter):
-    """Let each kind of line (logger, level, words, first value) through `burst` times a period.
+    """Pass each kind of line (logger, level, template, first value) `burst` times a period.
 
-    The first value is usually the venue, sink or source. The number of lines held back is logged before the first line, of
-    any kind, after the period.
+    The first value is usually the venue, sink or source. The number of suppressed lines is logged before the first line of any
+    kind after the period.
     """
 
     def __init__(self, burst: int = 10, period_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
@@ -54,11 +54,11 @@ class RepeatLimit(logging.Filter):
 
     @staticmethod
     def passed(record: logging.LogRecord) -> bool:
-        """Return whether the limit of another handler has let a line through."""
+        """Return whether the limit of another handler has passed a line."""
         return getattr(record, "passed", False)
 
     def _log_held_back(self, now: float) -> None:
-        """Forget the kinds whose period is over, and log how many lines of each were held back."""
+        """Forget the kinds whose period is over, and log how many lines of each were suppressed."""
         over = {kind: state for kind, state in self._seen.items() if now - state[0] >= self._period_s}
         for kind in over:
             del self._seen[kind]
@@ -69,7 +69,7 @@ class RepeatLimit(logging.Filter):
 
 
 class PrintableFormatter(logging.Formatter):
-    """Format a message as one printable line, and indent a traceback, so that none of its lines looks like a log line."""
+    """Format a message as one printable line, and indent tracebacks, so that their lines do not look like log lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message, LONGEST)
@@ -92,9 +92,9 @@ class LineFormatter(PrintableFormatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Format a line as one JSON object: time, level, part, message, fields, and traceback where there is one.
+    """Format a line as one JSON object: time, level, part, message, fields, and traceback, if any.
 
-    The fields are those of the words that are logged, `key=%s`; text from elsewhere makes none.
+    Only `key=%s` in the log template becomes a field; text from venues and servers does not.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -119,8 +119,8 @@ def part_of(name: str) -> str:
 
 
 def fields_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
-    """Return the words of a record and its fields, numbers as numbers."""
-    if not record.args or not isinstance(record.args, tuple):  # nothing is filled in
+    """Return the message of a record and its fields, numbers as numbers."""
+    if not record.args or not isinstance(record.args, tuple):  # the template has no fields
         return record.getMessage(), {}
     words, *pairs = FIELD.split(str(record.msg))
     arguments = list(record.args)
@@ -136,7 +136,7 @@ def fields_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
             fields[key] = _typed(conversion[0] % value, conversion[1])
             rest = _filled(template[conversion.end():], arguments).strip()
             message = f"{message.rstrip()}{'' if rest[:1] in ':,;' else ' '}{rest}"
-    except (IndexError, TypeError, ValueError):  # words and values that do not fit
+    except (IndexError, TypeError, ValueError):  # template and values do not match
         return f"{record.msg} {record.args}", {}
     return " ".join(message.split()), fields
 
@@ -158,9 +158,9 @@ class Lines(logging.StreamHandler[IO[str]]):
 
 
 def set_up(config: LogConfig, stream: IO[str] | None = None) -> None:
-    """Send the log to stderr (or `stream`), and to a file where the config names a folder.
+    """Send the log to stderr (or `stream`), and to a file if the config names a folder.
 
-    A second call replaces what the first one has set up. Raises StorageError where the folder cannot be used.
+    A second call replaces the set-up of the first. Raises StorageError if the folder cannot be used.
     """
     from pumpwatch.ops.log_file import LogFile
 
@@ -184,7 +184,7 @@ def set_up(config: LogConfig, stream: IO[str] | None = None) -> None:
 
 
 def set_levels(config: LogConfig) -> None:
-    """Set the level of everything, and of each part that the config names; may be called again at any time."""
+    """Set the general level, and the level of each part that the config names; may be called at any time."""
     root = logging.getLogger()
     root.setLevel(config.level.upper())
     wanted = {f"{package}.{part}": level.upper() for part, level in config.levels.items() for package in PACKAGES}

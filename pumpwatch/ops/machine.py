@@ -1,6 +1,6 @@
-"""Check the machine that a collector runs on: descriptors, socket buffers, the kernel's clock, versions of libraries.
+"""Check the machine of a collector: descriptors, socket buffers, the kernel's clock, versions of libraries.
 
-Each finding says with which command it is mended.
+The hint of each finding has the command that solves it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pumpwatch.findings import FAIL, OK, WARN, Finding
 
-DESCRIPTORS = 1024  # sixty connections of every venue, twice while they are renewed, files, sources and readers: with room
+DESCRIPTORS = 1024  # enough for sixty connections of all venues, doubled by renewals, for files, sources and readers
 NEARLY = 0.7  # of the descriptors are in use
-RECEIVE_BYTES = 4 << 20  # a venue's burst of a second, while the sweep pauses
+RECEIVE_BYTES = 4 << 20  # of a venue's burst of one second, while the sweep pauses
 TCP_RMEM = Path("/proc/sys/net/ipv4/tcp_rmem")
 UNSYNCHRONISED, TIME_ERROR = 0x0040, 5  # of adjtimex(2)
 PYTHONS = ((3, 11), (3, 14))
@@ -27,14 +27,14 @@ REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)\s*([<>=!~0-9.,\s]*)")
 
 
 def machine_findings(tcp_rmem: Path = TCP_RMEM) -> Iterator[Finding]:
-    """Yield what is right and wrong with the machine."""
+    """Yield the findings about the machine."""
     yield descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield receive_buffers(tcp_rmem)
     yield from versions()
 
 
 def descriptors(allowed: int, used: int | None = None) -> Finding:
-    """Return whether a process may open enough files and sockets."""
+    """Return a finding: whether a process may open enough files and sockets."""
     detail = f"{allowed:,} may be open" + (f", {used:,} are" if used is not None else "")
     hint = "as a service: LimitNOFILE=65536 in its unit; in a shell: `ulimit -n 65536`"
     if used is not None and used > allowed * NEARLY:
@@ -45,7 +45,7 @@ def descriptors(allowed: int, used: int | None = None) -> Finding:
 
 
 def descriptors_of(pid: int, proc: Path = Path("/proc")) -> Finding | None:
-    """Return the same for a running process; None where it cannot be looked at."""
+    """Return the same finding for a running process; None if it cannot be inspected."""
     try:
         lines = (proc / str(pid) / "limits").read_text("ascii").splitlines()
         line = next(line for line in lines if line.startswith("Max open files"))
@@ -56,12 +56,12 @@ def descriptors_of(pid: int, proc: Path = Path("/proc")) -> Finding | None:
 
 
 def open_files(process: Path = Path("/proc/self")) -> dict[str, int]:
-    """Return open: the open file descriptors, and limit: how many there may be. Lists a folder, so call it in a thread."""
+    """Return the number of open file descriptors, and their limit. Lists a folder, so call it in a thread."""
     return {"open": sum(1 for _ in (process / "fd").iterdir()), "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
 
 
 def receive_buffers(tcp_rmem: Path = TCP_RMEM) -> Finding:
-    """Return whether the kernel keeps enough for a socket while its frames are not read."""
+    """Return a finding: whether the kernel buffers enough for a socket while its frames are not read."""
     try:
         least, usual, most = (int(word) for word in tcp_rmem.read_text("ascii").split())
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def receive_buffers(tcp_rmem: Path = TCP_RMEM) -> Finding:
 
 
 def kernel_clock() -> tuple[bool, float] | None:
-    """Return whether the kernel's clock is synchronised, and its largest error in ms; None where the kernel does not say it."""
+    """Return whether the kernel's clock is synchronised, and its largest error in ms; None if it is unknown."""
     if struct.calcsize("l") != 8:
         return None
     state = ctypes.create_string_buffer(256)  # struct timex; modes 0 only reads
@@ -89,7 +89,7 @@ def kernel_clock() -> tuple[bool, float] | None:
 
 
 def versions() -> Iterator[Finding]:
-    """Yield whether Python and each library are of a version that PumpWatch is made for."""
+    """Yield findings: whether Python and each library have a supported version."""
     python = platform.python_version()
     fits = PYTHONS[0] <= sys.version_info[:2] < PYTHONS[1]
     yield Finding("Python", OK if fits else WARN, python, "" if fits else

@@ -1,6 +1,7 @@
-"""Keep the process's resident memory within its limit: the trades in memory shrink first, then a warning is logged.
+"""Keep the process's resident memory within its limit: drop recent trades first, then log a warning.
 
-The limit is `memory.limit_mb`, else nine tenths of the control group's, else half of the machine's memory.
+The limit is `memory.limit_mb`; by default half of the machine's memory, or nine tenths of the control group's limit if that is
+less.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ log = logging.getLogger(__name__)
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 OF_GROUP, OF_MACHINE = 0.9, 0.5
-SHRINK, GROW = 0.7, 1.25  # of what the recent trades may have, at each look
-ROOM = 0.85  # they grow again below this share of the limit
+SHRINK, GROW = 0.7, 1.25  # factors for the size of the recent trades at each look
+ROOM = 0.85  # the recent trades grow again below this share of the limit
 LEAST_BYTES = 8 << 20
 NO_LIMIT = 1 << 60  # control groups write a large number or `max`
 M_ARENA_MAX = -8  # of mallopt(3)
@@ -34,10 +35,10 @@ class Shrinkable(Protocol):
 
     @property
     def max_bytes(self) -> int:
-        """Return how many it may use."""
+        """Return the limit in bytes."""
 
     def limit(self, max_bytes: int) -> None:
-        """Set how many bytes it may use, and drop the oldest trades beyond that."""
+        """Set the limit in bytes, and drop the oldest trades beyond it."""
 
 
 def resident_bytes() -> int:
@@ -46,7 +47,7 @@ def resident_bytes() -> int:
 
 
 def group_limit(cgroup: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the smallest memory limit of the process's control group and those around it, in bytes; 0 without one."""
+    """Return the smallest memory limit of the process's control group and its parents, in bytes; 0 without one."""
     limits = []
     try:
         lines = cgroup.read_text("utf-8").splitlines()
@@ -86,23 +87,23 @@ def memory_limit(options: MemoryConfig, group: Callable[[], int] = group_limit) 
 
 
 def share_heap() -> bool:
-    """Have all threads allocate from one heap, before there are any; return whether the C library can.
+    """Make all threads allocate from one heap; return whether the C library can. Call it before any thread starts.
 
-    Its usual heap for each thread keeps what was freed there from the others: 25 MB at 100,000 trades/s.
+    By default each thread has its own heap, whose freed memory other threads cannot use: 25 MB at 100,000 trades/s.
     """
     choose = getattr(ctypes.CDLL(None), "mallopt", None)
     return choose is not None and bool(choose(M_ARENA_MAX, 1))
 
 
 def give_back() -> None:
-    """Have the C library return freed memory to the system; the interpreter keeps running meanwhile."""
+    """Return freed memory to the system; the interpreter keeps running meanwhile."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # not every C library has it
         trim(0)
 
 
 class MemoryWatch:
-    """A job: `look` every few seconds. Level `ok`, `shrunk` (fewer recent trades in memory) or `above` (that was not enough)."""
+    """A job: call `look` every few seconds. Level `ok`, `shrunk` (fewer recent trades) or `above` (that was not enough)."""
 
     def __init__(self, options: MemoryConfig, recent: Shrinkable, resident: Callable[[], int] = resident_bytes,
                  trim: Callable[[], None] = give_back) -> None:
@@ -132,14 +133,14 @@ class MemoryWatch:
                 self._recent.limit(min(self._full_bytes, int(self._recent.max_bytes * GROW) + 1))
             self.level = "ok" if self._recent.max_bytes >= self._full_bytes else "shrunk"
         if self.level != before:
-            self._tell()
+            self._log_level()
 
-    def _tell(self) -> None:
+    def _log_level(self) -> None:
         figures = f"rss_mb={self.rss_bytes / 1e6:.0f} limit_mb={self.limit_bytes / 1e6:.0f}"
         if self.level == "above":
             log.warning("memory above its limit, fewer recent trades did not help %s", figures)
         elif self.level == "shrunk":
-            log.warning("memory near its limit, fewer recent trades are kept in it %s recent_mb=%.0f", figures,
+            log.warning("memory near its limit, fewer recent trades are kept %s recent_mb=%.0f", figures,
                         self._recent.max_bytes / 1e6)
         else:
             log.info("memory within its limit again %s", figures)

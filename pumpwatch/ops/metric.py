@@ -28,7 +28,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value of a metric. labels: in the order of the metric's."""
+    """One value of a metric. labels: the values of the metric's labels, in the same order."""
 
     metric: Metric
     labels: Labels

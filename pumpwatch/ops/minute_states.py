@@ -1,9 +1,8 @@
-"""Say of each symbol and minute whether its trades are complete, by what is stored and by the gaps.
+"""Decide for each symbol and minute whether its trades are complete, from stored trades and gaps.
 
-A minute is `complete` only if nothing speaks against it: the symbol was watched for all of it, and no gap that is open or lost
-touches it. It is `filled` where a gap touched it whose trades came from the venue's history, `gap` with a reason where trades
-may be missing, whoever watched the symbol, `quiet` where it is complete and had no trade, and `unread` where nobody watched the
-symbol and no gap touches it, so that nothing is claimed.
+A minute is `complete` if the symbol was watched for all of it, and no open or lost gap touches it. It is `filled` if it was in a
+gap whose trades came from the venue's history, and `gap`, with a reason, if trades may be missing. It is `quiet` if it is
+complete without a trade, and `unread` if the symbol was not watched and no gap touches the minute: then nothing is claimed.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.pending_records import GapKey, gap_key
 
 MOST_TEXTS = 2**16 - 2
-_IDS = re.compile(r"(ids jump|restarted its ids).*")  # texts that name single ids, which would make each a reason of its own
+_IDS = re.compile(r"(ids jump|restarted its ids).*")  # cuts off single ids, which would make every reason unique
 
 
 class State(enum.IntEnum):
@@ -37,8 +36,8 @@ class State(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Minutes [first, end) of a symbol in one state, with the trades that are stored of them."""
+class StateRun:
+    """Minutes [first, end) of a symbol in one state, with the number of their stored trades."""
 
     symbol: str
     first: int
@@ -50,7 +49,7 @@ class Run:
 
 @dataclass(slots=True)
 class Timeline:
-    """The states of a venue's symbols: a row a symbol, a column a minute from `first` (since 1970) on."""
+    """The states of a venue's symbols: a row for each symbol, a column for each minute from `first` (since 1970) on."""
 
     exchange: str
     market_type: str
@@ -68,7 +67,7 @@ class Timeline:
         return self.first + int(self.states.shape[1])
 
     def mark(self, rows: Sequence[int], from_ns: int, to_ns: int, state: State, reason: str = "") -> None:
-        """Give all minutes that [from_ns, to_ns) touches this state, except those in a worse one."""
+        """Set the state of all minutes that [from_ns, to_ns) touches, except minutes in a worse state."""
         first, last = max(from_ns // MINUTE_NS, self.first) - self.first, min(-(-to_ns // MINUTE_NS), self.end) - self.first
         if first >= last or not len(rows):
             return
@@ -87,25 +86,25 @@ class Timeline:
         return self._numbers[reason]
 
     def counts(self) -> dict[State, int]:
-        """Return how many minutes of all symbols are in each state."""
+        """Return the number of minutes in each state, of all symbols together."""
         found = np.bincount(self.states.ravel(), minlength=len(State))
         return {state: int(found[state]) for state in State}
 
-    def runs(self, row: int) -> Iterator[Run]:
+    def runs(self, row: int) -> Iterator[StateRun]:
         """Yield the runs of one symbol, oldest first."""
         states, reasons = self.states[row], self.reasons[row]
         change = np.flatnonzero((np.diff(states) != 0) | (np.diff(reasons) != 0)) + 1
         for first, end in zip([0, *change.tolist()], [*change.tolist(), len(states)], strict=True):
             if first < end:
-                yield Run(self.symbols[row], self.first + first, self.first + end, State(int(states[first])),
-                          self.texts[int(reasons[first])], int(self.trades[row, first:end].sum()))
+                yield StateRun(self.symbols[row], self.first + first, self.first + end, State(int(states[first])),
+                               self.texts[int(reasons[first])], int(self.trades[row, first:end].sum()))
 
 
 def timeline(venue: tuple[str, str], symbols: Sequence[str], trades: Int64, first: int, gaps: Iterable[Gap],
              fills: Iterable[GapFill], watched: Sequence[Watched]) -> Timeline:
-    """Return the states of a venue's symbols. `trades` has a row a symbol and a column a minute from `first` on.
+    """Return the states of a venue's symbols. `trades` has a row for each symbol and a column for each minute from `first` on.
 
-    gaps, fills, watched: those of this venue, of any time.
+    gaps, fills, watched: of this venue, at any time.
     """
     states = np.where(trades > 0, np.uint8(State.COMPLETE), np.uint8(State.QUIET))
     found = Timeline(*venue, first, list(symbols), trades, states, np.zeros(states.shape, np.uint16))
@@ -144,7 +143,7 @@ def _apply(found: Timeline, gap: Gap, fills: Mapping[str, GapFill], row_of: Mapp
 
 def _apply_fill(found: Timeline, gap: Gap, fill: GapState, lost: tuple[int, int], reasons: tuple[str, str],
                 rows: Sequence[int]) -> None:
-    """Mark the symbols whose fills of a gap say the same. reasons: of the gap, and of the fill."""
+    """Mark the symbols whose fills of a gap are equal. reasons: of the gap, and of the fill."""
     if fill == GapState.OPEN and gap.state != GapState.FILLED:
         found.mark(rows, gap.from_ns, gap.to_ns, State.GAP, reasons[0])
         return
@@ -155,11 +154,11 @@ def _apply_fill(found: Timeline, gap: Gap, fill: GapState, lost: tuple[int, int]
 
 
 def _leave_unread(found: Timeline, watched: Sequence[Watched], gaps: Sequence[Gap]) -> None:
-    """Mark the minutes in which nobody watched a symbol.
+    """Mark the minutes in which a symbol was not watched.
 
-    A gap that is open or lost stays: the record of what was watched may itself be lost. A filled one says nothing about the time
-    before a symbol was watched first, nor about that before the gap. Without a record of what was watched, a symbol counts as
-    watched after the minute of its first trade here.
+    Open and lost gaps stay, because the records of watched symbols may be lost as well. A filled gap proves nothing for the time
+    before a symbol was first watched, or for the time before the gap. Without such records, a symbol counts as watched after the
+    minute of its first trade.
     """
     shape = found.states.shape
     unread, before = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
@@ -188,7 +187,7 @@ def _leave_unread(found: Timeline, watched: Sequence[Watched], gaps: Sequence[Ga
 def _leave_unnamed(found: Timeline, row: int, watched: Sequence[Watched], gaps: Sequence[Gap]) -> None:
     """Mark the filled minutes of a symbol in which it was not watched before the gap began.
 
-    A gap reaches back to where a symbol was left, unless another collector has read it in between.
+    A gap reaches back to the end of watching, unless another collector has read the symbol in between.
     """
     symbol = found.symbols[row]
     named = [gap for gap in gaps if gap.touches(symbol)]

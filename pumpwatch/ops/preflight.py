@@ -1,8 +1,8 @@
-"""Check everything a collector needs before it runs, one finding a line.
+"""Check everything that a collector needs before it runs.
 
-`check` stays on this machine: config, plugins, data folder, disk, clock. With `connect` it also connects to every configured
-service: each venue's REST and WebSocket, each notice board, each sink. It writes only a probe file in the data folder, and
-removes it again.
+`check` examines this machine: config, plugins, data folder, disk, clock. With `connect` it also connects to every configured
+service: REST and WebSocket of each venue, each notice board, each sink. It only writes a probe file in the data folder, and
+removes it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
 from pumpwatch.venue import Venue
 
-LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, and SQLite's own files
+LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, and SQLite's temporary files
 FULL_DISK_BYTES = 200_000_000
-EARLIEST_NS = 1_735_689_600 * NS_PER_S  # 2025-01-01: a clock before that was never set
+EARLIEST_NS = 1_735_689_600 * NS_PER_S  # 2025-01-01: an earlier clock was never set
 REJECTED_HINT = dict.fromkeys((403, 418, 429, 451), "it rejects requests from this address: use another host or a proxy")
 AT_ONCE = 8  # services that are checked at the same time
 LONGEST = 300  # characters of the message of a plugin's exception
@@ -44,7 +44,7 @@ SYNC_MARK = Path("/run/systemd/timesync/synchronized")
 
 
 def check(config: Config, connect: bool = False, plugins: Plugins | None = None) -> list[Finding]:
-    """Return every finding, in order. Raises nothing for what it finds."""
+    """Return every finding, in order. Problems do not raise errors."""
     plugins = plugins or load_plugins(config)
     findings = [Finding("config", OK, "every key is known and of its type"), *_proxy_findings(config),
                *_notify_findings(config),
@@ -55,7 +55,7 @@ def check(config: Config, connect: bool = False, plugins: Plugins | None = None)
 
 
 def exit_code(findings: list[Finding], *, settled: bool = False) -> int:
-    """Return 0, 1 where something fails, 69 where only a service cannot be reached. settled: a note counts as a failure."""
+    """Return 0, 1 if a check fails, or 69 if only a service cannot be reached. settled: a note counts as a failure."""
     states = {finding.state for finding in findings}
     if FAIL in states or (settled and NOTE in states):
         return EXIT_FOUND
@@ -83,7 +83,7 @@ def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
         yield Finding(key, FAIL, text, "remove the section from the config, or install the plugin")
     try:
         venues = [venue.name for venue, _ in plugins.chosen(config)]
-        yield Finding("venues", OK if venues else FAIL, ", ".join(venues) or "no venue is to be collected",
+        yield Finding("venues", OK if venues else FAIL, ", ".join(venues) or "no venue is chosen",
                       "" if venues else "enable one in the section exchanges of the config")
     except PluginError as error:
         yield Finding("exchanges", FAIL, error.message, error.hint)
@@ -166,7 +166,7 @@ def _clock_findings(clock: Clock) -> Iterator[Finding]:
 
 
 def _ntp_synchronised() -> bool | None:
-    """Return whether NTP synchronises the clock, None where the machine does not report it."""
+    """Return whether NTP synchronises the clock; None if the machine does not report it."""
     if SYNC_MARK.exists():
         return True
     program = shutil.which("timedatectl")
@@ -181,7 +181,7 @@ def _ntp_synchronised() -> bool | None:
 
 
 def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
-    """Return one finding a service, in the order of a trade's path; AT_ONCE are checked at a time, as each may be slow."""
+    """Return a finding for each service, in the order of a trade's path; AT_ONCE services are checked at the same time."""
     from gevent.pool import Pool
 
     checks: list[tuple[str, Callable[[], str]]] = []
@@ -199,7 +199,7 @@ def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
 
 
 def _sink_advice(config: Config, name: str, plugins: Plugins) -> Iterator[Finding]:
-    """Yield the settings of a sink's server that hurt; nothing where it does not answer, which is a finding of its own."""
+    """Yield the harmful settings of a sink's server; nothing if it does not answer, which another finding reports."""
     kind, found = plugins.sinks[name], list[Finding]()
 
     def ask() -> None:
@@ -215,11 +215,11 @@ def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]
     try:
         return plugins.chosen(config)
     except PluginError:
-        return []  # a finding of its own
+        return []  # another finding reports it
 
 
 def _reach(name: str, ask: Callable[[], str]) -> Finding:
-    """Connect to a service. Any error of a plugin's code is a finding."""
+    """Connect to a service. Any error in a plugin's code is a finding."""
     started = time.monotonic()
     details: list[str] = []
     errors: list[Exception] = []

@@ -1,4 +1,4 @@
-"""The alerts as rules of Prometheus, made from the table of `alert_rules`.
+"""The alerts as rules of Prometheus, generated from the table of `alert_rules`.
 
 `keep_firing_for` needs Prometheus 2.42 or newer.
 """
@@ -39,7 +39,7 @@ def rules_file() -> str:
 
 
 def rules() -> dict[str, Any]:
-    """Return the file of rules as plain data, with the thresholds that the config has by default."""
+    """Return the file of rules as plain data, with the default thresholds of the config."""
     defaults = AlertsConfig()
     found = [_alert(rule, float(getattr(defaults, rule.key))) for rule in RULES]
     found.append({
@@ -50,7 +50,7 @@ def rules() -> dict[str, Any]:
 
 
 def runbook_url(section: str) -> str:
-    """Return where a section of the runbook is, from the top of the repository."""
+    """Return the path of a section of the runbook, relative to the repository."""
     return f"{RUNBOOK}#{section}"
 
 

@@ -1,4 +1,4 @@
-"""Findings and the row of the Redis that a config names."""
+"""Findings about the Redis of a config, and its row among the stores."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NAME = "redis"
 
 
 def library_findings(config: Config) -> Iterator[Finding]:
-    """Yield a finding where the config names a Redis and its client library is missing."""
+    """Yield a finding if the config names a Redis and its client library is missing."""
     if config.redis.nodes and importlib.util.find_spec("redis") is None:
         yield Finding(NAME, FAIL, "the Python package `redis` is missing", "run: pip install 'pumpwatch[redis]'")
 
 
 def server_findings(config: Config) -> list[Finding]:
-    """Return what the Redis of the config is, and which of its settings hurt; nothing where it names none."""
+    """Return findings about the Redis of the config and its harmful settings; empty if the config does not name one."""
     if not config.redis.nodes or importlib.util.find_spec("redis") is None:
         return []
     began = time.monotonic()
@@ -39,7 +39,7 @@ def server_findings(config: Config) -> list[Finding]:
 
 
 def facts_of(config: Config) -> RedisFacts:
-    """Ask the Redis of the config. Raises ConfigError or ServiceUnavailable."""
+    """Query the Redis of the config. Raises ConfigError or ServiceUnavailable."""
     redis = connection_of(config.redis, quiet=True)
     assert redis is not None, "the config names nodes"
     try:
@@ -49,7 +49,7 @@ def facts_of(config: Config) -> RedisFacts:
 
 
 def store_facts(config: Config) -> tuple[str, ServerFacts]:
-    """Return the state of the Redis of the config, and its figures as those of a store."""
+    """Return the state of the Redis of the config, and its figures as a store."""
     try:
         facts = facts_of(config)
     except PumpWatchError as error:
@@ -58,5 +58,5 @@ def store_facts(config: Config) -> tuple[str, ServerFacts]:
 
 
 def calls_of(status: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the calls of a running collector, by operation."""
+    """Return the Redis calls of a running collector, by operation."""
     return list(((status or {}).get("redis") or {}).get("calls", ()))

@@ -1,7 +1,6 @@
-"""Asks a running collector to replace its connections: `pumpwatch renew` drops a small file into its inbox.
+"""Ask a running collector to replace its connections: `pumpwatch renew` puts a small file into its inbox.
 
-The file is written whole or not at all. The collector takes it within a second; a file that it cannot read is removed and
-logged.
+The file is written completely or not at all. The collector reads it within a second; an invalid file is removed and logged.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pumpwatch.printable import printable
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".renew"  # the inbox for notices takes other files
+SUFFIX = ".renew"  # files of notices have another one
 FILES_PER_LOOK = 100
 
 
@@ -37,7 +36,7 @@ def drop(folder: Path, venues: Sequence[str], clock: Clock | None = None) -> Pat
     return path
 
 
-def take(folder: Path) -> set[str]:
+def take_requests(folder: Path) -> set[str]:
     """Remove the requests in the inbox of a data folder; return the venues that they name."""
     venues: set[str] = set()
     try:
@@ -48,13 +47,13 @@ def take(folder: Path) -> set[str]:
     for name in sorted(names):
         path = folder / "inbox" / name
         try:
-            asked = msgspec.json.decode(read_dropped(path), type=RenewalRequest).venues
+            requested = msgspec.json.decode(read_dropped(path), type=RenewalRequest).venues
         except (msgspec.DecodeError, OSError, BadFrame) as error:
             log.warning("invalid renewal request removed file=%s reason=%s", printable(name), printable(str(error)))
-            asked = []
+            requested = []
         try:
             path.unlink()
-        except OSError:  # a directory, or a folder that may not be changed: it would be taken again and again
+        except OSError:  # a directory, or a read-only folder: it would be applied repeatedly
             continue
-        venues.update(asked)
+        venues.update(requested)
     return venues

@@ -17,10 +17,10 @@ from pumpwatch.store.expiry import Removed
 
 log = logging.getLogger(__name__)
 
-START_S = 600.0  # journal time that a start may expire at once
-LARGEST_S = 3600.0  # journal time at once, later
-CATCH_UP = 2.0  # hours of journal an hour while behind, as after a long pause
-STEP_S = 30.0  # a larger difference between the clocks, from one look to the next, is a step of the wall clock
+START_S = 600.0  # seconds of journal that may expire at once after a start
+LARGEST_S = 3600.0  # seconds of journal that may expire at once later
+CATCH_UP = 2.0  # hours of journal per hour, to catch up after a long pause
+STEP_S = 30.0  # a larger difference of the clocks between two looks is a step of the wall clock
 
 
 class RetainedJournal(Protocol):
@@ -30,31 +30,31 @@ class RetainedJournal(Protocol):
                counted: int | None) -> list[Removed]:
         """Unlink segments that are too old, as many as were written in `span_s`, and those above the size limit.
 
-        Those behind batch `counted` are not too old yet; None: all may be.
+        Segments with batches after `counted` stay; None: they do not.
         """
 
     def newest_trades_ns(self) -> int:
-        """Return the time of the newest trades, by the venues' clocks; 0 where none were stored in this run."""
+        """Return the time of the newest trades, by the venues' clocks; 0 if none were stored in this run."""
 
     def size_bytes(self, since_ns: int = 0) -> int:
-        """Return the journal's size on disk, or that of the segments that ended since then."""
+        """Return the journal's size on disk, or the size of the segments that ended since then."""
 
 
 class WatchedDisks(Protocol):
-    """The disks that are watched, by name."""
+    """The watched disks, by name."""
 
     def level(self, name: str) -> Level:
         """Return the level of a disk."""
 
     def use_now(self, name: str) -> DiskUse | None:
-        """Return the use of a disk at this moment; None for one that is not watched."""
+        """Return the use of a disk at this moment; None for a disk that is not watched."""
 
 
 def allowed_bytes(size: int, younger: int, use: DiskUse, level: Level, options: DiskConfig, *, in_sinks: bool) -> int:
-    """Return how large a journal of `size` bytes may be for its disk to leave this level; `size` where nothing asks for less.
+    """Return the size to which a journal of `size` bytes must shrink for its disk to leave this level; `size` if it need not.
 
-    In an emergency a journal shrinks that sinks keep as well; one that is the only store shrinks on a full disk alone.
-    younger: the bytes that it keeps in any case.
+    A journal whose trades are also in sinks shrinks in an emergency; a journal that is the only store shrinks only on a full
+    disk. younger: the bytes of young segments, which always stay.
     """
     if level < (Level.EMERGENCY if in_sinks else Level.FULL):
         return size
@@ -64,10 +64,10 @@ def allowed_bytes(size: int, younger: int, use: DiskUse, level: Level, options: 
 
 
 class SpaceAllowance:
-    """Bounds how much journal may expire by age to the real time that has passed, whatever the wall clock says.
+    """Limits the journal that may expire by age to the real time that has passed, so that a wrong wall clock does little harm.
 
-    An hour of the monotonic clock allows an hour of journal, and two from the second hour on, to catch up after a pause.
-    After a step of the wall clock nothing expires for an hour, and then one hour an hour.
+    An hour of the monotonic clock allows an hour of journal; from the second hour on two, to catch up after a pause. After a step
+    of the wall clock nothing expires for an hour, and then an hour of journal per hour.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -86,7 +86,7 @@ class SpaceAllowance:
         steady = monotonic_s - self._since_s >= LARGEST_S
         self.span_s = min(LARGEST_S, self.span_s + passed_s * (CATCH_UP if steady and not self._stepped else 1.0))
         if abs(stepped_s) > STEP_S:
-            log.warning("clock stepped by_s=%.0f: no segment expires by age within the next hour", stepped_s)
+            log.warning("clock stepped, no segment expires by age within the next hour by_s=%.0f", stepped_s)
             self._since_s, self._stepped, self.span_s = monotonic_s, True, 0.0
             steady = False
         return self.span_s if steady or not self._stepped else 0.0
@@ -96,10 +96,10 @@ class Retention:
     """A job for the scheduler: `run` every minute.
 
     A segment expires once it is older than `retention_hours`, every sink has acknowledged it, and its trades are counted in the
-    ledger of minutes (up to batch `counted`). Its age is the smaller one by
-    our clock and by the newest trades' own times, and `SpaceAllowance` bounds how much expires at once. The oldest segments
-    expire earlier where the journal is larger than `max_bytes`; those that a sink still needs stay, which is logged once. On a
-    disk that fills up they expire earlier too, see `allowed_bytes`.
+    ledger of minutes (up to batch `counted`). Its age is the smaller of that by our clock and that by the newest trades' own
+    times, and `SpaceAllowance` limits how much expires at once. The oldest segments expire earlier if the journal is larger than
+    `max_bytes`; segments that a sink still needs stay, which is logged once. On a disk that fills up they expire earlier as well,
+    see `allowed_bytes`.
     """
 
     def __init__(self, journal: RetainedJournal, options: StoreConfig, sinks: Sequence[str], clock: Clock, stats: Stats,
@@ -133,7 +133,7 @@ class Retention:
                      removed[-1].name, size)
         too_large = size > self._options.max_bytes
         if too_large and not self._too_large:
-            log.warning("journal larger than store.max_bytes bytes=%d max_bytes=%d sinks=%s: these sinks still need it",
+            log.warning("journal larger than store.max_bytes, these sinks still need it bytes=%d max_bytes=%d sinks=%s",
                         size, self._options.max_bytes, ",".join(self._sinks) or "-")
         self._too_large = too_large
         return removed
@@ -146,13 +146,13 @@ class Retention:
         self._allowance.span_s -= sum(segment.span_s for segment in removed if not segment.early)
         early = [segment for segment in removed if segment.early]
         if early and most < self._options.max_bytes and self._disks is not None:
-            log.warning("journal shortened for want of disk level=%s removed=%d first=%s last=%s keeps_h=%.1f at least",
+            log.warning("journal shortened because the disk fills up level=%s removed=%d first=%s last=%s keeps_at_least_h=%.1f",
                         self._disks.level(STORE).word, len(early), early[0].path.name, early[-1].path.name,
                         self._disk.emergency_hours)
         return removed
 
     def _most_bytes(self, now_ns: int) -> int:
-        """Return how large the journal may be: `max_bytes`, and less where its disk fills up."""
+        """Return how large the journal may be: `max_bytes`, or less if its disk fills up."""
         use = self._disks.use_now(STORE) if self._disks is not None else None
         if self._disks is None or use is None or now_ns <= 0:
             return self._options.max_bytes

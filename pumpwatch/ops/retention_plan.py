@@ -1,4 +1,4 @@
-"""Say what retention would remove now, without removing anything: segments of the journal and days of the sinks."""
+"""List the segments of the journal and the days of sinks that retention would remove now, without removing them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ JOURNAL = "journal"
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One file or day that is to go.
+    """One file or day that is due for removal.
 
-    store: `journal` or the sink's name. copied: held in the cold folder; None: the config names none.
+    store: `journal` or the sink's name. copied: whether the cold folder holds it; None without a cold folder.
     """
 
     store: str
@@ -40,17 +40,17 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The files and days that are due at these levels, and the sinks that could not be asked."""
+class RetentionPlan:
+    """The files and days that are due at these levels, and the sinks that did not answer."""
 
     levels: Mapping[str, Level]
     due: list[Due]
     problems: list[str]
 
 
-def plan(config: Config, sinks: Mapping[str, Sink], clock: Clock | None = None, assumed: Level | None = None) -> Plan:
-    """Return what retention would remove now, or at an assumed level. Raises StorageError where the journal cannot be read."""
-    clock, made = clock or Clock(), Plan({}, [], [])
+def plan(config: Config, sinks: Mapping[str, Sink], clock: Clock | None = None, assumed: Level | None = None) -> RetentionPlan:
+    """Return what retention would remove now, or at an assumed level. Raises StorageError if the journal cannot be read."""
+    clock, made = clock or Clock(), RetentionPlan({}, [], [])
     levels = dict(made.levels)
     use = disk_use(Path(config.store.dir))
     levels[JOURNAL] = level_of(use.share, config.disk) if assumed is None else assumed
@@ -63,7 +63,7 @@ def plan(config: Config, sinks: Mapping[str, Sink], clock: Clock | None = None, 
             made.due.extend(_days(name, sink, levels[name], config, clock))
         except PumpWatchError as error:
             made.problems.append(f"{name}: {error.message}")
-    return Plan(levels, made.due, made.problems)
+    return RetentionPlan(levels, made.due, made.problems)
 
 
 def _level_of(sink: DroppingSink, config: Config) -> Level:
@@ -72,7 +72,7 @@ def _level_of(sink: DroppingSink, config: Config) -> Level:
 
 
 def _segments(config: Config, use: DiskUse, level: Level, clock: Clock) -> Iterator[Due]:
-    """Yield the segments that go for their age, and those that go for want of room, as the collector chooses them."""
+    """Yield the segments that are removed because of their age or to make room, as the collector chooses them."""
     segments = JournalReader(Path(config.store.dir), Catalogue()).segments()
     safe = acknowledged_by(segments)
     acknowledged = min((safe.get(name, 0) for name in config.sinks), default=None)
@@ -86,7 +86,7 @@ def _segments(config: Config, use: DiskUse, level: Level, clock: Clock) -> Itera
     for removed in choose(segments, before_ns, most, acknowledged, float("inf")):
         segment = removed.segment
         yield Due(JOURNAL, segment.path.name, segment.created_ns, ended_ns(segment), segment.trades, segment.size_bytes(),
-                  "for want of room" if removed.early else f"older than {config.store.retention_hours:g} h")
+                  "to make room" if removed.early else f"older than {config.store.retention_hours:g} h")
 
 
 def _days(name: str, sink: DroppingSink, level: Level, config: Config, clock: Clock) -> Iterator[Due]:
@@ -98,7 +98,7 @@ def _days(name: str, sink: DroppingSink, level: Level, config: Config, clock: Cl
 
 
 def run_on_sinks(config: Config, sinks: Mapping[str, Sink], clock: Clock | None = None) -> tuple[list[Due], list[str]]:
-    """Copy and drop the days that are due, where no collector does; return them, and the sinks that could not be asked."""
+    """Copy and drop the days that are due, without a collector; return them, and the sinks that did not answer."""
     gone: list[Due] = []
     problems: list[str] = []
     for name, sink in sinks.items():

@@ -1,4 +1,4 @@
-"""Asks a running collector to remove at once what is due: `pumpwatch retention` drops a small file into its inbox."""
+"""Ask a running collector to remove due data at once: `pumpwatch retention` puts a small file into its inbox."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from pumpwatch.clock import Clock
 from pumpwatch.listing.inbox import put_file
 
-SUFFIX = ".retention"  # the inbox for notices takes other files
+SUFFIX = ".retention"  # files of notices have another one
 
 
 def drop(folder: Path, clock: Clock | None = None) -> Path:
@@ -17,13 +17,13 @@ def drop(folder: Path, clock: Clock | None = None) -> Path:
     return path
 
 
-def take(folder: Path) -> bool:
+def take_requests(folder: Path) -> bool:
     """Remove the requests in the inbox of a data folder; return whether there were any."""
     found = False
     for path in (folder / "inbox").glob(f"*{SUFFIX}"):
         try:
             path.unlink()
-        except OSError:  # a directory, or a folder that may not be changed: it would be taken again and again
+        except OSError:  # a directory, or a read-only folder: it would be applied repeatedly
             continue
         found = True
     return found

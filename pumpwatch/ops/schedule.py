@@ -1,8 +1,8 @@
 """An APScheduler that keeps its intervals when the wall clock is stepped.
 
 APScheduler plans by wall time: after a step back every job would wait for as long as the step was, and after a step forward it
-would list every run that it believes missed. Here a job is due one interval after its last run or, where the wall clock
-contradicts that, one interval from now. `reschedule_all` moves the jobs that a step has left too far ahead.
+would list every run that it considers missed. Here a job is due one interval after its last run or, if the wall clock contradicts
+that, one interval from now. `reschedule_all` moves jobs that a step has left too far ahead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pumpwatch.clock import Clock
 
 
 class Every(BaseTrigger):  # type: ignore[misc]
-    """Fires each `seconds`, up to `jitter` seconds later. Missed runs are replaced by one run."""
+    """Fires every `seconds`, up to `jitter` seconds later. Missed runs are replaced by one run."""
 
     def __init__(self, seconds: float, jitter: float = 0.0) -> None:
         self._interval, self._jitter_s = timedelta(seconds=seconds), jitter
@@ -39,16 +39,16 @@ class Every(BaseTrigger):  # type: ignore[misc]
 
 
 @dataclass(slots=True)
-class Run:
-    """The last run of a job, and its last error. alive_s: when a run ended or, before that, the job was first seen; monotonic."""
+class LastRun:
+    """The last run of a job, and its counts. alive_s: when the last run ended, or else when the job was first seen; monotonic."""
 
     alive_s: float
     began: datetime | None = None
     ended: datetime | None = None
     runs: int = 0
     errors: int = 0
-    skipped: int = 0  # because the run before had not ended
-    error: str = ""  # of the last run, empty where it went well
+    skipped: int = 0  # because the previous run had not ended
+    error: str = ""  # of the last run, empty if it succeeded
 
 
 class Scheduler(GeventScheduler):  # type: ignore[misc]
@@ -57,14 +57,14 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
         super().__init__(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-        self._last: dict[str, Run] = {}
+        self._last: dict[str, LastRun] = {}
         self._lasts_s: dict[str, float] = {}
-        self.add_listener(self._note, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
+        self.add_listener(self._record, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
 
-    def _run_of(self, job_id: str) -> Run:
-        return self._last.setdefault(job_id, Run(self._clock.monotonic()))
+    def _run_of(self, job_id: str) -> LastRun:
+        return self._last.setdefault(job_id, LastRun(self._clock.monotonic()))
 
-    def _note(self, event: JobEvent) -> None:
+    def _record(self, event: JobEvent) -> None:
         run, now = self._run_of(event.job_id), datetime.now(UTC)
         if event.code == EVENT_JOB_MAX_INSTANCES:
             run.skipped += 1
@@ -81,8 +81,8 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
         """Return a row for each job, by name.
 
         It has name, next_at, last_at (None: not yet), took_s (None while it runs), runs, errors, skipped, error (of the last run,
-        empty where it went well) and overdue_s: how much longer than its interval, and than a run may last, it has been since
-        a run ended. Times are ISO 8601 in UTC.
+        empty if it succeeded) and overdue_s: the time since the end of the last run beyond the interval and the allowed duration
+        of a run. Times are ISO 8601 in UTC.
         """
         found = []
         for job in self.get_jobs():
@@ -95,7 +95,7 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
                           "overdue_s": self._overdue_s(job, run)})
         return sorted(found, key=lambda row: row["name"])
 
-    def _overdue_s(self, job: Any, run: Run) -> float:
+    def _overdue_s(self, job: Any, run: LastRun) -> float:
         """Return by how much a job is overdue; 0 before the scheduler has started."""
         due = getattr(job, "next_run_time", None)
         following = job.trigger.get_next_fire_time(due, due) if due else None
@@ -108,7 +108,7 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
     def add_job(self, func: Any, trigger: Any = None, *args: Any, **options: Any) -> Any:
         """Add a job; the trigger `interval`, with `seconds` and `jitter`, becomes an `Every`.
 
-        lasts_s: a run that takes so long is not overdue.
+        lasts_s: a run may take this long before it is overdue.
         """
         lasts_s = options.pop("lasts_s", 0.0)
         if trigger == "interval":
@@ -126,7 +126,7 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
 
 
 def _name_of(job_id: str, name: str) -> str:
-    """Return the name of a job for people: its own, else that of its function."""
+    """Return the display name of a job: its own, or that of its function."""
     if not re.fullmatch(r"[0-9a-f]{32}", job_id):
         return job_id
     owner, _, function = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""Tell the service manager (systemd, or anything that speaks its notify protocol) which process is the service, and its state.
+"""Report the service's process and state to the service manager: systemd, or another one with its notify protocol.
 
 The protocol is a datagram to the Unix socket named by NOTIFY_SOCKET, see sd_notify(3). Without that variable nothing is sent.
 """
@@ -27,17 +27,17 @@ def notify(state: str, environ: Mapping[str, str] | None = None) -> bool:
 
 
 def _address(environ: Mapping[str, str] | None) -> str:
-    """Return where the manager listens, empty without one."""
+    """Return the address of the manager; empty without one."""
     address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
     return address if address.startswith(("/", "@")) else ""
 
 
 def keep_alive(environ: Mapping[str, str] | None = None, every_s: float = ALIVE_S) -> None:
-    """Report each 10 s that the hub still turns, for the manager's watchdog; return at once without a manager.
+    """Report every 10 s that the hub runs, for the manager's watchdog; return at once without a manager.
 
-    A report that cannot be sent, for want of a descriptor for example, is followed by the next one: the manager would kill a
-    process that fell silent. WATCHDOG_USEC is not asked: a process that takes over is the child of a reload, and systemd gives
-    the variable to a service's first process alone.
+    A report that cannot be sent, for example without a free descriptor, does not end the reports: the manager would kill a silent
+    process. WATCHDOG_USEC is ignored, because systemd sets it only for the first process of a service, and a process that takes
+    over is the child of a reload.
     """
     while _address(environ):
         notify("WATCHDOG=1", environ)

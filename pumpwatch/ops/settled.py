@@ -1,7 +1,7 @@
 """Separate settled damage of the journal from open damage.
 
-Damage is settled where the ledger records its gap as lost: its trades cannot come back, and nothing is left to do. Damage
-that the ledger does not know yet, or whose gap is open, is open.
+Damage is settled if the ledger records its gap as lost: its trades cannot come back, and nothing is left to do. Damage that the
+ledger does not know yet, or whose gap is open, is open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from pumpwatch.model import Gap, GapState
 
-JOURNAL = "journal damaged: "  # then follow the file's name, `: `, and the damage
+JOURNAL = "journal damaged: "  # followed by the file's name, `: `, and the damage
 
 _BATCHES = re.compile(r"batch(?:es)? (\d+)(?: to (\d+))?")
 _EVERYTHING = (0, 2**63 - 1)

@@ -1,7 +1,7 @@
-"""Compare a sink with the journal minute by minute: the number of trades, and a checksum of them.
+"""Compare a sink with the journal minute by minute: the number of trades, and their checksum.
 
-A sink that adds them up itself (`SummingSink`) is asked for sums; of another one the trades are read. Minutes that it need not
-have whole yet are left out, and so are those that it deletes by their age.
+A `SummingSink` computes the sums itself; the trades of other sinks are read. Minutes with trades that the sink has not
+acknowledged yet are left out, and so are minutes that it deletes because of their age.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Int64
-from pumpwatch.ops.completeness import Chosen, Day, Flaw
+from pumpwatch.ops.completeness import Chosen, Contradiction, Day
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.stored_minutes import Progress, Store, StoredMinutes, no_progress
 from pumpwatch.ops.verify import kept_from_ns
@@ -32,8 +32,8 @@ class SinkSum:
     name: str
     compared: int = 0
     trades: int = 0
-    flaws: list[Flaw] = field(default_factory=list)
-    waiting: int = 0  # minutes that it need not have whole yet
+    flaws: list[Contradiction] = field(default_factory=list)
+    waiting: int = 0  # minutes with trades that it has not acknowledged yet
     problem: str = ""
 
 
@@ -45,7 +45,7 @@ class SinkMinutes:
         self.found = SinkSum(name)
 
     def add(self, day: Day, progress: Progress = no_progress) -> None:
-        """Compare a day. A sink that does not answer is a problem, and is not asked again."""
+        """Compare a day. A sink that does not answer is recorded as a problem, and is not queried again."""
         wanted = np.array([self._chosen is None or self._chosen(*name) for name in
                            day.stored.catalogue.names(range(len(day.stored.catalogue)))], np.bool_)
         for first in range(day.first, day.end, SLICE):
@@ -75,7 +75,7 @@ class SinkMinutes:
         self.found.flaws += _differences(self.found.name, day, self._exact(stored, expected, held), held)
 
     def _exact(self, stored: StoredMinutes, expected: Minutes, held: Minutes) -> Minutes:
-        """Count minutes that differ again, without trades that are stored twice: in a sink they are one row."""
+        """Count differing minutes again without trades that the journal stores twice: a sink stores them once."""
         keys, values = held.keys(), held.trades
         fewer = [row for row, (key, trades) in enumerate(zip(expected.keys().tolist(), expected.trades.tolist(), strict=True))
                  if _value_at(keys, values, key) < trades]
@@ -101,8 +101,8 @@ class SinkMinutes:
             nothing.astype(np.float64), np.array([row[5] for row in rows], np.int64))])
 
 
-def _differences(name: str, day: Day, expected: Minutes, held: Minutes) -> Iterator[Flaw]:
-    """Yield what differs. More trades in the sink count only where the journal claims to have all of them."""
+def _differences(name: str, day: Day, expected: Minutes, held: Minutes) -> Iterator[Contradiction]:
+    """Yield the differing minutes. More trades in the sink matter only if the journal claims to have all of the minute's."""
     ours, theirs = (dict(zip(part.keys().tolist(), zip(part.trades.tolist(), part.checksum.tolist(), strict=True), strict=True))
                     for part in (expected, held))
     claims = Claims(day)
@@ -116,14 +116,14 @@ def _differences(name: str, day: Day, expected: Minutes, held: Minutes) -> Itera
         exchange, market_type, symbol = day.stored.catalogue.names([instrument])[0]
         if found > trades and not claims.whole((exchange, market_type), symbol, minute):
             continue
-        detail = (f"{name} lacks {trades - found:,} of {trades:,} trades" if found < trades else
-                  f"{name} has {found - trades:,} trades that the journal lacks" if found > trades else
+        detail = (f"{trades - found:,} of {trades:,} trades are missing in {name}" if found < trades else
+                  f"{name} has {found - trades:,} trades that the journal does not have" if found > trades else
                   f"{name} has as many trades, but not the same")
-        yield Flaw("sink", exchange, market_type, symbol, minute * MINUTE_NS, (minute + 1) * MINUTE_NS, detail)
+        yield Contradiction("sink", exchange, market_type, symbol, minute * MINUTE_NS, (minute + 1) * MINUTE_NS, detail)
 
 
 class Claims:
-    """Tells which minutes of a day the journal claims to have whole."""
+    """The minutes of a day of which the journal claims to have every trade."""
 
     def __init__(self, day: Day) -> None:
         self._day = day

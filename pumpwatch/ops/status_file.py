@@ -1,4 +1,4 @@
-"""Read `status.json`, the figures in a data folder, defensively: anybody may have damaged the file."""
+"""Read `status.json`, the figures in a data folder, and validate it: the file may be damaged."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class _Row(msgspec.Struct):
     connections: Count = 0
     connections_up: Count = 0
     instruments: Count = 0
-    slices: Count = 0  # into how many its symbols are divided among collectors, 0: not at all
-    slices_read: list[int] = []  # those that are read here
-    elsewhere: Count = 0  # symbols of the others
+    slices: Count = 0  # the number of slices of its symbols in a cluster, 0 without a cluster
+    slices_read: list[int] = []  # the slices that are read here
+    elsewhere: Count = 0  # symbols that other collectors read
     subscribed: Count = 0
     refused: list[str] = []
     silent: list[str] = []
@@ -113,7 +113,7 @@ class _Alert(msgspec.Struct):
 
 
 class _Figures(msgspec.Struct):
-    """The fields that readers use. Other fields of the file are not checked."""
+    """The fields that readers use. Other fields of the file are not validated."""
 
     pid: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     written_at_ns: Count
@@ -130,8 +130,8 @@ class _Figures(msgspec.Struct):
 
 
 def read_figures(folder: Path) -> dict[str, Any]:
-    """Return the figures unchanged. Raises FileNotFoundError, or one of `Unreadable` where the file is damaged."""
-    handle = os.open(folder / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe
+    """Return the figures unchanged. Raises FileNotFoundError, or one of `Unreadable` if the file is damaged."""
+    handle = os.open(folder / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not block on a pipe
     with os.fdopen(handle, "rb") as file:
         content = file.read(LARGEST_BYTES + 1)
     if len(content) > LARGEST_BYTES:

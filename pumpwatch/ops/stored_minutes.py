@@ -1,7 +1,7 @@
-"""Gather what is stored of some time: from the journal, read again, and from the ledger of minutes for what has expired.
+"""Gather the stored figures of a time: from the journal, and for expired trades from the ledger of minutes.
 
-Reading the journal again is the stronger evidence: it shows what is stored now. If the ledger of minutes once counted more,
-the difference is found. With `quick` the ledger alone is used, and only trades that it has not counted yet are read.
+Reading the journal is the stronger evidence: it shows the trades that are stored now. If the ledger of minutes once counted more,
+the difference is found. With `quick`, the ledger is used, and only trades that it has not counted yet are read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pumpwatch.store.reader import JournalReader, SegmentReader, ignore_damage
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.tally import Figures, IdKindOf, void_runs
 
-BEFORE_NS, BEHIND_NS = HOUR_NS, MINUTE_NS  # read beyond the time asked for, so that ids around its ends are known
+BEFORE_NS, BEHIND_NS = HOUR_NS, MINUTE_NS  # read beyond the requested time, so that ids around its ends are known
 Progress = Callable[[int, int], None]  # trades read, trades to read
 
 
@@ -34,11 +34,11 @@ def no_progress(done: int, total: int) -> None:
 
 @dataclass(slots=True)
 class StoredMinutes:
-    """The figures of some time, by the instruments of `catalogue`.
+    """The figures of a time, by the instruments of `catalogue`.
 
-    minutes: those asked for. runs: the ids of a little more. lost: minutes with fewer trades, or others, than were counted when
-    they came; `trades` is how many are gone, 0 where as many are there. waiting: for each sink the keys of minutes that it need
-    not have whole yet.
+    minutes: of the requested time. runs: the ids of a slightly longer time. lost: minutes with fewer or other trades than were
+    counted before; `trades` is the number of missing ones. waiting: for each sink the keys of minutes with trades that it has
+    not acknowledged yet.
     """
 
     catalogue: Catalogue
@@ -49,7 +49,7 @@ class StoredMinutes:
 
 
 class Store:
-    """One data folder, as another process reads it. `unreadable` names what could not be read, one line each."""
+    """One data folder, read by another process than its collector. `unreadable`: a line for each unreadable part."""
 
     def __init__(self, folder: Path, id_kind_of: IdKindOf, marks: Mapping[str, int] | None = None) -> None:
         """`marks`: the last batch that each sink has acknowledged."""
@@ -62,14 +62,14 @@ class Store:
 
     @property
     def last_received_ns(self) -> int:
-        """Return when the newest trade came, 0 without one."""
+        """Return when the newest trade arrived, ns since 1970; 0 without one."""
         return max((segment.last_received for segment in self.segments), default=0)
 
     def read(self, first: int, end: int, quick: bool = False, progress: Progress = no_progress,
              venues: Sequence[Venue] | None = None) -> StoredMinutes:
-        """Return the figures of the minutes [first, end). Raises StorageError where a file is locked.
+        """Return the figures of the minutes [first, end). Raises StorageError if a file is locked.
 
-        With `venues` the ledger of minutes is read for these alone, which takes less memory.
+        With `venues`, the ledger of minutes is read only for these, which takes less memory.
         """
         start_ns, end_ns = first * MINUTE_NS - BEFORE_NS, end * MINUTE_NS + BEHIND_NS
         file = CoverageFile(self._folder, read_only=True)
@@ -91,11 +91,11 @@ class Store:
                                for name, keys in waiting.items()})
 
     def distinct(self, instrument: int, minute: int) -> Minutes:
-        """Return the figures of one instrument's different trades in a minute; none where the journal lacks that time."""
+        """Return the figures of one instrument's distinct trades in a minute; empty if they may have expired."""
         return minutes_of(self._distinct(self.catalogue.names([instrument])[0], minute))
 
     def by_flags(self, venue: Venue, symbol: str, minute: int) -> list[FlaggedSum]:
-        """Return a symbol's different trades in a minute, summed by their flags; none where the journal lacks that time."""
+        """Return a symbol's distinct trades in a minute, summed by their flags; empty if they may have expired."""
         return sums_by_flags(self._distinct((*venue, symbol), minute))
 
     def _distinct(self, name: Name, minute: int) -> TradeBatch:
@@ -160,7 +160,7 @@ class Store:
 
 
 def less(found: Minutes, recorded: Minutes) -> Minutes:
-    """Return the recorded minutes of which fewer trades are found, or as many but others; `trades` is how many are gone."""
+    """Return the recorded minutes with fewer or other trades now; `trades` is the number of missing ones."""
     now = _at(recorded, found.keys(), found.trades)
     checksum = _at(recorded, found.keys(), found.checksum)
     gone = recorded.trades - now
@@ -171,7 +171,7 @@ def less(found: Minutes, recorded: Minutes) -> Minutes:
 
 
 def before(recorded: IdRuns, found: IdRuns) -> IdRuns:
-    """Return the recorded runs, each cut off where the ids that were read begin: a hole in these must not be covered."""
+    """Return the recorded runs, each cut off where the ids read from the journal begin, so that it does not hide a hole there."""
     last, last_ns = recorded.last.copy(), recorded.last_ns.copy()
     keep = np.ones(len(recorded), np.bool_)
     starts = np.searchsorted(found.instrument, recorded.instrument, "left").tolist()
@@ -185,7 +185,7 @@ def before(recorded: IdRuns, found: IdRuns) -> IdRuns:
 
 
 def _at(minutes: Minutes, keys: Int64, values: Int64) -> Int64:
-    """Return for each row of `minutes` the value at its key, 0 where `keys`, which ascend, lack it."""
+    """Return for each row of `minutes` the value at its key; 0 if `keys`, which ascend, do not have it."""
     if not len(keys):
         return np.zeros(len(minutes), np.int64)
     wanted = minutes.keys()

@@ -1,4 +1,4 @@
-"""Describe every store: its health with the reason, its answers' times, its size, its connections."""
+"""Describe every store: its health with the reason, its response times, its size, its connections."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ REDIS = "redis"
 
 @dataclass(frozen=True, slots=True)
 class StoreRow:
-    """One store. state: `up`, or why it is not. facts: its version and sizes. calls: as in `status.json`; empty where no
-    collector runs, or where the store is a file. failed_in_a_row: tries of a collector that failed since the last that went well.
-    hits, misses: what a cache could and could not answer.
+    """One store. state: `up`, or a problem. facts: its version and sizes.
+
+    calls: as in `status.json`; empty without a collector, or for a file. failed_in_a_row: failed tries of a collector since the
+    last success. hits, misses: of a cache.
     """
 
     name: str
@@ -36,7 +37,7 @@ class StoreRow:
 
     @property
     def works(self) -> bool:
-        """Return whether it takes trades, as far as is known."""
+        """Return whether it accepts trades, as far as is known."""
         return self.state in ("up", "starting", "off") or self.state.startswith("refilling")
 
     def figures(self) -> dict[str, Any]:
@@ -49,9 +50,9 @@ class StoreRow:
 
 
 def describe(folder: Path, sinks: Mapping[str, Sink], status: Mapping[str, Any] | None) -> Iterator[StoreRow]:
-    """Yield the journal, the other files of the data folder, and each sink, which is asked now.
+    """Yield the journal, the other files of the data folder, and each sink, which is queried now.
 
-    status: the figures of a collector that runs, or None. Never raises for a sink that does not answer.
+    status: the figures of a running collector, or None. A sink that does not answer does not raise an error.
     """
     yield from files(folder, (status or {}).get("journal", {}))
     running = {sink["name"]: sink for sink in (status or {}).get("sinks", ())}
@@ -59,14 +60,14 @@ def describe(folder: Path, sinks: Mapping[str, Sink], status: Mapping[str, Any] 
     for name, sink in sinks.items():
         row = ask(name, sink, running.get(name), also_trouble=True)
         seen = known.get(name, {})
-        facts = replace(row.facts, connections=seen.get("connections"), busy=seen.get("busy"))  # of the collector, not of ours
+        facts = replace(row.facts, connections=seen.get("connections"), busy=seen.get("busy"))  # of the collector, not ours
         yield replace(row, facts=facts, failed_in_a_row=seen.get("failed_in_a_row", 0))
 
 
 def files(folder: Path, journal: Mapping[str, Any]) -> Iterator[StoreRow]:
-    """Yield the journal and the other files of the data folder. journal: its figures of a collector that runs. Blocks."""
+    """Yield the journal and the other files of the data folder. journal: its figures in a running collector. Blocks."""
     segments = list((folder / "journal").glob("*.sqlite*"))
-    state = "up" if not journal.get("dropped_trades") else "the disk did not take every trade: see `pumpwatch gaps`"
+    state = "up" if not journal.get("dropped_trades") else "the disk did not accept every trade: see `pumpwatch gaps`"
     yield StoreRow("journal", state, ServerFacts("SQLite", _size(segments), sum(path.suffix == ".sqlite" for path in segments)))
     for name in (*LEDGERS, CANDLES):
         companions = [folder / f"{name}{part}" for part in ("", "-wal", "-shm")]
@@ -76,7 +77,7 @@ def files(folder: Path, journal: Mapping[str, Any]) -> Iterator[StoreRow]:
 
 
 def ask(name: str, sink: Sink, running: Mapping[str, Any] | None, *, also_trouble: bool) -> StoreRow:
-    """Return a sink's row: the state is that of the collector where one runs, and that of this question else."""
+    """Query a sink and return its row; its state is that of a running collector, or else the result of this query."""
     calls = (running or {}).get("calls", ())
     state = str(running["state"]) if running else "up"
     try:
@@ -88,7 +89,7 @@ def ask(name: str, sink: Sink, running: Mapping[str, Any] | None, *, also_troubl
 
 
 def redis_row(redis: RedisConnection) -> StoreRow:
-    """Return the row of the Redis that a collector is connected to, which is asked now; without the calls."""
+    """Query the Redis of a collector and return its row, without calls."""
     figures = redis.figures()
     counts, failed = figures["counts"], figures["failed_looks"]
     pool = {"connections": figures["connections"], "busy": figures["busy"]}
@@ -98,7 +99,7 @@ def redis_row(redis: RedisConnection) -> StoreRow:
         return StoreRow(REDIS, redis.trouble or error.message, ServerFacts(f"Redis {figures['version']}".strip(), **pool), (),
                         failed, counts.get("hits", 0), counts.get("misses", 0))
     hits, misses = counts.get("hits", 0), counts.get("misses", 0)
-    ratio = hits / (hits + misses) if hits + misses else found.hit_ratio  # that of all programs
+    ratio = hits / (hits + misses) if hits + misses else found.hit_ratio  # else that of all programs
     facts = ServerFacts(f"Redis {found.version}", found.used_bytes, len(found.masters), None, ratio, **pool)
     return StoreRow(REDIS, redis.trouble or "up", facts, (), failed, hits, misses)
 

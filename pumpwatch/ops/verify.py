@@ -1,9 +1,8 @@
-"""Read everything that is stored, and compare it with what should be stored.
+"""Read every stored trade, and compare the trades with those that should be stored.
 
-Every batch of every segment is read through the journal's own reader, which checks its checksum, and counted against the
-segment's own figures. With `sinks`, each trade that a sink has acknowledged is looked for in that sink, except for trades that
-it deletes by itself at their age. Verifying is safe beside a running collector; the segment being written is read as far
-as it is committed at that moment.
+Every batch of every segment is read through the journal's reader, which verifies its checksum, and compared with the segment's
+own figures. With `sinks`, each trade that a sink has acknowledged is looked up in that sink, except trades that the sink deletes
+because of their age. Verifying is safe beside a running collector; the segment being written is read as far as it is committed.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ from pumpwatch.store.watermarks import complete_marks
 CHUNK_ROWS = 50_000  # compared with a sink at a time
 APART_NS = 10 * NS_PER_S  # trades further apart are queried separately: a stray one must not fetch a day
 RETRY_S = 1.0
-VISIBLE_WITHIN_S = 30.0  # of its reception: a trade acknowledged a moment ago may become visible a little later
+VISIBLE_WITHIN_S = 30.0  # from its arrival: a trade that was just acknowledged may become visible a little later
 JOURNAL_HINT = "check the disk; a backup (`pumpwatch restore`) or a sink (`pumpwatch trades`) may have these trades"
 SINK_HINT = "a running collector sends again what a sink has lost of the last hours; see its log and that of the sink"
 EDGE_S = 3600.0  # trades this close to a sink's age limit are not expected in it
 
 
 @dataclass(slots=True)
-class Checked:
-    """The result for one segment, in the journal or in one sink (`where`). `problems` are lines for a person."""
+class CheckedSegment:
+    """The result for one segment, in the journal or in one sink (`where`). problems: one line each."""
 
     segment: str
     where: str  # journal, or a sink's name
@@ -51,19 +50,19 @@ class Checked:
 
     @property
     def good(self) -> bool:
-        """Return whether everything that should be stored is."""
+        """Return whether everything that should be stored is stored."""
         return self.expected == self.found and not self.problems
 
     @property
     def hint(self) -> str:
-        """Return what to do about the problems, an empty string without any."""
+        """Return what to do about the problems; empty without problems."""
         if self.good:
             return ""
         return JOURNAL_HINT if self.where == "journal" else SINK_HINT
 
 
-def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Checked]:
-    """Yield the results segment by segment, oldest first. Raises StorageError where there is no journal."""
+def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[CheckedSegment]:
+    """Yield the results segment by segment, oldest first. Raises StorageError without a journal."""
     if not (folder / "journal").is_dir():
         raise StorageError(f"{folder}: no journal in this folder", "give the collector's config with -c, or set store.dir")
     catalogue = Catalogue()
@@ -71,18 +70,18 @@ def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Ch
     segments = journal.segments()
     for text in journal.unreadable:
         name, _, reason = text.partition(": ")
-        yield Checked(name, "journal", 0, 0, [reason or "the file cannot be read"])
+        yield CheckedSegment(name, "journal", 0, 0, [reason or "the file cannot be read"])
     for missing in missing_files(folder, segments):
-        yield Checked(missing.name, "journal", missing.trades, 0, [missing.why])
+        yield CheckedSegment(missing.name, "journal", missing.trades, 0, [missing.why])
     marks = acknowledged_by(segments)
     for segment in segments:
         yield from _verify_segment(segment, catalogue, sinks or {}, marks)
 
 
 def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, Sink],
-                    marks: Mapping[str, int]) -> Iterator[Checked]:
-    journal = Checked(segment.path.name, "journal", segment.trades, 0, [])
-    others = {name: Checked(segment.path.name, name, 0, 0, []) for name in sinks}
+                    marks: Mapping[str, int]) -> Iterator[CheckedSegment]:
+    journal = CheckedSegment(segment.path.name, "journal", segment.trades, 0, [])
+    others = {name: CheckedSegment(segment.path.name, name, 0, 0, []) for name in sinks}
     waiting: dict[str, list[TradeBatch]] = {name: [] for name in sinks}
     try:
         reader = SegmentReader(segment.path, catalogue,
@@ -103,7 +102,7 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
         journal.problems.append(str(error))
     finally:
         reader.close()
-    soundness = Soundness(segment)  # finds batches that can be read and would be missing in queries
+    soundness = Soundness(segment)  # finds readable batches that queries would miss
     soundness.step(float("inf"))
     journal.problems += [line for line in soundness.lines() if line.partition(":")[0] not in
                          {problem.partition(":")[0] for problem in journal.problems}]
@@ -113,8 +112,8 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
         yield others[name]
 
 
-def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue: Catalogue) -> None:
-    """Look for these trades in the sink, and clear the list."""
+def _compare(checked: CheckedSegment, sink: Sink, waiting: list[TradeBatch], catalogue: Catalogue) -> None:
+    """Look up these trades in the sink, and clear the list."""
     batch = TradeBatch.concat(waiting)
     waiting.clear()
     if not len(batch) or checked.problems:
@@ -132,18 +131,18 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
     checked.found += len(batch) - len(missing)
     if len(missing):
         exchange, market, symbol = catalogue.names(missing.instrument[:1])[0]
-        checked.problems.append(f"{len(missing):,} trades are not there, the first: {exchange} {market} {symbol} "
+        checked.problems.append(f"{len(missing):,} trades are missing, the first: {exchange} {market} {symbol} "
                                 f"{missing.id_texts()[0]} at {int(missing.timestamp[0])}")
 
 
 def kept_from_ns(sink: Sink) -> int:
-    """Return the time from which a sink keeps its trades, 0 for all of them."""
+    """Return the time from which on a sink keeps its trades, ns since 1970; 0 if it keeps all."""
     keeps_s = sink.keeping().keeps_s if isinstance(sink, KeepingSink) else 0.0
     return time.time_ns() - int((keeps_s - EDGE_S) * NS_PER_S) if keeps_s else 0
 
 
 def _missing(batch: TradeBatch, sink: Sink, catalogue: Catalogue) -> TradeBatch:
-    """Return the trades that the sink does not return, queried in pieces that are close together in time."""
+    """Return the trades that the sink does not return. Trades that are close together in time are queried together."""
     order = np.argsort(batch.timestamp, kind="stable")
     cuts = np.flatnonzero(np.diff(batch.timestamp[order]) > APART_NS) + 1
     parts = [batch.take(rows) for rows in np.split(order, cuts) if len(rows)]
@@ -162,7 +161,7 @@ def _identities(batch: TradeBatch) -> NDArray[np.str_]:
 
 
 def acknowledged_by(segments: list[Segment]) -> dict[str, int]:
-    """Return the last batch up to which each sink has acknowledged every instrument, from the newest segment that says so."""
+    """Return the last batch up to which each sink has acknowledged every instrument, from the newest segment with that record."""
     marks: dict[str, int] = {}
     for segment in segments:
         try:
@@ -172,5 +171,5 @@ def acknowledged_by(segments: list[Segment]) -> dict[str, int]:
             finally:
                 connection.close()
         except sqlite3.Error:
-            continue  # the result of this segment has the reason
+            continue  # reported in the result of this segment
     return complete_marks(marks)

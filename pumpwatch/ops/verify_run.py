@@ -1,4 +1,4 @@
-"""Verify a data folder for a time: judge its minutes, and compare them with sinks and candles where that is wanted."""
+"""Verify a time of a data folder: judge its minutes, and compare them with sinks and candles on request."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.venue import HttpRequest, Venue
 
 ALL_DAYS = 31  # with candles every day is kept in memory
-Show = Callable[[str, int, int], None]  # what is done, done, total
+Show = Callable[[str, int, int], None]  # the name of the work, done, total
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The symbols that are verified; nothing given means all."""
+    """The symbols to verify; by default all."""
 
     exchange: str | None = None
     market: str | None = None
@@ -43,7 +43,7 @@ class Selection:
 
     @property
     def names_symbols(self) -> bool:
-        """Return whether single symbols or coins are chosen."""
+        """Return whether symbols or coins are chosen."""
         return bool(self.symbols or self.coins)
 
     def takes_venue(self, exchange: str, market_type: str) -> bool:
@@ -51,7 +51,7 @@ class Selection:
         return self.exchange in (None, exchange) and self.market in (None, market_type)
 
     def chosen(self, catalogue: Catalogue) -> Callable[[str, str, str], bool]:
-        """Return a function that tells whether a symbol is chosen; coins are looked up in the catalogue."""
+        """Return a function that returns whether a symbol is chosen; coins are looked up in the catalogue."""
         names = {name for coin in self.coins for name in catalogue.names(catalogue.matching(coin))}
 
         def takes(exchange: str, market_type: str, symbol: str) -> bool:
@@ -63,7 +63,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The time and the evidence that are wanted. candles: symbols of each venue to compare, 0 for all, None for none."""
+    """The time to verify and the evidence. candles: how many symbols of each venue to compare; 0 for all, None for none."""
 
     start_ns: int
     end_ns: int
@@ -74,7 +74,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Verified:
-    """The result. Times in ns, whole minutes. days: kept only where single symbols are chosen, or for candles."""
+    """The result. Times in ns, whole minutes. days: kept only if symbols are chosen, or for candles."""
 
     start_ns: int
     end_ns: int
@@ -92,13 +92,13 @@ class Verified:
 
 
 def facts_of(config: Config, plugins: Plugins) -> dict[tuple[str, str], VenueFacts]:
-    """Return the facts of every venue that a plugin offers; those of the configured ones in their variant."""
+    """Return the facts of every venue that a plugin offers; of configured venues those of their variant."""
     venues = [*plugins.venues, *(venue for venue, _ in plugins.chosen(config))]
     return {(venue.exchange, venue.market_type): VenueFacts(venue.id_kind, venue.history.skips_ids) for venue in venues}
 
 
 def verify(config: Config, plugins: Plugins, wanted: Wanted, sinks: Mapping[str, Sink], show: Show) -> Verified:
-    """Verify a time. Raises ServiceUnavailable where nothing is stored, UsageError for a time that cannot be judged."""
+    """Verify a time. Raises ServiceUnavailable if nothing is stored, UsageError for a time that cannot be judged."""
     folder, clock = Path(config.store.dir), Clock()
     if is_missing(folder):
         raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
@@ -134,7 +134,7 @@ def verify(config: Config, plugins: Plugins, wanted: Wanted, sinks: Mapping[str,
 
 
 def known_instruments(config: Config, plugins: Plugins, catalogue: Catalogue) -> dict[tuple[str, str, str], Instrument]:
-    """Return the instruments of the symbols file, and add them to the catalogue; none where the file is invalid."""
+    """Return the instruments of the symbols file, and add them to the catalogue; empty if the file is invalid."""
     known: dict[tuple[str, str, str], Instrument] = {}
     file = SymbolsFile(config.symbols_file, writes=False)
     for venue in plugins.venues:
@@ -162,7 +162,7 @@ def _compare_candles(config: Config, plugins: Plugins, wanted: Wanted, days: lis
 
 
 def _ended_in_order(folder: Path) -> bool:
-    """Return whether the last collector recorded at its end what was missing; one that was killed may not have noticed yet."""
+    """Return whether the last collector ended in order, so that its gaps are recorded; a killed one may have missed some."""
     try:
         return not read_figures(folder)["pid"]
     except Unreadable:

@@ -17,10 +17,10 @@ import pytest
 from pumpwatch.app.backup_job import AGAIN_S, last_due_ns, next_ns, release_checkpoint
 from pumpwatch.app.collector import Collector
 from pumpwatch.backup.manifest import decode
-from pumpwatch.backup.plan import Database, Plan
+from pumpwatch.backup.plan import BackupPlan, QuestDBSource
 from pumpwatch.backup.questdb import MARKER
 from pumpwatch.backup.shelf import FolderShelf
-from pumpwatch.backup.state import State, note, read_state
+from pumpwatch.backup.state import BackupState, read_state, record_result
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.cluster.once import Once
 from pumpwatch.config_backup import BackupConfig
@@ -46,13 +46,13 @@ def test_it_is_due_at_its_time_of_day() -> None:
 
 
 @pytest.mark.parametrize(("state", "due"), [
-    (State(last_ok_ns=DUE + 5), DUE + DAY),
-    (State(last_ok_ns=DUE - 5), DUE),  # missed
-    (State(), DUE),
-    (State(last_ok_ns=DUE - DAY, last_try_ns=DUE + 60 * S, last_error="disk"), DUE + 60 * S + int(AGAIN_S) * S),
-    (State(last_ok_ns=DUE - DAY, last_try_ns=DUE - 60 * S, last_error="disk"), DUE),
+    (BackupState(last_ok_ns=DUE + 5), DUE + DAY),
+    (BackupState(last_ok_ns=DUE - 5), DUE),  # missed
+    (BackupState(), DUE),
+    (BackupState(last_ok_ns=DUE - DAY, last_try_ns=DUE + 60 * S, last_error="disk"), DUE + 60 * S + int(AGAIN_S) * S),
+    (BackupState(last_ok_ns=DUE - DAY, last_try_ns=DUE - 60 * S, last_error="disk"), DUE),
 ])
-def test_a_missed_one_is_due_at_once_and_a_failed_one_after_an_hour(state: State, due: int) -> None:
+def test_a_missed_one_is_due_at_once_and_a_failed_one_after_an_hour(state: BackupState, due: int) -> None:
     assert next_ns(PART, state, NOON) == due
 
 
@@ -82,14 +82,14 @@ def test_a_backup_that_fails_is_in_the_figures_and_tried_again_later(
     job.run()
     assert "nothing is stored" in collector.backup_status()["last_error"] and "backup failed" in caplog.text
     caplog.clear()
-    note(collector.folder, NOON, "", "still nothing")
+    record_result(collector.folder, NOON, "", "still nothing")
     job.run()
     assert caplog.text == "" and collector.backup_status()["next"] == NOON + int(AGAIN_S) * S
 
 
 def test_without_it_the_figures_tell_of_backups_made_by_hand(collector: Collector) -> None:
     collector.folder.mkdir(exist_ok=True)
-    note(collector.folder, 7, "by-hand", "")
+    record_result(collector.folder, 7, "by-hand", "")
     collector.jobs.backup.run()
     assert collector.backup_status() == {"enabled": False, "running": False, "last_ok_ns": 7, "last_name": "by-hand",
                                          "last_error": "", "next": 0}
@@ -97,8 +97,8 @@ def test_without_it_the_figures_tell_of_backups_made_by_hand(collector: Collecto
 
 def test_the_checkpoint_of_a_killed_backup_is_released_while_no_backup_runs(
         questdb_server: QuestDBServer, tmp_path: Path) -> None:
-    plan = Plan(data=str(tmp_path), folder=str(tmp_path / "backups"), archives=str(tmp_path),
-                database=Database(url=f"http://{questdb_server.addr}"))
+    plan = BackupPlan(data=str(tmp_path), folder=str(tmp_path / "backups"), archives=str(tmp_path),
+                      database=QuestDBSource(url=f"http://{questdb_server.addr}"))
     in_progress = "SELECT in_progress FROM checkpoint_status()"
     assert release_checkpoint(plan) is False, "there is nothing to release"
     questdb_server.sql("CHECKPOINT CREATE")

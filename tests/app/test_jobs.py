@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.jobs import Jobs
-from pumpwatch.app.listings import Listings
+from pumpwatch.app.jobs import CollectorJobs
+from pumpwatch.app.listings import ListingStage
 from pumpwatch.clock import FakeClock
 from pumpwatch.hookspecs import ListingEvent
 from pumpwatch.listing.archive import Pass, Span, write_archive
@@ -36,7 +36,7 @@ def test_a_sink_that_refuses_health_rows_and_listings_stops_neither(
     assert collector.stats.get("health_rows_not_written_total", sink="odd") == 1
     collector.journal.open()
     try:
-        Listings(collector).publisher.publish(LISTING, Path("archive"), 1)
+        ListingStage(collector).publisher.publish(LISTING, Path("archive"), 1)
     finally:
         collector.journal.close()
     assert "it refuses the user" in caplog.text
@@ -52,7 +52,7 @@ def test_a_listing_event_names_the_exchanges_that_have_trades_in_the_archive(col
     archive = write_archive(tmp_path, span, batch, catalogue, [], [], Pass(1))
     collector.journal.open()
     try:
-        Listings(collector).publisher.publish(LISTING, archive.path, archive.trades)
+        ListingStage(collector).publisher.publish(LISTING, archive.path, archive.trades)
     finally:
         collector.journal.close()
     assert sink.events == [ListingEvent(str(archive.path), archive.trades, ("binance",))]
@@ -77,7 +77,7 @@ def test_a_coin_that_no_venue_lists_is_logged_once_all_lists_have_come(
     for _ in range(2):
         collector.jobs._report_absent_coins()
     assert [record.getMessage() for record in caplog.records] == [
-        "none of the venues lists a chosen coin, check its spelling coin=PEPPE"]
+        "no venue lists a chosen coin, check its spelling coin=PEPPE"]
 
 
 def test_a_request_renews_the_connections_of_its_venues_and_its_end_is_logged(
@@ -101,14 +101,14 @@ def test_a_request_renews_the_connections_of_its_venues_and_its_end_is_logged(
     assert caplog.text.count("all connections are renewed venue=b.spot connections=3 took_s=") == 1
     drop(tmp_path, ["a.spot"])
     collector.jobs._take_renewals()
-    assert "renewal requested, no connection is open venue=a.spot" in caplog.text
+    assert "renewal requested, but no connection is open venue=a.spot" in caplog.text
 
 
 def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(
         collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     collector.clock = clock
-    jobs = Jobs(collector, collector.status)
+    jobs = CollectorJobs(collector, collector.status)
     far = datetime.now(UTC) + timedelta(hours=1)
     job = jobs.scheduler.add_job(print, "interval", seconds=5, next_run_time=far)
     jobs.scheduler.start(paused=True)

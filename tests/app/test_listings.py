@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.listings import EveryVenue, Listings, MemoryInThread
+from pumpwatch.app.listings import EveryVenue, ListingStage, MemoryInThread
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.listing.manifest import read_manifest
@@ -159,7 +159,7 @@ def test_a_venue_that_lists_none_of_the_chosen_coins_is_not_one_whose_list_has_n
                         for name, came in (("a.spot", True), ("b.spot", False))]
     collector.journal.open()
     try:
-        assert Listings(collector)._unlisted() == ["b.spot"]
+        assert ListingStage(collector)._unlisted() == ["b.spot"]
     finally:
         collector.journal.close()
 

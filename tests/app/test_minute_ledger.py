@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.jobs import CollectorJobs
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import Config, ReportsConfig, StoreConfig
 from pumpwatch.feeds.slices import Unwatched
@@ -27,7 +27,7 @@ START_NS = 29_916_000 * MINUTE_NS
 def collector(tmp_path: Path) -> Iterator[Collector]:
     made = Collector(Config(store=StoreConfig(dir=str(tmp_path)), symbols_file=str(tmp_path / "s.yaml")))
     made.clock = FakeClock(START_NS)
-    made.jobs = Jobs(made, made.status)  # with this clock
+    made.jobs = CollectorJobs(made, made.status)  # with this clock
     made.journal.open()
     yield made
     made.journal.close()

@@ -71,7 +71,7 @@ def test_a_sink_that_is_down_is_told_once(collector: Collector, sink: NearSink, 
     jobs, sink.down = retaining(collector), True
     for _ in range(3):
         jobs.drop_days()
-    assert caplog.text.count("old days not looked at sink=near") == 1
+    assert caplog.text.count("old days not checked sink=near") == 1
 
 
 def test_a_request_runs_it_at_once(collector: Collector, sink: NearSink, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.backup.plan import Plan, S3Target
+from pumpwatch.backup.plan import BackupPlan, S3Target
 from tests.backup.faulty_line import FaultyLine
 from tests.ops.command_line import CommandLine
 from tests.ops.conftest import stored  # noqa: F401 a fixture
@@ -21,9 +21,9 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
 
 @pytest.fixture
-def plan(stored: Path, tmp_path: Path) -> Plan:  # noqa: F811
+def plan(stored: Path, tmp_path: Path) -> BackupPlan:  # noqa: F811
     """A plan that backs up the stored folder into another one."""
-    return Plan(data=str(stored), archives=str(stored), folder=str(tmp_path / "backups"))
+    return BackupPlan(data=str(stored), archives=str(stored), folder=str(tmp_path / "backups"))
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ from pumpwatch.backup.checking import check_backup
 from pumpwatch.backup.make import make
 from pumpwatch.backup.manifest import Manifest
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.plan import BackupPlan
 from pumpwatch.backup.shelf import FolderShelf
 
 
-def made_by(plan: Plan) -> tuple[FolderShelf, Manifest]:
+def made_by(plan: BackupPlan) -> tuple[FolderShelf, Manifest]:
     make(plan)
     shelf = FolderShelf(Path(plan.folder))
     return shelf, manifests_of(shelf, "")[0]
 
 
-def test_each_harm_is_named_with_its_file(plan: Plan) -> None:
+def test_each_harm_is_named_with_its_file(plan: BackupPlan) -> None:
     shelf, manifest = made_by(plan)
     rows = [row for row in manifest.files if row.name.startswith("journal/")]
     (shelf.folder / rows[0].object).unlink()
@@ -34,7 +34,7 @@ def test_each_harm_is_named_with_its_file(plan: Plan) -> None:
     assert "missing" in found[rows[0].name] and "5 bytes" in found[rows[1].name] and "damaged" in found[manifest.files[0].name]
 
 
-def test_counts_that_are_not_those_of_the_file_are_named(plan: Plan) -> None:
+def test_counts_that_are_not_those_of_the_file_are_named(plan: BackupPlan) -> None:
     shelf, manifest = made_by(plan)
     files = [msgspec.structs.replace(row, trades=row.trades + 1) if row.trades else row for row in manifest.files]
     faults = list(check_backup(shelf, msgspec.structs.replace(manifest, files=files), [], shelf.sizes()))

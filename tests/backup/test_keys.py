@@ -11,9 +11,9 @@ import pytest
 
 from pumpwatch.backup.checking import check_backup
 from pumpwatch.backup.keys import decrypt, encrypt, identities_of, recipients_of
-from pumpwatch.backup.make import make
+from pumpwatch.backup.make import make, would_write
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.plan import BackupPlan
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.errors import ConfigError, StorageError
@@ -28,7 +28,7 @@ def key_file(path: Path) -> tuple[str, str]:
     return str(path), str(identity.to_public())
 
 
-def test_an_encrypted_backup_needs_its_identity(plan: Plan, stored: Path, tmp_path: Path) -> None:
+def test_an_encrypted_backup_needs_its_identity(plan: BackupPlan, stored: Path, tmp_path: Path) -> None:
     (right, recipient), (wrong, _) = key_file(tmp_path / "right"), key_file(tmp_path / "wrong")
     encrypted = msgspec.structs.replace(plan, recipients=[recipient])
     make(encrypted)
@@ -47,7 +47,22 @@ def test_an_encrypted_backup_needs_its_identity(plan: Plan, stored: Path, tmp_pa
     assert make(encrypted).trades == 10_000
 
 
-def test_a_damaged_object_is_damaged_and_not_a_wrong_key(plan: Plan, tmp_path: Path) -> None:
+def test_recipients_that_come_later_encrypt_the_unchanged_files_too(plan: BackupPlan, tmp_path: Path) -> None:
+    _, recipient = key_file(tmp_path / "key")
+    make(plan)
+    plain = manifests_of(FolderShelf(Path(plan.folder)), "")[0]
+    assert not plain.encrypted
+    encrypted = msgspec.structs.replace(plan, recipients=[recipient])
+    assert not any(row["unchanged"] for row in would_write(encrypted))
+    made = make(encrypted)
+    later = manifests_of(FolderShelf(Path(plan.folder)), made.name)[0]
+    assert {row.name for row in later.files} == {row.name for row in plain.files}
+    assert later.encrypted and all(row.object.endswith(".zst.age") for row in later.files)
+    again = manifests_of(FolderShelf(Path(plan.folder)), make(plan).name)[0]
+    assert not again.encrypted and all(row.object.endswith(".zst") for row in again.files)
+
+
+def test_a_damaged_object_is_damaged_and_not_a_wrong_key(plan: BackupPlan, tmp_path: Path) -> None:
     file, recipient = key_file(tmp_path / "key")
     make(msgspec.structs.replace(plan, recipients=[recipient]))
     shelf = FolderShelf(Path(plan.folder))
@@ -61,7 +76,7 @@ def test_a_damaged_object_is_damaged_and_not_a_wrong_key(plan: Plan, tmp_path: P
 
 
 @pytest.mark.parametrize(("content", "mode", "said"), [
-    ("nonsense", 0o600, "holds no identity"), ("", 0o600, "is empty"), ("# only words", 0o600, "is empty"),
+    ("nonsense", 0o600, "does not hold an identity"), ("", 0o600, "is empty"), ("# only words", 0o600, "is empty"),
     ("AGE-SECRET-KEY-1", 0o644, "readable by others"), (None, 0, "cannot read")])
 def test_an_identity_file_that_cannot_serve_says_why(tmp_path: Path, content: str | None, mode: int, said: str) -> None:
     if content is not None:

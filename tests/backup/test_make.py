@@ -14,7 +14,7 @@ from pumpwatch.backup.checking import check_backup
 from pumpwatch.backup.make import make, would_write
 from pumpwatch.backup.manifest import Manifest
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.plan import BackupPlan
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import read_state
@@ -31,7 +31,7 @@ from tests.trades import batch_of, catalogue_of
 DAY_NS = 86_400 * NS_PER_S
 
 
-def newest(plan: Plan) -> tuple[FolderShelf, Manifest]:
+def newest(plan: BackupPlan) -> tuple[FolderShelf, Manifest]:
     shelf = FolderShelf(Path(plan.folder))
     return shelf, manifests_of(shelf, "")[0]
 
@@ -42,7 +42,7 @@ def age(folder: Path) -> None:
         os.utime(path, ns=(0, path.stat().st_mtime_ns - 2 * STILL_NS))
 
 
-def test_a_backup_restored_is_the_same_to_the_trade_and_the_gap(plan: Plan, stored: Path, tmp_path: Path) -> None:
+def test_a_backup_restored_is_the_same_to_the_trade_and_the_gap(plan: BackupPlan, stored: Path, tmp_path: Path) -> None:
     made = make(plan)
     shelf, manifest = newest(plan)
     assert (made.trades, made.problems, made.exit_code) == (10_000, [], 0)
@@ -60,7 +60,7 @@ def test_a_backup_beside_a_running_collector_holds_what_was_committed(tmp_path: 
     journal = Journal(tmp_path / "data", catalogue_of(), FakeClock(), Stats())
     journal.open()
     journal.commit(batch_of(1000))
-    plan = Plan(data=str(tmp_path / "data"), archives=str(tmp_path / "data"), folder=str(tmp_path / "backups"))
+    plan = BackupPlan(data=str(tmp_path / "data"), archives=str(tmp_path / "data"), folder=str(tmp_path / "backups"))
     assert make(plan).trades == 1000
     journal.record(Records(gaps=[GAP]))
     journal.commit(batch_of(1000, first_id=1001))
@@ -70,7 +70,7 @@ def test_a_backup_beside_a_running_collector_holds_what_was_committed(tmp_path: 
     assert len(everything(tmp_path / "again")) == 1000
 
 
-def test_what_has_not_changed_is_neither_read_nor_written_again(plan: Plan, stored: Path) -> None:
+def test_what_has_not_changed_is_neither_read_nor_written_again(plan: BackupPlan, stored: Path) -> None:
     age(stored)
     first = make(plan)
     closed = sorted((stored / "journal").glob("*.sqlite"))
@@ -85,7 +85,7 @@ def test_what_has_not_changed_is_neither_read_nor_written_again(plan: Plan, stor
     assert list(check_backup(shelf, manifest, [], shelf.sizes())) == []
 
 
-def test_a_file_that_changed_lately_is_read_again(plan: Plan, stored: Path) -> None:
+def test_a_file_that_changed_lately_is_read_again(plan: BackupPlan, stored: Path) -> None:
     make(plan)
     path = max((stored / "journal").glob("*.sqlite"))
     state = path.stat()
@@ -94,7 +94,7 @@ def test_a_file_that_changed_lately_is_read_again(plan: Plan, stored: Path) -> N
     assert make(plan).new_bytes > 0
 
 
-def test_old_backups_go_and_the_newest_stays_with_all_that_it_needs(plan: Plan, tmp_path: Path) -> None:
+def test_old_backups_go_and_the_newest_stays_with_all_that_it_needs(plan: BackupPlan, tmp_path: Path) -> None:
     start_ns = Clock().now_ns() // NS_PER_S * NS_PER_S
     for day in (0, 3, 20):
         made = make(plan, FakeClock(start_ns + day * DAY_NS))
@@ -106,7 +106,7 @@ def test_old_backups_go_and_the_newest_stays_with_all_that_it_needs(plan: Plan, 
     assert list(check_backup(shelf, manifest, [], shelf.sizes())) == []
 
 
-def test_archives_reports_and_a_config_that_only_its_owner_may_read(plan: Plan, stored: Path, tmp_path: Path) -> None:
+def test_archives_reports_and_a_config_that_only_its_owner_may_read(plan: BackupPlan, stored: Path, tmp_path: Path) -> None:
     for name in ("KITE_20261103T060000Z/manifest.json", "KITE_20261103T060000Z/raw/binance.json", "reports/2026-11-02.json",
                  ".KITE_half/manifest.json"):
         (stored / name).parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def test_archives_reports_and_a_config_that_only_its_owner_may_read(plan: Plan, 
     assert (shelf.folder / kept).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_damaged_ledger_is_told_and_the_trades_are_backed_up_all_the_same(plan: Plan, stored: Path) -> None:
+def test_a_damaged_ledger_is_told_and_the_trades_are_backed_up_all_the_same(plan: BackupPlan, stored: Path) -> None:
     path = stored / "ledger.sqlite"
     content = bytearray(path.read_bytes())
     content[4096 * 3:4096 * 3 + 3000] = bytes(3000)
@@ -136,7 +136,7 @@ def test_a_damaged_ledger_is_told_and_the_trades_are_backed_up_all_the_same(plan
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 500, b""])
-def test_a_ledger_that_is_none_is_named_and_the_earlier_backups_stay(plan: Plan, stored: Path, content: bytes) -> None:
+def test_a_ledger_that_is_none_is_named_and_the_earlier_backups_stay(plan: BackupPlan, stored: Path, content: bytes) -> None:
     first = make(plan)
     (stored / "ledger.sqlite").write_bytes(content)
     with pytest.raises(StorageError, match=r"the ledger is (damaged|missing or empty)"):
@@ -145,13 +145,13 @@ def test_a_ledger_that_is_none_is_named_and_the_earlier_backups_stay(plan: Plan,
     assert not list(stored.glob("*damaged-*"))
 
 
-def test_a_ledger_of_minutes_that_is_damaged_is_left_out_and_named(plan: Plan, stored: Path) -> None:
+def test_a_ledger_of_minutes_that_is_damaged_is_left_out_and_named(plan: BackupPlan, stored: Path) -> None:
     (stored / "coverage.sqlite").write_bytes(b"no database at all" * 500)
     made = make(plan)
     assert made.trades == 10_000 and made.exit_code == 1 and made.problems == ["coverage.sqlite: file is not a database"]
 
 
-def test_a_disk_that_fills_leaves_no_half_backup_and_the_earlier_ones(plan: Plan, stored: Path, tmp_path: Path) -> None:
+def test_a_disk_that_fills_leaves_no_half_backup_and_the_earlier_ones(plan: BackupPlan, stored: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 8) as impossible:
         if impossible:
             pytest.skip(impossible)
@@ -171,17 +171,17 @@ def test_a_disk_that_fills_leaves_no_half_backup_and_the_earlier_ones(plan: Plan
         assert make(there).trades == 60_000
 
 
-def test_two_backups_at_once_are_one_too_many(plan: Plan) -> None:
+def test_two_backups_at_once_are_one_too_many(plan: BackupPlan) -> None:
     with FolderShelf(Path(plan.folder)).locked(), pytest.raises(StorageError, match="another backup is being made"):
         make(plan)
 
 
-def test_a_folder_without_data_is_named(plan: Plan, tmp_path: Path) -> None:
+def test_a_folder_without_data_is_named(plan: BackupPlan, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing is stored"):
         make(msgspec.structs.replace(plan, data=str(tmp_path)))
 
 
-def test_a_dry_run_names_every_file_and_writes_nothing(plan: Plan, stored: Path) -> None:
+def test_a_dry_run_names_every_file_and_writes_nothing(plan: BackupPlan, stored: Path) -> None:
     age(stored)
     rows = list(would_write(plan))
     assert not Path(plan.folder).exists() and not any(row["unchanged"] for row in rows)

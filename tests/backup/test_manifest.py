@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pumpwatch.backup.manifest import FORMAT, FileRow, Manifest, decode, encode, name_of
+from pumpwatch.backup.manifest import FORMAT, BackedUpFile, Manifest, decode, encode, name_of
 from pumpwatch.errors import PumpWatchError, StorageError, UsageError
 
 SUM = "ab" * 32
-ROW = FileRow("journal/a.sqlite", 10, SUM, f"objects/ab/{SUM}.zst", 5, trades=7, first_timestamp=1, last_timestamp=9)
-WHOLE = Manifest("backup-20261128T000000Z.json", "1", 5, 0.1, False, [ROW, FileRow("ledger.sqlite", 1, SUM, ROW.object, 5)])
+ROW = BackedUpFile("journal/a.sqlite", 10, SUM, f"objects/ab/{SUM}.zst", 5, trades=7, first_timestamp=1, last_timestamp=9)
+WHOLE = Manifest("backup-20261128T000000Z.json", "1", 5, 0.1, False, [ROW, BackedUpFile("ledger.sqlite", 1, SUM, ROW.object, 5)])
 
 
 def test_a_manifest_is_read_as_it_was_written() -> None:

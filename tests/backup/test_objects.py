@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pumpwatch.backup.objects import PIECE_BYTES, Pace, pack, unpack
+from pumpwatch.backup.objects import PIECE_BYTES, ReadPace, pack, unpack
 from pumpwatch.errors import StorageError
 
 
@@ -18,7 +18,7 @@ from pumpwatch.errors import StorageError
 @given(st.binary(max_size=2000), st.integers(0, 400))
 def test_an_object_gives_back_what_it_was_made_from(tmp_path_factory: pytest.TempPathFactory, piece: bytes, times: int) -> None:
     content, path = piece * times, tmp_path_factory.mktemp("o") / "x.zst"
-    assert pack(io.BytesIO(content), path, [], Pace(0)) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert pack(io.BytesIO(content), path, [], ReadPace(0)) == (hashlib.sha256(content).hexdigest(), len(content))
     back = io.BytesIO()
     assert unpack(io.BytesIO(path.read_bytes()), back, "x.zst", []) == (hashlib.sha256(content).hexdigest(), len(content))
     assert back.getvalue() == content
@@ -39,14 +39,14 @@ class Time:
 
 def test_the_rate_is_kept(tmp_path: Path) -> None:
     time = Time()
-    pace = Pace(1_000_000, lambda: time.now, time.sleep)
+    pace = ReadPace(1_000_000, lambda: time.now, time.sleep)
     pack(io.BytesIO(bytes(10 * PIECE_BYTES)), tmp_path / "x", [], pace)
     assert time.now - 100 == pytest.approx(10 * PIECE_BYTES / 1e6)
 
 
 def test_time_that_passed_unused_is_not_saved_up() -> None:
     time = Time()
-    pace = Pace(1000, lambda: time.now, time.sleep)
+    pace = ReadPace(1000, lambda: time.now, time.sleep)
     pace.passed(1000)
     time.now += 1000
     began = time.now

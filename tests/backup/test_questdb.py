@@ -11,7 +11,7 @@ import pytest
 from pumpwatch.backup.make import make
 from pumpwatch.backup.manifest import Manifest
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Database, Plan
+from pumpwatch.backup.plan import BackupPlan, QuestDBSource
 from pumpwatch.backup.questdb import MARKER, QuestDB, checkpoint
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.shelf import FolderShelf
@@ -30,15 +30,15 @@ def fill(server: QuestDBServer, table: str, day: int, rows: int, wanted: int) ->
     assert server.await_count(wanted, table) == wanted
 
 
-def newest(plan: Plan) -> tuple[FolderShelf, Manifest]:
+def newest(plan: BackupPlan) -> tuple[FolderShelf, Manifest]:
     shelf = FolderShelf(Path(plan.folder))
     return shelf, manifests_of(shelf, "")[0]
 
 
-def test_a_server_started_on_restored_files_has_every_row(plan: Plan, questdb_server: QuestDBServer, tmp_path: Path) -> None:
+def test_a_server_started_on_restored_files_has_every_row(plan: BackupPlan, questdb_server: QuestDBServer, tmp_path: Path) -> None:
     questdb_server.sql(DDL.format("f_trades"))
     fill(questdb_server, "f_trades", 4, 1000, 1000)
-    files = msgspec.structs.replace(plan, database=Database(url=f"http://{questdb_server.addr}",
+    files = msgspec.structs.replace(plan, database=QuestDBSource(url=f"http://{questdb_server.addr}",
                                                             folder=str(questdb_server.folder)))
     made = make(files)
     assert (made.problems, made.exit_code) == ([], 0)
@@ -57,10 +57,10 @@ def test_a_server_started_on_restored_files_has_every_row(plan: Plan, questdb_se
 
 
 def test_tables_of_another_host_are_exported_by_partition_and_only_what_grew_again(
-        plan: Plan, questdb_server: QuestDBServer, tmp_path: Path) -> None:
+        plan: BackupPlan, questdb_server: QuestDBServer, tmp_path: Path) -> None:
     questdb_server.sql(DDL.format("b_trades"))
     fill(questdb_server, "b_trades", 4, 1000, 1000)
-    export = msgspec.structs.replace(plan, database=Database(url=f"http://{questdb_server.addr}", prefix="b_"))
+    export = msgspec.structs.replace(plan, database=QuestDBSource(url=f"http://{questdb_server.addr}", prefix="b_"))
     assert make(export).problems == []
     fill(questdb_server, "b_trades", 7, 100, 1100)
     first = {row.name: row for row in newest(export)[1].files if row.name.startswith("questdb-parquet/")}
@@ -75,7 +75,7 @@ def test_tables_of_another_host_are_exported_by_partition_and_only_what_grew_aga
 
 
 def test_a_checkpoint_is_released_whatever_happens(questdb_server: QuestDBServer, tmp_path: Path) -> None:
-    questdb = QuestDB(Database(url=f"http://{questdb_server.addr}"))
+    questdb = QuestDB(QuestDBSource(url=f"http://{questdb_server.addr}"))
     seen: list[bool] = []
 
     def fail() -> None:
@@ -91,7 +91,7 @@ def test_a_checkpoint_is_released_whatever_happens(questdb_server: QuestDBServer
 
 def test_the_checkpoint_of_a_killed_backup_is_released_by_the_next_and_that_of_others_is_not(
         questdb_server: QuestDBServer, tmp_path: Path) -> None:
-    questdb = QuestDB(Database(url=f"http://{questdb_server.addr}"))
+    questdb = QuestDB(QuestDBSource(url=f"http://{questdb_server.addr}"))
     questdb_server.sql("CHECKPOINT CREATE")
     with pytest.raises(ServiceUnavailable, match="another program holds"), checkpoint(questdb, tmp_path / MARKER):
         pass
@@ -103,8 +103,8 @@ def test_the_checkpoint_of_a_killed_backup_is_released_by_the_next_and_that_of_o
 
 
 @pytest.mark.parametrize("folder", ["", "root"])
-def test_a_server_that_is_down_costs_its_tables_and_not_the_journal(plan: Plan, tmp_path: Path, folder: str) -> None:
+def test_a_server_that_is_down_costs_its_tables_and_not_the_journal(plan: BackupPlan, tmp_path: Path, folder: str) -> None:
     (tmp_path / "root" / "db").mkdir(parents=True)
-    made = make(msgspec.structs.replace(plan, database=Database(
+    made = make(msgspec.structs.replace(plan, database=QuestDBSource(
         url="http://127.0.0.1:9", folder=str(tmp_path / folder) if folder else "")))
     assert made.trades == 10_000 and made.exit_code == 1 and "does not answer" in made.problems[0]

@@ -13,7 +13,7 @@ from redis.cluster import RedisCluster
 
 from pumpwatch.backup.make import make
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.plan import BackupPlan
 from pumpwatch.backup.redis import masters_of
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.shelf import FolderShelf
@@ -22,7 +22,7 @@ from pumpwatch.errors import ServiceUnavailable
 from tests.redis_server import RedisNode, RedisNodes, single
 
 
-def restored(plan: Plan, folder: Path) -> Path:
+def restored(plan: BackupPlan, folder: Path) -> Path:
     shelf = FolderShelf(Path(plan.folder))
     restore(shelf, manifests_of(shelf, "")[0], folder, [])
     return folder / "redis"
@@ -39,7 +39,7 @@ def keys_of(snapshot: Path) -> dict[str, str]:
         node.remove()
 
 
-def test_servers_started_on_the_snapshots_have_every_key(plan: Plan, redis_cluster: RedisNodes, tmp_path: Path) -> None:
+def test_servers_started_on_the_snapshots_have_every_key(plan: BackupPlan, redis_cluster: RedisNodes, tmp_path: Path) -> None:
     wanted = {f"pumpwatch:{number}": f"{number} é" for number in range(300)}
     with RedisCluster("127.0.0.1", redis_cluster.masters()[0].port) as client:
         for key, value in wanted.items():
@@ -56,7 +56,7 @@ def test_servers_started_on_the_snapshots_have_every_key(plan: Plan, redis_clust
     assert found == wanted
 
 
-def test_a_password_is_given_and_a_wrong_one_is_named(plan: Plan, tmp_path: Path) -> None:
+def test_a_password_is_given_and_a_wrong_one_is_named(plan: BackupPlan, tmp_path: Path) -> None:
     node = RedisNode(settings={"requirepass": "secret"})
     node.start()
     try:
@@ -72,9 +72,10 @@ def test_a_password_is_given_and_a_wrong_one_is_named(plan: Plan, tmp_path: Path
 
 
 @pytest.mark.parametrize(("answer", "said"), [
-    (b"$1000\r\nREDIS0011", "the snapshot was cut off"), (b"-NOMASTERLINK Can't SYNC\r\n", "makes no snapshot: NOMASTERLINK"),
-    (b"", "makes no snapshot: the connection was cut off")])
-def test_a_snapshot_that_is_cut_off_is_not_in_the_backup(plan: Plan, answer: bytes, said: str) -> None:
+    (b"$1000\r\nREDIS0011", "the snapshot was cut off"),
+    (b"-NOMASTERLINK Can't SYNC\r\n", "does not make a snapshot: NOMASTERLINK"),
+    (b"", "does not make a snapshot: the connection was cut off")])
+def test_a_snapshot_that_is_cut_off_is_not_in_the_backup(plan: BackupPlan, answer: bytes, said: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         def serve() -> None:
             for reply in (b"-ERR This instance has cluster support disabled\r\n", answer):
@@ -91,7 +92,7 @@ def test_a_snapshot_that_is_cut_off_is_not_in_the_backup(plan: Plan, answer: byt
     assert not [row for row in manifests_of(FolderShelf(Path(plan.folder)), "")[0].files if row.name.startswith("redis/")]
 
 
-def test_a_redis_that_is_away_costs_its_snapshot_alone(plan: Plan) -> None:
+def test_a_redis_that_is_away_costs_its_snapshot_alone(plan: BackupPlan) -> None:
     made = make(msgspec.structs.replace(plan, redis=RedisConfig(nodes=["127.0.0.1:1"])))
     assert len(made.problems) == 1 and "redis: Redis at 127.0.0.1:1 does not answer" in made.problems[0] and made.exit_code == 1
 
@@ -102,7 +103,7 @@ def test_a_node_of_a_cluster_that_refuses_is_no_single_server(redis_cluster: Red
     full.ask("CONFIG", "SET", "maxclients", "1")
     try:
         assert len(masters_of(RedisConfig(nodes=redis_cluster.addresses[:2]))) == 3
-        with pytest.raises(ServiceUnavailable, match="does not tell its masters: ERR max number of clients"):
+        with pytest.raises(ServiceUnavailable, match="does not list its masters: ERR max number of clients"):
             masters_of(RedisConfig(nodes=[full.address]))
     finally:
         full.ask("CONFIG", "SET", "maxclients", clients)
@@ -111,5 +112,5 @@ def test_a_node_of_a_cluster_that_refuses_is_no_single_server(redis_cluster: Red
 def test_a_cluster_whose_nodes_do_not_tell_their_addresses_is_named() -> None:
     with single({"cluster-enabled": "yes", "cluster-preferred-endpoint-type": "hostname"}) as node:
         node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        with pytest.raises(ServiceUnavailable, match="do not tell their addresses"):
+        with pytest.raises(ServiceUnavailable, match="do not announce their addresses"):
             masters_of(RedisConfig(nodes=[node.address]))

@@ -13,7 +13,7 @@ import pytest
 from pumpwatch.backup.make import make
 from pumpwatch.backup.manifest import Manifest
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.plan import BackupPlan
 from pumpwatch.backup.restore import free_name, restore
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.errors import EXIT_DISK, StorageError, UsageError
@@ -23,7 +23,7 @@ from tests.small_disk import small_disk
 
 
 @pytest.fixture
-def backed_up(plan: Plan) -> tuple[FolderShelf, Manifest]:
+def backed_up(plan: BackupPlan) -> tuple[FolderShelf, Manifest]:
     make(plan)
     shelf = FolderShelf(Path(plan.folder))
     return shelf, manifests_of(shelf, "")[0]
@@ -109,7 +109,7 @@ def test_a_folder_that_is_a_disk_of_its_own_is_as_it_was(backed_up: BackedUp, tm
     with small_disk(tmp_path / "disk", 8) as impossible:
         if impossible:
             pytest.skip(impossible)
-        with pytest.raises(StorageError, match=r"disk of its own.*--to"):
+        with pytest.raises(StorageError, match=r"a mount point.*--to"):
             restore(*backed_up, tmp_path / "disk", [])
 
 
@@ -142,7 +142,7 @@ def test_a_killed_restore_leaves_what_the_next_one_cleans_up(backed_up: BackedUp
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".again")] == []
 
 
-def test_a_backup_of_another_place_and_time_still_restores_alone(plan: Plan, tmp_path: Path) -> None:
+def test_a_backup_of_another_place_and_time_still_restores_alone(plan: BackupPlan, tmp_path: Path) -> None:
     make(plan)
     make(plan)
     shelf = FolderShelf(Path(plan.folder))

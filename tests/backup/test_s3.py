@@ -31,7 +31,7 @@ def test_only_backups_below_the_prefix_are_seen_and_removed(bucket: S3Target) ->
 
 
 def test_an_object_that_is_not_there_is_missing(bucket: S3Target) -> None:
-    with pytest.raises(StorageError, match="it is not there"), S3Shelf(bucket).open(OBJECT):
+    with pytest.raises(StorageError, match="the object does not exist"), S3Shelf(bucket).open(OBJECT):
         pass
 
 

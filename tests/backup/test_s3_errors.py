@@ -13,15 +13,15 @@ TARGET = S3Target("my-bucket", "p/", access_key="MY-ACCESS-KEY", secret_key="MY-
 
 
 @pytest.mark.parametrize(("error", "code", "said"), [
-    (ClientError({"Error": {"Code": "AccessDenied", "Message": "no MY-ACCESS-KEY"}}, "PutObject"), 78, "what they may do"),
-    (ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject"), 78, "refuses uploading"),
+    (ClientError({"Error": {"Code": "AccessDenied", "Message": "no MY-ACCESS-KEY"}}, "PutObject"), 78, "their permissions"),
+    (ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject"), 78, "rejects uploading"),
     (ClientError({"Error": {"Code": "RequestTimeTooSkewed", "Message": "x"}}, "PutObject"), 69, "set the clock"),
     (ClientError({"Error": {"Code": "NoSuchBucket", "Message": "x"}}, "PutObject"), 78, "the bucket my-bucket does not exist"),
-    (ClientError({"Error": {"Code": "NoSuchKey", "Message": "x"}}, "GetObject"), 74, "it is not there"),
+    (ClientError({"Error": {"Code": "NoSuchKey", "Message": "x"}}, "GetObject"), 74, "the object does not exist"),
     (ClientError({"Error": {"Code": "SlowDown", "Message": "MY-SECRET\n\x1b[2J"}}, "PutObject"), 69, "SlowDown"),
-    (ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "HeadObject"), 78, "refuses"),
+    (ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "HeadObject"), 78, "rejects"),
     (NoCredentialsError(), 78, "AWS_ACCESS_KEY_ID"),
-    (ReadTimeoutError(endpoint_url="http://x"), 69, "goes on where this upload was"),
+    (ReadTimeoutError(endpoint_url="http://x"), 69, "the next backup continues this upload"),
 ])
 def test_an_answer_is_one_error(error: Exception, code: int, said: str) -> None:
     with pytest.raises(PumpWatchError) as caught, s3_errors(TARGET, "uploading"):

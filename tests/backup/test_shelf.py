@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.backup.manifest import FileRow, Manifest, encode, name_of
+from pumpwatch.backup.manifest import BackedUpFile, Manifest, encode, name_of
 from pumpwatch.backup.shelf import PARTIAL, FolderShelf, copy_room, prune
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
@@ -17,7 +17,7 @@ NOW_NS = 1_795_827_669 * NS_PER_S
 
 def put(shelf: FolderShelf, day: int, *letters: str) -> str:
     """Write a backup of files whose objects are named by these letters, so many days before now."""
-    rows = [FileRow(f"{letter}.txt", 1, letter * 64, f"objects/{letter * 2}/{letter * 64}.zst", 3) for letter in letters]
+    rows = [BackedUpFile(f"{letter}.txt", 1, letter * 64, f"objects/{letter * 2}/{letter * 64}.zst", 3) for letter in letters]
     for row in rows:
         path = shelf.folder / row.object
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from pumpwatch.backup.child import PROGRAM
 from pumpwatch.backup.make import make
 from pumpwatch.backup.manifest import Manifest
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan, SinkBackups
+from pumpwatch.backup.plan import BackupPlan, SinkBackups
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.sinks import restore_sink, sink_of
@@ -90,7 +90,7 @@ def others(tmp_path: Path) -> SinkBackups:
     return SinkBackups({"others": {"file": str(tmp_path / "store")}}, PluginsConfig(folder=str(tmp_path / "plugins")))
 
 
-def newest(plan: Plan) -> tuple[FolderShelf, Manifest]:
+def newest(plan: BackupPlan) -> tuple[FolderShelf, Manifest]:
     shelf = FolderShelf(Path(plan.folder))
     return shelf, manifests_of(shelf, "")[0]
 
@@ -99,7 +99,7 @@ def sink_at(sinks: SinkBackups, file: Path) -> BackedUpSink:
     return sink_of(Config(sinks={"others": {"file": str(file)}}, plugins=sinks.plugins), "others")
 
 
-def test_a_strangers_sink_is_backed_up_and_restored_with_its_rows(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
+def test_a_strangers_sink_is_backed_up_and_restored_with_its_rows(plan: BackupPlan, others: SinkBackups, tmp_path: Path) -> None:
     with_it = msgspec.structs.replace(plan, sinks=others)
     first = make(with_it)
     assert first.problems == []
@@ -117,7 +117,7 @@ def test_a_strangers_sink_is_backed_up_and_restored_with_its_rows(plan: Plan, ot
     assert not (tmp_path / "folder" / "sinks").exists(), "a sink's parts are for its server"
 
 
-def test_the_command_restores_a_part_that_no_pipe_holds(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
+def test_the_command_restores_a_part_that_no_pipe_holds(plan: BackupPlan, others: SinkBackups, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("0123456789abcdef" * 100_000)
     make(msgspec.structs.replace(plan, sinks=others))
     config = tmp_path / "new.yaml"
@@ -129,7 +129,7 @@ def test_the_command_restores_a_part_that_no_pipe_holds(plan: Plan, others: Sink
     assert (tmp_path / "new").read_bytes() == (tmp_path / "store").read_bytes()
 
 
-def test_a_part_whose_key_is_the_same_is_not_read_again(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
+def test_a_part_whose_key_is_the_same_is_not_read_again(plan: BackupPlan, others: SinkBackups, tmp_path: Path) -> None:
     with_it = msgspec.structs.replace(plan, sinks=others)
     make(with_it)
     (tmp_path / "store").write_text("axxxxxxx")
@@ -138,15 +138,15 @@ def test_a_part_whose_key_is_the_same_is_not_read_again(plan: Plan, others: Sink
     assert rows == {"sinks/others/rows": {"rows": 6}, "sinks/others/more/rows": {"more/rows": 8}}, "the plugin said: no change"
 
 
-def test_a_sink_that_fails_costs_its_parts_and_not_the_journal(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
+def test_a_sink_that_fails_costs_its_parts_and_not_the_journal(plan: BackupPlan, others: SinkBackups, tmp_path: Path) -> None:
     (tmp_path / "store").unlink()
     made = make(msgspec.structs.replace(plan, sinks=others))
     assert (made.problems, made.exit_code, made.trades) == (["sinks/others: the file is away"], 1, 10_000)
     assert not [row for row in newest(plan)[1].files if row.name.startswith("sinks/")]
 
 
-def test_a_sink_without_the_ability_or_one_that_is_not_there_is_named(others: SinkBackups, plan: Plan) -> None:
-    with pytest.raises(UsageError, match=r"sinks\.questdb: this sink cannot be backed up so"):
+def test_a_sink_without_the_ability_or_one_that_is_not_there_is_named(others: SinkBackups, plan: BackupPlan) -> None:
+    with pytest.raises(UsageError, match=r"sinks\.questdb: this sink cannot be backed up this way"):
         sink_of(Config(sinks={"questdb": {}}), "questdb")
     with pytest.raises(UsageError, match="the config has no such sink"):
         sink_of(Config(), "postgres")
@@ -155,14 +155,14 @@ def test_a_sink_without_the_ability_or_one_that_is_not_there_is_named(others: Si
         restore_sink(*newest(plan), "others", sink_at(others, Path("/nowhere")), [])
 
 
-def test_too_little_room_is_said_before_anything_is_read(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
+def test_too_little_room_is_said_before_anything_is_read(plan: BackupPlan, others: SinkBackups, tmp_path: Path) -> None:
     plugin = tmp_path / "plugins" / "others.py"
     plugin.write_text(OTHERS.replace("[:1], 100)", "[:1], 1 << 60)"))
     made = make(msgspec.structs.replace(plan, sinks=others))
     assert len(made.problems) == 1 and "bytes are needed there" in made.problems[0]
 
 
-def test_a_damaged_object_is_found_before_the_server_gets_anything(plan: Plan, others: SinkBackups, tmp_path: Path) -> None:
+def test_a_damaged_object_is_found_before_the_server_gets_anything(plan: BackupPlan, others: SinkBackups, tmp_path: Path) -> None:
     with_it = msgspec.structs.replace(plan, sinks=others)
     make(with_it)
     shelf, manifest = newest(with_it)
@@ -174,7 +174,7 @@ def test_a_damaged_object_is_found_before_the_server_gets_anything(plan: Plan, o
     assert not (tmp_path / "new").exists()
 
 
-def test_rows_that_are_missing_after_a_restore_are_named(plan: Plan, others: SinkBackups) -> None:
+def test_rows_that_are_missing_after_a_restore_are_named(plan: BackupPlan, others: SinkBackups) -> None:
     class Forgetful:
         def backup(self) -> Any:
             raise ServiceUnavailable("not asked for")
@@ -229,7 +229,7 @@ def test_the_commands_bring_postgresql_back_onto_an_empty_server(
     postgres_server.sql(f"DROP DATABASE {fresh.name} WITH (FORCE)")
 
 
-def test_a_killed_backup_leaves_no_pg_dump_and_the_earlier_ones(plan: Plan, filled: Database) -> None:
+def test_a_killed_backup_leaves_no_pg_dump_and_the_earlier_ones(plan: BackupPlan, filled: Database) -> None:
     with_it = msgspec.structs.replace(plan, sinks=SinkBackups({"postgres": {"dsn": filled.dsn}}, PluginsConfig()))
     assert make(with_it).problems == []
     slow = msgspec.structs.replace(with_it, mb_per_s=0.1, folder=plan.folder)

@@ -7,12 +7,13 @@ from pathlib import Path
 import botocore.auth
 import msgspec
 import numpy as np
+import pyrage
 import pytest
 
 from pumpwatch.backup.checking import check_backup
 from pumpwatch.backup.make import make
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan, S3Target
+from pumpwatch.backup.plan import BackupPlan, S3Target
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.s3 import S3Shelf
 from pumpwatch.backup.shelf import FolderShelf
@@ -29,7 +30,7 @@ DAY_NS = 86_400 * NS_PER_S
 
 
 @pytest.fixture
-def large(plan: Plan) -> Plan:
+def large(plan: BackupPlan) -> BackupPlan:
     """A plan with a file that goes up in three parts, and does not get smaller."""
     report = Path(plan.data) / "reports" / "2026-11-02.json"
     report.parent.mkdir()
@@ -37,11 +38,12 @@ def large(plan: Plan) -> Plan:
     return plan
 
 
-def with_s3(plan: Plan, target: S3Target) -> Plan:
+def with_s3(plan: BackupPlan, target: S3Target) -> BackupPlan:
     return msgspec.structs.replace(plan, s3=target)
 
 
-def test_a_backup_in_s3_is_verified_and_restored_from_there(large: Plan, bucket: S3Target, stored: Path, tmp_path: Path) -> None:
+def test_a_backup_in_s3_is_verified_and_restored_from_there(large: BackupPlan, bucket: S3Target, stored: Path,
+                                                            tmp_path: Path) -> None:
     target = msgspec.structs.replace(bucket, part_bytes=PART)
     made = make(with_s3(large, target))
     assert (made.error, made.exit_code) == ("", 0) and made.uploaded_bytes > LARGE
@@ -55,11 +57,19 @@ def test_a_backup_in_s3_is_verified_and_restored_from_there(large: Plan, bucket:
     assert S3Shelf(target).manifests() == FolderShelf(Path(large.folder)).manifests()
 
 
-def test_an_upload_that_was_cut_off_goes_on_where_it_was(large: Plan, bucket: S3Target, line: FaultyLine) -> None:
+def test_plain_backups_stay_here_once_recipients_are_set(plan: BackupPlan, bucket: S3Target) -> None:
+    make(plan)
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    made = make(with_s3(msgspec.structs.replace(plan, recipients=[recipient]), bucket))
+    assert made.error == "" and S3Shelf(bucket).manifests() == [made.name]
+    assert all(name.endswith(".zst.age") for name in S3Shelf(bucket).sizes())
+
+
+def test_an_upload_that_was_cut_off_goes_on_where_it_was(large: BackupPlan, bucket: S3Target, line: FaultyLine) -> None:
     target = msgspec.structs.replace(bucket, part_bytes=PART, endpoint=line.endpoint, timeout_s=5.0)
     line.cut_up_after = PART + PART // 2  # in the second part
     made = make(with_s3(large, target))
-    assert made.exit_code == 69 and "backup is whole" in made.error and line.cuts >= 2
+    assert made.exit_code == 69 and "backup is complete" in made.error and line.cuts >= 2
     assert S3Shelf(bucket).manifests() == [], "a backup without all of its objects is not there"
     assert read_state(Path(large.data)).last_error
     line.repair()
@@ -70,7 +80,7 @@ def test_an_upload_that_was_cut_off_goes_on_where_it_was(large: Plan, bucket: S3
     assert list(check_backup(shelf, manifests_of(shelf, "")[0], [], shelf.sizes())) == []
 
 
-def test_a_part_that_differs_is_sent_again(large: Plan, bucket: S3Target) -> None:
+def test_a_part_that_differs_is_sent_again(large: BackupPlan, bucket: S3Target) -> None:
     target = msgspec.structs.replace(bucket, part_bytes=PART)
     make(large)
     shelf, there = FolderShelf(Path(large.folder)), S3Shelf(target)
@@ -83,7 +93,8 @@ def test_a_part_that_differs_is_sent_again(large: Plan, bucket: S3Target) -> Non
     assert there.client.list_multipart_uploads(Bucket=target.bucket).get("Uploads", []) == []
 
 
-def test_a_download_that_is_cut_off_goes_on_where_it_was(large: Plan, bucket: S3Target, line: FaultyLine, tmp_path: Path) -> None:
+def test_a_download_that_is_cut_off_goes_on_where_it_was(large: BackupPlan, bucket: S3Target, line: FaultyLine,
+                                                         tmp_path: Path) -> None:
     make(with_s3(large, bucket))
     line.cut_down_after, line.cuts_left = 4 << 20, 2
     shelf = S3Shelf(msgspec.structs.replace(bucket, endpoint=line.endpoint))
@@ -91,22 +102,22 @@ def test_a_download_that_is_cut_off_goes_on_where_it_was(large: Plan, bucket: S3
     assert line.cuts == 2 and len(everything(tmp_path / "again")) == 10_000
 
 
-def test_a_server_that_hangs_is_given_up_and_the_local_backup_stays(plan: Plan, bucket: S3Target, line: FaultyLine) -> None:
+def test_a_server_that_hangs_is_given_up_and_the_local_backup_stays(plan: BackupPlan, bucket: S3Target, line: FaultyLine) -> None:
     line.hangs = True
     made = make(with_s3(plan, msgspec.structs.replace(bucket, endpoint=line.endpoint, timeout_s=0.3)))
-    assert made.exit_code == 69 and "goes on where this upload was" in made.error
+    assert made.exit_code == 69 and "the next backup continues this upload" in made.error
     shelf = FolderShelf(Path(plan.folder))
     assert list(check_backup(shelf, manifests_of(shelf, "")[0], [], shelf.sizes())) == []
 
 
 @pytest.mark.parametrize("change", [{"secret_key": "wrong-secret-of-mine"}, {"access_key": "unknown-key"}])
-def test_keys_that_s3_refuses_are_one_message_without_them(plan: Plan, bucket: S3Target, change: dict[str, str]) -> None:
+def test_keys_that_s3_refuses_are_one_message_without_them(plan: BackupPlan, bucket: S3Target, change: dict[str, str]) -> None:
     made = make(with_s3(plan, msgspec.structs.replace(bucket, **change)))
     assert made.exit_code == 78 and "check backup.s3.access_key" in made.error
     assert not any(key in made.error for key in (*change.values(), bucket.secret_key))
 
 
-def test_a_wrong_clock_is_called_that(plan: Plan, bucket: S3Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_is_called_that(plan: BackupPlan, bucket: S3Target, monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import timedelta
 
     right = botocore.auth.get_current_datetime
@@ -126,7 +137,7 @@ def test_a_server_that_is_not_there_is_unavailable(bucket: S3Target) -> None:
         S3Shelf(msgspec.structs.replace(bucket, endpoint="http://127.0.0.1:9", timeout_s=0.2)).manifests()
 
 
-def test_while_s3_refuses_the_folder_keeps_what_only_it_has(plan: Plan) -> None:
+def test_while_s3_refuses_the_folder_keeps_what_only_it_has(plan: BackupPlan) -> None:
     start_ns = Clock().now_ns() // NS_PER_S * NS_PER_S
     away = S3Target(bucket="away", prefix="", endpoint="http://127.0.0.1:9", access_key="key", secret_key="hush", timeout_s=0.2)
     made = [make(with_s3(plan, away), FakeClock(start_ns + day * DAY_NS)) for day in (0, 10)]
@@ -135,7 +146,7 @@ def test_while_s3_refuses_the_folder_keeps_what_only_it_has(plan: Plan) -> None:
     assert make(plan, FakeClock(start_ns + 20 * DAY_NS)).removed == [one.name for one in made]
 
 
-def test_s3_keeps_backups_for_longer_than_the_folder(plan: Plan, bucket: S3Target) -> None:
+def test_s3_keeps_backups_for_longer_than_the_folder(plan: BackupPlan, bucket: S3Target) -> None:
     start_ns = Clock().now_ns() // NS_PER_S * NS_PER_S
     days = with_s3(plan, msgspec.structs.replace(bucket, keep_days=30))
     for day in (0, 10, 20, 45):
@@ -147,7 +158,7 @@ def test_s3_keeps_backups_for_longer_than_the_folder(plan: Plan, bucket: S3Targe
     assert set(shelf.sizes()) == needed
 
 
-def test_two_collectors_do_not_share_a_prefix(plan: Plan, bucket: S3Target, stored: Path) -> None:
+def test_two_collectors_do_not_share_a_prefix(plan: BackupPlan, bucket: S3Target, stored: Path) -> None:
     assert make(with_s3(plan, bucket)).error == ""
     own = (stored / "ledger.identity").read_text("utf-8").strip()
     shelf = S3Shelf(bucket)
@@ -161,7 +172,7 @@ def test_two_collectors_do_not_share_a_prefix(plan: Plan, bucket: S3Target, stor
     assert len(FolderShelf(Path(plan.folder)).manifests()) == 2, "the backup is made here all the same"
 
 
-def test_backups_that_the_bucket_would_not_keep_are_not_sent(plan: Plan, bucket: S3Target) -> None:
+def test_backups_that_the_bucket_would_not_keep_are_not_sent(plan: BackupPlan, bucket: S3Target) -> None:
     start_ns = Clock().now_ns()
     for day in range(3):
         make(plan, FakeClock(start_ns + day * DAY_NS))

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pumpwatch.backup.objects import Pace
+from pumpwatch.backup.objects import ReadPace
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.writing import CHANGED_TRIES, Writing, broken_page, figures
 from tests.ops.data_folder import store
 
 
-class Restless(Pace):
+class Restless(ReadPace):
     """A pace at which a file is touched at so many reads."""
 
     def __init__(self, path: Path, times: int) -> None:
@@ -28,9 +28,9 @@ class Restless(Pace):
             os.utime(self._path, ns=(0, self.left))
 
 
-def writing_in(folder: Path, pace: Pace | None = None, **options: Any) -> Writing:
+def writing_in(folder: Path, pace: ReadPace | None = None, **options: Any) -> Writing:
     (folder / ".partial").mkdir(parents=True, exist_ok=True)
-    return Writing(FolderShelf(folder), folder / ".partial", [], pace or Pace(0), options.get("before", {}), 0)
+    return Writing(FolderShelf(folder), folder / ".partial", [], pace or ReadPace(0), options.get("before", {}), 0)
 
 
 def test_two_files_with_one_content_are_one_object(tmp_path: Path) -> None:

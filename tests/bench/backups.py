@@ -17,7 +17,7 @@ import msgspec
 from pumpwatch.backup.checking import check_backup
 from pumpwatch.backup.child import backup_in_child
 from pumpwatch.backup.places import manifests_of
-from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.plan import BackupPlan
 from pumpwatch.backup.restore import restore
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.writing import STILL_NS
@@ -36,7 +36,7 @@ BATCH_S = 1.0  # larger batches than a collector's, so that the journal is made 
 def backups(folder: Path, trades: int) -> dict[str, Any]:
     """Return seconds and bytes of each step for a journal of so many trades."""
     made, fill_s = _timed(lambda: _fill(folder / "data", trades))
-    plan = Plan(data=str(folder / "data"), archives=str(folder / "data"), folder=str(folder / "backups"))
+    plan = BackupPlan(data=str(folder / "data"), archives=str(folder / "data"), folder=str(folder / "backups"))
     first, backup_s = _timed(lambda: backup_in_child(plan))
     again, again_s = _timed(lambda: backup_in_child(plan))
     shelf = FolderShelf(folder / "backups")

@@ -15,7 +15,7 @@ def run(body: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_it_returns_once_the_child_is_ready() -> None:
-    done = run("b.announce(); sys.stdout.close(); sys.stderr.close(); import os; os.close(1); os.close(2); time.sleep(5)")
+    done = run("b.announce_ready(); sys.stdout.close(); sys.stderr.close(); import os; os.close(1); os.close(2); time.sleep(5)")
     assert done.returncode == 0, done.stderr
 
 
@@ -24,4 +24,4 @@ def test_a_child_that_ends_before_gives_its_exit_code() -> None:
 
 
 def test_without_anybody_who_waits_nothing_is_announced() -> None:
-    subprocess.run([sys.executable, "-c", f"{READY}b.announce()"], timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", f"{READY}b.announce_ready()"], timeout=60, check=True)

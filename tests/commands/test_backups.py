@@ -23,7 +23,7 @@ def test_a_backup_is_made_listed_checked_and_restored(command: CommandLine, tmp_
     listed = command("backup", "list", "-c", config, env=there)
     assert made["name"] in listed.stdout and listed.stderr.startswith("1 backups in")
     checked = command("backup", "verify", "-c", config, env=there)
-    assert checked.returncode == 0 and "all as the manifest says (sums, SQLite and counts)" in checked.stderr
+    assert checked.returncode == 0 and "all match the manifest (sums, SQLite and counts)" in checked.stderr
     again = command("restore", tmp_path / "backups", "--to", tmp_path / "b")
     assert again.returncode == 0 and "1,000 trades restored into" in again.stderr
     assert command("verify", env={"PUMPWATCH_STORE__DIR": str(tmp_path / "b")}).stderr == "1,000 trades read\n"

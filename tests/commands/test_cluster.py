@@ -53,7 +53,7 @@ def test_members_shards_and_roles_are_shown(single_redis: RedisNode, tmp_path: P
 def test_without_a_member_or_a_cluster_it_says_so(single_redis: RedisNode, tmp_path: Path,
                                                   capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["cluster", "-c", config(tmp_path, [single_redis.address], name="nobody")]) == EXIT_FOUND
-    assert "cluster nobody has no member" in capsys.readouterr().out
+    assert "cluster nobody has no members" in capsys.readouterr().out
     assert run(["cluster", "-c", config(tmp_path, [single_redis.address])]) == EXIT_USAGE
     assert "this collector is alone" in capsys.readouterr().err
     assert run(["cluster", "-c", config(tmp_path, [], name="crew")]) == EXIT_CONFIG

@@ -55,7 +55,7 @@ def test_a_coin_that_is_not_stored_is_answered_with_those_that_are(command: Comm
 
 @pytest.mark.parametrize(("words", "says"), [
     (("--json", "--csv"), "choose one"), (("--from", "now", "--to", "-5m"), "--from is after --to"),
-    (("--follow", "--csv"), "--follow goes with a table or --json"), (("-f", "--to", "now"), "has no end")])
+    (("--follow", "--csv"), "--follow excludes --csv, --parquet and --to"), (("-f", "--to", "now"), "--follow excludes")])
 def test_options_that_exclude_each_other_are_refused(command: CommandLine, words: tuple[str, ...], says: str) -> None:
     done = command("trades", "C1", *words)
     assert done.returncode == 2 and says in done.stderr

@@ -65,7 +65,7 @@ def test_doctor_sums_up_what_passed_and_all_and_json_have_every_check(
     assert (brief.returncode, whole.returncode) == (0, 0)
     check_lines(brief.stdout.splitlines(), 80)
     assert "okx.futures REST" in whole.stdout and "okx.futures REST" not in brief.stdout
-    assert brief.stdout.splitlines()[-1] == "16 ok; --all shows each passed check in a row of its own"
+    assert brief.stdout.splitlines()[-1] == "16 ok; --all shows each passed check in its own row"
     assert whole.stdout.splitlines()[-1] == "16 ok"
     as_json = [json.loads(line)["name"] for line in command("doctor", "--json", env=there).stdout.splitlines()]
     assert as_json == [*(finding.name for finding in WELL), "data"]

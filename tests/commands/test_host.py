@@ -73,7 +73,7 @@ def test_a_purge_asks_first(tmp_path: Path, zipapp_file: Path) -> None:
     root = system(tmp_path)
     run("install", "--root", root, "--program", zipapp_file, "--python", "/usr/bin/python3")
     refused = run("uninstall", "--purge", "--root", root, answer="n\n")
-    assert refused.exit_code != 0 and "Remove for ever /etc/pumpwatch?" in refused.output
+    assert refused.exit_code != 0 and "Remove permanently /etc/pumpwatch?" in refused.output
     assert (root / "opt/pumpwatch/pumpwatch.pyz").exists()
     assert run("uninstall", "--purge", "--yes", "--root", root).exit_code == 0
     assert not [path for path in files_below(root) if "pumpwatch" in path]
@@ -85,12 +85,12 @@ def test_without_roots_rights_there_is_one_message(
         tmp_path: Path, zipapp_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     done = run("install", "--root", system(tmp_path), "--program", zipapp_file, "--python", "/usr/bin/python3")
-    assert said(done) == "install needs root's rights" and done.stdout == ""
-    assert said(run("uninstall", "--root", tmp_path / "root")) == "uninstall needs root's rights"
+    assert said(done) == "install must run as root" and done.stdout == ""
+    assert said(run("uninstall", "--root", tmp_path / "root")) == "uninstall must run as root"
 
 
 def test_only_a_zipapp_is_installed(tmp_path: Path) -> None:
-    assert "only the zipapp installs itself" in said(run("install", "--dry-run", "--root", tmp_path))
+    assert "only a zipapp can install itself" in said(run("install", "--dry-run", "--root", tmp_path))
     (tmp_path / "text").touch()
     assert "is not a zipapp" in said(run("install", "--root", tmp_path, "--program", tmp_path / "text"))
 

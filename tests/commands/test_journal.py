@@ -44,6 +44,12 @@ def test_gaps_all_has_a_row_for_each_gap_with_those_that_were_filled(command: Co
     assert last[0] == "the last 1 of 4 gaps, 2023-11-14 UTC" and len(last) == 3 and "ids jump" in last[2]
 
 
+def test_filled_gaps_alone_are_exit_code_0_with_all_as_well(command: CommandLine, tmp_path: Path) -> None:
+    config = stored(tmp_path, gaps=GAPS[3:])
+    done = command("gaps", "-c", config, "--from", LONG_AGO, "--all")
+    assert done.returncode == 0 and "ETHUSDT" in done.stdout and done.stderr == "1 gap\n"
+
+
 def test_gaps_as_json_are_all_of_them_with_their_own_keys(command: CommandLine, tmp_path: Path) -> None:
     config = stored(tmp_path, gaps=GAPS)
     rows = [json.loads(line) for line in command("gaps", "-c", config, "--from", LONG_AGO, "--json", "--limit", "1")

@@ -48,7 +48,7 @@ def test_all_listings_are_a_line_each_and_name_the_next_command(command: Command
 
 def test_a_listing_that_does_not_exist_is_one_line_and_1(command: CommandLine, config: Path) -> None:
     shown = command("listing", "show", "NO\nPE", "-c", config)
-    assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", "there is no listing `NO\\nPE`\n")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", "listing `NO\\nPE` is not known\n")
 
 
 def test_the_price_of_one_listing_is_drawn_on_demand(command: CommandLine, config: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_price_of_one_listing_is_drawn_on_demand(command: CommandLine, confi
 def test_an_archive_is_checked_against_its_manifest(command: CommandLine, config: Path) -> None:
     archive = Path(command("listing", "replay", "C1", "--at", "2023-11-14T22:13:20Z", "-c", config).stdout.strip())
     good = command("listing", "verify", archive)
-    assert good.returncode == 0 and "are as the manifest says" in good.stdout
+    assert good.returncode == 0 and "match the manifest" in good.stdout
     with (archive / "chart.html").open("ab") as chart:
         chart.write(b" ")
     bad = command("listing", "verify", archive)

@@ -58,7 +58,7 @@ def test_statistics_say_since_when_and_whether_trades_may_be_missing() -> None:
     stats = SymbolStats(from_ns=0, to_ns=86_400 * 10**9, first_ns=5, open=1.0, high=2.0, low=0.5, close=1.5, volume=10.0,
                   quote_volume=math.nan, taker_buy_volume=1.0, trades=-1, exact=False, complete=False)
     lines = render(STATS, [stats_row(Found(*NAME, stats, "store"))], 120)
-    assert "may lack trades" in lines[1] and "+50.00 %" in lines[1]
+    assert "may be incomplete" in lines[1] and "+50.00 %" in lines[1]
     record = stats_record(Found(*NAME, stats, "store"))
     assert (record["trades"], record["quote_volume"], record["close"], record["exact"]) == (None, None, 1.5, False)
 

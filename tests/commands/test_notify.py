@@ -17,7 +17,7 @@ def test_each_channel_has_a_row_and_one_that_fails_is_69(command: CommandLine, t
     tried = command("notify", "test", "-c", "pumpwatch.yaml")
     rows = [line.split()[:3] for line in check_lines(tried.stdout.splitlines(), 80).splitlines()]
     assert rows == [["channel", "kind", "result"], ["good", "command", "taken"], ["bad", "command", "failed"]]
-    assert (tried.returncode, tried.stderr) == (69, "1 of 2 channels took the message\n")
+    assert (tried.returncode, tried.stderr) == (69, "1 of 2 channels accepted the message\n")
     tried = command("notify", "test", "good", "--json", "-c", "pumpwatch.yaml")
     row = json.loads(tried.stdout)
     assert tried.returncode == 0 and list(row) == ["name", "kind", "taken", "reason", "ms"] and row["taken"] is True

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.cli import pumpwatch, run
-from pumpwatch.commands.output import print_table, program, put, say, shown, terminal_width
+from pumpwatch.commands.output import print_line, print_message, print_table, program, shown, terminal_width
 from pumpwatch.errors import ServiceUnavailable
 
 HOSTILE = "no\n\x1b]0;title\x07\x9b2J"
@@ -15,8 +15,8 @@ HOSTILE = "no\n\x1b]0;title\x07\x9b2J"
 
 def test_cells_lines_and_data_are_made_printable(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("a", "b"), [(HOSTILE, HOSTILE), f"a remark {HOSTILE}"])
-    put(HOSTILE)
-    say("first", HOSTILE)
+    print_line(HOSTILE)
+    print_message("first", HOSTILE)
     printed = capsys.readouterr()
     for line in (printed.out + printed.err).splitlines():
         assert line.isprintable()
@@ -43,7 +43,7 @@ def test_a_table_that_goes_to_a_file_is_80_wide_unless_columns_says_otherwise(
 
 
 def test_no_line_on_stderr_is_longer_than_200_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    say("word " * 300 + "end")
+    print_message("word " * 300 + "end")
     lines = capsys.readouterr().err.splitlines()
     assert max(map(len, lines)) <= 200 and " ".join(" ".join(lines).split()) == "word " * 300 + "end"
 

@@ -42,7 +42,7 @@ def test_events_that_follow_are_named_and_a_time_is_not_broken(config: str, caps
     monkeypatch.setenv("COLUMNS", "80")
     assert run(["paper", "events", "--limit", "2", "-c", config]) == EXIT_OK
     out, told = capsys.readouterr()
-    assert len(out.splitlines()) == 3 and "those that follow: --after 2" in told
+    assert len(out.splitlines()) == 3 and "more events: --after 2" in told
     assert run(["paper", "events", "-c", config]) == EXIT_OK
     assert "--after" not in capsys.readouterr().err
 

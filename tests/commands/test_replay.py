@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pumpwatch.commands.replay import PROGRESS_S, Progress
+from pumpwatch.commands.replay import PROGRESS_S, ReplayProgress
 from pumpwatch.playback.replay import PlaybackProgress
 from tests.playback import made_archive
 
@@ -23,7 +23,7 @@ def test_it_plays_as_fast_as_clients_take_it_and_ends_with_0(forked_cli: Any, tm
     assert config["listing"]["sources"]["upbit"]["url"].startswith("https://127.0.0.1:")
     assert config["net"]["ca_file"] == str(tmp_path / "ca" / "ca.pem") and (tmp_path / "ca" / "ca.pem").is_file()
     assert f"{total} trades of SOMI on 12 venues" in done.stderr
-    assert f"the tape is over: 0.9 s after the notice: {total} of {total} trades played, 0 sent" in done.stderr
+    assert f"all trades were played: 0.9 s after the notice: {total} of {total} trades played, 0 sent" in done.stderr
     for name in ("PumpWatch", "ccxt", "cryptofeed"):
         assert f"  {name}:" in done.stderr
 
@@ -61,7 +61,7 @@ def test_a_lead_is_a_finite_number(forked_cli: Any, tmp_path: Path) -> None:
 def test_a_line_of_progress_comes_at_each_new_state_and_every_few_seconds() -> None:
     told: list[str] = []
     now = [0.0]
-    progress = Progress(told.append, lambda: now[0])
+    progress = ReplayProgress(told.append, lambda: now[0])
     waiting, early = PlaybackProgress("waiting", 0.0, 0, 9, 0, 2, 0), PlaybackProgress("playing", -1.5, 3, 9, 4, 2, 0)
     late = PlaybackProgress("playing", 3.25, 8, 9, 9, 2, 1)
     for at_s, played in ((0.0, waiting), (1.0, waiting), (2.0, early), (2.0 + PROGRESS_S - 0.1, early), (2.0 + PROGRESS_S, late)):

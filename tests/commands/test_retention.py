@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.ops.retention_request import take
+from pumpwatch.ops.retention_request import take_requests
 from tests.ops.command_line import CommandLine
 from tests.ops.data_folder import store
 from tests.small_disk import fill, small_disk
@@ -36,11 +36,11 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(command: CommandLine, 
 def test_a_running_collector_is_asked_and_without_one_the_journal_stays(command: CommandLine, config: Path) -> None:
     data = config.parent / "data"
     done = command("retention", "-c", config)
-    assert done.returncode == 0 and "its journal stays as it is" in done.stderr and not take(data)
+    assert done.returncode == 0 and "its journal is unchanged" in done.stderr and not take_requests(data)
     (data / "status.json").write_text(json.dumps(
         {"pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic()}))
     done = command("retention", "-c", config)
-    assert done.returncode == 0 and "requested" in done.stderr and take(data)
+    assert done.returncode == 0 and "requested" in done.stderr and take_requests(data)
 
 
 def test_exports_and_backups_are_refused_on_a_full_disk(command: CommandLine, config: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_config_without_a_roll_out_is_wrong_usage(tmp_path: Path, capsys: pyte
     file.write_text("store: {dir: data}\n")
     assert run(["rollout", "-c", str(file)]) == EXIT_USAGE
     assert run(["rollout", "-c", str(file), "start"]) == EXIT_USAGE
-    assert "rolls no sink out" in capsys.readouterr().err
+    assert "does not roll out a sink" in capsys.readouterr().err
     file.write_text("rollout: {sink: questdb}\n")
     assert run(["rollout", "-c", str(file)]) == EXIT_CONFIG
 
@@ -113,9 +113,9 @@ def test_a_request_waits_for_the_answer_of_the_collector(config: Path, refusal: 
 def test_a_collector_that_takes_no_request_is_named(config: Path, monkeypatch: pytest.MonkeyPatch,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
     write_figures(config.parent / "data")
-    monkeypatch.setattr(rollouts, "TAKEN_WITHIN_S", 0.2)
+    monkeypatch.setattr(rollouts, "ANSWERED_WITHIN_S", 0.2)
     assert run(["rollout", "-c", str(config), "pause"]) == EXIT_UNAVAILABLE
-    assert "has not taken the request" in capsys.readouterr().err
+    assert "did not answer within" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.ops.renewal_request import take
+from pumpwatch.ops.renewal_request import take_requests
 from tests.ops.command_line import CommandLine
 
 
@@ -30,10 +30,10 @@ def test_renew_asks_the_running_collector_for_the_chosen_venues(command: Command
         {"pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic(), "venues": rows}))
     done = command("renew", "okx", "gate.spot", "-c", config)
     assert done.returncode == 0 and "requested: new connections for okx.spot, okx.futures, gate.spot" in done.stderr
-    assert take(tmp_path) == {"okx.spot", "okx.futures", "gate.spot"}
-    assert command("renew", "-c", config).returncode == 0 and len(take(tmp_path)) == 4
+    assert take_requests(tmp_path) == {"okx.spot", "okx.futures", "gate.spot"}
+    assert command("renew", "-c", config).returncode == 0 and len(take_requests(tmp_path)) == 4
     wrong = command("renew", "okex", "-c", config)
-    assert wrong.returncode == 2 and "no venue `okex` is collected" in wrong.stderr and take(tmp_path) == set()
+    assert wrong.returncode == 2 and "no venue `okex` is collected" in wrong.stderr and take_requests(tmp_path) == set()
 
 
 def test_collect_of_an_exchange_that_the_config_switches_off_ends_with_78(command: CommandLine) -> None:

@@ -71,7 +71,7 @@ def test_since_is_a_span_that_ends_now(command: CommandLine, config: Path) -> No
 
 
 @pytest.mark.parametrize(("args", "message"), [
-    (("--quick",), "these options need a time"), (("--since", "yesterday"), "is not a span of time"),
+    (("--quick",), "these options need a time"), (("--since", "yesterday"), "is not a duration"),
     (("--since", "1h", "--from", "now"), "--since excludes"), (("--since", "1h", "--quick", "--sinks"), "exclude each other"),
     (("--since", "1h", "--exchange", "nowhere"), "no exchange"), (("--since", "1s"), "not hold a whole minute"),
     (("--from", "-900h", "--symbol", "AUSDT"), "too many")])

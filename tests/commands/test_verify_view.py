@@ -9,7 +9,7 @@ import pytest
 from pumpwatch.commands import verify_view as view
 from pumpwatch.commands.table import render
 from pumpwatch.ops.candle_check import CandleSum
-from pumpwatch.ops.completeness import Flaw, Summary, VenueSum
+from pumpwatch.ops.completeness import Contradiction, Summary, VenueSum
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.sink_minutes import SinkSum
 from pumpwatch.ops.verify_run import Verified
@@ -17,7 +17,8 @@ from pumpwatch.store.minutes import MINUTE_NS
 from tests.commands.rendered import check_lines
 
 START_NS = 1_795_000_020 * 10**9
-FLAW = Flaw("hole", "binance", "futures", "1000PEPEUSDT", START_NS, START_NS + MINUTE_NS, "3 trades, ids 7 to 9, are not stored")
+FLAW = Contradiction("hole", "binance", "futures", "1000PEPEUSDT", START_NS, START_NS + MINUTE_NS,
+                     "3 trades, ids 7 to 9, are not stored")
 
 
 @pytest.fixture
@@ -59,8 +60,8 @@ def test_the_verdict_is_one_line_and_never_rounds_a_gap_away(found: Verified) ->
 def test_terms_that_occur_are_explained_and_so_is_the_end_of_the_judged_time(found: Verified) -> None:
     lines = view.explanations(found, found.end_ns + MINUTE_NS + 1)
     assert [line.partition(":")[0] for line in lines] == ["judged until 11", "unread", "proof id"]
-    assert lines[0] == ("judged until 11:07:00: a minute is judged once it has been over for 2 minutes, because a dead "
-                        "connection is noticed late")
+    assert lines[0] == ("judged until 11:07:00: a minute is judged 2 minutes after its end, because a dead connection "
+                        "is noticed late")
     found.summary.venues = {("bybit", "spot"): VenueSum("bybit", "spot", "connection", Counter({State.COMPLETE: 3}), 5, {"A"})}
     (line,) = view.explanations(found, found.end_ns + MINUTE_NS - 1)
     assert line.startswith("proof connection: ") and "`--against venue` compares" in line

@@ -14,7 +14,7 @@ import gevent
 import pytest
 
 from pumpwatch.demo.run import Demo, page_address, run, window_step
-from pumpwatch.demo.view import Progress, display_lines, next_lines
+from pumpwatch.demo.view import DemoProgress, display_lines, next_lines
 from tests.commands.rendered import check_lines
 from tests.conftest import Cli
 from tests.ops.command_line import CommandLine
@@ -55,7 +55,7 @@ def test_one_run_is_counted_in_questdb_shown_as_it_goes_and_looked_at_afterwards
     demos: list[Demo] = []
     said: list[str] = []
     displays: list[list[str]] = []
-    progress = Progress(said.append)
+    progress = DemoProgress(said.append)
 
     def show(demo: Demo) -> None:
         demos.append(demo)

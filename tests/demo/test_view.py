@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.demo.run import Demo, Report, Seen
-from pumpwatch.demo.view import Progress, display_lines, next_lines, report_lines
+from pumpwatch.demo.run import Demo, DemoSight, Report
+from pumpwatch.demo.view import DemoProgress, display_lines, next_lines, report_lines
 from tests.commands.rendered import check_lines
 
 REPORT = Report(
@@ -29,14 +29,14 @@ def demo_of(step: str) -> Demo:
 def test_the_report_of_a_good_run_is_a_few_lines(width: int) -> None:
     lines = report_lines(REPORT, width)
     text = check_lines(lines, width)
-    assert lines[0] == "Every trade that was sent is stored, once."
+    assert lines[0] == "Every trade that was sent is stored exactly once."
     for expected in ("sent by the venues", "169,409", "stored in QuestDB 127.0.0.1:9000", "missing", "61.2 µs", "121 ms",
                      "half within 65 ms", "archive /d/SOMI_20261127T130258Z", "data /d"):
         assert expected in " ".join(text.split())
 
 
 def test_both_sources_of_the_listing_are_shown_with_their_delays() -> None:
-    seen = (Seen("upbit", "notice", 1234.0), Seen("upbit_markets", "market_opened", 4567.0))
+    seen = (DemoSight("upbit", "notice", 1234.0), DemoSight("upbit_markets", "market_opened", 4567.0))
     text = " ".join(check_lines(report_lines(replace(REPORT, sights=seen), 80), 80).split())
     assert "seen by upbit 1.2 s after its publication" in text
     assert "seen by upbit_markets 4.6 s after it: its market is open" in text
@@ -60,7 +60,7 @@ def test_commands_look_at_what_was_recorded_and_trade_it_on_paper() -> None:
 def test_progress_is_a_line_at_each_step_and_every_five_seconds() -> None:
     said: list[str] = []
     now_s = [100.0]
-    progress = Progress(said.append, lambda: now_s[0])
+    progress = DemoProgress(said.append, lambda: now_s[0])
     demo = demo_of("starting the simulated venues")
     progress.show(demo)
     progress.show(demo)
@@ -81,7 +81,7 @@ class Served(Demo):
 
 def test_the_address_of_the_page_is_said_once() -> None:
     said: list[str] = []
-    progress = Progress(said.append, lambda: 100.0)
+    progress = DemoProgress(said.append, lambda: 100.0)
     demo = Served(52.0, 2000.0, "", Path("/d"))
     progress.show(demo)
     progress.show(demo)

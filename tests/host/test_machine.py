@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.host.machine import Machine, StepFailed, is_root, run_program
+from pumpwatch.host.machine import StepFailed, TargetMachine, is_root, run_program
 from tests.host.tree import Programs, machine
 
 
 def test_a_path_of_the_machine_is_below_its_root(tmp_path: Path) -> None:
-    assert Machine(tmp_path).inside("/etc/x") == tmp_path / "etc" / "x"
-    assert Machine().inside("/etc/x") == Path("/etc/x")
+    assert TargetMachine(tmp_path).inside("/etc/x") == tmp_path / "etc" / "x"
+    assert TargetMachine().inside("/etc/x") == Path("/etc/x")
 
 
 def test_a_link_that_leads_out_of_the_root_is_refused(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_link_that_leads_out_of_the_root_is_refused(tmp_path: Path) -> None:
     (root / "opt").parent.mkdir()
     (root / "opt").symlink_to(tmp_path)
     with pytest.raises(StepFailed, match="leads out of"):
-        Machine(root).inside("/opt/pumpwatch")
+        TargetMachine(root).inside("/opt/pumpwatch")
 
 
 def test_accounts_and_groups_are_those_of_the_root(tmp_path: Path) -> None:
@@ -29,28 +29,28 @@ def test_accounts_and_groups_are_those_of_the_root(tmp_path: Path) -> None:
     (there.root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nbroken\npumpwatch:x:123:45::/:/bin/false\n")
     assert there.number_of("passwd", "pumpwatch") == 123
     assert there.number_of("group", "pumpwatch") is None
-    assert Machine(tmp_path).number_of("passwd", "root") is None  # it has no accounts at all
-    assert Machine().number_of("passwd", "root") == 0
+    assert TargetMachine(tmp_path).number_of("passwd", "root") is None  # it has no accounts at all
+    assert TargetMachine().number_of("passwd", "root") == 0
 
 
 def test_systemctl_is_told_the_root(tmp_path: Path) -> None:
-    assert Machine().systemctl("enable", "x") == ("systemctl", "enable", "x")
-    assert Machine(tmp_path).systemctl("enable", "x") == ("systemctl", f"--root={tmp_path}", "enable", "x")
+    assert TargetMachine().systemctl("enable", "x") == ("systemctl", "enable", "x")
+    assert TargetMachine(tmp_path).systemctl("enable", "x") == ("systemctl", f"--root={tmp_path}", "enable", "x")
 
 
 def test_a_program_that_fails_is_named_with_its_last_lines() -> None:
     with pytest.raises(StepFailed) as caught:
-        Machine().must(("sh", "-c", "for n in 1 2 3 4 5 6 7; do echo line $n >&2; done; exit 3"))
+        TargetMachine().run_or_fail(("sh", "-c", "for n in 1 2 3 4 5 6 7; do echo line $n >&2; done; exit 3"))
     assert "failed with exit code 3" in caught.value.message
     assert caught.value.hint == "line 3; line 4; line 5; line 6; line 7"
 
 
 def test_a_program_that_is_not_there_is_a_failed_step(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="nowhere"):
-        Machine().must((str(tmp_path / "nowhere"),))
-    assert not Machine().says((str(tmp_path / "nowhere"),))
-    assert Machine().last_lines((str(tmp_path / "nowhere"),)) == ""
-    assert Machine().last_lines(("echo", "why")) == "why"
+        TargetMachine().run_or_fail((str(tmp_path / "nowhere"),))
+    assert not TargetMachine().succeeds((str(tmp_path / "nowhere"),))
+    assert TargetMachine().last_lines((str(tmp_path / "nowhere"),)) == ""
+    assert TargetMachine().last_lines(("echo", "why")) == "why"
     assert run_program(("sh", "-c", "cat; echo no input")) == (0, "no input\n")
 
 
@@ -63,7 +63,7 @@ def test_a_tree_of_files_never_runs_a_service(tmp_path: Path) -> None:
 def test_a_system_without_systemd_is_told_the_way_by_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServiceUnavailable) as caught:
-        Machine().check(starts=True)
+        TargetMachine().check(starts=True)
     assert "has no systemd" in caught.value.message and "collect -c FILE" in caught.value.hint
 
 
@@ -71,14 +71,14 @@ def test_a_system_whose_systemd_does_not_run_can_only_be_prepared(monkeypatch: p
     (tmp_path / "systemctl").write_text("#!/bin/sh\n")
     (tmp_path / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    Machine().check(starts=False)
-    if Machine().is_running:
-        Machine().check(starts=True)
+    TargetMachine().check(starts=False)
+    if TargetMachine().is_running:
+        TargetMachine().check(starts=True)
     else:
         with pytest.raises(ServiceUnavailable, match="does not run on this system"):
-            Machine().check(starts=True)
+            TargetMachine().check(starts=True)
     with pytest.raises(StepFailed, match="is not a folder"):
-        Machine(tmp_path / "nowhere").check(starts=False)
+        TargetMachine(tmp_path / "nowhere").check(starts=False)
 
 
 def test_root_is_known_by_its_number() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.errors import UsageError
-from pumpwatch.host.machine import Machine, StepFailed
+from pumpwatch.host.machine import StepFailed, TargetMachine
 from pumpwatch.host.plan import (
     CONFIG,
     LAUNCHER,
@@ -83,7 +83,7 @@ def test_a_failed_upgrade_puts_the_old_program_back(tmp_path: Path) -> None:
     carry_out(installation(there, wish(tmp_path)), quiet)
     before = files_below(there.root)
     (there.root / "etc/systemd/system/multi-user.target.wants/pumpwatch.service").unlink()
-    failing = Machine(there.root, Programs(enable=(1, "")))
+    failing = TargetMachine(there.root, Programs(enable=(1, "")))
     with pytest.raises(StepFailed):
         carry_out(installation(failing, wish(tmp_path, "2")), quiet)
     after = files_below(there.root)
@@ -127,10 +127,10 @@ def test_systemd_accepts_the_installed_unit_and_finds_it_hardened(tmp_path: Path
     assert not {name for name in exposed if name.startswith(("Protect", "CapabilityBoundingSet", "RestrictNamespaces"))}
 
 
-def running(tmp_path: Path, **answers: tuple[int, str]) -> Machine:
+def running(tmp_path: Path, **answers: tuple[int, str]) -> TargetMachine:
     """Return a machine that believes that it runs, at the root, and whose programs all are scripted."""
 
-    class Running(Machine):
+    class Running(TargetMachine):
         is_running = True
 
         def inside(self, path: str) -> Path:
@@ -140,7 +140,7 @@ def running(tmp_path: Path, **answers: tuple[int, str]) -> Machine:
     return Running(Path("/"), Programs(**every | answers))
 
 
-def commands(machine: Machine, tmp_path: Path, text: str = "1") -> list[str]:
+def commands(machine: TargetMachine, tmp_path: Path, text: str = "1") -> list[str]:
     return [step.describe() for step in installation(machine, wish(tmp_path, text)) if step.needed()]
 
 
@@ -170,7 +170,7 @@ def test_a_service_that_does_not_run_is_started_unless_told_otherwise(tmp_path: 
 def test_the_unit_is_of_the_user_that_was_chosen(tmp_path: Path) -> None:
     assert "\nUser=trades\nGroup=trades\n" in unit_text("trades")
     assert unit_text("pumpwatch") == text_of("pumpwatch.service")
-    there = Machine(system(tmp_path))
+    there = TargetMachine(system(tmp_path))
     assert installed_user(there) == "pumpwatch"
     unit = there.inside(UNIT_FILE)
     unit.parent.mkdir(parents=True)

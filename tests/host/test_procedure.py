@@ -6,10 +6,10 @@ import pytest
 
 from pumpwatch.host.machine import StepFailed
 from pumpwatch.host.procedure import carry_out, show
-from pumpwatch.host.steps import Step
+from pumpwatch.host.steps import HostStep
 
 
-class Scripted(Step):
+class Scripted(HostStep):
     """A step that keeps a history, shared with others, and fails as told."""
 
     def __init__(self, name: str, history: list[str], *, needed: bool = True, fails: BaseException | None = None,
@@ -35,7 +35,7 @@ class Scripted(Step):
         if self._undo_fails:
             raise OSError("read-only")
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         if self._settle_fails:
             raise PermissionError("not permitted")
         self._history.append(f"settled {self._name}")

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.host.machine import Machine, StepFailed
-from pumpwatch.host.steps import Access, Account, Command, Folder, OldCopies, PlacedFile, Removal, remove
+from pumpwatch.host.machine import StepFailed, TargetMachine
+from pumpwatch.host.steps import Command, FileAccess, OldCopies, OwnedFolder, PlacedFile, Removal, ServiceAccount, remove
 from tests.host.tree import Programs, machine
 
-MINE = Access("me", "us", 0o750)
+MINE = FileAccess("me", "us", 0o750)
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Machine:
+def there(tmp_path: Path) -> TargetMachine:
     """A machine with an account that has the number of whoever runs the tests, so that nobody need be root."""
     made = machine(tmp_path)
     (made.root / "etc/passwd").write_text(f"me:x:{os.geteuid()}:{os.getegid()}::/:/bin/sh\n")
@@ -28,30 +28,30 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_folder_is_made_with_its_parents_once(there: Machine) -> None:
-    step = Folder(there, "/a/b", MINE)
+def test_a_folder_is_made_with_its_parents_once(there: TargetMachine) -> None:
+    step = OwnedFolder(there, "/a/b", MINE)
     assert step.describe() == "install -d -o me -g us -m 750 /a/b"
     assert step.needed()
     step.do()
     assert (mode(there.root / "a/b"), mode(there.root / "a")) == (0o750, 0o755)
-    assert not Folder(there, "/a/b", MINE).needed()
+    assert not OwnedFolder(there, "/a/b", MINE).needed()
     step.undo()
     assert not (there.root / "a").exists()
 
 
-def test_a_folder_with_another_mode_gets_it_back_when_undone(there: Machine) -> None:
+def test_a_folder_with_another_mode_gets_it_back_when_undone(there: TargetMachine) -> None:
     folder = there.root / "data"
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
     (folder / "trades").touch()
-    step = Folder(there, "/data", MINE)
+    step = OwnedFolder(there, "/data", MINE)
     step.do()
     assert mode(folder) == 0o750
     step.undo()
     assert mode(folder) == 0o777 and (folder / "trades").exists()
 
 
-def test_a_file_is_placed_and_an_older_one_comes_back_when_undone(there: Machine, tmp_path: Path) -> None:
+def test_a_file_is_placed_and_an_older_one_comes_back_when_undone(there: TargetMachine, tmp_path: Path) -> None:
     source, target = tmp_path / "new", there.root / "x"
     source.write_text("new")
     target.write_text("old")
@@ -64,20 +64,20 @@ def test_a_file_is_placed_and_an_older_one_comes_back_when_undone(there: Machine
     assert target.read_text() == "old"
     step = PlacedFile(there, "/x", "text", MINE)
     step.do()
-    step.settle()
+    step.finish()
     assert target.read_text() == "text" and [path.name for path in there.root.glob(".*")] == []
 
 
-def test_a_first_file_is_gone_when_undone_and_the_program_after_it_runs_again(there: Machine) -> None:
+def test_a_first_file_is_gone_when_undone_and_the_program_after_it_runs_again(there: TargetMachine) -> None:
     programs = Programs(reread=(0, ""))
-    step = PlacedFile(Machine(there.root, programs), "/x", "text", MINE, afterwards=("reread",))
+    step = PlacedFile(TargetMachine(there.root, programs), "/x", "text", MINE, afterwards=("reread",))
     assert step.describe() == "write /x (owner me, group us, mode 0750), then reread"
     step.do()
     step.undo()
     assert not (there.root / "x").exists() and programs.asked == [("reread",), ("reread",)]
 
 
-def test_a_kept_file_is_written_once_and_a_link_in_its_place_is_left_alone(there: Machine) -> None:
+def test_a_kept_file_is_written_once_and_a_link_in_its_place_is_left_alone(there: TargetMachine) -> None:
     assert PlacedFile(there, "/x", "ours", MINE, keep=True).needed()
     (there.root / "x").write_text("theirs")
     assert not PlacedFile(there, "/x", "ours", MINE, keep=True).needed()
@@ -86,7 +86,7 @@ def test_a_kept_file_is_written_once_and_a_link_in_its_place_is_left_alone(there
     assert PlacedFile(there, "/y", "ours", MINE).needed()
 
 
-def test_a_removed_folder_comes_back_when_undone_and_goes_for_ever_at_the_end(there: Machine) -> None:
+def test_a_removed_folder_comes_back_when_undone_and_goes_for_ever_at_the_end(there: TargetMachine) -> None:
     (there.root / "opt/pumpwatch").mkdir(parents=True)
     (there.root / "opt/pumpwatch/file").touch()
     step = Removal(there, "/opt/pumpwatch")
@@ -96,17 +96,17 @@ def test_a_removed_folder_comes_back_when_undone_and_goes_for_ever_at_the_end(th
     step.undo()
     assert (there.root / "opt/pumpwatch/file").exists()
     step.do()
-    step.settle()
+    step.finish()
     assert list((there.root / "opt").iterdir()) == []
 
 
-def test_a_removal_that_was_killed_does_not_stand_in_the_way_of_the_next_one(there: Machine) -> None:
+def test_a_removal_that_was_killed_does_not_stand_in_the_way_of_the_next_one(there: TargetMachine) -> None:
     for name in ("pumpwatch", ".pumpwatch.removed"):
         (there.root / f"opt/{name}").mkdir(parents=True)
         (there.root / f"opt/{name}/file").touch()
     step = Removal(there, "/opt/pumpwatch")
     step.do()
-    step.settle()
+    step.finish()
     assert list((there.root / "opt").iterdir()) == []
 
 
@@ -123,7 +123,7 @@ def test_a_removal_follows_no_link(tmp_path: Path) -> None:
 
 def test_a_command_that_failed_is_undone_and_explained() -> None:
     programs = Programs(start=(1, "see elsewhere\n"), why=(0, "the port is taken\n"), stop=(0, ""))
-    step = Command(Machine(run=programs), ("systemctl", "start"), True, ("systemctl", "stop"), ("journalctl", "why"))
+    step = Command(TargetMachine(run=programs), ("systemctl", "start"), True, ("systemctl", "stop"), ("journalctl", "why"))
     step.undo()
     assert programs.asked == []  # nothing was begun
     with pytest.raises(StepFailed) as caught:
@@ -136,8 +136,8 @@ def test_a_command_that_failed_is_undone_and_explained() -> None:
 def test_an_account_that_is_there_is_neither_made_nor_removed(tmp_path: Path) -> None:
     there = machine(tmp_path, useradd=(0, ""), userdel=(0, ""))
     assert isinstance(there.run, Programs)
-    assert not Account(there, "root", "/root").needed()
-    step = Account(there, "pumpwatch", "/var/lib/pumpwatch")
+    assert not ServiceAccount(there, "root", "/root").needed()
+    step = ServiceAccount(there, "pumpwatch", "/var/lib/pumpwatch")
     assert step.needed() and step.describe().startswith(f"useradd --prefix {there.root} --system ")
     step.undo()
     assert there.run.asked == []
@@ -146,7 +146,7 @@ def test_an_account_that_is_there_is_neither_made_nor_removed(tmp_path: Path) ->
     assert there.run.asked[-1] == ("userdel", "--prefix", str(there.root), "pumpwatch")
 
 
-def test_the_newest_unpacked_copies_stay(there: Machine) -> None:
+def test_the_newest_unpacked_copies_stay(there: TargetMachine) -> None:
     cache = there.root / "var/cache/pumpwatch"
     for age, name in enumerate(("pumpwatch.pyz_c", "pumpwatch.pyz_b", "pumpwatch.pyz_a", "something")):
         (cache / name).mkdir(parents=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.host.machine import Machine, run_program
+from pumpwatch.host.machine import TargetMachine, run_program
 from pumpwatch.host.plan import Wish
 
 TOOLS = ("systemctl", "systemd-analyze", "useradd", "userdel")
@@ -76,6 +76,6 @@ def files_below(root: Path) -> dict[str, tuple[int, int, int, str]]:
     return {path: state for path, state in found.items() if not path.endswith("-") and not path.endswith(".lock")}
 
 
-def machine(folder: Path, **answers: tuple[int, str]) -> Machine:
+def machine(folder: Path, **answers: tuple[int, str]) -> TargetMachine:
     """Return such a system as a machine."""
-    return Machine(system(folder), Programs(**answers))
+    return TargetMachine(system(folder), Programs(**answers))

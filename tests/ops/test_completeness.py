@@ -62,7 +62,7 @@ def test_what_was_counted_and_is_deleted_at_the_end_is_lost(data: MinuteFolder) 
     data.delete("id = 20")  # no later trade shows the jump of ids
     summary = judged(data)
     (lost,) = summary.flaws
-    assert (lost.kind, lost.symbol, lost.detail) == ("lost", "BUSDT", "60 trades that were stored are not there any more")
+    assert (lost.kind, lost.symbol, lost.detail) == ("lost", "BUSDT", "60 trades that were stored are missing now")
     assert counts(summary) == {"COMPLETE": 19, "GAP": 1}
     assert counts(judged(data, quick=True)) == {"COMPLETE": 20}
 

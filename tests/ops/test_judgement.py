@@ -73,7 +73,7 @@ def test_every_judgement_has_a_hint() -> None:
 def test_a_channel_that_takes_no_message_is_a_warning() -> None:
     channels = [{"name": "phone", "up": False, "reason": "it answers HTTP 500"}, {"name": "hook", "up": True}]
     assert [(found.name, found.state, found.detail) for found in judge({"notify": channels})] == [
-        ("notify phone", WARN, "takes no message: it answers HTTP 500")]
+        ("notify phone", WARN, "does not accept messages: it answers HTTP 500")]
 
 
 def disk(level: str, days_left: float | None, name: str = "store") -> dict[str, object]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pumpwatch.ops.metric_readings import Figures, Read, counted, field, gauged, jobs, judged, rows
+from pumpwatch.ops.metric_readings import MetricFigures, Read, counted, field, gauged, jobs, judged, rows
 from tests.ops.figures import figures
 
 
 def read(way: Read, **other: Any) -> dict[tuple[str, ...], float]:
-    return dict(way(Figures(figures(**other))))
+    return dict(way(MetricFigures(figures(**other))))
 
 
 def test_a_counter_is_0_for_each_venue_before_it_counts() -> None:

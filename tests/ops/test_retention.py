@@ -226,7 +226,7 @@ def test_in_an_emergency_the_oldest_segments_that_every_sink_has_go_until_it_is_
     job = Retention(journal, StoreConfig(), ["questdb"], clock, Stats(), disks=disk, disk=DiskConfig(emergency_hours=2))
     assert 3 <= len(job.run()) <= 4 and not journal.ledger.gaps(), "the sink has them"
     assert job.run() == [], "there is room again"
-    assert caplog.text.count("journal shortened for want of disk level=emergency") == 1
+    assert caplog.text.count("journal shortened because the disk fills up level=emergency") == 1
 
 
 def test_in_an_emergency_nothing_goes_that_a_sink_lacks(journal: Journal, clock: FakeClock) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pumpwatch.ops.metric_readings import Figures
+from pumpwatch.ops.metric_readings import MetricFigures
 from pumpwatch.ops.shared_metrics import API, CLUSTER, REDIS, STORES
 
 
 def values(status: dict[str, Any]) -> dict[tuple[str, ...], float]:
-    figures = Figures(status)
+    figures = MetricFigures(status)
     metrics = (*STORES, *REDIS, *API, *CLUSTER)
     return {(metric.name, *labels): value for metric in metrics for labels, value in metric.read(figures)}
 

@@ -14,7 +14,7 @@ from pumpwatch.clock import FakeClock
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import Keeping, Sink, WriteResult
 from pumpwatch.model import TradeBatch
-from pumpwatch.ops.verify import Checked, verify
+from pumpwatch.ops.verify import CheckedSegment, verify
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from tests.ops.data_folder import damage, everything
@@ -56,7 +56,7 @@ class ForgettingShelf(Shelf):
         return Keeping(keeps_s=86_400.0)
 
 
-def of(checked: list[Checked], where: str) -> list[Checked]:
+def of(checked: list[CheckedSegment], where: str) -> list[CheckedSegment]:
     return [result for result in checked if result.where == where]
 
 
@@ -86,7 +86,7 @@ def test_a_sink_that_lost_three_trades_is_named_with_the_first(stored: Path) -> 
     checked = of(list(verify(stored, {"shelf": Shelf(everything(stored), lost=3)})), "shelf")
     assert not all(result.good for result in checked)
     assert sum(result.expected - result.found for result in checked) == 3
-    assert "3 trades are not there" in checked[0].problems[0]
+    assert "3 trades are missing" in checked[0].problems[0]
     assert "sends again" in checked[0].hint
 
 
