@@ -134,7 +134,7 @@ def test_an_old_connection_that_the_venue_cuts_in_the_overlap_leaves_a_gap_only_
         until(lambda: not world.connections or world.connections[0].bytes_read > read)
         world.streams[0].ended = True
         until(lambda: world.events == ["up", "renewed"])
-        assert "the old connection went first: cut" in world.records.connection_events[-1].reason
+        assert "the old connection ended first: cut" in world.records.connection_events[-1].reason
         assert len(world.gaps) == gaps and not world.stats.total("disconnects_total") and world.feed.up
         for gap in world.gaps.values():
             assert gap.from_ns < stood_ns < gap.to_ns and gap.symbols == ("A", "B")

@@ -85,7 +85,7 @@ class PlacementMachine(RuleBasedStateMachine):
         has = sorted(self.placement.places[number].symbols)
         without = set(data.draw(st.lists(st.sampled_from(has), min_size=1, max_size=len(has) - 1, unique=True)))
         before = placed(self.placement)
-        self.placement.full(number, without)
+        self.placement.mark_full(number, without)
         after = placed(self.placement)
         assert after.keys() == before.keys() and {symbol for symbol in before if after[symbol] != before[symbol]} == without
         assert self.placement.places[number].most == len(has) - len(without)

@@ -96,7 +96,7 @@ def test_a_symbol_that_is_rejected_when_subscribed_again_was_read_and_is_a_gap()
     with VenueWorld(["A", "B", "C"]) as world:
         until(lambda: len(subscribed(world)) == 3)
         world.refuses = lambda symbol: symbol == "B"
-        world.feeds.feeds[0].ask_again("B")
+        world.feeds.feeds[0].subscribe_again("B")
         until(lambda: [gap for gap in world.records.gaps if gap.symbol == "B" and "rejects" in gap.reason])
 
 

@@ -6,11 +6,14 @@ import dataclasses
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.feeds.rate_limits import ConnectLimit
+from pumpwatch.feeds.session import ConnectAttempt, FeedContext
 from pumpwatch.model import Control, ControlKind
 from pumpwatch.venue import Heartbeat, Session
-from tests.feeds.scripted import World, quick, until
+from tests.feeds.scripted import ScriptedVenue, World, quick, until
 
 EARLIER_NS = 1_700_000_000 * NS_PER_S
 
@@ -39,6 +42,33 @@ def test_an_address_that_a_session_names_is_dialed_as_one_that_someone_else_wrot
         with World(venue) as world:
             until(lambda: world.dialed)
         assert world.dialed[0] == dialed
+
+
+class SlowVenue(ScriptedVenue):
+    """Opens a connection when `gate` is set."""
+
+    def __init__(self, venue):
+        super().__init__(venue)
+        self.gate = Event()
+
+    def open(self, url, headers, configured="", avoid=""):
+        self.gate.wait()
+        return super().open(url, headers, configured, avoid)
+
+
+def test_a_connection_that_opens_while_its_attempt_is_cancelled_is_closed():
+    world = SlowVenue(quick())
+    context = FeedContext(world.venue, "ws://venue", world, world, world.buffer, ConnectLimit(world.venue.limits, world.clock),
+                          lambda request: b"", world.clock, world.stats, 1 << 20, world.records.extend,
+                          lambda number, symbol, reason: None, lambda number, symbols, reason: None)
+    attempt = ConnectAttempt(context, 0, set(), Event())
+    gevent.sleep(0.01)
+    world.gate.set()
+    attempt.cancel()
+    until(lambda: attempt.done)
+    gevent.sleep(0.01)
+    assert len(world.streams) == 1
+    world.end()  # which finds it closed
 
 
 def test_nothing_is_sent_before_the_welcome():

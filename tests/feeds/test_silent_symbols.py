@@ -55,7 +55,7 @@ class ScriptedFeed:
         self.left.append(self.established_at_ns / NS_PER_S)
         self.staleness.record_false_alarm()
 
-    def ask_again(self, symbol: str) -> None:
+    def subscribe_again(self, symbol: str) -> None:
         self.asked_again.append(symbol)
 
 
@@ -247,7 +247,7 @@ def test_an_old_trade_sent_again_on_subscribing_is_not_a_recovery(caplog):
         market.moved.append(symbol)
         market.heard[symbol] = market.history[symbol][-1]
 
-    feed.ask_again = market.move = sent_again
+    feed.subscribe_again = market.move = sent_again
     market.run(4 * 3600.0)
     assert market.watch.silent == ["GONE"] and 4 <= len(market.moved) <= 12
     assert [line.count("GONE") for line in caplog.messages] == [1] and market.gap().to_ns > market.clock.now_ns()
@@ -367,7 +367,7 @@ def test_feeds_subscribe_again_move_and_leave():
         until(lambda: len(world.feeds.feeds) == 2 and all(feed.up for feed in world.feeds.feeds))
         home = next(feed for feed in world.feeds.feeds if len(feed.symbols) == 2)
         symbol = min(home.symbols)
-        home.ask_again(symbol)
+        home.subscribe_again(symbol)
         until(lambda: len(requests(world, symbol)) == 3 and home.up)
         assert [method for method, _ in requests(world, symbol)] == ["SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE"]
         assert len({number for _, number in requests(world, symbol)}) == 1 and symbol in home.granted
@@ -383,6 +383,6 @@ def test_feeds_subscribe_again_move_and_leave():
 def test_a_venue_whose_requests_name_everything_is_asked_for_all_of_it_again():
     with VenueWorld(["A", "B"], quick(replaces=True)) as world:
         until(lambda: world.feeds.feeds and world.feeds.feeds[0].up)
-        world.feeds.feeds[0].ask_again("A")
+        world.feeds.feeds[0].subscribe_again("A")
         until(lambda: len(requests(world, "A")) == 2 and world.feeds.feeds[0].up)
         assert requests(world, "B") == requests(world, "A") and world.feeds.feeds[0].granted == {"A", "B"}

@@ -163,7 +163,7 @@ def test_a_rejected_symbol_of_a_slice_that_was_left_is_forgotten_and_its_gap_end
         world.feeds.read_slice(0, 0, beside=True)
         until(lambda: subscribed(world) == IN[0])
         world.refuses = lambda symbol: symbol == name
-        world.feeds.feeds[0].ask_again(name)
+        world.feeds.feeds[0].subscribe_again(name)
         until(lambda: gaps_of(world, name))
         assert world.feeds.status()["refused"] == [name]
         world.feeds.leave_slice(0)

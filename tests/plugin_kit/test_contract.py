@@ -89,7 +89,7 @@ class Loose(msgspec.Struct):
 
 def test_a_sink_without_its_methods_or_with_loose_options_is_named() -> None:
     row = check_sink(SinkPlugin("mine", Options, lambda options: object()))  # type: ignore[arg-type, return-value]
-    assert row.state == "fail" and "it lacks close, open, read" in row.detail
+    assert row.state == "fail" and "methods are missing: close, open, read" in row.detail
     row = check_sink(SinkPlugin("mine", Loose, lambda options: object()))  # type: ignore[arg-type, return-value]
     assert "accepts unknown keys" in row.detail
     assert json.dumps(row.as_json())

@@ -38,7 +38,7 @@ def stored_of(count: int) -> TradeBatch:
 def test_the_same_trades_on_both_sides_are_ok(catalogue: Catalogue) -> None:
     row = compare_trades(SPOT, truth_of(3), stored_of(3), catalogue)
     assert (row.of, row.check, row.state) == ("binance.spot", "round trip", "ok")
-    assert row.detail == "3 trades sent, as many stored, each once and unchanged"
+    assert row.detail == "3 trades sent and stored, each once and unchanged"
 
 
 def test_a_missing_a_changed_and_a_doubled_trade_are_named(catalogue: Catalogue) -> None:

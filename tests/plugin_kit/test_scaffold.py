@@ -105,7 +105,7 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     new_plugin("example", tmp_path, Config())
     file = tmp_path / "pumpwatch-example" / "README.md"
     file.write_text("mine")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         new_plugin("example", tmp_path, Config())
     assert file.read_text() == "mine"
 
