@@ -43,10 +43,10 @@ class ConnectLimit:
         """Reserve the next connection and return the seconds until it may be made."""
         return max(self._five_minutes.reserve(), self._second.reserve())
 
-    def share(self, part: float) -> None:
+    def use_part(self, part: float) -> None:
         """Use only this part of the limits from now on; 1 is the whole limit."""
-        self._five_minutes.share(part)
-        self._second.share(part)
+        self._five_minutes.use_part(part)
+        self._second.use_part(part)
 
 
 class VenueRateLimits:
@@ -66,7 +66,7 @@ class VenueRateLimits:
         key = (_counted_as(venue), limits.connects_per_second, limits.connects_per_5_minutes)
         if key not in self._connects:
             self._connects[key] = ConnectLimit(limits, self._clock, self._purses, _counted_as(venue))
-            self._connects[key].share(self._part)
+            self._connects[key].use_part(self._part)
         return self._connects[key]
 
     def requests(self, venue: Venue) -> TokenBucket:
@@ -75,7 +75,7 @@ class VenueRateLimits:
         key = (_counted_as(venue), per_second, window_s)
         if key not in self._requests:
             self._requests[key] = self._budget(_counted_as(venue), per_second, window_s)
-            self._requests[key].share(self._part)
+            self._requests[key].use_part(self._part)
         return self._requests[key]
 
     def _budget(self, name: str, per_second: float, window_s: float) -> TokenBucket:
@@ -92,7 +92,7 @@ class VenueRateLimits:
         """Return the part of the limits that is used."""
         return self._part
 
-    def share(self, part: float) -> None:
+    def use_part(self, part: float) -> None:
         """Use only this part of every limit from now on; 1 is the whole limit.
 
         Two processes at one address that use half each stay within a venue's limits together.
@@ -100,9 +100,9 @@ class VenueRateLimits:
         if part != self._part:
             self._part = part
             for connects in self._connects.values():
-                connects.share(part)
+                connects.use_part(part)
             for requests in self._requests.values():
-                requests.share(part)
+                requests.use_part(part)
 
 
 def _counted_as(venue: Venue) -> str:

@@ -15,13 +15,13 @@ HINT = ("write {}://HOST/PATH, with USER:PASSWORD@ before HOST where the service
 def check_address(text: str, where: str, *schemes: str) -> None:
     """Raise ConfigError if `text` is not an address of one of the schemes.
 
-    The error names `where` in the configuration it is, without a password.
+    The error names `where`, its place in the configuration, and hides the password.
     """
     try:
         origin_of(text)
         parts = urlsplit(text)
         good = text.isprintable() and " " not in text and parts.scheme in schemes
-        good = good and "@" not in f"{parts.path}{parts.query}{parts.fragment}"  # otherwise a part of a password precedes it
+        good = good and "@" not in f"{parts.path}{parts.query}{parts.fragment}"  # otherwise a part of the password is before it
     except ValueError:
         good = False
     if not good:

@@ -58,7 +58,7 @@ class Dedupe(SeenIds):
     def observe(self, batch: TradeBatch, settled: Int64 | None = None, source: Int64 | None = None) -> Seen:
         """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
 
-        settled: the times to use where some trades' own are wrong (see Lag.settled). source: a number for each row's connection,
+        settled: corrected times (see Lag.corrected_times), if some are wrong. source: a number for each row's connection,
         where two connections bring the same trades.
         """
         self._grow()

@@ -67,8 +67,8 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue, *, made: boo
             & (stored.quantity[rows] == sent["quantity"][found]) & (stored.side[rows] == sent["sell"][found]))
     known = int((row_of[made_keys] >= 0).sum())
     return TradeComparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=len(stored) - unique,
-                      unknown=unique - known, different=int((~same).sum()), fetched=known - int(found.sum()),
-                      lost=sent[~found])
+                           unknown=unique - known, different=int((~same).sum()), fetched=known - int(found.sum()),
+                           lost=sent[~found])
 
 
 def numbered(*tables: Columns) -> list[NDArray[np.int64]]:

@@ -64,7 +64,7 @@ def test_what_is_allowed_so_often_in_a_second_is_not_done_more_often_in_any_seco
 def two_processes(clock: FakeClock) -> tuple[VenueRateLimits, VenueRateLimits]:
     both = VenueRateLimits(clock), VenueRateLimits(clock)
     for limits in both:
-        limits.share(HALF)
+        limits.use_part(HALF)
     return both
 
 
@@ -92,8 +92,8 @@ def test_limits_made_while_they_are_shared_are_shared_and_whole_again_later():
     limits = VenueRateLimits(clock)
     before = limits.requests(VENUES["binance.spot:"])
     whole = before.rate
-    limits.share(HALF)
+    limits.use_part(HALF)
     later = limits.requests(VENUES["gate.spot:"])
     assert (before.rate, later.rate) == (whole / 2, VenueRateLimits(clock).requests(VENUES["gate.spot:"]).rate / 2)
-    limits.share(1.0)
+    limits.use_part(1.0)
     assert before.rate == whole

@@ -144,7 +144,7 @@ def test_a_close_frame_gives_its_code_and_is_answered():
     (b"\x81\x85abcdhello", "masked"),
     (b"\xc1\x02{}", "reserved bits"),
     (b"\x83\x02{}", "unknown opcode 3"),
-    (frame(b"x", ABNF.OPCODE_CONT), "a continuation of nothing"),
+    (frame(b"x", ABNF.OPCODE_CONT), "a continuation without a message"),
     (frame(b"x", ABNF.OPCODE_TEXT, final=False) + frame(b"y"), "inside a fragmented one"),
     (b"\x09\x00\x00\x00", "a control frame that is fragmented"),
     (frame(b"x" * 2000), "a frame of 2000 bytes"),

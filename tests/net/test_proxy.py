@@ -20,7 +20,7 @@ SECRET = "s3cr3t"
 
 
 def way(environ: dict[str, str], url_host: str = "api.test", port: int = 443, secure: bool = True, configured: str = "") -> str:
-    return str(Proxies(configured, environ).way_to(url_host, port, secure) or "direct")
+    return str(Proxies(configured, environ).proxy_for(url_host, port, secure) or "direct")
 
 
 @pytest.mark.parametrize(("host", "direct"), [
@@ -89,7 +89,7 @@ def test_a_malformed_proxy_of_the_environment_is_named_by_its_variable_and_only_
     with pytest.raises(ConfigError, match=r"^environment HTTPS_PROXY: https://\*\*\*@proxy:1: https is not supported") as caught:
         Proxies("", environ)
     assert SECRET not in str(caught.value)
-    assert str(Proxies("http://own:1", environ).way_to("a", 1, True)) == "http://own:1"
+    assert str(Proxies("http://own:1", environ).proxy_for("a", 1, True)) == "http://own:1"
 
 
 def test_a_proxy_shows_no_password() -> None:

@@ -76,16 +76,16 @@ def test_how_long_tokens_take_can_be_asked_without_using_any():
 def test_a_part_of_it_is_given_out_more_slowly_and_whoever_waits_keeps_its_time():
     clock = FakeClock()
     bucket = TokenBucket(2.0, 4, clock)
-    bucket.share(0.5)
+    bucket.use_part(0.5)
     assert [bucket.reserve() for _ in range(4)] == [0, 0, 1.0, 2.0]
-    bucket.share(1.0)
+    bucket.use_part(1.0)
     assert [bucket.reserve() for _ in range(2)] == [2.5, 3.0]
 
 
 def test_a_pause_is_as_long_whatever_part_is_given_out():
     clock = FakeClock()
     bucket = TokenBucket(10.0, 100, clock)
-    bucket.share(0.5)
+    bucket.use_part(0.5)
     bucket.pause(30)
-    bucket.share(1.0)
+    bucket.use_part(1.0)
     assert bucket.wait_s() == 30.1

@@ -8,7 +8,7 @@ import pytest
 from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.shared_budget import SharedBudget, slice_s_of
-from pumpwatch.net.sliding_window import Verdict
+from pumpwatch.net.sliding_window import RateVerdict
 
 
 class Purse:
@@ -21,18 +21,18 @@ class Purse:
         self.held: list[float] = []
         self.notes: list[str] = []
 
-    def take(self, wanted: int, least: int) -> Verdict:
+    def take(self, wanted: int, least: int) -> RateVerdict:
         self.asked.append((wanted, least))
         if self.away:
             raise ServiceUnavailable("away")
         granted = min(wanted, self.left) if self.left >= least else 0
         self.left -= granted
-        return Verdict(granted, self.limit, self.left, 0.0 if granted else self.wait_s, 0.0)
+        return RateVerdict(granted, self.limit, self.left, 0.0 if granted else self.wait_s, 0.0)
 
     def hold(self, seconds: float) -> None:
         self.held.append(seconds)
 
-    def note(self, result: str) -> None:
+    def count_outcome(self, result: str) -> None:
         self.notes.append(result)
 
 
@@ -105,7 +105,7 @@ def test_while_nobody_answers_it_uses_a_fair_part_of_its_own_budget(purse: Purse
     budget, purse.away = budget_of(purse), True
     budget.acquire()
     assert budget.away and budget.rate == 250 and budget.part == 0.25
-    budget.share(0.5)  # another process takes over meanwhile
+    budget.use_part(0.5)  # another process takes over meanwhile
     assert budget.rate == 125
     purse.members = 2
     budget.acquire()

@@ -41,7 +41,7 @@ def test_a_look_counts_nothing_and_a_note_counts_whatever_there_is() -> None:
     windows = SlidingWindows(2, 60.0)
     assert [windows.look("a", 100.0).allowed for _ in range(5)] == [True] * 5
     for _ in range(3):
-        windows.note("a", 100.0)
+        windows.count_granted("a", 100.0)
     assert not windows.look("a", 100.0).allowed
 
 

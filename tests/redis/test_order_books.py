@@ -11,7 +11,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.order_book import LEVELS, OrderBook
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.errors import RedisUnavailable
-from pumpwatch.redis.order_books import TTL_S, OrderBooks, SharedBooks, tagged, text
+from pumpwatch.redis.order_books import TTL_S, RedisOrderBooks, SharedBooks, tagged, text
 from tests.redis.waiting import connected, eventually, kind_of, patient
 from tests.redis_server import RedisNode, RedisNodes, single
 
@@ -28,11 +28,11 @@ def redis(redis_cluster: RedisNodes) -> Iterator[RedisConnection]:
 
 
 @pytest.fixture
-def books(redis: RedisConnection) -> OrderBooks:
-    return OrderBooks(redis)
+def books(redis: RedisConnection) -> RedisOrderBooks:
+    return RedisOrderBooks(redis)
 
 
-def test_a_whole_book_comes_back_as_it_was(books: OrderBooks) -> None:
+def test_a_whole_book_comes_back_as_it_was(books: RedisOrderBooks) -> None:
     assert books.read(VENUE, SYMBOL) is None and books.best(VENUE, SYMBOL) is None
     assert books.put(VENUE, SYMBOL, BOOK)
     found = books.read(VENUE, SYMBOL)
@@ -42,7 +42,7 @@ def test_a_whole_book_comes_back_as_it_was(books: OrderBooks) -> None:
     assert books.best(VENUE, SYMBOL) == (BOOK.bids[0], BOOK.asks[0])
 
 
-def test_a_side_or_both_may_be_empty(books: OrderBooks) -> None:
+def test_a_side_or_both_may_be_empty(books: RedisOrderBooks) -> None:
     for book in (OrderBook(bids=[], asks=[(2.0, 1.0)]), OrderBook(bids=[], asks=[])):
         books.put(VENUE, SYMBOL, book)
         found = books.read(VENUE, SYMBOL)
@@ -50,7 +50,7 @@ def test_a_side_or_both_may_be_empty(books: OrderBooks) -> None:
     assert books.best(VENUE, SYMBOL) == (None, None)
 
 
-def test_every_key_of_a_book_is_in_one_slot_and_goes_after_a_minute(books: OrderBooks, redis_cluster: RedisNodes) -> None:
+def test_every_key_of_a_book_is_in_one_slot_and_goes_after_a_minute(books: RedisOrderBooks, redis_cluster: RedisNodes) -> None:
     books.put(VENUE, "ODD{SYMBOL}", BOOK)
     node = redis_cluster.master_of(f"pumpwatch:{{book:{VENUE}:{tagged('ODD{SYMBOL}')}}}:bids")
     keys = sorted(node.ask("KEYS", "*"))
@@ -59,14 +59,14 @@ def test_every_key_of_a_book_is_in_one_slot_and_goes_after_a_minute(books: Order
     assert all(0 < node.ask("PTTL", key) <= TTL_S * 1000 for key in keys)
 
 
-def test_a_book_that_came_earlier_does_not_replace_a_later_one(books: OrderBooks) -> None:
+def test_a_book_that_came_earlier_does_not_replace_a_later_one(books: RedisOrderBooks) -> None:
     books.put(VENUE, SYMBOL, BOOK)
     assert not books.put(VENUE, SYMBOL, OrderBook(bids=[(1.0, 1.0)], asks=[]), age_s=20.0)
     found = books.read(VENUE, SYMBOL)
     assert found is not None and found[0] == BOOK
 
 
-def test_updates_change_add_and_remove_levels_as_a_plain_book_does(books: OrderBooks) -> None:
+def test_updates_change_add_and_remove_levels_as_a_plain_book_does(books: RedisOrderBooks) -> None:
     """Prices repeat on purpose: a level that changes must not be there twice."""
     draw, sides = random.Random(5), ({100.1: 1.0}, {100.2: 1.0})
     books.put(VENUE, SYMBOL, OrderBook(bids=[(100.1, 1.0)], asks=[(100.2, 1.0)], sequence=0))
@@ -87,7 +87,7 @@ def test_updates_change_add_and_remove_levels_as_a_plain_book_does(books: OrderB
                 bids=sorted(sides[0].items(), reverse=True), asks=sorted(sides[1].items()), at_ns=number, sequence=number)
 
 
-def test_an_update_of_an_unknown_book_and_a_repeated_one_change_nothing(books: OrderBooks) -> None:
+def test_an_update_of_an_unknown_book_and_a_repeated_one_change_nothing(books: RedisOrderBooks) -> None:
     assert not books.update(VENUE, SYMBOL, [(1.0, 1.0)], [])
     assert books.read(VENUE, SYMBOL) is None
     books.put(VENUE, SYMBOL, BOOK)
@@ -99,7 +99,7 @@ def test_one_text_for_each_price() -> None:
     assert text(1) == text(1.0) == "1.0" and float(text(0.1 + 0.2)) == 0.1 + 0.2 and text(1e-9) == "1e-09"
 
 
-def test_what_is_no_book_is_an_error_and_a_key_of_another_type_too(books: OrderBooks, redis: RedisConnection) -> None:
+def test_what_is_no_book_is_an_error_and_a_key_of_another_type_too(books: RedisOrderBooks, redis: RedisConnection) -> None:
     levels, bids = (f"pumpwatch:{{book:{VENUE}:{SYMBOL}}}:{part}" for part in ("levels", "bids"))
     books.put(VENUE, SYMBOL, BOOK)
     patient(redis, lambda client: client.hset(levels, "b100.5", "nonsense"))
@@ -134,7 +134,7 @@ def test_a_cache_of_another_process_has_what_was_put(redis: RedisConnection, red
 def test_a_book_older_than_it_may_be_is_a_miss(redis: RedisConnection) -> None:
     clock = Clock()
     cache = SharedBooks(redis, 30.0, clock)
-    OrderBooks(redis).put(VENUE, SYMBOL, BOOK, age_s=31.0)
+    RedisOrderBooks(redis).put(VENUE, SYMBOL, BOOK, age_s=31.0)
     assert cache.get(KEY) is None and cache.figures()["misses"] == 1
 
 
@@ -153,7 +153,7 @@ def test_without_redis_nothing_is_there_and_nothing_is_raised() -> None:
 
 def test_a_single_server_holds_books_as_well(single_redis: RedisNode) -> None:
     connection = connected([single_redis.address])
-    books = OrderBooks(connection)
+    books = RedisOrderBooks(connection)
     books.put(VENUE, SYMBOL, BOOK)
     assert books.best(VENUE, SYMBOL) == (BOOK.bids[0], BOOK.asks[0])
     connection.close()

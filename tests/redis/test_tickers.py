@@ -59,10 +59,10 @@ def test_what_is_no_ticker_counts_as_absent(redis: RedisConnection) -> None:
 def test_of_two_collectors_the_newer_price_of_each_symbol_stays(redis: RedisConnection, redis_cluster: RedisNodes) -> None:
     other = connected(redis_cluster.addresses)
     one, two, now_ns = LastPrices(redis), LastPrices(other), 1_764_000_000_000_000_001
-    one.note("binance.spot", {"A": (now_ns, 1.5), "B": (now_ns, 2.5)})
+    one.put("binance.spot", {"A": (now_ns, 1.5), "B": (now_ns, 2.5)})
     eventually(lambda: len(two.of([("binance.spot", "A")])), "it is there")
-    two.note("binance.spot", {"A": (now_ns - 1, 9.0), "B": (now_ns + 1, 0.1 + 0.2)})
-    two.note("gate.spot", {"A": (5, 7.0)})
+    two.put("binance.spot", {"A": (now_ns - 1, 9.0), "B": (now_ns + 1, 0.1 + 0.2)})
+    two.put("gate.spot", {"A": (5, 7.0)})
     wanted = [("binance.spot", "A"), ("binance.spot", "B"), ("binance.spot", "NONE"), ("gate.spot", "A"), ("none.spot", "A")]
     found = eventually(lambda: len(read := one.of(wanted)) == 3 and read, "all are there")
     assert found == {("binance.spot", "A"): (now_ns, 1.5), ("binance.spot", "B"): (now_ns + 1, 0.1 + 0.2),
