@@ -16,7 +16,7 @@ from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.shard_feeds import ShardFeeds
 from pumpwatch.cluster.coordinator import Coordinator
 from pumpwatch.cluster.facts import MemberFacts
-from pumpwatch.cluster.once import Once
+from pumpwatch.cluster.once import WorkClaims
 from pumpwatch.cluster.roles import LEADER
 from pumpwatch.cluster.venue_health import VenueHealth
 from pumpwatch.model import TradeBatch
@@ -48,7 +48,7 @@ class ClusterMember:
                             instance=f"{host}:{collector.folder.absolute()}", version=__version__, pid=os.getpid(),
                             started_at_ns=collector.started_at_ns)
         self._health = VenueHealth(self.redis, self.name, self.member)
-        self._once = Once(self.redis, self.name, self.member)
+        self._once = WorkClaims(self.redis, self.name, self.member)
         self._role_listeners: list[OnRole] = []
         self.coordinator = Coordinator(self.redis, config.cluster, facts, venues, self._feeds, collector.clock, collector.stats,
                                        self._tell_role)
@@ -105,7 +105,7 @@ class ClusterMember:
         return joined if LEADER in self.coordinator.roles else []
 
     def does(self, what: str, for_s: float) -> bool:
-        """Return whether this member does what one does for all, see `Once`. While Redis does not answer each one does it."""
+        """Return whether this member does the work for all, see `WorkClaims`; every member does while Redis is away."""
         try:
             return self._once.claims(what, for_s)
         except RedisUnavailable:

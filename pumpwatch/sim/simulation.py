@@ -26,7 +26,7 @@ from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.options import SimOptions
 from pumpwatch.sim.paced import Departures, PacedSource
 from pumpwatch.sim.rows import SymbolTable
-from pumpwatch.sim.source import LiveSource, TradeSource
+from pumpwatch.sim.source import LiveSource, SimSource
 from pumpwatch.sim.tape import RecordingSource, tape_specs
 from pumpwatch.sim.venue import SimVenue
 
@@ -66,7 +66,7 @@ class Simulation:
         for board in self.boards.values():
             board.posts = list(board.dialect.seed(self.clock.now_ns(), self.coins))
         self._departures = Departures()
-        self.sources: list[TradeSource] = [self.source(venue) for venue in self.venues.values()]
+        self.sources: list[SimSource] = [self.source(venue) for venue in self.venues.values()]
         self.planned: list[Planned] = []
         self.stopping = Event()
         self.running = False
@@ -98,7 +98,7 @@ class Simulation:
             return SymbolTable(tape_specs(dialect, self.options.tape.files.get(dialect.name, [])))
         return SymbolTable(dialect.symbols(self.coins[:count]))
 
-    def source(self, venue: SimVenue) -> TradeSource:
+    def source(self, venue: SimVenue) -> SimSource:
         """Return the source of a venue's trades."""
         shares = self.options.shares
         rate = self.options.rate * shares.get(venue.name, 1 / len(self.venues) if not shares else 0.0)

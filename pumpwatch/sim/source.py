@@ -7,7 +7,7 @@ from typing import Protocol
 from pumpwatch.sim.venue import SimVenue
 
 
-class TradeSource(Protocol):
+class SimSource(Protocol):
     """Supplies one venue with trades."""
 
     rate: float

@@ -108,8 +108,8 @@ def test_a_member_with_other_settings_is_not_let_in(single_redis: RedisNode) -> 
         with pytest.raises(ConfigError) as caught:
             all_of.add("b", shards_per_venue=3, venues=("one.spot", "three.spot"))
         assert caught.value.exit_code == EXIT_CONFIG
-        assert caught.value.message == ("cluster crew has other settings: one.futures is read there alone, shards_per_venue is 3"
-                                        " here and 2 there, three.spot is read here alone, two.spot is read there alone")
+        assert caught.value.message == ("cluster crew has other settings: one.futures is read only there, shards_per_venue is 3"
+                                        " here and 2 there, three.spot is read only here, two.spot is read only there")
         with pytest.raises(ConfigError, match="another collector is its member a"):
             all_of.add("a", instance="elsewhere")
 

@@ -12,9 +12,9 @@ from pumpwatch.cluster.news import (
     News,
     NoticesNews,
     PartNews,
+    SentNews,
     ShownNews,
     SightNews,
-    ToldNews,
     decode_message,
     encode_message,
     lean,
@@ -28,7 +28,7 @@ NOTICE = Notice(source="upbit", notice_id="1", title="카이트(KITE)", category
 NEWS: list[News] = [
     SightNews(listing_of()), SightNews(listing_of(), "too many at once"), NoticesNews("upbit", ((NOTICE, "other", "r"),)),
     FirstLookNews("upbit"), ShownNews((Evidence("upbit", "1", 5, "seen", {"raw": "{}", "answer": None}),)), EditedNews(NOTICE, 7),
-    PartNews("KITE:abc", 5, 4, True), ToldNews("seen:upbit:1:KITE")]
+    PartNews("KITE:abc", 5, 4, True), SentNews("seen:upbit:1:KITE")]
 
 
 @pytest.mark.parametrize("news", NEWS, ids=lambda news: type(news).__name__)

@@ -32,7 +32,7 @@ def test_all_that_is_stored_is_told_in_its_order(ledger: Ledger) -> None:
     sharing = SharingLedger(ledger, "a", told.append)
     listing, shown = listing_of(), Evidence("upbit", "6642", 5, "seen", {"raw": "r"})
     assert sharing.remember_listing(listing) and not sharing.remember_listing(listing)
-    sharing.tell_listing(listing)
+    sharing.publish_listing(listing)
     sharing.keep_evidence([shown])
     sharing.keep_evidence([])
     sharing.edit_sights(notice(6642), 9)
@@ -58,5 +58,5 @@ def test_what_could_not_be_stored_is_not_told(ledger: Ledger, tmp_path: Path) ->
         with pytest.raises(StorageError):
             attempt()
     assert told == []
-    sharing.tell_listing(listing_of())  # the window is opened all the same, and so it is told
+    sharing.publish_listing(listing_of())  # the window is opened all the same, and so it is told
     assert len(told) == 1

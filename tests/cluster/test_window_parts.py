@@ -66,7 +66,7 @@ def test_a_part_that_is_gone_or_damaged_is_named(redis: RedisConnection, single_
         single_redis.ask("SETRANGE", key, 100, "damage")
     found, missing = own.gather(WINDOW, SPAN)
     assert [part.facts.member for part in found] == ["d"]
-    assert missing == {"b": "its part was put, and is gone or damaged", "c": "its part was put, and is gone or damaged"}
+    assert missing == {"b": "its part is gone or damaged", "c": "its part is gone or damaged"}
 
 
 def test_a_part_that_does_not_fit_is_not_put_and_says_so(redis: RedisConnection, single_redis: RedisNode) -> None:

@@ -67,7 +67,7 @@ class Sharer:
         """Hear the last news of another member; return whether the archive is to be made again."""
         news = other.told[-1]
         assert isinstance(news, PartNews)
-        return self.sharing.part_came(other.name, news)
+        return self.sharing.part_arrived(other.name, news)
 
 
 @pytest.fixture
