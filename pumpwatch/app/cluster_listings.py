@@ -56,7 +56,7 @@ class ClusterListings:
         self.news = ListingNews(member.redis, prefix, member.name, member.member, collector.clock, collector.stats, self._take)
         self.ledger = SharingLedger(impatient, member.member, self.news.publish)
         self.sharing = WindowSharing(WindowParts(member.redis, prefix, member.name, member.member, offload), self, self._reads,
-                                     self.news.tell, collector.clock, offload)
+                                     self.news.publish, collector.clock, offload)
         self._remote: RemoteSights | None = None
         self._windows: WindowKeeper | None = None
         self._publisher: Publisher | None = None

@@ -160,7 +160,7 @@ def _rest(venue: Venue) -> CheckRow:
         problems.must(isinstance(deeper, AggregatedHistory) and callable(deeper.request) and callable(deeper.parse),
                       "aggregated_history is not an AggregatedHistory")
         _require_depth(problems, "aggregated_history.depth", getattr(deeper, "depth", None))
-    kinds: tuple[tuple[str, Any, type], ...] = (
+    kinds: tuple[tuple[str, Any, Any], ...] = (
         ("candles", venue.candles, Candles), ("books", venue.books, OrderBooks), ("tickers", venue.tickers, Tickers))
     for name, given, kind in kinds:
         problems.must(given is None or (isinstance(given, kind) and callable(given.request) and callable(given.parse)),

@@ -29,4 +29,4 @@ def test_settings_that_another_program_stored_are_no_settings() -> None:
 def test_a_refusal_says_what_to_do() -> None:
     ours = SharedSettings(shards_per_venue=4, replicas=1, venues=())
     assert "set cluster.member" in refusal("x", "a", ours, "name", b"{}").hint
-    assert "a stop of all members" in refusal("x", "a", ours, "settings", b"{}").hint
+    assert "stop all members first" in refusal("x", "a", ours, "settings", b"{}").hint
