@@ -86,7 +86,7 @@ class Coordinator:
             self._stopped.wait(self._config.lease_s / BEATS)
 
     def run(self) -> None:
-        """Renew, read and hand over until `stop`. If Redis has not answered for a lease, a new member reads every shard."""
+        """Renew, read and hand over until `stop`. If Redis never answers, it reads every shard after the time of a lease."""
         while not self._stopped.is_set():
             began = self._clock.monotonic()
             self._idle.clear()

@@ -14,7 +14,7 @@ import math
 
 from gevent.event import Event
 
-MARGIN, SPREAD = 0.02, 0.10  # shares of the venue's age limit: renewals are due within SPREAD, and that ends MARGIN before it
+MARGIN, SPREAD = 0.02, 0.10  # shares of the venue's age limit: renewals spread over SPREAD, which ends MARGIN before it
 GOLDEN = 0.6180339887498949  # the fractional parts of its multiples are evenly spread
 FORGOTTEN_S = 60.0  # a connection that has not claimed its renewal again within this time is gone
 NOTICE_S = 600.0  # all connections are renewed at most this often, even if a venue keeps announcing restarts

@@ -231,7 +231,7 @@ class FeedSession:
     def receive_control(self, control: Control) -> None:
         """React to a frame that is not trades; the pipeline calls it."""
         if control.kind == ControlKind.RECONNECT:
-            self.renew = control.reason or "the venue asks for it"
+            self.renew = control.reason or "the venue requests it"
             self._renewals.restart_announced(self._number, self.renew, self._clock.monotonic())
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True

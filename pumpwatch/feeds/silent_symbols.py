@@ -4,7 +4,7 @@ A venue may grant a subscription and then send nothing: the stream has moved to 
 The connection then looks like an inactive market. A symbol that is silent for longer than expected is therefore looked up in
 the venue's own trade history (REST), one symbol at a time, the most overdue first. Only trades in that history that never
 arrived prove a silence. A proven silence is logged once, is a gap until a trade comes, and is repaired: the symbol is subscribed
-again, then on another connection. A connection without any data is reopened.
+again, then on another connection. A connection without any trade is reopened.
 
 The expected silence is four times the symbol's own longest one (staleness.py). Before that is known, it follows from the
 symbol's share of the venue's volume and the trades of its neighbours, and is half an hour at most; without a volume it is ten

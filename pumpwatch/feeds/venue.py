@@ -81,7 +81,7 @@ class VenueFeeds:
     down_since_ns: the time of the last trade of the previous run, from which the caller has recorded a gap up to now; 0 without
     one. Gaps from now on are recorded here: of the whole venue until its symbols are known, then of connections.
     slices: the number of slices into which collectors divide its symbols; 0: all are read here. With slices, nothing is read
-    before `read_slice`, and only the gaps of slices are recorded.
+    before `read_slice`, which gives the gap of each slice; no gap is recorded for `down_since_ns` or for the whole venue.
     """
 
     def __init__(self, venue: Venue, config: VenueConfig, buffer: FrameBuffer, down_since_ns: int, network: Network,

@@ -8,7 +8,7 @@ from pumpwatch.errors import ConfigError
 from pumpwatch.net.redirects import origin_of
 from pumpwatch.net.texts import shown_url
 
-HINT = ("write {}://HOST/PATH, with USER:PASSWORD@ before HOST where the service asks for them; in a password and a path write "
+HINT = ("write {}://HOST/PATH, with USER:PASSWORD@ before HOST if the service requires them; in a password and a path write "
         "@ as %40, in a password / as %2F, ? as %3F, # as %23")
 
 

@@ -72,4 +72,4 @@ def _decoder(encoding: str) -> _Decoder | None:
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
         return _Decoder()
-    raise BadAnswer(f"its answer is encoded as {one_line(encoding, 40)}, only {ACCEPTED} was asked for")
+    raise BadAnswer(f"its answer is encoded as {one_line(encoding, 40)}, only {ACCEPTED} was requested")

@@ -1,7 +1,7 @@
 """Reads one WebSocket connection after its handshake: from its bytes to the venue's frame buffer.
 
 This is RFC 6455 from the client's side: control frames are answered here, fragments are joined here, and a frame cut by the end
-of a read waits here for its rest. Payloads are not decoded; the parser finds those that are not JSON.
+of a read waits here for its rest. Payloads are not decoded; the parser finds payloads that are not JSON.
 
 A connection that costs more than it delivers is closed. There are limits on the parts of a message, on control frames and parts
 in a second, and on bytes that the venue does not read. The frames split off in one sweep are limited too; the rest waits for
@@ -22,7 +22,7 @@ from pumpwatch.net.stream import ROOM_BYTES, Stream, StreamClosed
 from pumpwatch.printable import printable
 
 TEXT_FINAL, BINARY_FINAL = 0x81, 0x82
-SEPARATOR_SHORT, SEPARATOR_LONG, SEPARATOR_HUGE = b", ", b",   ", b",         "
+SEPARATOR_SHORT, SEPARATOR_LONG = b", ", b",   "
 PROTOCOL_ERROR, TOO_BIG, GOING_AWAY, POLICY = 1002, 1009, 1001, 1008
 PARTS_OF_A_MESSAGE = 4096  # the largest message allowed, in parts of 1 KiB
 ODD_PER_S = 10_000  # control frames and parts of messages: each costs ten times a plain frame, and venues send a few a minute
@@ -55,7 +55,7 @@ class Connection:
         self._tail_until = 0  # its size in bytes when its first frame is complete; 0: unknown
         self._message: list[bytes] | None = None  # fragments of one message so far
         self._message_bytes = 0
-        self._message_from = 0  # where this read's part of that message begins in the buffer
+        self._message_from = 0  # start in the buffer of this read's part of that message
         self._mark = os.urandom(4).hex().encode()  # the payload of our pings begins with it, which no unsolicited pong contains
         self._ping: bytes | None = None  # the payload of the newest unanswered ping of the venue
         self._flushed = True

@@ -15,7 +15,7 @@ READS = 5  # a read of a slow venue may be a single trade that was reported late
 
 
 class Lag:
-    """The usual time between a trade (the venue's clock) and its arrival (ours); negative where our clock is behind.
+    """The usual time between a trade (the venue's clock) and its arrival (ours); negative if our clock is behind.
 
     It is the median of the last reads' medians: a lasting delay shows after some reads, a single late trade never does. The
     pipeline records it; it is used to size gaps.

@@ -22,7 +22,7 @@ from pumpwatch.net.texts import HIDDEN, one_line, shown_address
 
 SCHEMES = ("http", "socks5", "socks5h")
 USUAL_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
-HINT = "write http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them"
+HINT = "write http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST if it requires them"
 
 _short_ip = re.compile(r"[0-9a-fx.]+")
 

@@ -65,7 +65,7 @@ def check_plugin(name: str, config: Config, recorded: RecordedFrames | None = No
                  round_trip: bool = True) -> Iterator[CheckRow]:
     """Yield a row for each check of a plugin's venues, sources and sinks. Raises UsageError for an unknown plugin.
 
-    recorded: frames and answers of its venues. round_trip: go through the simulator as well, which takes some seconds.
+    recorded: frames and answers of its venues. round_trip: also run the simulator, which takes some seconds.
     """
     plugins, recorded = load_plugins(config), recorded or RecordedFrames()
     candidate = plugins.candidate(name)

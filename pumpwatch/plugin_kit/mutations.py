@@ -62,11 +62,11 @@ def without(value: Any, path: Path) -> bytes:
 def mutated_frames(seeds: list[bytes], most: int = 4000) -> list[bytes]:
     """Return mutations of each seed, then unrelated frames, without duplicates."""
     made: dict[bytes, None] = {}
-    each = max(50, most // max(1, len(seeds)))
+    quota = max(50, most // max(1, len(seeds)))  # mutations of a seed
     for number, seed in enumerate(seeds):
         makers = [*_structural(seed), *_textual(seed, random.Random(number))]
-        if len(makers) > each:
-            makers = random.Random(number).sample(makers, each)
+        if len(makers) > quota:
+            makers = random.Random(number).sample(makers, quota)
         made.update((make(), None) for make in makers)
     made.update(dict.fromkeys(text.encode() for text in ELSEWHERE))
     made.update(dict.fromkeys((b"[" * DEEP, b'{"a":' * DEEP, b"\xff\xfe", b'{"s":"\xc3("}')))

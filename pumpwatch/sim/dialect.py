@@ -193,14 +193,14 @@ class Dialect:
     symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]
     open: Callable[[ClientSession, VenueRules], Reply | HttpReply]  # HttpReply rejects the handshake
     receive: Callable[[ClientSession, Message, VenueRules, History], Reply]
-    encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; rows are one symbol's where grouped
+    encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; grouped rows are of one symbol
     rest: Callable[[HttpCall, VenueRules, History, Meter], HttpReply]
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
     read_tape: Callable[[bytes], list[TapeTrade]]
     reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form
     listed: int = 400  # about how many symbols the real venue has: its share of `roster`
     variants: Mapping[str, str] = field(default_factory=dict)  # the plugin's other protocols that it speaks -> their ws_path
-    binary_forms: frozenset[str] = frozenset()  # forms whose trades come in binary frames where others' do not
+    binary_forms: frozenset[str] = frozenset()  # forms with binary trade frames although `binary` is False
 
     def opcode(self, form: str) -> int:
         """Return the WebSocket opcode of frames in this form."""

@@ -1,7 +1,7 @@
 """The ground truth: every trade that the simulated venues sent, one fixed-size record per trade and connection.
 
 A record in `trades.bin` is final. Its state is SENT when the kernel has taken the last byte of its TLS record, else the
-reason why the connection never got it. A trade that nobody was subscribed to has a record as well, since its id is used
+reason why the connection never got it. A trade without a subscriber has a record too, because its id is used
 up. `events.jsonl` has connections, faults and notices with their times; `names.json` the venues and symbols.
 """
 

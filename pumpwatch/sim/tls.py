@@ -158,7 +158,7 @@ class ServerTlsStream:
             sent: int = self._socket.send(data)
         except BlockingIOError:
             return 0
-        except OSError:  # the reader's own recv fails as well, and ends the connection
+        except OSError:  # the reader's recv fails too, and ends the connection
             self.broken = True
             return 0
         self.handed += sent
