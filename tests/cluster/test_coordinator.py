@@ -32,7 +32,7 @@ def test_members_that_join_and_leave_move_shards_without_a_hole(redis_cluster: R
         assert a.stats.get("cluster_handovers_total") + c.stats.get("cluster_handovers_total") > 0
 
 
-def test_a_killed_member_is_replaced_since_what_it_had_durable(single_redis: RedisNode) -> None:
+def test_a_killed_member_is_replaced_from_the_time_up_to_which_it_was_durable(single_redis: RedisNode) -> None:
     with crew(single_redis.address) as all_of:
         a, b = all_of.add("a", shift_s=3.0), all_of.add("b", shift_s=-20.0)
         all_of.settle(a, b)

@@ -26,7 +26,7 @@ def test_settings_that_another_program_stored_are_no_settings() -> None:
     assert "later is None here and 1 there" in ours.differences(b'{"later": 1}')
 
 
-def test_a_refusal_says_what_to_do() -> None:
+def test_a_rejection_has_a_hint() -> None:
     ours = SharedSettings(shards_per_venue=4, replicas=1, venues=())
     assert "set cluster.member" in refusal("x", "a", ours, "name", b"{}").hint
     assert "stop all members first" in refusal("x", "a", ours, "settings", b"{}").hint

@@ -277,7 +277,7 @@ class Cluster(RuleBasedStateMachine):
         assert len(set(tokens)) == len(tokens)
 
 
-def test_the_scripts_do_what_the_model_says(server: RedisNode) -> None:
+def test_the_scripts_behave_like_the_model(server: RedisNode) -> None:
     with ExitStack() as stack:
         asked = AskedDirectly(server.port)
         stack.callback(asked.client.close)
@@ -285,5 +285,5 @@ def test_the_scripts_do_what_the_model_says(server: RedisNode) -> None:
         run_state_machine_as_test(machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=30))
 
 
-def test_however_long_a_lease_is_nobody_waits_long_for_redis(asked: AskedDirectly) -> None:
+def test_a_long_lease_does_not_mean_long_waits_for_redis(asked: AskedDirectly) -> None:
     assert [Leases(asked, "crew", "a@1", lease_s).within_s for lease_s in (1.0, 5.0, 60.0)] == [0.2, 1.0, 2.0]

@@ -65,7 +65,7 @@ def test_the_second_sight_of_a_notice_opens_nothing_and_the_earlier_one_counts(s
             assert sight.member == "a" and teller.opened == []
 
 
-def test_what_was_published_while_nobody_listened_is_read_from_the_stream(single_redis: RedisNode, tmp_path: Path) -> None:
+def test_missed_news_is_read_from_the_stream(single_redis: RedisNode, tmp_path: Path) -> None:
     with tellers(tmp_path, [single_redis.address], "a") as (a,):
         for number in range(700):  # more than a page
             a.news.publish(SentNews(f"event {number}"))
@@ -107,7 +107,7 @@ def test_a_board_that_is_known_is_read_again_after_redis_was_emptied(single_redi
             eventually(lambda: known(b, 7) == {"7": "r7"}, "it knows the notice")
 
 
-def test_what_is_no_news_is_counted_and_a_sight_that_cannot_be_is_rejected(single_redis: RedisNode, tmp_path: Path) -> None:
+def test_unreadable_news_is_counted_and_an_invalid_sight_is_rejected(single_redis: RedisNode, tmp_path: Path) -> None:
     with tellers(tmp_path, [single_redis.address], "a") as (a,):
         eventually(lambda: a.news.caught_up, "it listens")
         a.news._received(b"{}")

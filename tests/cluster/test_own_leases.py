@@ -25,7 +25,7 @@ def test_a_role_ends_with_its_time_and_a_shard_does_not() -> None:
     assert own.slots() == {Shard("one.spot", 1): ShardSlot(Shard("one.spot", 1), 0)}
 
 
-def test_what_is_renewed_says_up_to_when_it_is_durable() -> None:
+def test_a_renewal_reports_up_to_when_a_shard_is_durable() -> None:
     own = OwnLeases(FakeClock())
     own.add("leader", 7, 0.0)
     own.add("one.spot/1#0", 9, 0.0)

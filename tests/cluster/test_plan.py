@@ -59,7 +59,7 @@ def test_a_member_that_comes_or_goes_moves_little() -> None:
         assert kept >= len(ELEVEN) * (count - 1) / (count + 1) - 1
 
 
-def test_without_a_member_nobody_reads() -> None:
+def test_without_members_shards_have_no_readers() -> None:
     assert plan([], ELEVEN[:2], 2) == {ELEVEN[0]: (), ELEVEN[1]: ()}
 
 

@@ -111,7 +111,7 @@ def test_while_the_ledger_fails_a_fresh_listing_opens_its_window_and_the_rest_wa
     assert len(receiver.opened) == 1 and [record.listing.symbol for record in receiver.ledger.listings()] == ["KITE"]
 
 
-def test_a_member_that_begins_to_poll_a_board_knows_what_the_last_one_has_seen_and_announces_the_rest(tmp_path: Path) -> None:
+def test_a_new_poller_of_a_board_knows_the_notices_of_the_last_one_and_announces_the_rest(tmp_path: Path) -> None:
     first, second = Machine(tmp_path / "a"), Machine(tmp_path / "b")
     second.boards = first.boards
     told: list[News] = []

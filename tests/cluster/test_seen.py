@@ -24,7 +24,7 @@ def test_an_emptied_redis_does_not_make_a_member_forget_up_to_when_others_read()
     assert seen.read_until_us(str(SLOT), 600) == 600  # Redis went back to an older state: the earlier time is the safe one
 
 
-def test_the_time_counts_for_which_nobody_holds_a_slot() -> None:
+def test_the_time_without_a_holder_of_a_slot_is_counted() -> None:
     seen = SeenLeases([SLOT])
     seen.learn(view(ended=LeaseRow("a@1", 5, 1000, 700, "", 0)), 10.0)
     seen.learn(view(), 12.0)
@@ -35,7 +35,7 @@ def test_the_time_counts_for_which_nobody_holds_a_slot() -> None:
     assert seen.free_s(SLOT, 20.0) == 0.0
 
 
-def test_what_redis_forgot_is_told_to_it_and_to_who_took_the_slot_meanwhile() -> None:
+def test_a_time_that_redis_lost_is_reported_to_it_and_to_the_new_holder() -> None:
     old, new = SeenLeases([SLOT]), SeenLeases([SLOT])
     old.learn(view(held=LeaseRow("a@1", 5, 2000, 700, "", 0)), 1.0)
     assert old.unknown_to_redis(view()) == {str(SLOT): 700}

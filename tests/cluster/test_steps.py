@@ -38,7 +38,7 @@ def test_the_dead_and_the_leaving_are_not_planned_with() -> None:
     assert set(planned(view({"c": member("c", leaving=True)}), shards, 1).values()) == {("c",)}
 
 
-def test_a_reader_gets_a_free_slot_or_that_of_one_that_is_not_planned() -> None:
+def test_a_reader_gets_a_free_slot_or_that_of_an_unplanned_member() -> None:
     readers = ("a", "b")
     assert wanted_slot(view(THREE), SHARD, readers, "b@1", 2) == SLOT1
     assert wanted_slot(view(THREE, first=lease("a@1")), SHARD, readers, "b@1", 2) == SLOT1
@@ -48,7 +48,7 @@ def test_a_reader_gets_a_free_slot_or_that_of_one_that_is_not_planned() -> None:
     assert wanted_slot(view(THREE, first=lease("a@1"), second=lease("a@2")), SHARD, readers, "b@1", 2) is None
 
 
-def test_what_is_held_is_claimed_first_and_taken_once_it_delivers_here() -> None:
+def test_a_held_slot_is_claimed_first_and_taken_once_it_delivers_here() -> None:
     name = str(SLOT0)
     held = view(THREE, first=lease("a@1"))
     assert steps_for(held, SLOT0, 0, may_take_free=True) == [LeaseStep("claim", name)]
@@ -64,7 +64,7 @@ def test_a_holder_that_has_not_read_a_shard_until_now_does_not_cover_it() -> Non
     assert covered(held, SHARD, "c@1", 1, until_us) and not covered(held, SHARD, "c@1", 1, until_us + 1)
 
 
-def test_a_shard_is_covered_where_living_others_hold_every_slot() -> None:
+def test_a_shard_is_covered_if_other_living_members_hold_every_slot() -> None:
     both = view(THREE, first=lease("a@1"), second=lease("b@1"))
     assert covered(both, SHARD, "c@1", 2)
     assert covered(both, SHARD, "a@0", 2)  # a later process of the same member has it
@@ -87,7 +87,7 @@ def test_the_next_end_of_others_is_waited_for() -> None:
     assert next_end_s(view({"a": member("a")}), "a@1") == float("inf")
 
 
-def test_a_deputy_takes_what_the_planned_reader_does_not_take() -> None:
+def test_a_deputy_takes_a_slot_that_the_planned_reader_leaves_free() -> None:
     ranks = sorted("bc", key=lambda name: -weight(SHARD, name))
     plan = {SHARD: ("a",)}
 

@@ -91,7 +91,7 @@ def test_nothing_is_put_or_found_while_redis_is_away(redis: RedisConnection, sin
         in_thread(single_redis.start)
 
 
-def test_a_window_has_one_name_whoever_saw_it_first_and_windows_of_a_day_are_told_apart(redis: RedisConnection) -> None:
+def test_a_window_has_one_name_for_all_members_and_windows_of_a_day_are_distinguished(redis: RedisConnection) -> None:
     first, other = listing_of(after_s=1), replace(listing_of(after_s=9, notice_id="2"), source="web", exchange="upbit")
     assert window_name([first]) == window_name([other]) == window_name([other, first])
     assert len({window_name([each]) for each in (first, replace(first, drill=True), replace(first, source="bithumb"),

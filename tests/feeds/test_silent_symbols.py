@@ -209,7 +209,7 @@ def test_an_inactive_market_is_left_alone_and_its_history_is_requested_rarely(se
     assert len(market.lookups) < 20 * hours
 
 
-def test_where_the_history_cannot_be_had_nothing_is_concluded_and_it_is_asked_for_once_a_minute(caplog):
+def test_without_a_history_nothing_is_concluded_and_it_is_requested_once_a_minute(caplog):
     market = Market({f"S{i}": 1.0 for i in range(5)})
     market.reaches, market.broken = lambda symbol, feed: False, set(market.mean_s)
     market.run(3600.0)
@@ -253,7 +253,7 @@ def test_an_old_trade_sent_again_on_subscribing_is_not_a_recovery(caplog):
     assert [line.count("GONE") for line in caplog.messages] == [1] and market.gap().to_ns > market.clock.now_ns()
 
 
-def test_the_gap_of_a_silent_connection_is_one_whatever_the_lag():
+def test_a_silent_connection_has_one_gap_for_any_lag():
     market = Market({"A": 1.0, "B": 1.0})
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: False
@@ -269,7 +269,7 @@ def test_the_gap_of_a_silent_connection_is_one_whatever_the_lag():
 
 
 @pytest.mark.parametrize("change", ["dropped", "refused", "reconnected", "traded"])
-def test_what_has_changed_while_the_history_was_on_its_way_is_not_judged(change):
+def test_a_symbol_that_changed_during_the_history_request_is_not_judged(change):
     market = Market({"GONE": 1.0, "B": 1.0})
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: symbol != "GONE"
@@ -290,7 +290,7 @@ def test_what_has_changed_while_the_history_was_on_its_way_is_not_judged(change)
     assert not feed.asked_again and not feed.left and not market.records.gaps and market.watch.silent == []
 
 
-def test_where_trades_have_no_ids_a_silent_symbol_is_read_on_another_connection_like_any_other():
+def test_a_silent_symbol_without_trade_ids_moves_to_another_connection_too():
     market = Market({"GONE": 1.0, "B": 1.0, "C": 1.0}, venue=dataclasses.replace(FUTURES, id_kind=IdKind.NONE))
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: symbol != "GONE"
@@ -309,7 +309,7 @@ def test_one_trade_that_never_came_proves_nothing():
     assert not market.records.gaps and not market.feeds[0].asked_again
 
 
-def test_what_is_listed_no_more_is_forgotten():
+def test_delisted_symbols_are_forgotten():
     market = Market({"GONE": 1.0, "B": 1.0})
     market.reaches = lambda symbol, feed: symbol != "GONE"
     market.run_until(lambda: market.watch.silent == ["GONE"], 120.0)

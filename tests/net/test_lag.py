@@ -29,7 +29,7 @@ def lag_after(*reads: list[int]) -> int:
     return lag.ns
 
 
-def test_single_trades_that_are_late_or_early_say_nothing_and_what_stays_late_does():
+def test_single_late_or_early_trades_do_not_change_the_lag_but_lasting_delays_do():
     assert lag_after() == 0
     assert lag_after([5, 7, 9000]) == lag_after([7], [9000]) == lag_after([9000], [-9000], [7]) == 7
     assert lag_after([7], [7], [8], [9000], [9000]) == 8

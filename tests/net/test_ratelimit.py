@@ -26,7 +26,7 @@ def test_no_window_holds_more_than_the_burst_and_the_rate(rate, burst, calls):
             assert used <= max(burst, tokens) + rate * (at - begin) + 5 + 1e-6
 
 
-def test_what_is_saved_up_is_there_at_once_and_no_more():
+def test_saved_tokens_are_available_at_once_and_no_more():
     clock = FakeClock()
     bucket = TokenBucket(2.0, 3, clock)
     assert [bucket.reserve() for _ in range(5)] == [0, 0, 0, 0.5, 1.0]
@@ -51,7 +51,7 @@ def test_a_pause_never_shortens_one_that_runs():
     assert bucket.reserve() >= 60
 
 
-def test_those_who_wait_are_served_in_the_order_they_came():
+def test_waiting_callers_are_served_in_order():
     bucket = TokenBucket(200.0, 1, Clock())
     served: list[int] = []
 
@@ -82,7 +82,7 @@ def test_a_part_of_it_is_given_out_more_slowly_and_whoever_waits_keeps_its_time(
     assert [bucket.reserve() for _ in range(2)] == [2.5, 3.0]
 
 
-def test_a_pause_is_as_long_whatever_part_is_given_out():
+def test_a_pause_keeps_its_length_when_only_a_part_is_used():
     clock = FakeClock()
     bucket = TokenBucket(10.0, 100, clock)
     bucket.use_part(0.5)

@@ -53,7 +53,7 @@ def test_one_question_serves_more_requests_the_more_there_are(purse: Purse) -> N
     assert (purse.notes.count("asked"), purse.notes.count("slice")) == (9, 491)
 
 
-def test_a_slice_that_is_old_is_not_used_and_the_next_one_fits_what_was_needed(purse: Purse) -> None:
+def test_an_old_slice_is_not_used_and_the_next_one_fits_the_last_need(purse: Purse) -> None:
     clock = FakeClock()
     budget = budget_of(purse, clock)
     for _ in range(7):
@@ -73,7 +73,7 @@ def test_a_slice_is_never_longer_than_the_rate_allows_for_its_time(purse: Purse)
     assert max(wanted for wanted, _ in purse.asked) == 10
 
 
-def test_a_heavy_request_asks_for_what_its_slice_lacks(purse: Purse) -> None:
+def test_a_heavy_request_takes_the_rest_from_the_purse(purse: Purse) -> None:
     budget = budget_of(purse)
     for weight in (3, 2, 50):
         budget.acquire(weight)
@@ -101,7 +101,7 @@ def test_others_see_that_the_purse_is_empty(purse: Purse) -> None:
     waiting.kill()
 
 
-def test_while_nobody_answers_it_uses_a_fair_part_of_its_own_budget(purse: Purse) -> None:
+def test_without_an_answer_a_fair_part_of_the_own_budget_is_used(purse: Purse) -> None:
     budget, purse.away = budget_of(purse), True
     budget.acquire()
     assert budget.away and budget.rate == 250 and budget.part == 0.25

@@ -62,7 +62,7 @@ def test_rows_that_use_up_an_id_are_missing_unless_the_history_skips_ids() -> No
     assert checked(FUTURES, dialect)[PAGES][0] == "ok"
 
 
-def test_a_history_that_stands_still_is_left_after_a_page_without_a_new_row() -> None:
+def test_reading_a_history_ends_after_a_page_without_a_new_row() -> None:
     asked: list[int] = []
 
     def request(query: HistoryQuery) -> HttpRequest:
@@ -124,7 +124,7 @@ def halves(columns: Columns) -> None:
     (no_flags, "without Flag.AGGREGATED"), (no_void_rows, ", its trades "),
     (void_rows_first, "void rows come before the row that they belong to"), (halves, ", its trades "),
 ])
-def test_an_aggregated_history_that_hides_what_it_joins_is_named(change: Callable[[Columns], None], says: str) -> None:
+def test_an_aggregated_history_that_hides_its_joined_trades_is_reported(change: Callable[[Columns], None], says: str) -> None:
     deeper = FUTURES.aggregated_history
     assert deeper is not None
 

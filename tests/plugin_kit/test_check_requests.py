@@ -64,7 +64,7 @@ def test_answers_that_name_their_symbol_need_no_request_id() -> None:
     assert results(check_requests(by_symbol, NO_SAMPLES))["odd symbols and request ids"][0] == "ok"
 
 
-def test_where_no_request_drops_a_symbol_unsubscribing_need_not_name_it() -> None:
+def test_if_no_request_drops_a_symbol_unsubscribe_need_not_name_it() -> None:
     venue = changed(unsubscribe=lambda symbols, number: f'{{"method":"PING","id":{number}}}', drops=False)
     assert failures(check_requests(venue, NO_SAMPLES)) == {}
 

@@ -65,7 +65,7 @@ def test_a_listing_source_with_one_mistake_fails_where_it_is_made(facts: dict[st
     assert [name for name, (state, _) in results(check_source(source(**facts))).items() if state == "fail"] == [check]
 
 
-def test_a_list_of_markets_and_a_source_that_pushes_are_checked_for_what_they_have() -> None:
+def test_a_list_of_markets_and_a_push_source_are_checked_by_their_own_facts() -> None:
     def reject(body: bytes) -> list[Any]:
         raise BadFrame("not a list")
 

@@ -26,7 +26,7 @@ def test_recorded_frames_are_sorted_into_trades_and_others_and_by_protocol() -> 
     assert samples.seeds == [FRAMES[0], wrapped, FRAMES[20]]
 
 
-def test_a_dialect_makes_frames_and_answers_requests_where_nothing_is_recorded() -> None:
+def test_a_dialect_makes_frames_and_answers_requests_without_a_recording() -> None:
     samples = gather(SPOT, (), SPOT_DIALECT)
     assert samples.origin == "3000 frames of its dialect" and samples.simulated is not None
     columns = Columns()

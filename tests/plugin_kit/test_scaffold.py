@@ -73,7 +73,7 @@ def test_the_file_of_a_spot_market_alone_is_a_plugin_in_the_plugin_folder(tmp_pa
     assert [row for row in rows if row.state == "fail"] == []
 
 
-def test_what_a_zipapp_prints_works_there(zipapp: Zipapp, tmp_path: Path) -> None:
+def test_the_output_of_a_zipapp_works(zipapp: Zipapp, tmp_path: Path) -> None:
     made = zipapp.run("plugins", "new", "example", folder=tmp_path)
     assert made.returncode == 0, made.stderr
     package = tmp_path / "pumpwatch-example"

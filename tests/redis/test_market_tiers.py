@@ -37,7 +37,7 @@ def test_without_redis_nothing_is_shared() -> None:
     assert shared_market(None, TICKER_S, BOOK_S, Clock()) is None
 
 
-def test_what_one_process_has_asked_for_no_other_asks_for(pair: tuple[RedisConnection, RedisConnection]) -> None:
+def test_an_answer_of_one_process_serves_the_others(pair: tuple[RedisConnection, RedisConnection]) -> None:
     clock, trades = Clock(), KeptTrades()
     one, other = (MarketService(trades, None, asker(reply, clock), clock, shared=shared_market(redis, TICKER_S, BOOK_S, clock))
                   for redis, reply in zip(pair, (answer, refused), strict=True))

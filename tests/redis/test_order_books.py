@@ -99,7 +99,7 @@ def test_one_text_for_each_price() -> None:
     assert text(1) == text(1.0) == "1.0" and float(text(0.1 + 0.2)) == 0.1 + 0.2 and text(1e-9) == "1e-09"
 
 
-def test_what_is_no_book_is_an_error_and_a_key_of_another_type_too(books: RedisOrderBooks, redis: RedisConnection) -> None:
+def test_an_invalid_book_and_a_key_of_another_type_are_errors(books: RedisOrderBooks, redis: RedisConnection) -> None:
     levels, bids = (f"pumpwatch:{{book:{VENUE}:{SYMBOL}}}:{part}" for part in ("levels", "bids"))
     books.put(VENUE, SYMBOL, BOOK)
     patient(redis, lambda client: client.hset(levels, "b100.5", "nonsense"))
@@ -116,7 +116,7 @@ def test_what_is_no_book_is_an_error_and_a_key_of_another_type_too(books: RedisO
     assert kind_of(redis, lambda client: client.ping()) == "ok"
 
 
-def test_a_cache_of_another_process_has_what_was_put(redis: RedisConnection, redis_cluster: RedisNodes) -> None:
+def test_another_process_reads_a_stored_book(redis: RedisConnection, redis_cluster: RedisNodes) -> None:
     other, clock = connected(redis_cluster.addresses), Clock()
     writes, reads = SharedBooks(redis, 30.0, clock), SharedBooks(other, 30.0, clock)
     assert reads.get(KEY) is None

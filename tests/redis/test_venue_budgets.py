@@ -121,7 +121,7 @@ def acquired(budget: SharedBudget) -> SharedBudget:
     return budget
 
 
-def test_the_purse_of_a_venue_holds_three_quarters_of_what_it_allows(alone: RedisConnection) -> None:
+def test_the_purse_of_a_venue_holds_three_quarters_of_its_limit(alone: RedisConnection) -> None:
     limits = VenueRateLimits(Clock(), budgets(alone, "a"))
     for venue in load_plugins(Config()).venues:
         budget = limits.requests(venue)

@@ -98,7 +98,7 @@ def test_frames_that_the_kernel_takes_later_are_written_then() -> None:
     assert push(venue, connection, 3) is True  # the caller writes these
 
 
-def test_a_connection_that_ends_writes_what_left_whole_as_sent_and_the_rest_as_unsent() -> None:
+def test_the_end_of_a_connection_records_whole_frames_as_sent_and_the_rest_as_unsent() -> None:
     venue = venue_of(FakeClock())
     connection, stream = connect(venue)
     size = len(venue.frames(venue.dialect.encode("plain", rows_of(1)), "plain")[0]) + 10

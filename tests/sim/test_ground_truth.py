@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     writer.close()
 
 
-def test_trades_are_what_was_sent_once_without_void_rows(tmp_path: Path) -> None:
+def test_trades_are_the_sent_ones_once_without_void_rows(tmp_path: Path) -> None:
     write(tmp_path)
     truth = load_truth(tmp_path)
     assert len(truth.records) == 6
