@@ -16,9 +16,9 @@ from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.shard_feeds import ShardFeeds
 from pumpwatch.cluster.coordinator import Coordinator
 from pumpwatch.cluster.facts import MemberFacts
-from pumpwatch.cluster.once import WorkClaims
 from pumpwatch.cluster.roles import LEADER
 from pumpwatch.cluster.venue_health import VenueHealth
+from pumpwatch.cluster.work_claims import WorkClaims
 from pumpwatch.model import TradeBatch
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.errors import RedisUnavailable

@@ -23,7 +23,7 @@ from pumpwatch.cluster.reader import ShardReader
 from pumpwatch.cluster.readings import Readings
 from pumpwatch.cluster.redis_time import US_PER_S, RedisTime
 from pumpwatch.cluster.roles import ROLES
-from pumpwatch.cluster.seen import SeenLeases
+from pumpwatch.cluster.seen_leases import SeenLeases
 from pumpwatch.cluster.shards import Shard, ShardSlot, parse_slot, shards_of, slots_of
 from pumpwatch.cluster.steps import covered, deputies, next_end_s, planned, steps_for, wanted_slot, wants_roles
 from pumpwatch.config_cluster import ClusterConfig
@@ -246,7 +246,7 @@ class Coordinator:
     def _begin(self, slot: ShardSlot, stored_us: int) -> None:
         """Begin to read a shard whose lease nobody held. stored_us: the time in Redis up to which it was read."""
         read_until_us = self._seen.read_until_us(str(slot), stored_us)
-        self._seen.began(str(slot), read_until_us)
+        self._seen.record_taken(str(slot), read_until_us)
         self._readings.begin(slot.shard, read_until_us)
 
     def _durable_us(self, slot: ShardSlot) -> int:

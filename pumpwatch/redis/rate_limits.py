@@ -163,7 +163,7 @@ class SharedWindows:
         keys, held_us = [_of_length(key, window_s)], math.ceil(seconds * 1e6)
         self._connection.post(operation, lambda client: self._hold(client, keys, [held_us]))
 
-    def appear(self, operation: str, key: str, member: str, lasts_s: float) -> int:
+    def count_member(self, operation: str, key: str, member: str, lasts_s: float) -> int:
         """Count a member for `lasts_s`, and return the number of members."""
         arguments: tuple[str, int] = (member, math.ceil(lasts_s * 1e6))
         return int(self._connection.call(operation, lambda client: self._appear(client, [key], arguments), self._patience_s))

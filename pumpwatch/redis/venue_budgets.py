@@ -63,13 +63,13 @@ class AddressBudgets:
     def run(self) -> None:
         """Report this collector and update the number of members every APPEARS_S, until `stop`."""
         while not self._stopped.is_set():
-            self.appear()
+            self.report_member()
             self._stopped.wait(APPEARS_S)
 
-    def appear(self) -> None:
+    def report_member(self) -> None:
         """Report this collector; while Redis is away, the number of members does not change."""
         with suppress(RedisUnavailable):
-            self.members = max(1, self.windows.appear("budget", self._key, self._member, COUNTS_S))
+            self.members = max(1, self.windows.count_member("budget", self._key, self._member, COUNTS_S))
         self.stats.set("shared_budget_members", self.members)
 
     def stop(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pumpwatch.cluster.leases import LeaseRow, View
-from pumpwatch.cluster.seen import SeenLeases
+from pumpwatch.cluster.seen_leases import SeenLeases
 from pumpwatch.cluster.shards import Shard, ShardSlot
 
 SLOT = ShardSlot(Shard("one.spot", 0), 0)
@@ -41,11 +41,11 @@ def test_a_time_that_redis_lost_is_reported_to_it_and_to_the_new_holder() -> Non
     assert old.unknown_to_redis(view()) == {str(SLOT): 700}
     assert old.unknown_to_redis(view(held=LeaseRow("b@1", 6, 2000, 0, "", 0))) == {str(SLOT): 700}
     assert old.unknown_to_redis(view(held=LeaseRow("a@1", 5, 2000, 600, "", 0))) == {}
-    new.began(str(SLOT), 0)
+    new.record_taken(str(SLOT), 0)
     assert new.waits(str(SLOT))
     assert new.reported(view(), in_time=True) == {}
     assert new.reported(view(held=LeaseRow("b@1", 6, 2000, 700, "", 0)), in_time=True) == {str(SLOT): 700}
     assert not new.waits(str(SLOT))
-    new.began(str(SLOT), 0)
+    new.record_taken(str(SLOT), 0)
     assert new.reported(view(), in_time=False) == {}
     assert not new.waits(str(SLOT))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pumpwatch.cluster.once import WorkClaims
+from pumpwatch.cluster.work_claims import WorkClaims
 from tests.redis.waiting import connected
 from tests.redis_server import RedisNode
 

@@ -32,7 +32,7 @@ class SeenLeases:
         return {name: us for name, us in self._read_until_us.items()
                 if us and (name not in view.leases or not view.leases[name].read_until_us)}
 
-    def began(self, slot: str, read_until_us: int) -> None:
+    def record_taken(self, slot: str, read_until_us: int) -> None:
         """Record that a slot was taken; if its time is unknown, other members may still report it."""
         if not read_until_us:
             self._begun.add(slot)
