@@ -18,7 +18,7 @@ from pumpwatch.api.route import Problem
 from pumpwatch.api.sessions import Sessions, name_of
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.net.sliding_window import SlidingWindows, Verdict
+from pumpwatch.net.sliding_window import RateVerdict, SlidingWindows
 from pumpwatch.stats import Stats
 
 WINDOW_S = 60.0
@@ -30,7 +30,7 @@ MOST_HELD = 4096  # clients that are known to have to wait
 class SharedLimit(Protocol):
     """Counts requests of all processes."""
 
-    def take(self, client: str, limit: int, window_s: float) -> Verdict:
+    def take(self, client: str, limit: int, window_s: float) -> RateVerdict:
         """Count a request if it is within the limit. Raises ServiceUnavailable where it does not answer."""
 
 
@@ -84,10 +84,10 @@ class RateLimits:
         if session and self._strangers.look(client, now).allowed:
             if self._sessions.holds(session):
                 return Caller("session", f"session:{name_of(session)}")
-            self._strangers.note(client, now)
+            self._strangers.count_granted(client, now)
         return Caller("address", f"address:{client}")
 
-    def _verdict(self, name: str, now: float) -> Verdict:
+    def _verdict(self, name: str, now: float) -> RateVerdict:
         """Return whether a client may ask. One that must wait costs no question to those who count with us."""
         own = self._own.look(name, now)
         if not own.allowed:
@@ -95,7 +95,7 @@ class RateLimits:
         if self._shared is not None:
             held_s = self._held.get(name, 0.0) - now
             if held_s > 0:
-                return Verdict(0, own.limit, 0, held_s, max(held_s, own.reset_s))
+                return RateVerdict(0, own.limit, 0, held_s, max(held_s, own.reset_s))
             self._held.pop(name, None)
             try:
                 verdict = self._shared.take(name, self._per_minute, WINDOW_S)
@@ -108,16 +108,16 @@ class RateLimits:
         self._stats.add("api_limit_checks_total", outcome="memory")
         return self._own.take(name, now)
 
-    def _learn(self, name: str, now: float, verdict: Verdict) -> None:
+    def _learn(self, name: str, now: float, verdict: RateVerdict) -> None:
         if verdict.allowed:
-            self._own.note(name, now)
+            self._own.count_granted(name, now)
             return
         if len(self._held) >= MOST_HELD:
             self._held = {name: until for name, until in self._held.items() if until > now}
         if len(self._held) < MOST_HELD:
             self._held[name] = now + verdict.wait_s
 
-    def _told(self, verdict: Verdict, by: str) -> dict[str, str]:
+    def _told(self, verdict: RateVerdict, by: str) -> dict[str, str]:
         """Return the headers of the answer. Raises Problem for a request that is one too many."""
         headers = {"X-RateLimit-Limit": str(verdict.limit), "X-RateLimit-Remaining": str(verdict.remaining),
                    "X-RateLimit-Reset": str(math.ceil(verdict.reset_s))}

@@ -16,9 +16,9 @@ from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.shard_feeds import ShardFeeds
 from pumpwatch.cluster.coordinator import Coordinator
 from pumpwatch.cluster.facts import MemberFacts
-from pumpwatch.cluster.once import Once
 from pumpwatch.cluster.roles import LEADER
 from pumpwatch.cluster.venue_health import VenueHealth
+from pumpwatch.cluster.work_claims import WorkClaims
 from pumpwatch.model import TradeBatch
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.errors import RedisUnavailable
@@ -48,7 +48,7 @@ class ClusterMember:
                             instance=f"{host}:{collector.folder.absolute()}", version=__version__, pid=os.getpid(),
                             started_at_ns=collector.started_at_ns)
         self._health = VenueHealth(self.redis, self.name, self.member)
-        self.once = Once(self.redis, self.name, self.member, config.cluster.lease_s)
+        self.once = WorkClaims(self.redis, self.name, self.member, config.cluster.lease_s)
         self._role_listeners: list[OnRole] = []
         self.coordinator = Coordinator(self.redis, config.cluster, facts, venues, self._feeds, collector.clock, collector.stats,
                                        self._call_role_listeners)

@@ -18,7 +18,7 @@ from pumpwatch.app.parts import ClusterPlace, CollectorParts
 from pumpwatch.catalogue import VenueKey
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.cluster.listing_news import ListingNews
-from pumpwatch.cluster.news import Message, PartNews, ToldNews
+from pumpwatch.cluster.news import Message, PartNews, SentNews
 from pumpwatch.cluster.part_codec import Interval, Reading
 from pumpwatch.cluster.remote_sights import RemoteSights
 from pumpwatch.cluster.roles import BOARDS, LEADER
@@ -54,9 +54,9 @@ class ClusterListings:
         self._patient, self._impatient = ListingLedger(patient), impatient
         prefix = collector.config.redis.prefix
         self.news = ListingNews(member.redis, prefix, member.name, member.member, collector.clock, collector.stats, self._take)
-        self.ledger = SharingLedger(impatient, member.member, self.news.tell)
+        self.ledger = SharingLedger(impatient, member.member, self.news.publish)
         self.sharing = WindowSharing(WindowParts(member.redis, prefix, member.name, member.member, offload), self, self._reads,
-                                     self.news.tell, collector.clock, offload)
+                                     self.news.publish, collector.clock, offload)
         self._remote: RemoteSights | None = None
         self._windows: WindowKeeper | None = None
         self._publisher: Publisher | None = None
@@ -125,7 +125,7 @@ class ClusterListings:
 
     def _take(self, message: Message) -> None:
         if self._remote is not None:
-            self._remote.take(message)
+            self._remote.add(message)
 
     def _role(self, role: str, holds: bool) -> None:
         if role == LEADER and holds:
@@ -169,15 +169,15 @@ class ClusterListings:
                 self._windows.look_again(listings, Path(archive))
 
     def _part_came(self, member: str, news: PartNews) -> None:
-        if self.sharing.part_came(member, news):
+        if self.sharing.part_arrived(member, news):
             self._look_again(news.window.__eq__)
 
     def _event_told(self, event_id: str) -> None:
-        self.news.tell(ToldNews(event_id))
+        self.news.publish(SentNews(event_id))
 
     def published(self, key: Key) -> None:
         """Send news to the other members: every sink has this listing."""
-        self.news.tell(ToldNews(PUBLISHED + "\n".join(key)))
+        self.news.publish(SentNews(PUBLISHED + "\n".join(key)))
 
     def _mark_sent_elsewhere(self, event_id: str) -> None:
         if event_id.startswith(PUBLISHED):

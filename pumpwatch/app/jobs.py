@@ -141,7 +141,7 @@ class CollectorJobs:
         """Leave half of the venues' limits to a process that is taking over."""
         limits, part = self._collector.rate_limits, HALF if is_taken_over(self._collector.folder) else 1.0
         if part != limits.part:
-            limits.share(part)
+            limits.use_part(part)
             log.info("another process is taking over, each uses half of the venues' limits" if part == HALF else
                      "the other process has given up, the venues' full limits are used again")
 

@@ -210,7 +210,7 @@ class ListingStage:
 
     def _open(self, listing: Listing) -> None:
         if self._shared is not None:
-            self._shared.ledger.tell_listing(listing)  # also where the ledger has failed
+            self._shared.ledger.publish_listing(listing)  # also where the ledger has failed
         self._open_here(listing)
 
     def _open_here(self, listing: Listing) -> None:

@@ -41,7 +41,7 @@ class PriceSharing:
         for (exchange, market_type, symbol), last in zip(self._catalogue.names(list(changed)), changed.values(), strict=True):
             by_venue.setdefault(f"{exchange}.{market_type}", {})[symbol] = (last.at_ns, last.price)
         for venue, prices in by_venue.items():
-            self._shared.note(venue, prices)
+            self._shared.put(venue, prices)
 
     def _run(self) -> None:
         while True:

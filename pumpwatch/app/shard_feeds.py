@@ -7,10 +7,9 @@ from collections import deque
 
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
-from pumpwatch.cluster.shards import Shard
+from pumpwatch.cluster.shards import Shard, shard_of
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import TradeBatch
-from pumpwatch.slicing import slice_of
 
 SINK_BEHIND_S = 30.0  # trades count as durable once they are in every sink that lags by less than this
 LONGEST_LAG_S = 60.0  # more means a wrong clock
@@ -42,7 +41,7 @@ class ShardFeeds:
 
     def spans(self, venue: str, symbol: str) -> tuple[tuple[int, int], ...]:
         """Return the times [from_ns, to_ns) in which this run read a symbol's slice, for at least the last two days."""
-        shard = Shard(venue, slice_of(symbol, self._count))
+        shard = shard_of(venue, symbol, self._count)
         now_ns = self._collector.clock.now_ns()
         return tuple((from_ns, to_ns or now_ns) for from_ns, to_ns in self._spans.get(shard, ()))
 

@@ -64,7 +64,7 @@ class Takeover:
         self.holder = holder_of(collector.folder)
         self._lock = lock_takeover(collector.folder) if self.holder else -1
         if self.holder:
-            collector.rate_limits.share(HALF)  # the old process sees the lock, and does the same
+            collector.rate_limits.use_part(HALF)  # the old process sees the lock, and does the same
 
     def wait_until_up(self) -> None:
         """Return once every venue that the old process reads is read here too, or the old process has ended.
@@ -183,7 +183,7 @@ class Takeover:
         self._compare_until = collector.clock.monotonic() + BESIDE_S
         collector.recorder.record(Records(gaps=collector.ingest.follow(recovery.last_ids)))
         self._record_time_between(recovery)
-        self._collector.rate_limits.share(1.0)
+        self._collector.rate_limits.use_part(1.0)
         close_now(self._lock)
         log.info("took over pid=%d held_trades=%d stored_by_it=%d kept=%d", self.holder, len(held), overlap.dropped,
                  collector.committer.waiting_trades)

@@ -30,7 +30,7 @@ class BudgetShare:
     def _followed(self) -> TokenBucket:
         """Return the share, adapted to the part of the budget that is in use now."""
         if self._own.part != self.whole.part:
-            self._own.share(self.whole.part)
+            self._own.use_part(self.whole.part)
         return self._own
 
     def acquire(self, weight: float, stopping: Callable[[], bool]) -> bool:

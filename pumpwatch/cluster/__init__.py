@@ -1,1 +1,1 @@
-"""Several collectors as one: who reads what, agreed on in Redis, without a hole and without a claim that two hold."""
+"""Several collectors that work as one: they agree in Redis on who reads what, without gaps and without two holders of a lease."""

@@ -1,4 +1,4 @@
-"""The facts that a member tells the others, and the settings that all members must share."""
+"""The facts that a member publishes to the others, and the settings that all members must share."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class MemberFacts(msgspec.Struct, frozen=True, kw_only=True):
     page: str = ""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings that the first member brings, and every other one must have."""
+class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of the first member, which every other member must share."""
 
     protocol: int = PROTOCOL
     shards_per_venue: int
@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self, order="sorted")
 
     def differences(self, stored: bytes) -> list[str]:
-        """Return what differs from the stored settings of the cluster, each in a few words."""
+        """Return a short text for each difference from the stored settings of the cluster."""
         try:
             theirs = msgspec.json.decode(stored, type=dict[str, object])
         except msgspec.DecodeError:
@@ -48,22 +48,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for key in ours.keys() | theirs.keys():
             here, there = ours.get(key), theirs.get(key)
             if key == "venues" and isinstance(there, list):
-                found += [f"{name} is read here alone" for name in sorted(set(self.venues) - set(there))]
-                found += [f"{name} is read there alone" for name in sorted(set(there) - set(self.venues))]
+                found += [f"{name} is read only here" for name in sorted(set(self.venues) - set(there))]
+                found += [f"{name} is read only there" for name in sorted(set(there) - set(self.venues))]
             elif here != there:
                 found.append(f"{key} is {here} here and {there} there")
         return sorted(found)
 
 
-def settings_of(config: ClusterConfig, venues: Sequence[str]) -> Settings:
+def settings_of(config: ClusterConfig, venues: Sequence[str]) -> SharedSettings:
     """Return the shared settings of a config."""
-    return Settings(shards_per_venue=config.shards_per_venue, replicas=config.replicas, venues=tuple(sorted(venues)))
+    return SharedSettings(shards_per_venue=config.shards_per_venue, replicas=config.replicas, venues=tuple(sorted(venues)))
 
 
-def refusal(cluster: str, member: str, settings: Settings, kind: str, theirs: bytes) -> ConfigError:
-    """Return why a cluster does not let a member in. kind: `name` where another one has it, else theirs are its settings."""
+def refusal(cluster: str, member: str, settings: SharedSettings, kind: str, theirs: bytes) -> ConfigError:
+    """Return why a cluster rejects a member. kind: `name` if another member has the name; otherwise theirs are the settings."""
     if kind == "name":
         return ConfigError(f"cluster {cluster}: another collector is its member {member}",
                            "set cluster.member to another name in one of the two")
     return ConfigError(f"cluster {cluster} has other settings: {', '.join(settings.differences(theirs))}",
-                       "give every member the same config; new settings need a stop of all members")
+                       "give every member the same config; to change it, stop all members first")

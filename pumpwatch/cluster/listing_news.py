@@ -1,11 +1,11 @@
-"""Tell the other members of a cluster about listings at once, and learn what they tell, also what was missed.
+"""Publishes news of listings to the other members of a cluster, and receives theirs, including missed ones.
 
-A message is published, which takes a few ms, and kept in a stream for a day: whoever was not listening reads it there. What a
-board has shown so far is kept beside it, so that a member that begins to poll the board knows what is new. News is kept in the
-order in which it was told, and waits while Redis is away. A member acts on each message once.
+A message is published, which takes a few ms, and kept in a stream for a day, where members that were not listening read it. The
+notices of each board are kept too, so that a member that begins to poll the board knows which are new. News keeps its order, and
+waits while Redis is away. A member acts on each message once.
 
 Keys, all with the hash tag of the cluster: `stream` (the news), `looks` (the boards whose first look is done), `board:SOURCE`
-(their notices), `order:SOURCE` (the same by the number under which they were told last), and `told` (the number).
+(their notices), `order:SOURCE` (the ids of notices by the number of their last message), and `told` (the last number).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ KEPT_MESSAGES = 20_000
 NOTICES_KEPT = 20_000  # of one board
 BOARD_KEPT_S = 90 * 24 * 3600.0
 WAITING_MAX = 20_000  # news that waits for Redis
-READ_AGAIN_S = 5.0  # a message that was lost on the way is found in the stream so soon
+READ_AGAIN_S = 5.0  # a message that was lost on the way is found in the stream within this time
 RETRY_S = 0.5
-ANSWER_S = 2.0  # for what nobody waits for
+ANSWER_S = 2.0  # for calls in the background
 PAGE = 500
 
 Row = tuple[Notice, str, str]
@@ -57,8 +57,10 @@ return number
 
 
 class ListingNews:
-    """The news of one member. `tell` never waits. on_message is called on the hub, once for each message of another member;
-    what a board has shown so far comes as messages without a member.
+    """The news of one member.
+
+    on_message: called on the hub, once for each message of another member. The known notices of a board come as messages without
+    a member.
     """
 
     def __init__(self, redis: RedisConnection, prefix: str, cluster: str, member: str, clock: Clock, stats: Stats,
@@ -73,13 +75,13 @@ class ListingNews:
         self._last_id = b"0-0"
         self._remember = redis.script(REMEMBER)
         self._numbers: dict[str, float] = {}  # by board: the number of the last notices that were read
-        self._looked: set[str] = set()  # boards whose first look is known here
+        self._looked: set[str] = set()  # boards whose first look was reported here
         self._wake = Event()
         self._stopped = self._missed = False
-        self.caught_up = False  # what others told before is known here
+        self.caught_up = False  # the earlier news of others was read
 
-    def tell(self, news: News) -> None:
-        """Tell every other member. Never waits, never raises."""
+    def publish(self, news: News) -> None:
+        """Publish news to every other member. Never waits, never raises."""
         self._number += 1
         message = Message(self.member, self._begun_ns, self._number, self._clock.now_ns(), news)
         self._redis.publish(self.channel, encode_message(message))
@@ -90,8 +92,8 @@ class ListingNews:
         self._wake.set()
 
     def run(self) -> None:
-        """Keep what is told in the stream, and read there what was missed, until `stop`."""
-        subscription = self._redis.listen(self.channel, self._received, self._gap)
+        """Store published news in the stream, and read missed news there, until `stop`."""
+        subscription = self._redis.listen(self.channel, self._received, self._on_gap)
         read_s = float("-inf")
         try:
             while not self._stopped:
@@ -119,8 +121,8 @@ class ListingNews:
         self._stopped = True
         self._wake.set()
 
-    def _gap(self) -> None:
-        """Read the stream: messages may have been missed."""
+    def _on_gap(self) -> None:
+        """Read the stream, because messages may have been missed."""
         self._missed = True
         self._wake.set()
 
@@ -130,9 +132,9 @@ class ListingNews:
         except msgspec.DecodeError:
             self._stats.add("cluster_news_unreadable_total")
             return
-        self._take(message)
+        self._deliver(message)
 
-    def _take(self, message: Message) -> None:
+    def _deliver(self, message: Message) -> None:
         if (message.member, message.begun_ns) == (self.member, self._begun_ns) or message.key in self._known:
             return
         self._known[message.key] = None
@@ -143,7 +145,7 @@ class ListingNews:
         self._on_message(message)
 
     def _keep(self, message: Message) -> None:
-        """Store a message for those who are not listening. Raises RedisUnavailable."""
+        """Store a message for members that are not listening. Raises RedisUnavailable."""
         news, body = message.news, encode_message(message)
         self._redis.call("keep news", lambda client: self._store(client, message, news, body), ANSWER_S)
         if self._clock.now_ns() - message.sent_at_ns > NS_PER_S:  # Redis was away when it was published
@@ -163,7 +165,7 @@ class ListingNews:
         client.expire(stream, int(KEPT_S))
 
     def _read(self) -> None:
-        """Take what is in the stream and is not known, then what boards have shown. Raises RedisUnavailable."""
+        """Deliver unknown messages of the stream, then new notices of the boards. Raises RedisUnavailable."""
         oldest_ns = self._clock.now_ns() - int(KEPT_S * NS_PER_S)
         while entries := self._redis.call("read news", lambda client: client.xrange(
                 f"{self._tag}:stream", min=b"(" + self._last_id, count=PAGE), ANSWER_S):
@@ -175,32 +177,33 @@ class ListingNews:
                     self._stats.add("cluster_news_unreadable_total")
                     continue
                 if message.sent_at_ns >= oldest_ns:
-                    self._take(message)
+                    self._deliver(message)
             gevent.sleep(0.0001)
         for source in self._redis.call("read news", lambda client: client.hkeys(f"{self._tag}:looks"), ANSWER_S):
             self._read_board(source.decode("utf-8", "replace"))
         self.caught_up = True
 
     def _read_board(self, source: str) -> None:
-        """Take the notices of a board that were told since the last time. Raises RedisUnavailable."""
+        """Deliver the notices of a board that were published since the last time. Raises RedisUnavailable."""
         rows: list[Row] = []
-        for body in self._redis.call("read news", lambda client: self._rows_of(client, source), ANSWER_S):
+        since = self._numbers.get(source, 0.0)
+        bodies, upto = self._redis.call("read news", lambda client: self._rows_of(client, source, since), ANSWER_S)
+        for body in bodies:
             try:
                 rows.append(msgspec.json.decode(body or b"", type=Row))
             except msgspec.DecodeError:
                 self._stats.add("cluster_news_unreadable_total")
         for start in range(0, len(rows), PAGE):
             self._on_message(Message("", 0, 0, self._clock.now_ns(), NoticesNews(source, tuple(rows[start:start + PAGE]))))
+        self._numbers[source] = upto  # not before the rows have come: a late answer is discarded
         if source not in self._looked:
             self._looked.add(source)
             self._on_message(Message("", 0, 0, self._clock.now_ns(), FirstLookNews(source)))
 
-    def _rows_of(self, client: Any, source: str) -> list[bytes | None]:
-        """Return the rows of a board that are new here; all of them where Redis was emptied."""
-        since = self._numbers.get(source, 0.0)
+    def _rows_of(self, client: Any, source: str, since: float) -> tuple[list[bytes | None], float]:
+        """Return a board's rows after number `since`, and the last number; all rows if Redis was emptied. It runs in a thread."""
         if since > int(client.get(f"{self._tag}:told") or 0):
             since = 0.0
         found = client.zrangebyscore(f"{self._tag}:order:{source}", f"({since}", "+inf", withscores=True)
-        self._numbers[source] = max((number for _, number in found), default=since)
         rows: list[bytes | None] = client.hmget(f"{self._tag}:board:{source}", [notice for notice, _ in found]) if found else []
-        return rows
+        return rows, max((number for _, number in found), default=since)

@@ -1,6 +1,6 @@
-"""The news that members of a cluster tell each other about listings, as JSON.
+"""The news of listings that members of a cluster exchange, as JSON.
 
-A message that does not decode, or that another version made, is counted and ignored.
+A message that cannot be decoded, such as one of another version, is counted and ignored.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pumpwatch.store.evidence import Evidence
 
 
 class SightNews(msgspec.Struct, frozen=True, tag="sight"):
-    """A member saw a listing. problem: the reason why it gets no window, empty where it gets one."""
+    """A member saw a listing. problem: why it gets no window; empty if it gets one."""
 
     listing: Listing
     problem: str = ""
 
 
 class NoticesNews(msgspec.Struct, frozen=True, tag="notices"):
-    """A member has dealt with notices of a board: each with the kind of its verdict and its revision."""
+    """A member has processed notices of a board. rows: each notice with the kind of its verdict and its revision."""
 
     source: str
     rows: tuple[tuple[Notice, str, str], ...]
@@ -34,7 +34,7 @@ class FirstLookNews(msgspec.Struct, frozen=True, tag="first_look"):
 
 
 class ShownNews(msgspec.Struct, frozen=True, tag="shown"):
-    """The content that sources showed of listings."""
+    """Content that sources showed about listings."""
 
     rows: tuple[Evidence, ...]
 
@@ -47,7 +47,7 @@ class EditedNews(msgspec.Struct, frozen=True, tag="edited"):
 
 
 class PartNews(msgspec.Struct, frozen=True, tag="part"):
-    """A member has put its part of a window. window: its name, see `window_parts.window_name`; at_ns: its announcement."""
+    """A member has stored its part of a window. window: see `window_parts.window_name`. at_ns: the announcement."""
 
     window: str
     made_at_ns: int
@@ -55,17 +55,17 @@ class PartNews(msgspec.Struct, frozen=True, tag="part"):
     final: bool = False
 
 
-class ToldNews(msgspec.Struct, frozen=True, tag="told"):
-    """People and programs have been told of an event: nobody else needs to."""
+class SentNews(msgspec.Struct, frozen=True, tag="told"):
+    """A member has sent an event to people and programs, so no other member has to."""
 
     event_id: str
 
 
-News = SightNews | NoticesNews | FirstLookNews | ShownNews | EditedNews | PartNews | ToldNews
+News = SightNews | NoticesNews | FirstLookNews | ShownNews | EditedNews | PartNews | SentNews
 
 
 class Message(msgspec.Struct, frozen=True):
-    """News on its way. member: who tells it. number: counts the news of one process; begun_ns: when that process began."""
+    """News with its sender. member: the sender. number: counts the news of one process. begun_ns: when that process began."""
 
     member: str
     begun_ns: int
@@ -75,7 +75,7 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """Return what tells it from every other message."""
+        """Return the key that identifies the message."""
         return self.member, self.begun_ns, self.number
 
 
@@ -85,10 +85,10 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(body: bytes) -> Message:
-    """Return the message of some JSON. Raises msgspec.DecodeError."""
+    """Decode a message. Raises msgspec.DecodeError."""
     return msgspec.json.decode(body, type=Message)
 
 
 def lean(notice: Notice) -> Notice:
-    """Return a notice without its text as it came, which no other member needs to know it."""
+    """Return a notice without body and raw text, which the other members do not need."""
     return dataclasses.replace(notice, body="", raw="")

@@ -2,7 +2,7 @@
 
     magic, length of the facts, facts (zstd), then each batch of trades with its length
 
-A part that does not decode is a StorageError, never a wrong part: the trades have checksums, the facts are checked by type.
+A damaged part raises StorageError and is never misread: the trades have checksums, and the types of the facts are checked.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class PartFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A part without its trades and books. instruments: those that the batch's ids number, in order.
+    """A part without its trades and books. instruments: the batch's instrument ids are positions in it.
 
-    reads: the symbols of the coin that the member read, and when; None: everything that it knows, except in gaps.
+    reads: the symbols of the coin that the member read, and when; None: it read all that it knows, except in gaps.
     """
 
     member: str
@@ -76,7 +76,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class WindowPart:
-    """The part of a window that one member has. The batch's instruments are places in `facts.instruments`."""
+    """One member's part of a window. The batch's instrument ids are positions in `facts.instruments`."""
 
     facts: PartFacts
     batch: TradeBatch
@@ -84,7 +84,7 @@ class WindowPart:
 
 
 def encode_part(part: WindowPart) -> bytes:
-    """Return a part as bytes. Takes about 0.2 us a trade; it does not belong on the hub."""
+    """Return a part as bytes. It takes about 0.2 us per trade, so call it in a thread."""
     books = [_PackedBooks(books.exchange, books.market_type, *books.packed(), books.problems) for books in part.books]
     facts = zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(_Stored(part.facts, books)))
     pieces, encoder = [MAGIC, _LENGTH.pack(len(facts)), facts], BatchEncoder()
@@ -95,9 +95,9 @@ def encode_part(part: WindowPart) -> bytes:
 
 
 def decode_part(content: bytes) -> WindowPart:
-    """Return the part that bytes hold. Raises StorageError."""
+    """Decode a part. Raises StorageError."""
     if not content.startswith(MAGIC):
-        raise StorageError("a member's part is not one", "do all members run the same version?")
+        raise StorageError("a member's part has an unknown format", "run the same version on all members")
     try:
         facts, at = _piece(content, len(MAGIC))
         stored = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(facts, max_output_size=FACTS_MAX), type=_Stored)
@@ -107,10 +107,10 @@ def decode_part(content: bytes) -> WindowPart:
             batches.append(decoder.decode(blob))
         books = [unpacked(row.exchange, row.market_type, row.rows, row.levels, row.problems) for row in stored.books]
     except (msgspec.DecodeError, zstandard.ZstdError, struct.error, ValueError) as error:
-        raise StorageError(f"a member's part cannot be read: {error}", "do all members run the same version?") from error
+        raise StorageError(f"a member's part cannot be read: {error}", "run the same version on all members") from error
     batch = TradeBatch.concat(batches)
     if len(batch) and not 0 <= int(batch.instrument.min()) <= int(batch.instrument.max()) < len(stored.facts.instruments):
-        raise StorageError("a member's part names instruments that it does not have")
+        raise StorageError("a member's part refers to instruments that it does not contain")
     return WindowPart(stored.facts, batch, books)
 
 

@@ -1,8 +1,8 @@
-"""The plan: which members read each shard. Every member reckons it for itself and gets the same.
+"""Computes the plan: which members read each shard. Every member computes the same plan.
 
-Rendezvous hashing: each pair of a shard and a member has a weight that depends on their names alone, and the heaviest pairs win,
-while the member has room. So a member that comes or goes moves little. A last step moves single shards along chains where the
-room that is left does not fit.
+Rendezvous hashing: each pair of a shard and a member has a weight that depends only on their names, and the heaviest pairs win
+while the member has room. So few shards move when a member comes or goes. A last step moves single shards along chains if the
+remaining room does not fit.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pumpwatch.cluster.shards import Shard
 Plan = dict[Shard, tuple[str, ...]]
 
 
-class Candidate(NamedTuple):
-    """A member that may read. Two readers of a shard are on different hosts where there are two."""
+class ReaderCandidate(NamedTuple):
+    """A member that may read. Two readers of a shard are on different hosts if possible."""
 
     name: str
     host: str
 
 
-def plan(members: Iterable[Candidate], shards: Sequence[Shard], replicas: int) -> Plan:
-    """Return the readers of each shard, the heaviest first; none where there is no member.
+def plan(members: Iterable[ReaderCandidate], shards: Sequence[Shard], replicas: int) -> Plan:
+    """Return the readers of each shard, the heaviest first; no readers if there are no members.
 
-    The order of the arguments does not matter. A member has at most ceil(shards * replicas / members), unless too few hosts leave
-    no other way. A shard has fewer readers than `replicas` only where there are fewer members.
+    The order of the arguments does not matter. A member has at most ceil(shards * replicas / members) shards, unless too few
+    hosts make that impossible. A shard has fewer readers than `replicas` only if there are fewer members.
     """
     known = sorted(set(members))
     wanted = min(replicas, len(known))
@@ -52,16 +52,16 @@ def weight(shard: Shard, member: str) -> int:
 
 
 class _Assignment:
-    """Readers of shards while they are chosen."""
+    """The readers of each shard while the plan is computed."""
 
-    def __init__(self, members: Sequence[Candidate], shards: Sequence[Shard], limit: int) -> None:
+    def __init__(self, members: Sequence[ReaderCandidate], shards: Sequence[Shard], limit: int) -> None:
         self.limit = limit
         self.host = {member.name: member.host for member in members}
         self.load = dict.fromkeys(self.host, 0)
         self.readers: dict[Shard, list[str]] = {shard: [] for shard in shards}
 
     def fits(self, shard: Shard, name: str) -> bool:
-        """Return whether no reader of a shard is on the host of a member."""
+        """Return whether the shard has no reader on this member's host."""
         return self.host[name] not in {self.host[other] for other in self.readers[shard]}
 
     def add(self, shard: Shard, name: str) -> None:
@@ -73,7 +73,7 @@ class _Assignment:
         self.load[name] -= 1
 
     def extend(self, shard: Shard, tried: set[str]) -> bool:
-        """Give a shard one more reader within the limits, moving others along a chain; return False where no chain exists."""
+        """Give a shard one more reader within the limits, moving others along a chain; return False if no chain exists."""
         names = sorted((name for name in self.load if name not in tried and self.fits(shard, name)),
                        key=lambda name: (self.load[name] >= self.limit, -weight(shard, name)))
         for name in names:
@@ -90,6 +90,6 @@ class _Assignment:
         return False
 
     def spare(self, shard: Shard) -> str:
-        """Return the best reader beyond the limit: on another host where there is one, with the least to read."""
+        """Return the best reader beyond the limit: on another host if possible, with the fewest shards."""
         return min((name for name in self.load if name not in self.readers[shard]),
                    key=lambda name: (not self.fits(shard, name), self.load[name], -weight(shard, name)))

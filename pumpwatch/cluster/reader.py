@@ -8,14 +8,14 @@ from pumpwatch.cluster.shards import Shard
 
 
 class ShardReader(Protocol):
-    """Reads shards while it is told to. Every method is called on the hub, returns at once, and may be repeated."""
+    """Reads the shards that it is given. Every method is called on the hub, returns at once, and may be repeated."""
 
     def read(self, shard: Shard, since_ns: int, beside: bool) -> None:
-        """Begin to read a shard, or learn more about one that is read.
+        """Begin to read a shard, or update since when nobody read it.
 
-        beside: another member reads it, and goes on until `delivers` has been true for a while: nothing is unread, and since_ns
-        is 0. Else nobody reads it: it is unread from since_ns (0: not known) until it is granted here. Where a member dies during
-        a hand-over, the call comes twice, first with `beside`; the shard may be granted by then.
+        beside: another member reads it until `delivers` has been true for a while, so nothing is unread, and since_ns is 0.
+        Otherwise nobody reads it: it is unread from since_ns (0: unknown) until it is granted here. If a member dies during a
+        hand-over, a second call follows without `beside`; the shard may be granted by then.
         """
 
     def delivers(self, shard: Shard) -> bool:

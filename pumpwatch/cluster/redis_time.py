@@ -1,4 +1,4 @@
-"""Redis' clock, as one member knows it: differences between the members' clocks then do not matter."""
+"""Redis' clock as known to one member, so that differences between the members' clocks do not matter."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ NS_PER_US = 1_000
 
 
 class RedisTime:
-    """Converts between this machine's clocks and Redis' clock, in µs. Rounding is by the time that an answer took.
+    """Converts between this machine's clocks and Redis' clock, in µs. Results are inexact by the time that an answer took.
 
-    The monotonic clock is compared, so a step of the wall clock here changes nothing. A step of Redis' own clock, or a fail-over
-    to a host with another clock, is learnt with the next answer.
+    It compares the monotonic clock, so a step of the wall clock here has no effect. A step of Redis' own clock, or a fail-over to
+    a host with another clock, is noticed with the next answer.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -20,7 +20,7 @@ class RedisTime:
         self._earliest_us = self._latest_us = 0  # Redis' clock minus the monotonic one: at least, at most
 
     def learn(self, sent: float, redis_us: int) -> None:
-        """Take Redis' time out of an answer that was asked for at `sent`, by the monotonic clock, and came now."""
+        """Learn Redis' time from an answer that came now. sent: the time of its request by the monotonic clock."""
         self._earliest_us = redis_us - round(self._clock.monotonic() * US_PER_S)
         self._latest_us = redis_us - round(sent * US_PER_S)
 

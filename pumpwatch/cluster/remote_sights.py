@@ -1,7 +1,7 @@
-"""Do here what another member tells about listings: register its sights, open their windows, know what boards have shown.
+"""Acts on other members' news of listings: registers their sights, opens windows, remembers the notices of boards.
 
-A sight goes the way of one that was made here: it is stored once, the earliest counts, and the first one opens the window. It
-keeps its source and its times. One that cannot be right is rejected and counted.
+A sight is handled like a local one: it is stored once, the earliest counts, and the first opens the window. It keeps its source
+and its times. An invalid one is rejected and counted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from gevent.event import Event
 
-from pumpwatch.cluster.news import EditedNews, FirstLookNews, Message, NoticesNews, PartNews, ShownNews, SightNews, ToldNews
+from pumpwatch.cluster.news import EditedNews, FirstLookNews, Message, NoticesNews, PartNews, SentNews, ShownNews, SightNews
 from pumpwatch.errors import BadFrame, StorageError
 from pumpwatch.listing.context import IntakeContext
 from pumpwatch.listing.registry import ListingRegistry
@@ -28,23 +28,25 @@ WAITING_MAX = 50_000
 
 
 class RemoteSights:
-    """Acts on messages, in their order. `take` never waits; `run` is the greenlet's body.
+    """Acts on messages in their order. `add` never waits; `run` is the greenlet's body.
 
-    context_of returns the context for what a member saw: its ledger tells nobody. on_earlier is called for a listing that another
-    member saw earlier than it is known here. on_part and on_told are called for the other news.
+    context_of: returns the context for a member's sights, whose ledger publishes nothing. on_earlier: called for a listing that
+    another member may have seen earlier. on_part, on_sent: called for PartNews and SentNews.
     """
 
     def __init__(self, context_of: Callable[[str], IntakeContext], on_earlier: Callable[[Listing], None],
-                 on_part: Callable[[str, PartNews], None], on_told: Callable[[str], None]) -> None:
+                 on_part: Callable[[str, PartNews], None], on_sent: Callable[[str], None]) -> None:
         self._context_of = context_of
-        self._on_earlier, self._on_part, self._on_told = on_earlier, on_part, on_told
+        self._on_earlier, self._on_part, self._on_sent = on_earlier, on_part, on_sent
         self._registries: dict[tuple[str, str], ListingRegistry] = {}
         self._messages: deque[Message] = deque(maxlen=WAITING_MAX)
         self._wake = Event()
         self._stopped = self._failing = False
 
-    def take(self, message: Message) -> None:
-        """Have a message acted on soon."""
+    def add(self, message: Message) -> None:
+        """Queue a message. Beyond WAITING_MAX messages the oldest is dropped and counted."""
+        if len(self._messages) == WAITING_MAX:
+            self._context_of("").stats.add("cluster_news_dropped_total")
         self._messages.append(message)
         self._wake.set()
 
@@ -54,7 +56,7 @@ class RemoteSights:
         return len(self._messages)
 
     def run(self) -> None:
-        """Act on each message, until `stop`. While the ledger fails they wait; a fresh listing opens its window all the same."""
+        """Act on each message until `stop`. Messages wait while the ledger fails, but a fresh listing opens its window."""
         while not self._stopped:
             self._wake.clear()
             try:
@@ -97,8 +99,8 @@ class RemoteSights:
             context.ledger.edit_sights(news.notice, news.seen_at_ns)
         elif isinstance(news, PartNews):
             self._on_part(message.member, news)
-        elif isinstance(news, ToldNews):
-            self._on_told(news.event_id)
+        elif isinstance(news, SentNews):
+            self._on_sent(news.event_id)
 
     def _register(self, message: Message, news: SightNews, context: IntakeContext) -> None:
         now_ns = context.clock.now_ns()

@@ -1,4 +1,4 @@
-"""Roles, each of which one member has at a time: to lead, and to ask the notice boards from two places."""
+"""Roles that one member holds at a time: the leader, and the two pollers of the notice boards."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ ROLES = (LEADER, *BOARDS)
 
 
 def may_have(role: str, name: str, addresses: Mapping[str, str], holder_of: Callable[[str], str]) -> bool:
-    """Return whether a member may take a role that is free, or keep one that it has.
+    """Return whether a member may take a free role, or keep a role that it holds.
 
-    The two roles of the boards are for members of different addresses where there are two, else for different members where
-    there are two. addresses: of the living members, by name. holder_of: the living holder of a role, empty for none.
-    Of two holders that should not be both, that of the second role gives it up.
+    The two roles of the boards are for members with different addresses if possible, otherwise for different members. addresses:
+    of the living members, by name. holder_of: returns the living holder of a role, or an empty text. If two holders conflict, the
+    holder of the second role gives it up.
     """
     if role not in BOARDS:
         return True

@@ -1,4 +1,4 @@
-"""Members and shards as rows, for people and scripts: out of the state in Redis alone."""
+"""Members and shards as rows for people and scripts, from the state in Redis alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.cluster.facts import Settings
+from pumpwatch.cluster.facts import SharedSettings
 from pumpwatch.cluster.leases import LeaseRow, View, name_of
 from pumpwatch.cluster.redis_time import US_PER_S
 from pumpwatch.cluster.roles import ROLES
@@ -16,7 +16,7 @@ NS_PER_US = 1000
 
 
 def member_rows(view: View) -> list[dict[str, Any]]:
-    """Return a row for each member, sorted by name. A dead one is in it until the next beat of another one."""
+    """Return a row for each member, sorted by name. A dead member stays until the next beat of another one."""
     found = []
     for name, row in sorted(view.members.items()):
         leases = [slot for slot in view.leases if (lease := view.lease(slot)) and name_of(lease.holder) == name]
@@ -29,12 +29,12 @@ def member_rows(view: View) -> list[dict[str, Any]]:
 
 
 def shard_rows(view: View) -> list[dict[str, Any]]:
-    """Return a row for each slot of each shard. behind_s: the age of what its holder has durable; None where not known.
+    """Return a row for each slot of each shard. behind_s: the age of the holder's durable data, None if unknown.
 
-    Without settings that this version reads there is none.
+    The list is empty if this version cannot read the settings.
     """
     try:
-        settings = msgspec.json.decode(view.settings, type=Settings)
+        settings = msgspec.json.decode(view.settings, type=SharedSettings)
     except msgspec.DecodeError:
         return []
     return [{"venue": shard.venue, "shard": shard.number, "replica": slot.replica, **_lease(view, str(slot))}

@@ -2,16 +2,16 @@
 
 KEYS: settings, members, leases, tokens. Times are µs. A member is `NAME@PROCESS`.
 
-- settings: `BORN TEXT`, BORN being when they were stored.
+- settings: `BORN TEXT`; BORN is the time when they were stored.
 - members: NAME -> `ID INSTANCE EXPIRES LEAVING FACTS`.
 - leases: SLOT -> `ID TOKEN EXPIRES READ_UNTIL NEXT NEXT_UNTIL`; NEXT is `-` or the member that is about to take over. ID is `-`
   once the lease was given up.
-- tokens: the newest token. One is never below Redis' clock, so it grows even where Redis lost what it knew.
+- tokens: the newest token. A token is never below Redis' clock, so tokens grow even if Redis loses its data.
 """
 
 from __future__ import annotations
 
-KEPT_S = 7 * 86_400  # without a beat of any member for so long, all of it goes
+KEPT_S = 7 * 86_400  # the keys expire after this time without a beat of any member
 
 OPENING = """
 local time = redis.call('TIME')
@@ -93,10 +93,10 @@ return {'in', whole(now), born or '0', superseded and 1 or 0, tokens, redis.call
 """.replace("KEPT_S", str(KEPT_S))
 
 # ARGV: id, lease, floor, then kind, slot, moment of each step. Kinds:
-#   free   take what nobody holds
-#   claim  be the next reader of what another one holds
-#   hand   take as the next reader; the holder must have everything up to the moment
-#   know   tell up to when somebody had everything durable, where Redis does not know it
+#   free   take a slot that nobody holds
+#   claim  become the next reader of a slot that another member holds
+#   hand   take a slot as its next reader; the holder must have everything up to the moment
+#   know   store up to when a slot was durable, if Redis does not know it
 TAKE = OPENING + """
 local id, lease_us, floor = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local own, found = member_of(name_of(id)), {}
@@ -147,7 +147,7 @@ if ARGV[2] == '1' and own and own.id == id then redis.call('HDEL', KEYS[2], name
 return late
 """
 
-# ARGV: id, slot, token, ttl in ms, value. KEYS[5]: where to. Returns 1 where the token is still the newest.
+# ARGV: id, slot, token, ttl in ms, value. KEYS[5]: the key to set. Returns 1 if the token is still the newest.
 WRITE = OPENING + """
 local lease = lease_of(ARGV[2])
 if not (lease and lease.id == ARGV[1] and lease.token == tonumber(ARGV[3]) and lease.expires > now) then return 0 end

@@ -1,4 +1,4 @@
-"""A shard: the part of a venue's symbols that one member reads. A slot: the place of one of its readers."""
+"""Shards and slots: a shard is the part of a venue's symbols that one member reads, a slot is the place of one reader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Shard(NamedTuple):
         return f"{self.venue}/{self.number}"
 
 
-class Slot(NamedTuple):
+class ShardSlot(NamedTuple):
     """One reader of a shard. With two replicas a shard has the slots 0 and 1, which two members hold."""
 
     shard: Shard
@@ -33,9 +33,9 @@ def shards_of(venues: Sequence[str], per_venue: int) -> list[Shard]:
     return [Shard(venue, number) for venue in sorted(venues) for number in range(per_venue)]
 
 
-def slots_of(shard: Shard, replicas: int) -> list[Slot]:
+def slots_of(shard: Shard, replicas: int) -> list[ShardSlot]:
     """Return the slots of a shard in order."""
-    return [Slot(shard, replica) for replica in range(replicas)]
+    return [ShardSlot(shard, replica) for replica in range(replicas)]
 
 
 def shard_of(venue: str, symbol: str, per_venue: int) -> Shard:
@@ -43,10 +43,10 @@ def shard_of(venue: str, symbol: str, per_venue: int) -> Shard:
     return Shard(venue, slice_of(symbol, per_venue))
 
 
-def parse_slot(text: str) -> Slot | None:
-    """Return the slot that a text names; None for that of a role."""
+def parse_slot(text: str) -> ShardSlot | None:
+    """Parse the name of a slot; return None for the name of a role."""
     place, mark, replica = text.rpartition("#")
     venue, slash, number = place.rpartition("/")
     if not (mark and slash and number.isdecimal() and replica.isdecimal()):
         return None
-    return Slot(Shard(venue, int(number)), int(replica))
+    return ShardSlot(Shard(venue, int(number)), int(replica))

@@ -1,7 +1,7 @@
-"""Join the parts that members have of one window, so that one archive holds every trade once and says what is missing.
+"""Joins the members' parts of one window, so that one archive contains every trade once and names what is missing.
 
-A time of a symbol is missing only where no member read it: what one member missed, another may have. A member that gave no part
-costs nothing where others read its symbols. The archive that is there counts as a part: what was joined once stays.
+A time of a symbol is missing only if no member read it. A member without a part causes no gap if others read its symbols. The
+existing archive counts as a part, so everything that was joined once stays.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ NOT_READ = "not read by a member that has given its part"
 
 def merge(own: WindowPart, others: Sequence[WindowPart], missing: Mapping[str, str], archived: ArchiveManifest | None = None,
           name: str = "") -> WindowContent:
-    """Return the content of all parts. missing: the members that gave none, with the reason. Blocks; it belongs into a thread.
+    """Return the content of all parts. It blocks, so call it in a thread.
 
-    archived: of the archive that is there, where it joined parts before. name: of the archive's folder.
+    missing: the members without a part, with the reason. archived: the manifest of the existing archive. name: its folder's name.
     """
     parts = sorted((own, *others), key=lambda part: part.facts.member)
     catalogue, batches = Catalogue(), []
@@ -43,23 +43,23 @@ def merge(own: WindowPart, others: Sequence[WindowPart], missing: Mapping[str, s
         batches.append(TradeBatch(*columns))
     facts = [part.facts for part in parts]
     listings = earliest(facts)
-    intervals = joined(interval for each in facts for interval in each.intervals)
+    intervals = joined(interval for part in facts for interval in part.intervals)
     known = [*facts, *([_archived_facts(archived)] if archived is not None and was_joined(archived) else [])]
     gaps = missing_of(catalogue, own.facts.coin, known, intervals)
-    names = [each.member for each in facts]
+    names = [part.member for part in facts]
     carried = [row for row in archived.members if row.state == MERGED and row.member not in names] if archived is not None else []
     missing = {member: reason for member, reason in missing.items() if member not in {row.member for row in carried}}
-    problems = [f"{each.member}: {problem}" for each in facts for problem in each.problems]
+    problems = [f"{part.member}: {problem}" for part in facts for problem in part.problems]
     if any(gap.reason.startswith(NOT_READ) for gap in gaps):
         problems += [f"{member}: no part: {reason}" for member, reason in sorted(missing.items())]
-    elif any(each.reads is None for each in facts):
+    elif any(part.reads is None for part in facts):
         problems += [f"{member}: no part, perhaps with trades that it alone read: {reason}"
                      for member, reason in sorted(missing.items())]
     return WindowContent(
-        span=Span(own.facts.coin, listings, intervals, all(each.late for each in facts), name, _seen(facts)),
+        span=Span(own.facts.coin, listings, intervals, all(part.late for part in facts), name, _seen(facts)),
         batch=first_received(batches), catalogue=catalogue,
-        parts=[replace(source, source=f"{each.member}/{source.source}") for each in facts for source in each.sources],
-        gaps=gaps, unlisted=sorted(set.intersection(*(set(each.unlisted) for each in facts))),
+        parts=[replace(source, source=f"{part.member}/{source.source}") for part in facts for source in part.sources],
+        gaps=gaps, unlisted=sorted(set.intersection(*(set(part.unlisted) for part in facts))),
         books=join_books(*(part.books for part in parts)), problems=problems, made_by=own.facts.member,
         members=tuple(sorted([MemberRow(part.facts.member, MERGED, len(part.batch), part.facts.made_at_ns) for part in parts]
                              + carried + [MemberRow(member, MISSING_PART, reason=reason) for member, reason in missing.items()
@@ -72,17 +72,17 @@ def was_joined(manifest: ArchiveManifest) -> bool:
 
 
 def alone(own: WindowPart, leader: str, name: str) -> WindowContent:
-    """Return the content of one member's own archive. leader: the member that joins all parts, empty where none is known."""
+    """Return the content of one member's own archive. leader: the member that joins all parts, empty if unknown."""
     content = merge(own, (), {}, None, name)
-    reason = f"{leader} joins the parts of all members" if leader else "no member is known that joins the parts"
+    reason = f"{leader} joins the parts of all members" if leader else "the member that joins the parts is unknown"
     row = MemberRow(own.facts.member, ALONE, len(own.batch), own.facts.made_at_ns, reason)
     return replace(content, members=(row,))
 
 
 def earliest(facts: Sequence[PartFacts]) -> list[Listing]:
-    """Return each listing of some parts once, by its earliest sight of any source."""
+    """Return each listing of the parts once, with its earliest sight by any source."""
     found: dict[tuple[str, str, str], Listing] = {}
-    for listing in (listing for each in facts for listing in each.listings):
+    for listing in (listing for part in facts for listing in part.listings):
         known = found.get(listing.key)
         if known is None or (listing.detected_at_ns, listing.triggered_at_ns) < (known.detected_at_ns, known.triggered_at_ns):
             found[listing.key] = listing
@@ -94,7 +94,7 @@ def earliest(facts: Sequence[PartFacts]) -> list[Listing]:
 
 
 def _is_sight_of(listing: Listing, first: Listing) -> bool:
-    """Return whether two sources saw one listing, where members have seen another source first; see `store.sights`."""
+    """Return whether two sights by different sources are of one listing; see `store.sights`."""
     reach_s = MARKET_REACH_S if MARKET_OPENED in (listing.kind, first.kind) else NOTICE_REACH_S
     return (listing.symbol, listing.board) == (first.symbol, first.board) and listing.source != first.source and \
         not (listing.drill or first.drill) and abs(listing.announced_at_ns - first.announced_at_ns) <= reach_s * NS_PER_S
@@ -102,25 +102,25 @@ def _is_sight_of(listing: Listing, first: Listing) -> bool:
 
 def _seen(facts: Sequence[PartFacts]) -> list[ShownSight]:
     found: dict[tuple[str, str, str], ShownSight] = {}
-    for seen in (seen for each in facts for seen in each.seen):
+    for seen in (seen for part in facts for seen in part.seen):
         key = (seen.sight.source, seen.sight.notice_id, seen.sight.symbol)
         known = found.get(key)
         if known is None:
             found[key] = seen
             continue
-        first = min(known, seen, key=lambda each: each.sight.seen_at_ns)
+        first = min(known, seen, key=lambda row: row.sight.seen_at_ns)
         shown = {(row.at_ns, row.event): row for row in (*known.shown, *seen.shown)}
         found[key] = ShownSight(first.sight, tuple(shown[at] for at in sorted(shown)))
     return sorted(found.values(), key=lambda seen: (seen.sight.seen_at_ns, seen.sight.source, seen.sight.notice_id))
 
 
 def missing_of(catalogue: Catalogue, coin: str, facts: Sequence[PartFacts], intervals: Sequence[Interval]) -> list[Gap]:
-    """Return the gaps that no other member covers, cut to what is missing; gaps that were filled are kept for the record."""
-    found: list[Gap] = [gap for each in facts for gap in each.gaps if gap.state == GapState.FILLED]
+    """Return the gaps that no other member covers, cut to the missing times; filled gaps are kept for the record."""
+    found: list[Gap] = [gap for part in facts for gap in part.gaps if gap.state == GapState.FILLED]
     for number in catalogue.matching(coin):
         venue, symbol = catalogue.venues[number], catalogue.instruments[number].symbol
-        touching = [gap for each in facts for gap in each.gaps if gap.state != GapState.FILLED and _is_of(gap, venue, symbol)]
-        covered = joined(span for each in facts for span in _covered(each, venue, symbol, intervals))
+        touching = [gap for part in facts for gap in part.gaps if gap.state != GapState.FILLED and _is_of(gap, venue, symbol)]
+        covered = joined(span for part in facts for span in _covered(part, venue, symbol))
         for start, end in _without(intervals, covered):
             reasons = [gap for gap in touching if gap.from_ns < end and max(gap.to_ns, gap.from_ns + 1) > start]
             found += [replace(gap, from_ns=max(start, gap.from_ns), to_ns=min(end, max(gap.to_ns, gap.from_ns + 1)),
@@ -135,7 +135,7 @@ def _is_of(gap: Gap, venue: VenueKey, symbol: str) -> bool:
     return (gap.exchange, gap.market_type) == venue and gap.touches(symbol)
 
 
-def _covered(facts: PartFacts, venue: VenueKey, symbol: str, intervals: Sequence[Interval]) -> list[Interval]:
+def _covered(facts: PartFacts, venue: VenueKey, symbol: str) -> list[Interval]:
     """Return when a member read a symbol without a gap, within the intervals of its part."""
     gaps = joined((gap.from_ns, max(gap.to_ns, gap.from_ns + 1)) for gap in facts.gaps
                   if gap.state != GapState.FILLED and _is_of(gap, venue, symbol))
@@ -148,7 +148,7 @@ def _covered(facts: PartFacts, venue: VenueKey, symbol: str, intervals: Sequence
 
 
 def _without(intervals: Iterable[Interval], taken: Sequence[Interval]) -> list[Interval]:
-    """Return the intervals without some others, which are disjoint and ascending."""
+    """Return the intervals without the `taken` ones, which are disjoint and ascending."""
     left: list[Interval] = []
     for start, end in intervals:
         for first, last in taken:
@@ -163,7 +163,7 @@ def _without(intervals: Iterable[Interval], taken: Sequence[Interval]) -> list[I
 
 
 def _archived_facts(manifest: ArchiveManifest) -> PartFacts:
-    """Return an archive that joined parts as if it were one: it read what it does not call missing."""
+    """Return an archive that joined parts as a part: it has read everything that it does not name as missing."""
     reads = tuple(
         Reading(venue.exchange, venue.market_type, row.symbol,
                 tuple(_without(manifest.window, joined((gap.from_ns, gap.to_ns) for gap in venue.missing))))

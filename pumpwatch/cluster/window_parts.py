@@ -1,12 +1,12 @@
-"""The members' parts of a listing's window, handed over through Redis: each member puts its own, the leader gathers all.
+"""Exchanges the members' parts of a listing's window through Redis: each member stores its own, the leader gathers all.
 
-A part is cut into pieces of at most PIECE_BYTES. The pieces are put first, then the entry that names them, so that whoever finds
-an entry finds its pieces. A newer part replaces an older one. Everything ends after TTL_S. Keys have their window's hash tag:
+A part is cut into pieces of at most PIECE_BYTES. The pieces are stored first, then the entry that names them, so that the pieces
+of every entry exist. A newer part replaces an older one. Everything expires after TTL_S. Keys have their window's hash tag:
 
     PREFIX:{part:CLUSTER:WINDOW}             hash: member and start of its window -> entry
     PREFIX:{part:CLUSTER:WINDOW}:MEMBER:AT:N  the N-th piece of the part that was made at this time
 
-A window's parts may take PARTS_BYTES together; a part that does not fit is not put, and its entry says so.
+A window's parts may use PARTS_BYTES together; a part that does not fit is not stored, and its entry says so.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ T = TypeVar("T")
 PIECE_BYTES = 1 << 19
 TTL_S = 2 * 3600
 PARTS_BYTES = 256 << 20
-ANSWER_S = 5.0  # for one piece: nobody waits for it
+ANSWER_S = 5.0  # for one piece, in the background
 TRIES = 3  # a part that is replaced while it is read is read again
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A part that was put. problem: the reason why it has no pieces."""
+class PartEntry(msgspec.Struct, frozen=True):
+    """Describes a stored part. problem: why it has no pieces; empty if it has."""
 
     member: str
     intervals: tuple[Interval, ...]
@@ -54,10 +54,10 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def window_name(listings: Sequence[Listing]) -> str:
-    """Return the name under which parts of a window are put: of a coin, a board and a day.
+    """Return the name under which parts of a window are stored: a coin, a board and a day.
 
-    It does not depend on which source a member has seen first. So it may be the name of several windows, which are told apart by
-    their intervals.
+    It does not depend on the source that a member saw first. Several windows may have the same name; their intervals distinguish
+    them.
     """
     first = min(listings, key=lambda listing: listing.announced_at_ns)
     day = first.announced_at_ns // (86_400 * NS_PER_S)
@@ -66,12 +66,12 @@ def window_name(listings: Sequence[Listing]) -> str:
 
 
 def overlap(some: Sequence[Interval], others: Sequence[Interval]) -> bool:
-    """Return whether two windows have a moment in common."""
+    """Return whether two windows overlap."""
     return any(start < to and since < end for start, end in some for since, to in others)
 
 
 class WindowParts:
-    """Puts and gathers parts. Encoding and decoding run in a thread by `offload`; only the calling greenlet waits."""
+    """Stores and gathers parts. Encoding and decoding run in a thread by `offload`; only the calling greenlet waits."""
 
     def __init__(self, redis: RedisConnection, prefix: str, cluster: str, member: str, offload: Call = call_here,
                  parts_bytes: int = PARTS_BYTES) -> None:
@@ -81,8 +81,8 @@ class WindowParts:
     def _key(self, window: str) -> str:
         return f"{self._prefix}:{{part:{self._cluster}:{window}}}"
 
-    def put(self, window: str, part: WindowPart) -> Entry:
-        """Put this member's part, in place of an older one, and return its entry. Raises RedisUnavailable."""
+    def put(self, window: str, part: WindowPart) -> PartEntry:
+        """Store this member's part in place of an older one, and return its entry. Raises RedisUnavailable."""
         key, facts = self._key(window), part.facts
         content = self._offload(encode_part, part)
         before = self.entries(window)
@@ -95,36 +95,37 @@ class WindowParts:
             log.warning("part of a window is too large for Redis window=%s bytes=%d", window, len(content))
         for number, piece in enumerate(pieces):
             self._ask("put part", _setting(self._piece(key, self.member, facts.made_at_ns, number), piece))
-        entry = Entry(self.member, facts.intervals, facts.made_at_ns, len(pieces), sum(map(len, pieces)), zlib.crc32(content),
-                      len(part.batch), facts.final, problem)
+        entry = PartEntry(self.member, facts.intervals, facts.made_at_ns, len(pieces), sum(map(len, pieces)), zlib.crc32(content),
+                          len(part.batch), facts.final, problem)
+        old = [stored for stored in before if stored.member == self.member and stored.made_at_ns != facts.made_at_ns
+               and overlap(stored.intervals, facts.intervals)]
+        old_fields = {field_of(stored) for stored in old} - {field_of(entry)}
+        old_pieces = [self._piece(key, self.member, stored.made_at_ns, number)
+                      for stored in old for number in range(stored.pieces)]
 
         def enter(client: Client) -> None:
             client.hset(key, field_of(entry), msgspec.json.encode(entry))
-            if gone:
-                client.hdel(key, *gone)
+            if old_fields:
+                client.hdel(key, *old_fields)
             client.expire(key, TTL_S)
-            if names:
-                client.unlink(*names)
+            if old_pieces:
+                client.unlink(*old_pieces)
 
-        old = [each for each in before if each.member == self.member and each.made_at_ns != facts.made_at_ns
-               and overlap(each.intervals, facts.intervals)]
-        gone = {field_of(each) for each in old} - {field_of(entry)}
-        names = [self._piece(key, self.member, each.made_at_ns, number) for each in old for number in range(each.pieces)]
         self._ask("put part", enter)
         return entry
 
-    def entries(self, window: str) -> list[Entry]:
-        """Return the entries of the parts that were put, the oldest first. Raises RedisUnavailable."""
-        found: list[Entry] = []
+    def entries(self, window: str) -> list[PartEntry]:
+        """Return the entries of the stored parts, the oldest first. Raises RedisUnavailable."""
+        found: list[PartEntry] = []
         for content in self._ask("list parts", lambda client: client.hvals(self._key(window))):
             with suppress(msgspec.DecodeError):
-                found.append(msgspec.json.decode(content, type=Entry))
+                found.append(msgspec.json.decode(content, type=PartEntry))
         return sorted(found, key=lambda entry: entry.made_at_ns)
 
     def gather(self, window: str, intervals: Sequence[Interval]) -> tuple[list[WindowPart], dict[str, str]]:
-        """Return the parts of the other members, and the members whose part cannot be had, with the reason.
+        """Return the parts of the other members, and the members whose part cannot be read, with the reason.
 
-        intervals: of the window. Raises RedisUnavailable where not even the entries can be read.
+        intervals: of the window. Raises RedisUnavailable if not even the entries can be read.
         """
         parts: list[WindowPart] = []
         missing: dict[str, str] = {}
@@ -137,7 +138,7 @@ class WindowParts:
         return parts, missing
 
     def _part_of(self, window: str, member: str, intervals: Sequence[Interval]) -> WindowPart:
-        """Return a member's part. Raises RedisUnavailable, and StorageError where it is damaged or gone."""
+        """Return a member's part. Raises RedisUnavailable, and StorageError if the part is damaged or gone."""
         for _ in range(TRIES):
             entry = next((entry for entry in reversed(self.entries(window))
                           if entry.member == member and overlap(entry.intervals, intervals)), None)
@@ -153,7 +154,7 @@ class WindowParts:
                 if part.facts.member != member:
                     raise StorageError("its part names another member")
                 return part
-        raise StorageError("its part was put, and is gone or damaged")
+        raise StorageError("its part is gone or damaged")
 
     @staticmethod
     def _piece(key: str, member: str, made_at_ns: int, number: int) -> str:
@@ -163,8 +164,8 @@ class WindowParts:
         return self._redis.call(operation, function, ANSWER_S)
 
 
-def field_of(entry: Entry) -> str:
-    """Return the field of an entry: a member may have parts of several windows of a coin and a day."""
+def field_of(entry: PartEntry) -> str:
+    """Return the hash field of an entry, which contains its start because a member may have parts of several windows."""
     return f"{entry.member} {entry.intervals[0][0] if entry.intervals else 0}"
 
 

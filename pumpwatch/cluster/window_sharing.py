@@ -1,8 +1,8 @@
-"""Share windows between the members of a cluster: `listing.window_content.Sharing` over Redis.
+"""Shares windows between the members of a cluster: `listing.window_content.Sharing` over Redis.
 
-Every member gives its part at each pass that has something new. The leader joins all parts in its archive; the others keep an
-archive of their own part. Before its first archive the leader waits a moment for the parts of the living members. A part that
-comes later, from a member that was down, has the leader look again; so has a change of the leader.
+Every member stores its part at each pass that has something new. The leader joins all parts in its archive; the others keep an
+archive of their own part. Before its first archive the leader waits a moment for the parts of the living members. A later part,
+from a member that was down, makes the leader write the archive again; so does a change of the leader.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from pumpwatch.redis.errors import RedisUnavailable
 
 log = logging.getLogger(__name__)
 
-WAIT_S = 5.0  # the leader's first archive waits at most so long for the parts of living members
+WAIT_S = 5.0  # the leader's first archive waits at most this long for the parts of living members
 KNOWN_MAX = 1000  # windows
-SAME_WINDOW_NS = 120 * NS_PER_S  # members may have another time of a listing that has none by itself
+SAME_WINDOW_NS = 120 * NS_PER_S  # members may have different times for a listing without a published time
 NOT_PUT = "it has not given its part"
 
 Reads = Callable[[str, Sequence[tuple[int, int]]], tuple[Reading, ...] | None]
 
 
 def announced_of(listings: Sequence[Listing]) -> int:
-    """Return the first announcement."""
+    """Return the time of the first announcement."""
     return min(listing.announced_at_ns for listing in listings)
 
 
@@ -48,18 +48,18 @@ class Membership(Protocol):
         """Return whether this member joins the parts."""
 
     def leader(self) -> str:
-        """Return who joins the parts, empty where nobody is known."""
+        """Return the member that joins the parts, empty if unknown."""
 
     def alive(self) -> set[str]:
-        """Return the names of the living members, this one among them."""
+        """Return the names of the living members, including this one."""
 
 
 @dataclass(slots=True)
 class _Window:
-    """The state of one window here. expected: the members that were alive while it was open. put: of the part given last."""
+    """The state of one window here. expected: the members that were alive while it was open. put: describes the last part."""
 
     expected: set[str] = field(default_factory=set)
-    came: dict[str, int] = field(default_factory=dict)  # member -> announcement of the window of which it has put a part
+    came: dict[str, int] = field(default_factory=dict)  # member -> announcement of the window whose part it has stored
     used: dict[str, int] = field(default_factory=dict)  # member -> the time of its part that is in the archive
     waits_for_ns: int = 0  # the window of this announcement
     waits_until_s: float = 0.0
@@ -67,20 +67,21 @@ class _Window:
 
 
 class WindowSharing:
-    """The windows of one member. tell publishes news; reads says which symbols of a coin are read here, and when.
+    """The windows of one member.
 
-    not_put: the windows whose part is not in Redis, since it was away.
+    publish: publishes news. reads: returns which symbols of a coin are read here, and when. not_put: the windows whose part is
+    not in Redis, because it was away.
     """
 
-    def __init__(self, parts: WindowParts, membership: Membership, reads: Reads, tell: Callable[[News], None], clock: Clock,
+    def __init__(self, parts: WindowParts, membership: Membership, reads: Reads, publish: Callable[[News], None], clock: Clock,
                  offload: Call = call_here) -> None:
-        self._parts, self._membership, self._reads, self._tell = parts, membership, reads, tell
+        self._parts, self._membership, self._reads, self._publish = parts, membership, reads, publish
         self._clock, self._offload = clock, offload
         self._windows: dict[str, _Window] = {}
         self.not_put: set[str] = set()
 
     def began(self, listings: Sequence[Listing]) -> None:
-        """Note who is alive while a window is open: all of them are expected to give a part."""
+        """Record the living members while a window is open; each is expected to store a part."""
         self._window(listings)
 
     def _window(self, listings: Sequence[Listing]) -> _Window:
@@ -105,7 +106,7 @@ class WindowSharing:
         return bool(self._membership.alive() - {self._parts.member} - came) and now_s < window.waits_until_s
 
     def join(self, content: WindowContent, path: Path, final: bool) -> WindowContent:
-        """Give this member's part, and return the content of its archive: of all parts where it leads."""
+        """Store this member's part, and return the content of its archive: of all parts if it leads."""
         window = self._window(content.span.listings)
         name = window_name(content.span.listings)
         own = self._offload(self._own_part, content, final)
@@ -155,10 +156,10 @@ class WindowSharing:
             return
         self.not_put.discard(name)
         window.put = state
-        self._tell(PartNews(name, entry.made_at_ns, announced_of(facts.listings), entry.final))
+        self._publish(PartNews(name, entry.made_at_ns, announced_of(facts.listings), entry.final))
 
-    def part_came(self, member: str, news: PartNews) -> bool:
-        """Note that a member has put a part; return whether the archive of that window is to be made again here."""
+    def part_arrived(self, member: str, news: PartNews) -> bool:
+        """Record that a member has stored a part; return whether to write the archive of that window again here."""
         window = self._windows.setdefault(news.window, _Window())
         window.came[member] = news.at_ns
         return self._membership.leads() and window.used.get(member) != news.made_at_ns

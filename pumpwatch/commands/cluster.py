@@ -70,7 +70,7 @@ def _read_state(config: Config) -> View:
     redis = RedisConnection(config.redis, quiet=True)
     try:
         redis.connect(WITHIN_S)
-        return Leases(redis, config.cluster.name, "", WITHIN_S * 5).look()
+        return Leases(redis, config.cluster.name, "", WITHIN_S * 5).view()
     except ServiceUnavailable as error:
         raise ServiceUnavailable(error.message, error.hint or REDIS_HINT) from error
     finally:

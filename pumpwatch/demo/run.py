@@ -34,7 +34,7 @@ from pumpwatch.ops.logs import LineFormatter
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.reconcile import Comparison, compare, names_of
+from pumpwatch.sim.reconcile import TradeComparison, compare, names_of
 from pumpwatch.store.committer import percentile_ms
 
 COINS = 40
@@ -221,7 +221,7 @@ class Demo:
         published_ns = min((sight.published_at_ns for sight in sights), default=0)
         return tuple(DemoSight(sight.source, sight.kind, (sight.seen_at_ns - published_ns) / NS_PER_MS) for sight in sights)
 
-    def _count(self, collector: Collector, truth: Truth) -> Comparison:
+    def _count(self, collector: Collector, truth: Truth) -> TradeComparison:
         """Count the stored trades: in QuestDB if it is used (its rows become visible a little later), else in the journal."""
         from pumpwatch.store.reader import JournalReader
 
@@ -238,7 +238,7 @@ class Demo:
                 return counted
             gevent.sleep(1.0)
 
-    def _report(self, collector: Collector, counted: Comparison, cpu_s: float, archive: str, archive_trades: int) -> Report:
+    def _report(self, collector: Collector, counted: TradeComparison, cpu_s: float, archive: str, archive_trades: int) -> Report:
         latency = collector.committer.latency_ms
         return Report(
             **counted.figures(), store=f"QuestDB {self.questdb}" if self.questdb else "journal", seconds=self.seconds,

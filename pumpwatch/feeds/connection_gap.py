@@ -1,8 +1,8 @@
-"""The gap of one connection's symbols: from the moment when they are not read any more until they are granted again.
+"""Records the gap of one connection's symbols, from the end of reading until they are granted again.
 
-It is recorded every second, a little ahead, so that the ledger holds it after a kill. A symbol that the connection's double reads
-is not in it. If the double takes a symbol up or lets it go meanwhile, the gap so far ends, and another begins with the
-symbols that nobody reads then.
+The gap is recorded every second, up to a moment ahead, so that the ledger has it after a kill. It does not contain symbols that
+the connection's double reads. When the double begins or stops reading a symbol, the gap so far ends, and another begins with the
+symbols that nobody reads.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Protocol
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.feeds.session import FeedContext
 
-SERVER_SKEW_NS = NS_PER_S // 5  # two servers of a venue send the same trade at most so far apart
+SERVER_SKEW_NS = NS_PER_S // 5  # the longest time between two servers of a venue that send the same trade
 
 
 class Reader(Protocol):
     """Another connection that reads some of the same symbols."""
 
     def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those of the symbols that it has read without interruption since then."""
+        """Return the symbols that it has read without interruption since `since_ns`."""
 
     def accounted_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those of the symbols that it has read since then, but for a time that its own gap names."""
+        """Return the symbols that it has read since `since_ns`, except for a time that its own gap names."""
 
 
 class ConnectionGap:
-    """The gap of one connection. `double`: the connection that reads the same symbols, if there is one."""
+    """The gap of one connection. double: another connection that reads some of the same symbols, or None."""
 
     def __init__(self, context: FeedContext, number: int) -> None:
         self._context, self._number = context, number
@@ -37,10 +37,10 @@ class ConnectionGap:
         self.symbols: frozenset[str] = frozenset()  # nobody reads them
         self._left: frozenset[str] = frozenset()  # the double reads them, or has them in its own gap
         self._reviewed_ns = 0
-        self._closed: tuple[int, int, frozenset[str]] = 0, 0, frozenset()  # the gap before: from, to, symbols
+        self._closed: tuple[int, int, frozenset[str]] = 0, 0, frozenset()  # the previous gap: from, to, symbols
 
     def open(self, from_ns: int, symbols: Collection[str]) -> None:
-        """Begin the gap of these symbols; if it has begun already, nothing changes."""
+        """Begin the gap of these symbols, unless a gap is open."""
         if self.down:
             return
         wanted = frozenset(symbols)
@@ -50,7 +50,7 @@ class ConnectionGap:
         self.symbols = wanted - self._left
 
     def extend(self, reason: str, ahead_ns: int, wanted: Collection[str]) -> None:
-        """Record the gap up to now and `ahead_ns` ahead; `wanted`: the symbols that the connection should read now."""
+        """Record the gap up to `ahead_ns` from now. wanted: the symbols that the connection should read now."""
         if self.down and wanted:
             self._review(reason, wanted)
             self._record(reason, ahead_ns)
@@ -62,9 +62,9 @@ class ConnectionGap:
         self.forget()
 
     def accounts_for(self, symbol: str, since_ns: int, read_since_ns: float) -> bool:
-        """Return whether the gap and the reading of a symbol leave out no moment since `since_ns`.
+        """Return whether the gap and the reading of a symbol together cover every moment since `since_ns`.
 
-        read_since_ns: when that reading began: before the gap while it is open, else after it or in its last moments.
+        read_since_ns: the beginning of the reading: before the gap while it is open, else after it or in its last moments.
         """
         if self.down:
             return symbol in self.symbols and min(self.from_ns, read_since_ns) <= since_ns
@@ -72,7 +72,7 @@ class ConnectionGap:
         return symbol in symbols and from_ns <= since_ns and read_since_ns <= to_ns
 
     def leave(self, symbols: Collection[str], reason: str) -> None:
-        """Go on without these symbols, as another collector reads them now; the gap so far is recorded."""
+        """Remove symbols that another collector reads now, after recording the gap so far."""
         if self.down and not self.symbols.isdisjoint(symbols):
             self._record(reason)
             self.symbols = self.symbols.difference(symbols)
@@ -80,7 +80,7 @@ class ConnectionGap:
         self._left = self._left.difference(symbols)
 
     def forget(self) -> None:
-        """End the gap as it was recorded last."""
+        """End the gap at its last recorded end."""
         self.down, self.from_ns, self.symbols, self._left = False, 0, frozenset(), frozenset()
 
     def _review(self, reason: str, wanted: Collection[str]) -> None:

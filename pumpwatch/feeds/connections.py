@@ -1,8 +1,8 @@
-"""The connections of a venue: a feed for each place of the placement, and a second one where symbols are read twice.
+"""Keeps the connections of a venue: a feed for each place of the placement, and a second one if symbols are read twice.
 
-They follow the placement without a gap. A symbol that goes to another connection is unsubscribed on its old one only when the
-new one has had it for a while. The second connection of a place, its double, reads those symbols of the first that are to be
-read twice, from another address of the venue's host if there is one.
+A change of the placement causes no gap: a symbol that moves stays subscribed on its old connection until the new one has had it
+for a while. The second connection of a place, its double, reads those symbols of the first that are read twice, from another
+address of the venue's host if it has one.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pumpwatch.feeds.session import FeedContext
 log = logging.getLogger(__name__)
 
 DOUBLE = 1000  # connection n's double has the number n + DOUBLE
-LOOK_S = 0.25  # at symbols on their way to another connection
-NAMED = 3  # symbols in a message
-DOUBLES_LOOK_S = 2.0  # at doubles without a trade
-DELIVERED_WITHIN_NS = 5 * NS_PER_S  # a trade that one connection brought is on its double by then
+LOOK_S = 0.25  # between looks at symbols that move to another connection
+NAMED = 3  # symbols named in a message
+DOUBLES_LOOK_S = 2.0  # between looks at doubles without a trade
+DELIVERED_WITHIN_NS = 5 * NS_PER_S  # a trade reaches both connections of a pair within this time
 
 
 class VenueConnections:
     """The feeds of one venue.
 
-    doubled: returns the symbols that are to be read twice. is_left_out: whether the venue rejects a symbol. traded_at: the time
-    of a symbol's last trade in ns, 0 without one.
+    doubled: returns the symbols to read twice. is_left_out: whether the venue rejects a symbol. traded_at: the time of a symbol's
+    last trade in ns, 0 without one.
     """
 
     def __init__(self, context: FeedContext, placement: Placement, spawn: Callable[[str, Callable[[], None]], None],
@@ -44,7 +44,7 @@ class VenueConnections:
         self._doubled, self._is_left_out, self._traded_at = doubled, is_left_out, traded_at
         self.feeds: list[Feed] = []
         self.doubles: dict[int, Feed] = {}  # by the number of the connection that they double
-        self._not_doubled: dict[str, str] = {}  # symbol -> why the venue has rejected it on the second connection
+        self._not_doubled: dict[str, str] = {}  # symbol -> why the venue rejected it on the second connection
         self._leaving: dict[str, tuple[int, float]] = {}  # symbol -> its old connection, and when that may drop it (0: unknown)
         self._following = False
 
@@ -54,32 +54,32 @@ class VenueConnections:
         return [*self.feeds, *self.doubles.values()]
 
     def granted(self) -> set[str]:
-        """Return the symbols that any connection has."""
+        """Return the symbols that are granted on any connection."""
         return set[str]().union(*(feed.granted for feed in self.all))
 
     def is_granted(self, symbol: str) -> bool:
-        """Return whether a connection on which the symbol is placed, or its double, has it."""
+        """Return whether the symbol is granted on its connection or on that one's double."""
         return any(symbol in feed.granted for feed in self.all if symbol in feed.symbols)
 
     def read_since(self, symbol: str) -> float:
-        """Return since when any connection has read a symbol without interruption, in ns; infinite where none reads it."""
+        """Return since when any connection has read a symbol without interruption, in ns; infinite if none reads it."""
         return min((feed.read_since(symbol) for feed in self.all), default=math.inf)
 
     def heard_at_ns(self, symbols: Collection[str]) -> int:
-        """Return when the connections of these symbols last brought anything, the one that is silent for longest; 0: one is down.
+        """Return the time of the last data on the quietest connection of these symbols, in ns; 0 if one is down.
 
-        Of a symbol that several have, the latest counts.
+        If several connections have a symbol, the latest data counts.
         """
         heard = {feed.number: feed.heard_at_ns() for feed in self.all if not feed.granted.isdisjoint(symbols)}
         return min((max((heard[feed.number] for feed in self.all if symbol in feed.granted), default=0) for symbol in symbols),
                    default=self._context.clock.now_ns())
 
     def read_beside(self, number: int, symbol: str) -> bool:
-        """Return whether another connection than this one has the symbol."""
+        """Return whether the symbol is granted on another connection."""
         return any(symbol in feed.granted for feed in self.all if feed.number != number and feed.established_at_ns)
 
     def follow(self, down_since_ns: int, began_ns: int) -> None:
-        """Bring the feeds in line with the placement; the times are those of a feed that is new (see Feed)."""
+        """Bring the feeds in line with the placement; new feeds get the two times (see Feed)."""
         for number, place in enumerate(self._placement.places):
             if number < len(self.feeds):
                 self._change(self.feeds[number], place.symbols)
@@ -87,7 +87,7 @@ class VenueConnections:
                 self.feeds.append(self._new_feed(number, place.symbols, down_since_ns, began_ns))
         self._follow_doubles()
         if self._leaving:
-            self._follow_on()
+            self._begin_run()
 
     def _new_feed(self, number: int, symbols: Collection[str], down_since_ns: int = 0, began_ns: int = 0,
                   follows: Feed | None = None) -> Feed:
@@ -96,7 +96,7 @@ class VenueConnections:
         return feed
 
     def _change(self, feed: Feed, wanted: set[str]) -> None:
-        """Subscribe what is new on this connection; what moves to another one stays until that has it, if there is room."""
+        """Subscribe new symbols on this connection; one that moves away stays until it is read elsewhere, if there is room."""
         add, drop = wanted - feed.symbols, feed.symbols - wanted
         for symbol in wanted & self._leaving.keys():
             if self._leaving[symbol][0] == feed.number:
@@ -112,7 +112,7 @@ class VenueConnections:
         feed.change(add, drop - moving)
 
     def _follow_doubles(self) -> None:
-        """Open, change and close doubles as far as symbols are to be read twice."""
+        """Open, change and close doubles according to the symbols to read twice."""
         doubled = self._doubled() - self._not_doubled.keys()
         for number, place in enumerate(self._placement.places):
             wanted, feed = place.symbols & doubled, self.doubles.get(number)
@@ -121,8 +121,8 @@ class VenueConnections:
                     continue
                 self._context.buffer.doubled = True
                 self.doubles[number] = self._new_feed(DOUBLE + number, wanted, follows=self.feeds[number])
-                self._follow_on()
-            else:  # what the venue rejects on the first connection only is read on
+                self._begin_run()
+            else:  # a symbol that the venue rejects only on the first connection is still read here
                 self._context.buffer.doubled |= bool(wanted)
                 wanted |= {symbol for symbol in feed.symbols if symbol in feed.granted and self._is_left_out(symbol)}
                 feed.change(wanted - feed.symbols, feed.symbols - wanted)
@@ -130,11 +130,11 @@ class VenueConnections:
             self._context.buffer.doubled = False
 
     def ask_doubles_again(self) -> None:
-        """Request symbols on second connections again that were rejected there."""
+        """Request symbols again that were rejected on second connections."""
         self._not_doubled.clear()
 
     def reject(self, number: int, symbols: Collection[str], reason: str) -> bool:
-        """Leave symbols out on a double that does not take them; return whether `number` is one."""
+        """Leave out symbols that the venue rejects on a double; return whether `number` is a double."""
         if number < DOUBLE:
             return False
         self._not_doubled |= dict.fromkeys(symbols, reason)
@@ -142,14 +142,14 @@ class VenueConnections:
         return True
 
     def not_doubled(self) -> str:
-        """Return which symbols one connection reads although two should, and the venue's reason; empty without any."""
+        """Return a text about symbols that one connection reads instead of two, with the venue's reason; empty without any."""
         wanted = sorted(self._doubled() & self._not_doubled.keys())
         if not wanted:
             return ""
         named = ", ".join(wanted[:NAMED]) + (f" and {len(wanted) - NAMED} more" if len(wanted) > NAMED else "")
         return f"{named}: on one connection instead of two, as the venue rejects the second: {self._not_doubled[wanted[0]]}"
 
-    def _follow_on(self) -> None:
+    def _begin_run(self) -> None:
         if not self._following:
             self._following = True
             self._spawn(f"connections {self._context.venue.name}", self._run)
@@ -165,7 +165,7 @@ class VenueConnections:
             self._following = False
 
     def release_moved(self) -> None:
-        """Unsubscribe moved symbols on their old connection that have been on the new one for a while."""
+        """Unsubscribe moved symbols from their old connections once the new ones have had them for a while."""
         now = self._context.clock.monotonic()
         for symbol, (number, drop_at) in list(self._leaving.items()):
             gone = symbol not in self._placement
@@ -174,7 +174,7 @@ class VenueConnections:
                     lag_s = abs(self._context.buffer.lag_ns(self._context.clock.now_ns())) / NS_PER_S
                     self._leaving[symbol] = number, now + max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S))
             elif not gone and not self._is_read(symbol):
-                self._leaving[symbol] = number, 0.0  # the new connection is down: the old one reads on
+                self._leaving[symbol] = number, 0.0  # the new connection is down, so the old one keeps the symbol
             elif gone or now >= drop_at:
                 del self._leaving[symbol]
                 self.feeds[number].change((), [symbol])
@@ -185,7 +185,7 @@ class VenueConnections:
         return bool(feed.established_at_ns) and symbol in feed.granted
 
     def leave_silent(self) -> None:
-        """Connect again where one connection of a pair has had no trade since it came up, and the other one has."""
+        """Reopen each connection of a pair that has had no trade since it came up although the other one has."""
         context = self._context
         now, now_ns = context.clock.monotonic(), context.clock.now_ns()
         for number, double in self.doubles.items():
@@ -209,7 +209,7 @@ class VenueConnections:
                 for feed in sorted(self.all, key=lambda feed: feed.number) if feed.symbols]
 
     def pairs(self) -> list[dict[str, Any]]:
-        """Return a row for each connection with a double: which one was first, how often (of a sample), and by how much."""
+        """Return a row for each pair of connections: which one was first, how often (in a sample), and by how much."""
         found = []
         for number, double in self.doubles.items():
             first = self.feeds[number]

@@ -1,4 +1,4 @@
-"""Decides which symbols of a venue are read on two connections: those of the config, and coins that are asked for meanwhile."""
+"""Decides which symbols of a venue are read on two connections: those of the config, and coins requested at run time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from pumpwatch.config import TopByVolume, VenueConfig
 
-KEPT = 1.2  # a symbol that is doubled for its volume stays so down to this multiple of `top`, as ranks change all the time
+KEPT = 1.2  # a symbol stays doubled down to rank KEPT times `top`, because ranks change all the time
 
 
 class DoubledSymbols:
@@ -19,7 +19,7 @@ class DoubledSymbols:
         self._top: set[str] = set()
 
     def double(self, coin: str) -> None:
-        """Read a coin twice until it is released as often as it was asked for."""
+        """Read a coin twice until `release` was called as often as `double`."""
         self._coins[coin] += 1
 
     def release(self, coin: str) -> None:
@@ -28,7 +28,7 @@ class DoubledSymbols:
         self._coins = +self._coins
 
     def among(self, volumes: Mapping[str, float]) -> set[str]:
-        """Return those of the symbols that are doubled; volumes: of all symbols that are read."""
+        """Return the symbols to read twice. volumes: the volume of each symbol that is read."""
         wanted, coins = self._wanted, {symbol for coin in self._coins for symbol in self._symbols_of(coin)}
         if isinstance(wanted, TopByVolume):
             self._top = self._largest(volumes, wanted.top)
@@ -38,7 +38,7 @@ class DoubledSymbols:
         return set(volumes) if wanted > 1 else volumes.keys() & coins
 
     def _largest(self, volumes: Mapping[str, float], top: int) -> set[str]:
-        """Return the symbols with the largest volumes; one that is doubled already leaves only when it has fallen well below."""
+        """Return the symbols with the largest volumes; a doubled one leaves only when it has fallen well below the others."""
         ranked = sorted(volumes, key=lambda symbol: -volumes[symbol])
         kept = [symbol for symbol in ranked[: int(KEPT * top)] if symbol in self._top]
         return set([*kept, *(symbol for symbol in ranked if symbol not in self._top)][:top])

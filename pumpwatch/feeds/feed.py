@@ -1,10 +1,10 @@
 """Keeps one connection of a venue alive: connect, subscribe, watch for staleness, renew, back off.
 
-A feed is a greenlet that mostly sleeps; the sweep reads and the pipeline parses. It wakes to send, for answers, and for the end
-of its connection. Without one it records its gap every second, a little ahead (connection_gap.py). A connection is renewed
-without a gap (hand_over.py).
+A feed is a greenlet that mostly sleeps; the sweep reads and the pipeline parses. It wakes to send requests, to handle answers,
+and at the end of its connection. Without a connection it records its gap every second (connection_gap.py). A connection is
+renewed without a gap (hand_over.py).
 
-A feed may have a double, which reads some of the same symbols. The symbols that the double reads are in no gap of this one.
+A feed may have a double, which reads some of the same symbols. The gap of a feed does not contain symbols that its double reads.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pumpwatch.records import BESIDE
 
 log = logging.getLogger(__name__)
 
-RECORD_EVERY_S, AHEAD_NS = 1.0, 2 * NS_PER_S  # the next record is durable before that
-STEADY_S = 60.0  # a connection that was up for so long was a good one
-STAGGER_S = 3.0  # a double waits so long for the connection that it doubles
-FIRST_WITHIN_S = 30.0  # a first connection that is not up by then is a gap, whatever it waits for
+RECORD_EVERY_S, AHEAD_NS = 1.0, 2 * NS_PER_S  # each record reaches so far ahead that the next one is durable by then
+STEADY_S = 60.0  # a connection that was up for this long resets the back-off
+STAGGER_S = 3.0  # a double waits this long for the connection that it doubles
+FIRST_WITHIN_S = 30.0  # a first connection that is not up within this time is a gap, whatever it waits for
 NO_SYMBOLS = "it has no symbols left"
 
 
@@ -39,7 +39,7 @@ class Feed:
     """Keeps one connection with its symbols; `run` is the body of a supervised greenlet.
 
     down_since_ns: when its symbols were last read, by an earlier run; 0: never.
-    began_ns: since when its symbols should be read. follows: the feed that it doubles; both are doubles of each other then.
+    began_ns: since when its symbols should be read. follows: the feed that it doubles; each is then the double of the other.
     """
 
     def __init__(self, context: FeedContext, number: int, symbols: Iterable[str], down_since_ns: int = 0,
@@ -106,39 +106,39 @@ class Feed:
         return self._session.source_number if self._session else 0
 
     def heard_at_ns(self) -> int:
-        """Return when anything last came on the connection, 0 without one; see `FeedSession.heard_at_ns`."""
+        """Return the time of the last data on the connection in ns, 0 without one; see `FeedSession.heard_at_ns`."""
         return self._session.heard_at_ns() if self._session else 0
 
     def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those of the symbols that it has read without interruption since then."""
+        """Return the symbols that it has read without interruption since `since_ns`."""
         return {symbol for symbol in symbols if self.read_since(symbol) <= since_ns}
 
     def read_since(self, symbol: str) -> float:
-        """Return since when it has read a symbol without interruption, in ns; infinite where it does not read it now."""
+        """Return since when it has read a symbol without interruption, in ns; infinite if it does not read it now."""
         return self._read_since.of(symbol) if self.established_at_ns and symbol in self.granted else math.inf
 
     def accounted_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those of the symbols that it has read since then, but for a time that its own gap names."""
+        """Return the symbols that it has read since `since_ns`, except for a time that its own gap names."""
         read = self.reads(symbols, since_ns)
         return read.union(symbol for symbol in symbols if symbol not in read
                           and (self.gap.down or symbol in self.granted)
                           and self.gap.accounts_for(symbol, since_ns, self._read_since.of(symbol)))
 
     def without_trades(self, now: float) -> bool:
-        """Return whether the connection has been up without one trade for a while, which each false alarm doubles."""
+        """Return whether the connection has been up for too long without a trade; each false alarm doubles that time."""
         return not self.traded_at_ns and self._staleness.silent_s(now) > NEVER_TRADED * self._staleness.stale_s
 
     def missed_since(self, since_ns: int) -> None:
-        """Begin the gap then unless the connection is up: nobody has read its symbols since."""
+        """Begin the gap at `since_ns`, when the symbols were last read, unless the connection is up."""
         if not self.established_at_ns:
             self.gap.open(since_ns - self._context.slack_ns(), self.symbols)
 
     def leave(self, reason: str) -> None:
-        """Give up a connection that looks alive and sends no trades; the gap begins with its last trade."""
+        """Give up a connection that looks alive but sends no trades; the gap begins with its last trade."""
         self._leave_reason = reason
         self._wake.set()
 
-    def ask_again(self, symbol: str) -> None:
+    def subscribe_again(self, symbol: str) -> None:
         """Subscribe to a symbol once more on the running connection."""
         if self._session and symbol in self.symbols:
             self._session.subscriptions.renew(symbol)
@@ -160,7 +160,7 @@ class Feed:
 
     @property
     def awaits_renewal(self) -> bool:
-        """Return whether its connection was open when the renewal of all was requested, and has not been replaced yet."""
+        """Return whether the renewal of all connections was requested and this one is not replaced yet."""
         return bool(self._session and self._context.renewals.requested(self._session.opened_at))
 
     def renew(self, reason: str) -> None:
@@ -171,7 +171,7 @@ class Feed:
             self._wake.set()
 
     def stop(self) -> None:
-        """Close the connection and end `run`; what is missing by now is recorded before this returns."""
+        """Close the connection and end `run`; the gap so far is recorded before this returns."""
         self._stopped = True
         session = self._session
         if session and (session.connection.closed or self._staleness.unusual(self._now())):
@@ -219,7 +219,7 @@ class Feed:
             self._session, self._attempt = self._hand_over.rescue()
             if self._session is not None:
                 return True
-        if self._follows and not self._attempt:  # its address is to be another one than that of the first
+        if self._follows and not self._attempt:  # once the first connection is up, its address can be avoided
             first = self._follows
             self._wait_down(STAGGER_S, lambda: first.established_at_ns > 0)
         self._attempt = attempt = self._attempt or self._new_attempt()
@@ -270,7 +270,7 @@ class Feed:
             if not self.symbols:
                 return reason
             if session.established_at_ns:
-                self._read_since.settle(session.subscriptions.granted, self._context.clock.now_ns())
+                self._read_since.record_granted(session.subscriptions.granted, self._context.clock.now_ns())
             if session.renewal(now) or self._hand_over.running:
                 wait_s = min(wait_s, self._hand_over.advance(session, now))
             if self._hand_over.established and (reason or self._hand_over.ready(session, now)):
@@ -311,7 +311,7 @@ class Feed:
             self._double.wake()  # its gap ends here
 
     def wake(self) -> None:
-        """Look again now, without waiting for the next event."""
+        """Check the state now, without waiting for the next event."""
         self._wake.set()
 
     def _overdue(self, session: FeedSession, now: float) -> str:
@@ -335,8 +335,8 @@ class Feed:
     def _replace_session(self, old: FeedSession, now: float, reason: str) -> FeedSession:
         """Replace the old connection, which is read to its end, with its successor.
 
-        reason: why the old connection ended too early, if it did. If it ended before the successor was certain to deliver, the
-        time between is a gap.
+        reason: why the old connection ended too early; empty if it did not. The time until the successor was certain to deliver
+        is then a gap.
         """
         why = old.renewal(now) or "connection age"
         if reason:
@@ -346,7 +346,7 @@ class Feed:
         self._session = successor = self._hand_over.finish()
         self._leave_reason = ""
         self._staleness.resume(now)
-        self._event("renewed", f"{why}, the old connection went first: {reason}" if reason else why)
+        self._event("renewed", f"{why}, the old connection ended first: {reason}" if reason else why)
         self._close(old, f"renewed: {why}")
         if reason and lost_from_ns < successor.established_at_ns:
             self.gap.open(lost_from_ns, self.symbols)

@@ -1,7 +1,7 @@
 """Replaces a connection without a gap: its successor is opened beside it and delivers before the old one is closed.
 
-Both are read for a while, and the pipeline drops what comes twice. The old connection is read to its end before it is closed. A
-successor that fails leaves the old connection alone, and another is tried later.
+Both are read for a while, and the pipeline drops duplicates. The old connection is read to its end before it is closed. If a
+successor fails, the old connection is kept, and another successor is tried later.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pumpwatch.net.backoff import Backoff
 log = logging.getLogger(__name__)
 
 WITHIN_S = 300.0
-OVERLAP_S, OVERLAP_LAGS = 2.0, 2.0  # both connections are read for so long, or for this multiple of the venue's lag
+OVERLAP_S, OVERLAP_LAGS = 2.0, 2.0  # both connections are read for this long, or for this multiple of the venue's lag
 LONGEST_OVERLAP_S = 60.0  # a lag of hours means a wrong clock
-NO_TRADES_S = 15.0  # a successor without trades may take over then, if the old connection has none either
+NO_TRADES_S = 15.0  # a successor without trades may take over after this time, if the old connection has none either
 
 
 class HandOver:
-    """The hand-over of one feed's connection to its successor, each time that one is due.
+    """Hands one feed's connection over to a successor whenever a renewal is due.
 
-    open: begins to open a connection. adopt: makes it a session of the feed; raises ServiceUnavailable where it could not be
+    open_: begins to open a connection. adopt: makes it a session of the feed; raises ServiceUnavailable if it could not be
     opened. close: ends a session that is not needed.
     """
 
@@ -43,7 +43,7 @@ class HandOver:
 
     @property
     def running(self) -> bool:
-        """Return whether a successor is there, or is being opened."""
+        """Return whether a successor is open or being opened."""
         return self.successor is not None or self._attempt is not None
 
     def advance(self, old: FeedSession, now: float) -> float:
@@ -101,8 +101,8 @@ class HandOver:
         """Return whether the successor may replace the old connection.
 
         Both must have been read for long enough, the successor must deliver, and the old one must have delivered everything sent
-        before the successor came up. The answer to a ping proves the last point; if the venue answers none, bytes that came
-        well after the successor came up prove it.
+        before the successor came up. The answer to a ping proves the last point; if the venue does not answer pings, bytes that
+        came well after the successor came up prove it.
         """
         successor = self.successor
         if successor is None or not successor.established_at_ns:
@@ -118,7 +118,7 @@ class HandOver:
 
     @property
     def established(self) -> bool:
-        """Return whether a successor is there with all its subscriptions."""
+        """Return whether a successor is up with all its subscriptions."""
         return self.successor is not None and self.successor.established_at_ns > 0
 
     def finish(self) -> FeedSession:
@@ -143,7 +143,7 @@ class HandOver:
             self.successor.subscriptions.want(add, add=True)
 
     def renew(self, reason: str) -> None:
-        """Have the successor renewed too: it was opened before the reason came up."""
+        """Renew the successor too, because it was opened before the reason arose."""
         if self.successor is not None:
             self.successor.renew = reason
 

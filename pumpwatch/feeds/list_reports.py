@@ -1,4 +1,4 @@
-"""Logs what is wrong with a venue's instrument list: each change of state once."""
+"""Logs problems of a venue's instrument list, each change of state once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 class ListReports:
     """The reports on one venue's lists.
 
-    problem: why the latest list cannot be relied on, empty if it can. unlisted: chosen symbols that it lacks, with the nearest.
-    absent_coins: chosen coins that it lacks. nothing_chosen: it has come, and has none of the chosen coins.
+    problem: why the latest list is unreliable, empty if it is reliable. unlisted: chosen symbols that are not listed, each with
+    the nearest listed symbol. absent_coins: chosen coins that are not listed. nothing_chosen: a list came without a chosen coin.
     """
 
     def __init__(self, venue: Venue, config: VenueConfig, stats: Stats) -> None:
@@ -40,14 +40,14 @@ class ListReports:
             log.info("instrument list is good again venue=%s", self._venue.name)
 
     def report_impossible(self, instrument: str) -> None:
-        """Log once that a row of the list cannot be an instrument."""
+        """Log once that a row of the list is not a valid instrument."""
         if instrument not in self._impossible:
             self._impossible.add(instrument)
             log.warning("listed instrument is invalid, left out venue=%s instrument=%s", self._venue.name, instrument)
             self._stats.add("impossible_instruments_total", venue=self._venue.name)
 
     def review_coins(self, chosen: Sequence[Instrument]) -> None:
-        """Log, once, a venue that lists none of the chosen coins."""
+        """Log once if the venue lists none of the chosen coins."""
         coins = self._config.coins
         self.absent_coins = frozenset(absent_coins(chosen, coins))
         before, self.nothing_chosen = self.nothing_chosen, bool(coins) and not chosen

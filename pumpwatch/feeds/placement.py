@@ -2,7 +2,7 @@
 
 Placement is stable: a symbol stays on its connection as long as it trades, so that a refresh does not disturb connections
 without need. A new symbol goes to the connection with the least volume that has room; if none has room, a new connection is
-opened. A connection is filled to its usual number at first; the rest, a tenth of what it may hold, is for new symbols.
+opened. A connection is first filled to its usual number; a tenth of its capacity stays free for new symbols.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pumpwatch.venue import Venue
 
 USUAL_SYMBOLS = 100  # on one connection, if the venue allows more; a lost connection then loses little
 SLOW_CONNECTS_PER_S = 1.0  # below that, many connections would take long to come up, so they are fuller
-HEADROOM = 10  # a tenth of a connection is for new symbols
+HEADROOM = 10  # a tenth of a connection is kept for new symbols
 SHRUNKEN = 0.8  # a list this much shorter than the one before is considered broken
-AGREED = 6  # consecutive lists without the same symbols are believed: half an hour at the usual refresh
-DROPPED_AFTER = 3  # consecutive lists without a symbol; one or two may lack it by mistake
+AGREED = 6  # this many consecutive lists without the same symbols are believed: half an hour at the usual refresh
+DROPPED_AFTER = 3  # consecutive lists without a symbol; one or two may omit it by mistake
 
 
 @dataclass(slots=True)
 class Slot:
-    """The symbols of one connection. still: others that it has until it is opened again, as the venue cannot unsubscribe."""
+    """The symbols of one connection. still: removed symbols that it has until it is reopened, if the venue cannot unsubscribe."""
 
     most: int  # symbols that it can hold
     still: int = 0
@@ -45,8 +45,8 @@ class Placement:
     """The placement of one venue's symbols.
 
     per_connection: lowers the venue's limit; 0 keeps the usual number.
-    capacity: symbols on a connection at first. most: with new symbols.
-    source_of: a number that changes when a connection is opened again, by the number of its place.
+    capacity: symbols that a connection gets at first. most: symbols that it may have later.
+    source_of: returns for a place a number that changes when its connection is reopened.
     """
 
     def __init__(self, venue: Venue, per_connection: int = 0, source_of: Callable[[int], int] = lambda number: 0) -> None:
@@ -59,17 +59,17 @@ class Placement:
         self._most_bytes = limits.connection_bytes or math.inf
         self._venue = venue
         self.places: list[Slot] = []
-        self.kept: set[str] = set()  # read although the last lists lack them
-        self.leaving: set[str] = set()  # the last list lacks them; the next ones decide
-        self._absent: dict[str, int] = {}  # consecutive lists that lacked them
+        self.kept: set[str] = set()  # read although they are missing from the last lists
+        self.leaving: set[str] = set()  # missing from the last list; the next lists decide
+        self._absent: dict[str, int] = {}  # symbol -> consecutive lists without it
         self._missing: set[str] = set()  # from the last list
-        self._agreed = 0  # consecutive lists that lacked exactly these
+        self._agreed = 0  # consecutive lists without exactly these
         self._where: dict[str, int] = {}
         self._volume: dict[str, float] = {}
         self._bytes: dict[str, int] = {}
         self._source_of = source_of
-        # Removed, but the venue cannot unsubscribe: place and source of the connection that has them until it is opened again.
-        # If they return, it is there.
+        # Removed symbols of a venue that cannot unsubscribe: place and source of the connection that has them until it is
+        # reopened. A symbol that returns is placed there.
         self._still_on: dict[str, tuple[int, int]] = {}
 
     def __contains__(self, symbol: str) -> bool:
@@ -82,9 +82,9 @@ class Placement:
                 ) -> tuple[set[str], set[str]]:
         """Apply the venue's current list; return (symbols added, symbols removed).
 
-        A broken answer must not unsubscribe symbols that trade. A symbol is removed when DROPPED_AFTER lists lacked it. An empty
-        or suddenly much shorter list removes nothing until AGREED lists said the same. A symbol that `trades` is never removed.
-        A volume of 0 does not replace a known one.
+        A broken answer must not unsubscribe symbols that trade. A symbol is removed after DROPPED_AFTER lists without it. An
+        empty or suddenly much shorter list removes nothing until AGREED lists agree. A symbol for which `trades` is true is never
+        removed. A volume of 0 does not replace a known one.
         """
         listed = {instrument.symbol: instrument.volume for instrument in instruments}
         missing = set(self._where) - listed.keys()
@@ -137,8 +137,8 @@ class Placement:
         if symbol in self._where:
             self._clear(self._where[symbol], [symbol])
 
-    def full(self, number: int, symbols: Iterable[str]) -> None:
-        """Place these symbols on other connections, and limit this one to those that it has left."""
+    def mark_full(self, number: int, symbols: Iterable[str]) -> None:
+        """Place these symbols on other connections, and limit this one to its remaining symbols."""
         place, without = self.places[number], set(symbols)
         place.most = max(1, min(place.most, len(place.symbols - without) + place.still))
         self._clear(number, without)
@@ -168,8 +168,8 @@ class Placement:
         volumes = {symbol: volume for symbol, volume in volumes.items() if symbol in sizes}
         others = [place for number, place in enumerate(self.places) if number != away_from]
         wanted = max(
-            _lacking(len(volumes), [(place.held, self._usual(place), place.most) for place in others], self.capacity),
-            _lacking(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in others],
+            _connections_needed(len(volumes), [(place.held, self._usual(place), place.most) for place in others], self.capacity),
+            _connections_needed(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in others],
                      self._usual_bytes))
         self.places += [Slot(self.most) for _ in range(wanted)]
         largest = max(sizes.values(), default=0)
@@ -195,7 +195,7 @@ class Placement:
         return place.held < place.most and place.bytes + size < self._most_bytes
 
     def _forget_reopened(self) -> None:
-        """Forget removed symbols of connections that were opened again since: they do not have them any more."""
+        """Forget removed symbols of reopened connections, which do not have them any more."""
         for symbol, (number, source) in list(self._still_on.items()):
             if source != self._source_of(number):
                 del self._still_on[symbol]
@@ -216,7 +216,7 @@ class Placement:
         self._where[symbol], self._volume[symbol], self._bytes[symbol] = number, volume, size
 
 
-def _lacking(wanted: float, connections: Sequence[tuple[float, float, float]], usual: float) -> int:
+def _connections_needed(wanted: float, connections: Sequence[tuple[float, float, float]], usual: float) -> int:
     """Return how many new connections are needed: 0 if everything fits, otherwise enough for each to keep its headroom.
 
     connections: (current, usual, maximum) of each connection. usual: that of a new one.

@@ -1,4 +1,4 @@
-"""The rates at which a venue accepts connections, REST requests and messages."""
+"""Keeps within the rates at which a venue accepts connections, REST requests and messages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.shared_budget import Purses, SharedBudget, slice_s_of
 from pumpwatch.venue import Limits, Venue
 
-AT_ONCE_S = 0.1  # a connection that was granted is made at once
-HALF = 0.5  # of every limit, while one process takes over from another at the same address
+AT_ONCE_S = 0.1  # a granted connection must be made within this time
+HALF = 0.5  # the part of every limit to use while one process takes over from another at the same address
 
 
 class ConnectLimit:
     """Limits connections per second and per five minutes; all connections from one IP address share it.
 
-    purses: what all collectors at this address share, and by which name; None where this one is alone.
+    purses, name: the budgets that all collectors at this address share, and the name there; None if this collector is alone.
     """
 
     def __init__(self, limits: Limits, clock: Clock, purses: Purses | None = None, name: str = "") -> None:
@@ -27,7 +27,7 @@ class ConnectLimit:
             self._second, self._five_minutes = TokenBucket(*second, clock), TokenBucket(*five_minutes, clock)
             return
         name += " connects"
-        # What Redis counted a moment ago is sent now, so its windows are a little longer.
+        # A connection is made a moment after Redis counted it, so the shared windows are a little longer.
         self._five_minutes = SharedBudget(*five_minutes, clock, purses.purse(name, max(1, int(0.93 * limit)), 301.0), AT_ONCE_S)
         at_once = max(1, int(per_second))
         self._second = SharedBudget(*second, clock, purses.purse(name, at_once, 1.5 * at_once / per_second), AT_ONCE_S)
@@ -43,16 +43,16 @@ class ConnectLimit:
         """Reserve the next connection and return the seconds until it may be made."""
         return max(self._five_minutes.reserve(), self._second.reserve())
 
-    def share(self, part: float) -> None:
-        """Use only this part of the limits from now on; 1 is all of them."""
-        self._five_minutes.share(part)
-        self._second.share(part)
+    def use_part(self, part: float) -> None:
+        """Use only this part of the limits from now on; 1 is the whole limit."""
+        self._five_minutes.use_part(part)
+        self._second.use_part(part)
 
 
 class VenueRateLimits:
     """The limits that venues apply by IP address: one for each venue, or for each exchange that counts its markets together.
 
-    purses: what all collectors at this address share; None where this one is alone.
+    purses: the budgets that all collectors at this address share; None if this collector is alone.
     """
 
     def __init__(self, clock: Clock, purses: Purses | None = None) -> None:
@@ -66,7 +66,7 @@ class VenueRateLimits:
         key = (_counted_as(venue), limits.connects_per_second, limits.connects_per_5_minutes)
         if key not in self._connects:
             self._connects[key] = ConnectLimit(limits, self._clock, self._purses, _counted_as(venue))
-            self._connects[key].share(self._part)
+            self._connects[key].use_part(self._part)
         return self._connects[key]
 
     def requests(self, venue: Venue) -> TokenBucket:
@@ -75,14 +75,14 @@ class VenueRateLimits:
         key = (_counted_as(venue), per_second, window_s)
         if key not in self._requests:
             self._requests[key] = self._budget(_counted_as(venue), per_second, window_s)
-            self._requests[key].share(self._part)
+            self._requests[key].use_part(self._part)
         return self._requests[key]
 
     def _budget(self, name: str, per_second: float, window_s: float) -> TokenBucket:
         rate, burst = 0.5 * per_second, max(1.0, per_second * window_s / 4)
         if self._purses is None:
             return TokenBucket(rate, burst, self._clock)
-        # A slice is used after it was counted, so the window of the purse is longer than the venue's by one.
+        # A slice is used after it was counted, so the window of the purse is one slice longer than the venue's.
         slice_s = slice_s_of(window_s)
         purse = self._purses.purse(name, max(1, int(0.75 * per_second * window_s)), window_s + slice_s)
         return SharedBudget(rate, burst, self._clock, purse, slice_s)
@@ -92,17 +92,17 @@ class VenueRateLimits:
         """Return the part of the limits that is used."""
         return self._part
 
-    def share(self, part: float) -> None:
-        """Use only this part of every limit from now on; 1 is all of them.
+    def use_part(self, part: float) -> None:
+        """Use only this part of every limit from now on; 1 is the whole limit.
 
-        Two processes at one address that use half each keep within a venue's limits together.
+        Two processes at one address that use half each stay within a venue's limits together.
         """
         if part != self._part:
             self._part = part
             for connects in self._connects.values():
-                connects.share(part)
+                connects.use_part(part)
             for requests in self._requests.values():
-                requests.share(part)
+                requests.use_part(part)
 
 
 def _counted_as(venue: Venue) -> str:

@@ -1,4 +1,4 @@
-"""Since when each symbol of a connection has been read without interruption."""
+"""Remembers since when each symbol of a connection has been read without interruption."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable
 
 
 class ReadSince:
-    """The answer for one feed, over its hand-overs. After a loss it holds for the time before, until the connection is back."""
+    """The times of one feed, across hand-overs. After a loss they are those before it, until the connection is back."""
 
     def __init__(self) -> None:
-        self._all_ns = 0  # since when the connection has been read; 0: it never was
-        self._later: dict[str, int] = {}  # the symbols that were granted later, and since when
-        self._unsettled: set[str] = set()  # asked for on the running connection, and not granted yet
+        self._all_ns = 0  # since when the connection has been read; 0: never
+        self._later: dict[str, int] = {}  # symbols that were granted later -> since when
+        self._unsettled: set[str] = set()  # requested on the running connection, and not granted yet
 
     def begin(self, now_ns: int) -> None:
         """Begin with a connection on which everything requested is granted."""
@@ -23,13 +23,13 @@ class ReadSince:
         """Record that symbols are requested, and others dropped."""
         self._unsettled = self._unsettled.union(add).difference(drop)
 
-    def settle(self, granted: Collection[str], now_ns: int) -> None:
-        """Record which of the symbols that were requested later are granted by now."""
+    def record_granted(self, granted: Collection[str], now_ns: int) -> None:
+        """Record which symbols that were requested later are granted now."""
         if self._unsettled:
             settled = self._unsettled.intersection(granted)
             self._unsettled -= settled
             self._later |= dict.fromkeys(settled, now_ns)
 
     def of(self, symbol: str) -> float:
-        """Return since when a granted symbol has been read, in ns; infinite where it is not read yet."""
+        """Return since when a granted symbol has been read, in ns; infinite if it is not read yet."""
         return math.inf if symbol in self._unsettled or not self._all_ns else self._later.get(symbol, self._all_ns)

@@ -38,7 +38,7 @@ class RejectedSymbols:
         return {symbol: rejection.reason for symbol, rejection in self._rejections.items() if rejection.rounds}
 
     def add(self, number: int, symbol: str, reason: str) -> None:
-        """Record that the venue rejected this symbol on a connection; log the first time."""
+        """Record that the venue rejected this symbol on a connection; log only the first rejection."""
         context, rejection = self._context, self._rejections.get(symbol)
         if rejection is None:
             rejection = self._rejections[symbol] = Rejection(reason)

@@ -1,11 +1,11 @@
 """Decides when the connections of a venue are renewed: one after the other, and not all at the same age.
 
-A renewal has one of three causes. A connection gets old: each one's time comes at another share of the venue's age limit, so
-that connections which were opened together are not renewed together. The venue announces a restart on one connection: that one
-is renewed first, then all others that were open at that time. A person requests it: all that are open at that time are renewed.
+A renewal has one of three causes. A connection gets old: each has a different share of the venue's age limit, so that connections
+opened together are not renewed together. The venue announces a restart on one connection: that one is renewed first, then all
+others that were open at that time. A person requests it: all connections that are open at that time are renewed.
 
-Only one connection is renewed at a time. The most urgent one that waits is next; among those of a restart the connection that
-trades most comes first, as a renewal ends with the first trade that the new connection brings.
+Only one connection is renewed at a time. The most urgent waiting connection is next. After a restart notice the busiest comes
+first, because a renewal ends with the first trade of the new connection.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import math
 
 from gevent.event import Event
 
-MARGIN, SPREAD = 0.02, 0.10  # shares of the venue's age limit: nothing is renewed later, or earlier, than these leave
-GOLDEN = 0.6180339887498949  # its multiples are evenly spread between whole numbers, however many there are
+MARGIN, SPREAD = 0.02, 0.10  # shares of the venue's age limit: renewals spread over SPREAD, which ends MARGIN before it
+GOLDEN = 0.6180339887498949  # the fractional parts of its multiples are evenly spread
 FORGOTTEN_S = 60.0  # a connection that has not claimed its renewal again within this time is gone
-NOTICE_S = 600.0  # a venue that announces one restart after the other has all its connections renewed this often at most
+NOTICE_S = 600.0  # all connections are renewed at most this often, even if a venue keeps announcing restarts
 
 Rank = tuple[int, float]  # the lowest is next
 ANNOUNCED, REQUESTED, OLD = 0, 1, 2
@@ -44,9 +44,9 @@ class RenewalQueue:
             wake.set()
 
     def restart_announced(self, number: int, reason: str, now: float) -> None:
-        """Renew connection `number`, on which the venue has announced its restart, first, and then all others.
+        """Renew connection `number`, on which the venue announced a restart, and then all others.
 
-        Within NOTICE_S of such a notice another one concerns its own connection only.
+        Another notice within NOTICE_S renews only its own connection.
         """
         self._waiting[number] = (ANNOUNCED, 0.0), now
         if now - self._noticed_at >= NOTICE_S:
@@ -54,7 +54,7 @@ class RenewalQueue:
             self.request_all(reason, now)
 
     def requested(self, opened_at: float) -> str:
-        """Return why the renewal of a connection that was opened then has been requested; empty if it has not."""
+        """Return why a connection opened at `opened_at` is to be renewed; empty if no renewal was requested."""
         return self._reason if opened_at <= self._requested_at else ""
 
     def claim(self, number: int, rank: Rank, now: float) -> bool:
@@ -73,7 +73,7 @@ class RenewalQueue:
         return self._renewing == number
 
     def leave(self, number: int) -> None:
-        """Take a connection out of the queue, as it is renewed or cannot be renewed now, and wake the next one."""
+        """Remove a connection that is renewed, or cannot be renewed now, from the queue, and wake the next one."""
         self._waiting.pop(number, None)
         if self._renewing == number:
             self._renewing = -1
@@ -85,5 +85,5 @@ class RenewalQueue:
 
 
 def due_age_s(limit_s: float, number: int) -> float:
-    """Return the age at which connection `number` is to be renewed, of a venue that ends connections at `limit_s`."""
+    """Return the age in s at which to renew connection `number` of a venue that ends connections at `limit_s`."""
     return limit_s * (1 - MARGIN - SPREAD * (number * GOLDEN % 1))

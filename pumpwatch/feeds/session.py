@@ -26,7 +26,7 @@ from pumpwatch.venue import HttpRequest, Venue
 
 PARSED_WITHIN_S = 1.0  # frames that wait longer are held back; the venue's lag covers that
 PARSED_LOOK_S = 0.005
-QUIET_S = 3.0  # without a byte, before a connection is asked for an answer by whoever wants to know that it is alive
+QUIET_S = 3.0  # without a byte, before `heard_at_ns` sends a ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class FeedContext:
 
 
 class FeedSession:
-    """One live connection. The constructor connects and waits for that; it raises ServiceUnavailable.
+    """One live connection. The constructor waits until it is connected; it raises ServiceUnavailable.
 
-    avoid: the IP address that its double is connected to; another of the host's is preferred.
+    avoid: the IP address that its double is connected to; other addresses of the host are preferred.
     """
 
     def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event, avoid: str = "") -> None:
@@ -100,7 +100,7 @@ class FeedSession:
         self._context, self._number, self._venue, self._clock = context, number, venue, clock
         self._wake, self._renewals = wake, context.renewals
         self._bytes_read = 0
-        self._nudged_at = -math.inf  # when it was last asked for an answer because it was quiet
+        self._nudged_at = -math.inf  # when a ping was last sent because it was quiet
         self._next_heartbeat = self.opened_at + venue.heartbeat.interval_s
         self._heartbeats = self._probe = 0  # pings sent, and the number of the probe
         self._pongs = 0  # text answers, which are counted because they carry no payload of ours
@@ -111,7 +111,7 @@ class FeedSession:
         self._due = 0.0
 
     def serve(self, now: float) -> float:
-        """Send what is due, and notice new data; return the seconds until something else is due."""
+        """Send due requests and heartbeats, and notice new data; return the seconds until the next is due."""
         if self.connection.bytes_read != self._bytes_read:
             self._bytes_read, self._heard_at = self.connection.bytes_read, now
         if not self.greeted:
@@ -120,7 +120,7 @@ class FeedSession:
         return min(self._send_requests(now), self._heartbeat(now), ages_s if ages_s > 0 else math.inf)
 
     def heard_at_ns(self) -> int:
-        """Return when anything last came; where that is a while ago, ask for an answer, so that it can be told soon."""
+        """Return the time of the last data in ns; if it is old, send a ping so that a later call knows more."""
         now = self._clock.monotonic()
         if self._clock.now_ns() - self.connection.received_at_ns > QUIET_S * NS_PER_S and now - self._nudged_at > QUIET_S:
             self._nudged_at = now
@@ -145,7 +145,7 @@ class FeedSession:
     def ready(self, now: float) -> bool:
         """Return whether everything requested was granted.
 
-        If the venue does not acknowledge, a trade or a while without one counts as that.
+        If the venue does not acknowledge, a trade, or a while without one, counts as an acknowledgement.
         """
         if self.connection.closed or not self.subscriptions.settled:
             return False
@@ -153,7 +153,7 @@ class FeedSession:
                 or now - self._sent_at > ANSWER_WITHIN_S)
 
     def probe(self) -> None:
-        """Send a ping now; its answer comes after everything that the venue sent before."""
+        """Send a ping now; its answer arrives after everything that the venue sent before."""
         self._send_heartbeat()
         self._probe = self._heartbeats
 
@@ -163,13 +163,13 @@ class FeedSession:
         return 0 < self._probe <= (self._pongs if self._venue.heartbeat.text else self.connection.answered)
 
     def mark_established(self, now: float) -> None:
-        """Record that it is up from now on."""
+        """Record that the connection is up from now on."""
         self.established_at, self.established_at_ns = now, self._clock.now_ns()
 
     def slack_ns(self) -> int:
         """Return how far the time of its last trades may be from the time of their arrival.
 
-        It is more than the venue's where this connection has stalled and delivers what was held up.
+        It exceeds the venue's slack if this connection has stalled and now delivers delayed frames.
         """
         return max(self._context.slack_ns(), DISORDER_NS + self._late_ns)
 
@@ -231,7 +231,7 @@ class FeedSession:
     def receive_control(self, control: Control) -> None:
         """React to a frame that is not trades; the pipeline calls it."""
         if control.kind == ControlKind.RECONNECT:
-            self.renew = control.reason or "the venue asks for it"
+            self.renew = control.reason or "the venue requests it"
             self._renewals.restart_announced(self._number, self.renew, self._clock.monotonic())
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True
@@ -242,7 +242,7 @@ class FeedSession:
 
 
 class ConnectAttempt:
-    """Opens a connection in a greenlet of its own, and sets `wake` when `done`."""
+    """Opens a connection in its own greenlet, and sets `wake` when `done`."""
 
     def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event,
                  avoid: Callable[[], str] = lambda: "") -> None:
@@ -263,11 +263,12 @@ class ConnectAttempt:
         return opened
 
     def cancel(self) -> None:
-        """Give it up, and close the connection if it is open already."""
-        if not self._greenlet.ready():
+        """Give up; close the connection if it is open already, or opens before the greenlet has ended."""
+        if self._greenlet.ready():
+            _close_opened(self._greenlet)
+        else:
+            self._greenlet.link_value(_close_opened)
             self._greenlet.kill(block=False)
-        elif isinstance(self._greenlet.value, FeedSession):
-            self._greenlet.value.connection.stream.close()
 
     def _open(self) -> FeedSession | ServiceUnavailable:
         self._context.connect_limit.acquire()
@@ -275,6 +276,11 @@ class ConnectAttempt:
             return FeedSession(self._context, self._number, self._suspects, self._wake, self._avoid())
         except ServiceUnavailable as error:
             return error
+
+
+def _close_opened(attempt: gevent.Greenlet[[], FeedSession | ServiceUnavailable]) -> None:
+    if isinstance(attempt.value, FeedSession):
+        attempt.value.connection.stream.close()
 
 
 def _address(context: FeedContext, number: int) -> str:

@@ -1,17 +1,17 @@
 """Finds symbols that are granted and silent although they trade.
 
 A venue may grant a subscription and then send nothing: the stream has moved to another path, or a server has lost the symbol.
-On the connection that looks like an inactive market. A symbol that is silent for longer than expected is therefore looked up in
+The connection then looks like an inactive market. A symbol that is silent for longer than expected is therefore looked up in
 the venue's own trade history (REST), one symbol at a time, the most overdue first. Only trades in that history that never
 arrived prove a silence. A proven silence is logged once, is a gap until a trade comes, and is repaired: the symbol is subscribed
-again, then on another connection. A connection on which nothing came at all is opened again.
+again, then on another connection. A connection without any trade is reopened.
 
 The expected silence is four times the symbol's own longest one (staleness.py). Before that is known, it follows from the
 symbol's share of the venue's volume and the trades of its neighbours, and is half an hour at most; without a volume it is ten
 minutes. On a connection that never had a trade it is half the venue's `stale_after_s`, so that the connection is checked
 before it is given up.
 
-A history that shows nothing new, or that cannot be had, doubles the time until the symbol's next check.
+A history that shows nothing new, or is unavailable, doubles the time until the symbol's next check.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ log = logging.getLogger(__name__)
 DAY_S = 86_400.0
 USUAL_TRADE = 2_000.0  # in the quote currency; until the venue's own trades are known
 UNLIKELY = 30.0  # times the mean time between trades
-UNKNOWN_S, LONGEST_S = 600.0, 1800.0  # before a history is requested: without a volume, and with any volume, however small
+UNKNOWN_S, LONGEST_S = 600.0, 1800.0  # silence before a history is requested: with unknown volume, and with any known volume
 PROOF = 2  # trades that never came; a single one may be of a kind that the stream omits
 FAILURES, PAUSE_S = 3, 60.0  # failed history requests in a row, and the pause after each further one
-REPAIRED_S = 600.0  # a symbol that traded for so long is repaired
-REVIEW_S = 60.0  # a symbol that has not traded is judged again after that, as its volume may have changed
-MORE_TRADES = 1.1  # times as many trades of the venue: all symbols are judged again
-LONGEST_TURN_S, SHORTEST_PAUSE_S = 0.002, 0.0001  # of one look, and the pause after it, so that sockets are read
+REPAIRED_S = 600.0  # a symbol that traded for this long is repaired
+REVIEW_S = 60.0  # a symbol without a trade is judged again after this time, because its volume may have changed
+MORE_TRADES = 1.1  # all symbols are judged again when the venue has this many times as many trades
+LONGEST_TURN_S, SHORTEST_PAUSE_S = 0.002, 0.0001  # the look pauses after each turn, so that sockets are read
 
 LastTimes = Callable[[NDArray[np.int32]], Int64]  # instruments -> times of their last trades, 0: none yet
 
@@ -60,7 +60,7 @@ class Connections(Protocol):
 
     @property
     def feeds(self) -> Sequence[Feed]:
-        """The feed of each place; a symbol is silent if neither its connection nor that one's double brings it."""
+        """The feed of each place; a symbol is silent if neither its connection nor the double brings trades."""
 
     def move(self, symbol: str) -> None:
         """Read this symbol on another connection."""
@@ -80,7 +80,7 @@ class WatchedSymbol:
     repaired_at: float = -math.inf  # monotonic seconds
 
     def begin(self, now: float, now_ns: int, since_ns: int, traded_ns: int) -> None:
-        """Record that it is granted, and has been since some moment after `since_ns`."""
+        """Record that the symbol is granted, since some moment after `since_ns`."""
         self.staleness.resume(now, traded_ns)
         self.since_ns, self.seen_ns, self.traded_ns = since_ns, now_ns, traded_ns
 
@@ -139,7 +139,7 @@ class SilentSymbolWatch:
         return sorted(alone.union(*(feed.symbols for feed in self._connections.feeds if feed.number in self._silent)))
 
     def leave(self, symbols: Collection[str]) -> None:
-        """Go on without these symbols, as another collector reads them now; the gaps so far stay as recorded."""
+        """Stop watching symbols that another collector reads now; their recorded gaps stay."""
         now_ns = self._context.clock.now_ns()
         for symbol in symbols:
             self._watched.pop(symbol, None)
@@ -149,7 +149,7 @@ class SilentSymbolWatch:
                 self._silent[number] = established_at_ns, now_ns - self._context.slack_ns(), rest
 
     def run(self) -> None:
-        """Look again and again; histories are requested beside that, one at a time."""
+        """Look for silent symbols until stopped; histories are requested meanwhile, one at a time."""
         examination: gevent.Greenlet[..., None] | None = None
         try:
             while not self._stopping.wait(self.look_s):
@@ -170,7 +170,7 @@ class SilentSymbolWatch:
                 examination.kill(block=False)
 
     def looks(self) -> Iterator[list[OverdueSymbol]]:
-        """Learn which symbols have traded, one connection at a time; yield those that are silent for too long."""
+        """Find out which symbols have traded, one connection at a time; yield those that are silent for too long."""
         now, now_ns = self._context.clock.monotonic(), self._context.clock.now_ns()
         wanted = set[str]().union(*(feed.symbols for feed in self._connections.feeds))
         for symbol in self._watched.keys() - wanted:
@@ -206,7 +206,7 @@ class SilentSymbolWatch:
                 watched.begin(now, now_ns, since_ns, traded_ns)
                 continue
             if not watched.silent_from_ns and traded_ns > watched.since_ns - slack_ns:
-                watched.staleness.look(now, traded_ns)  # older ones are sent again on subscribing, and say nothing
+                watched.staleness.look(now, traded_ns)  # older ones are sent again on subscribing, and prove nothing
                 watched.traded_ns = traded_ns
             volume = self._catalogue.instruments[int(columns.ids[row])].volume
             allowed_s = self._allowed_s(watched, columns.trades, volume * per_value)
@@ -330,9 +330,9 @@ class SilentSymbolWatch:
         watched.repairs += 1
         watched.begin(now, now_ns, watched.since_ns, watched.traded_ns)
         if watched.repairs % 2:
-            feed.ask_again(symbol)
+            feed.subscribe_again(symbol)
             if feed.double:
-                feed.double.ask_again(symbol)
+                feed.double.subscribe_again(symbol)
         else:
             self._connections.move(symbol)
 

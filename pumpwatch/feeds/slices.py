@@ -1,12 +1,12 @@
-"""Reads some slices of a venue's symbols, while other collectors read the others; which ones may change at any time.
+"""Reads some slices of a venue's symbols while other collectors read the others; the division may change at any time.
 
-Every symbol has its slice (`pumpwatch.slicing`). A slice is taken up in one of two ways. `beside`: another collector reads it,
-and goes on until this one delivers, so nothing is missing. Else nobody has read it since a moment, and a gap names its symbols
-from then until they are granted. A slice that is left has no gap: another collector delivers it. Symbols of slices that are not
+Every symbol has its slice (`pumpwatch.slicing`). A slice is taken up in one of two ways. `beside`: another collector reads it
+until this one delivers, so nothing is missing. Otherwise nobody has read it since some moment, and a gap covers its symbols from
+then until they are granted. Leaving a slice causes no gap, because another collector delivers it. Symbols of slices that are not
 read here are neither placed, nor watched, nor missing.
 
-A venue that cannot unsubscribe goes on sending the symbols of a slice that was left. The connections that have them are
-renewed, one after the other, each without a gap for the rest.
+A venue that cannot unsubscribe keeps sending the symbols of a slice that was left. The connections with these symbols are
+renewed, one after the other, without a gap for the other symbols.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ ELSEWHERE = "another collector reads the symbols now"
 
 
 class Slices:
-    """The slices of one venue that are read here. count: into how many its symbols are divided; 0: not at all, all are read."""
+    """The slices of one venue that are read here. count: all slices of the venue; 0: it is not divided, and all is read here."""
 
     def __init__(self, count: int = 0) -> None:
         self.count = count
         self.numbers: set[int] = set()
-        self._of: dict[str, int] = {}  # as known so far: it is asked for often
+        self._of: dict[str, int] = {}  # a cache, because it is looked up often
 
     @property
     def divided(self) -> bool:
@@ -50,7 +50,7 @@ class Slices:
         return self.count > 0
 
     def of(self, symbol: str) -> int:
-        """Return the number of a symbol's slice, 0 where the venue is not divided."""
+        """Return the number of a symbol's slice, 0 if the venue is not divided."""
         if not self.count:
             return 0
         number = self._of.get(symbol)
@@ -65,14 +65,14 @@ class Slices:
 
 @dataclass(slots=True)
 class Unwatched:
-    """Symbols that are not watched any more, since a moment in ns (0: none). every: all that an earlier run watched."""
+    """Symbols that are no longer watched since since_ns (0: none). every: all symbols that an earlier run watched."""
 
     since_ns: int = 0
     symbols: set[str] = field(default_factory=set)
     every: bool = False
 
-    def note(self, symbols: Collection[str], at_ns: int) -> None:
-        """Add symbols that are not watched from this moment on."""
+    def add(self, symbols: Collection[str], at_ns: int) -> None:
+        """Add symbols that are not watched from `at_ns` on."""
         if symbols:
             self.since_ns = self.since_ns or at_ns
             self.symbols.update(symbols)
@@ -82,7 +82,7 @@ class Unwatched:
 class SlicedParts:
     """The parts of a venue's feeds that a change of slices concerns. follow: brings the connections in line with the placement.
 
-    resumed: is told the numbers of instruments that another collector may have read until now.
+    resumed: called with the numbers of instruments that another collector may have read until now.
     """
 
     placement: Placement
@@ -101,13 +101,13 @@ class SliceReader:
     def __init__(self, slices: Slices, context: FeedContext, catalogue: Catalogue, parts: SlicedParts,
                  down_since_ns: int) -> None:
         self._slices, self._context, self._catalogue, self._parts = slices, context, catalogue, parts
-        self._down_since_ns = down_since_ns  # when the run before this one ended, 0 without one
+        self._down_since_ns = down_since_ns  # when the previous run ended, 0 without one
         self._listed: dict[int, list[Instrument]] = {}  # the latest list by slice
-        self._pending: dict[int, int] = {}  # slices without a list yet -> since when nobody reads them, 0: not known
+        self._pending: dict[int, int] = {}  # slices without a list yet -> since when nobody reads them, 0: unknown
         self._has_list = False
 
     def read(self, number: int, since_ns: int, *, beside: bool = False) -> None:
-        """Read a slice from now on, or learn more about one that is read. See `VenueFeeds.read_slice`."""
+        """Read a slice from now on, or update since when nobody read it. See `VenueFeeds.read_slice`."""
         fresh = number not in self._slices.numbers
         self._slices.numbers.add(number)
         if not self._has_list:
@@ -120,7 +120,7 @@ class SliceReader:
         if not beside:
             self._record_unread(number, since_ns)
 
-    def take_list(self, chosen: Iterable[Instrument]) -> list[Instrument]:
+    def remember_list(self, chosen: Iterable[Instrument]) -> list[Instrument]:
         """Remember the venue's latest list, by slice; return the instruments that are read here."""
         self._listed = {}
         for instrument in chosen:
@@ -129,7 +129,7 @@ class SliceReader:
                 for instrument in self._listed[number]]
 
     def first_list_placed(self) -> None:
-        """Begin the gaps of slices that were taken up before there was a list; the list is placed now."""
+        """Begin the gaps of slices that were taken up before the first list, which is placed now."""
         if self._has_list:
             return
         self._has_list = True
@@ -141,7 +141,7 @@ class SliceReader:
         self._pending.clear()
 
     def symbols(self, number: int) -> list[str]:
-        """Return the symbols of a slice, as the latest list has them."""
+        """Return the symbols of a slice in the latest list."""
         return [instrument.symbol for instrument in self._listed.get(number, ())]
 
     @property
@@ -179,31 +179,31 @@ class SliceReader:
         log.info("slice left venue=%s slice=%d symbols=%d", self._context.venue.name, number, len(gone))
 
     def delivers(self, number: int) -> bool:
-        """Return whether every symbol of a slice is granted, and has been for long enough.
+        """Return whether every symbol of a slice has been granted for long enough.
 
-        A trade that the venue sent before the subscription may reach another reader as late as its lag says.
+        A trade that the venue sent before the subscription may reach the other reader later, by up to the venue's lag.
         """
         lag_s = abs(self._context.buffer.lag_ns(self._context.clock.now_ns())) / NS_PER_S
         overlap_s = max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S))
         return self.read_since(number) <= self._context.clock.now_ns() - int(overlap_s * NS_PER_S)
 
     def read_since(self, number: int) -> float:
-        """Return since when every symbol of a slice has been read, in ns; infinite where one is not, 0 without symbols."""
+        """Return since when every symbol of a slice has been read, in ns; infinite if one is not read, 0 without symbols."""
         if number not in self._slices.numbers or not self._has_list:
             return math.inf
         placement, connections = self._parts.placement, self._parts.connections
         return max((connections.read_since(symbol) for symbol in self.symbols(number) if symbol in placement), default=0)
 
     def heard_at_ns(self, number: int) -> int:
-        """Return up to when every symbol of a slice was certainly read: its connections brought something then. 0: one is down.
+        """Return up to when every symbol of a slice was certainly read, in ns; 0 if a connection is down.
 
-        What a connection would have brought since then may be lost without a sign, if this process is killed now.
+        That is the last data on its quietest connection. Later data may be lost without a sign if this process is killed now.
         """
         placement = self._parts.placement
         return self._parts.connections.heard_at_ns([symbol for symbol in self.symbols(number) if symbol in placement])
 
     def missed_since(self, since_ns: int, *, killed: bool) -> None:
-        """Begin the gaps of what is read here and was not granted by then: the process on this folder before read it so long."""
+        """Begin the gaps of symbols that were not granted by `since_ns`, when the previous process on this folder ended."""
         for number in self._slices.numbers if self._has_list else ():
             self._record_unread(number, since_ns, killed=killed)
 
@@ -224,21 +224,21 @@ class SliceReader:
         return dict(self._catalogue.ids_of((venue.exchange, venue.market_type)))
 
     def _record_unread(self, number: int, since_ns: int, *, killed: bool = False) -> None:
-        """Begin the gap of the symbols that nobody has read since then; without a known time, since this one did."""
+        """Begin the gap of the symbols that nobody has read since `since_ns`; 0: since this collector last read them."""
         symbols = [symbol for symbol in self.symbols(number)
                    if symbol in self._parts.placement or symbol in self._parts.rejected]
         known, since_ns = since_ns > 0, since_ns or self._last_read_ns(symbols)
         if not since_ns:
             return  # neither another collector nor an earlier run here is known
-        if killed or not known:  # maybe before it noticed that a connection was dead
+        if killed or not known:  # the other process may not have noticed yet that a connection was dead
             since_ns -= int(self._context.venue.stale_after_s * NS_PER_S)
         unread = [symbol for symbol in symbols if self._parts.connections.read_since(symbol) > since_ns]
         self._parts.unread.add_together(unread, since_ns - self._context.slack_ns(), UNREAD)
 
     def _last_read_ns(self, symbols: Collection[str]) -> int:
-        """Return the time of the newest trade of these symbols that is stored here, or else when the run before ended."""
+        """Return the time of the newest stored trade of these symbols, or else the end of the previous run."""
         if any(self._parts.connections.read_since(symbol) < math.inf for symbol in symbols):
-            return 0  # they are read here: that Redis knows nothing of it is no loss
+            return 0  # they are read here, although Redis does not know it
         ids = self._ids()
         numbers = np.array([ids[symbol] for symbol in symbols if symbol in ids], np.int32)
         return int(self._parts.last_times(numbers).max(initial=0)) or self._down_since_ns

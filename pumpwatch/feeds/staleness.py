@@ -1,6 +1,6 @@
 """Learns how regularly trades come, and decides when their absence is unusual.
 
-A server may answer every ping and yet send no trades any more. Only the connection's own history can distinguish that from
+A server may answer every ping and yet stop sending trades. Only the connection's own history can distinguish that from
 an inactive market. A silence is too long if it lasts four times the longest silence of the last hours, and at least the venue's
 `stale_after_s`. The same holds for the trades of a single symbol.
 """

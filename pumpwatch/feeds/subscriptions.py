@@ -1,8 +1,8 @@
 """The subscription requests of one connection: cut to the venue's limits, matched with their answers, split when rejected.
 
 A rejection may be about a symbol, or about us: too many requests, or a service that is down. Symbols are left out only if
-others of their request were granted. If a request is rejected as a whole, the connection fails and is opened again later. Only
-if the same symbols are rejected again, and others are not, are they left out.
+others of their request were granted. If a request is rejected as a whole, the connection fails and is opened again later. Its
+symbols are left out only if they are rejected again while others are granted.
 
 A rejection may also be about the connection: it is full. Then it keeps the symbols that it has, and the others are handed
 back for another connection.
@@ -109,7 +109,7 @@ class Subscriptions:
 
     @property
     def waiting(self) -> bool:
-        """Return whether requests wait to be sent."""
+        """Return whether any request is still to be sent."""
         return bool(self._waiting)
 
     @property

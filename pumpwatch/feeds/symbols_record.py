@@ -1,4 +1,4 @@
-"""One venue's part of the symbols file: what is read, and what is not with the reason; what an earlier run left there."""
+"""Keeps one venue's part of the symbols file: symbols that are read, and others with the reason; reads an earlier run's part."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 
 class SymbolsRecord:
-    """Puts a venue's symbols into the file where they have changed, and takes earlier ones out of it."""
+    """Writes a venue's symbols to the file when they have changed, and reads those of an earlier run."""
 
     def __init__(self, file: SymbolsFile, venue: str, clock: Clock) -> None:
         self._file, self._venue, self._clock = file, venue, clock
-        self._recorded = VenueSymbols(0, [], {})  # as last put
+        self._recorded = VenueSymbols(0, [], {})  # as last written
 
     def known(self) -> Sequence[Instrument]:
-        """Return the instruments of an earlier list, none where the file cannot be used; log which it is."""
+        """Return the instruments of an earlier list and log its age; empty if the file has none or cannot be used."""
         try:
             known = self._file.known(self._venue)
         except StorageError as error:
@@ -37,7 +37,7 @@ class SymbolsRecord:
 
     def put(self, listed: Sequence[Instrument], bodies: Sequence[bytes], read: Collection[str],
             left_out: Mapping[str, str]) -> None:
-        """Record a list with the symbols that are read, here or elsewhere. left_out: those that the venue rejects, and why."""
+        """Record a list with the symbols that are read, here or elsewhere. left_out: rejected symbols with the reason."""
         rejected = {symbol: f"the venue rejects it: {reason}" for symbol, reason in left_out.items()}
         placed = [instrument for instrument in listed if instrument.symbol in read]
         now_ns = self._clock.now_ns()

@@ -1,7 +1,7 @@
 """Records a gap for each symbol that should be read and is not yet, until the venue has granted it.
 
-Many symbols that are unread for one reason since one moment are one gap. Where some of them are granted before the others, the
-gap so far ends, and another begins with the rest.
+Symbols that are unread for the same reason since the same moment share one gap. When some of them are granted, that gap ends, and
+another begins with the rest.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ class UnreadSymbols:
         return symbol in self._waiting or symbol in self._grouped
 
     def add(self, symbols: Iterable[str], from_ns: int, reason: str) -> None:
-        """Begin a gap for each symbol, which grows until it is granted; one that waits already keeps its earlier beginning."""
+        """Begin a gap for each symbol, which grows until the symbol is granted; a waiting symbol keeps its earlier beginning."""
         for symbol in symbols:
             self._waiting.setdefault(symbol, (from_ns, reason))
-        self._follow_on()
+        self._begin_following()
 
     def add_together(self, symbols: Iterable[str], from_ns: int, reason: str) -> None:
-        """Begin one gap for all of these symbols, without those that wait already since then or before."""
+        """Begin one gap for all of these symbols, without those that already wait since `from_ns` or earlier."""
         known = {symbol for group in self._groups if group.from_ns <= from_ns for symbol in group.symbols}
         fresh = tuple(sorted(symbol for symbol in symbols if symbol not in known))
         if fresh:
             self._groups.append(UnreadGroup(fresh, from_ns, reason))
             self._grouped.update(fresh)
-        self._follow_on()
+        self._begin_following()
 
-    def _follow_on(self) -> None:
+    def _begin_following(self) -> None:
         if (self._waiting or self._groups) and not self._running:
             self._running = True
             self._spawn(f"unread {self._context.venue.name}", self._follow)

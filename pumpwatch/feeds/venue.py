@@ -61,7 +61,7 @@ class Process:
     """The parts of the running process that feeds work with.
 
     record: stores records durably. spawn: starts a supervised greenlet by name. refresh_s: between two instrument lists.
-    resumed: is told the numbers of instruments that another collector may have read until now.
+    resumed: called with the numbers of instruments that another collector may have read until now.
     """
 
     clock: Clock
@@ -78,10 +78,10 @@ class Process:
 class VenueFeeds:
     """Keeps one venue's connections. `run` fetches the instruments at the start, then regularly.
 
-    down_since_ns: the time of the last trade of the run before this one, which the caller has recorded as a gap up to now; 0:
-    there was none. Gaps from now on are recorded here: of the whole venue until its symbols are known, then of connections.
-    slices: into how many its symbols are divided among collectors; 0: all are read here. Else nothing is read before
-    `read_slice`, which says of each slice what is missing: no gap is recorded for `down_since_ns`, nor for the whole venue.
+    down_since_ns: the time of the last trade of the previous run, from which the caller has recorded a gap up to now; 0 without
+    one. Gaps from now on are recorded here: of the whole venue until its symbols are known, then of connections.
+    slices: the number of slices into which collectors divide its symbols; 0: all are read here. With slices, nothing is read
+    before `read_slice`, which gives the gap of each slice; no gap is recorded for `down_since_ns` or for the whole venue.
     """
 
     def __init__(self, venue: Venue, config: VenueConfig, buffer: FrameBuffer, down_since_ns: int, network: Network,
@@ -129,14 +129,14 @@ class VenueFeeds:
 
     @property
     def absent_coins(self) -> frozenset[str]:
-        """The chosen coins that the latest list lacks."""
+        """The chosen coins that are not in the latest list."""
         return self._reports.absent_coins
 
     def read_slice(self, number: int, since_ns: int, *, beside: bool = False) -> None:
-        """Read a slice from now on, or learn more about one that is read.
+        """Read a slice from now on, or update since when nobody read it.
 
-        beside: another collector reads it until `delivers_slice` is true for it here. Else nobody has read it since `since_ns`
-        (0: not known), and a gap names its symbols from then until they are granted here.
+        beside: another collector reads it until `delivers_slice` is true here. Otherwise nobody has read it since `since_ns`
+        (0: unknown), and a gap covers its symbols from then until they are granted here.
         """
         self.slice_reader.read(number, since_ns, beside=beside)
 
@@ -144,15 +144,15 @@ class VenueFeeds:
         """Stop reading a slice, without a gap: another collector delivers it."""
         before, at_ns = self.watched(), self._clock.now_ns()
         self.slice_reader.leave(number)
-        self._unwatched.note(before - self.watched(), at_ns)
+        self._unwatched.add(before - self.watched(), at_ns)
         self._left = {symbol: since_ns for symbol, since_ns in self._left.items() if self.slices.reads(symbol)}
 
     def delivers_slice(self, number: int) -> bool:
-        """Return whether every symbol of a slice is read here, and has been for long enough."""
+        """Return whether every symbol of a slice has been read here for long enough."""
         return self.slice_reader.delivers(number)
 
     def take_unwatched(self) -> Unwatched:
-        """Return the symbols that were watched before and are not since a moment, once."""
+        """Return the symbols that are no longer watched, and forget them."""
         unwatched, self._unwatched = self._unwatched, Unwatched()
         return unwatched
 
@@ -190,10 +190,10 @@ class VenueFeeds:
             self._context.record_gap("", self._failed_ns, f"no instrument list: {reason}", ahead_ns)
 
     def missed_since(self, since_ns: int, *, killed: bool = False) -> None:
-        """Begin the gaps of connections that are not up, or of the whole venue without a list: nobody has read them since.
+        """Begin the gaps of everything that is not read since `since_ns`, when another process stopped reading.
 
-        Likewise those of symbols that the venue rejects here: another process may have read them until then. killed: that process
-        may have had a dead connection, so slices begin earlier; of an undivided venue the caller records that.
+        These are connections that are down, rejected symbols, or the whole venue without a list. killed: that process may have
+        had a dead connection, so gaps of slices begin earlier; for an undivided venue the caller records that.
         """
         if self.slices.divided:
             self.slice_reader.missed_since(since_ns, killed=killed)
@@ -207,7 +207,7 @@ class VenueFeeds:
             feed.missed_since(since_ns)
 
     def stop(self) -> None:
-        """Close every connection; what is missing by now is recorded before this returns."""
+        """Close every connection; the gaps so far are recorded before this returns."""
         self._stopping.set()
         self._volumes.stop()
         self._record_no_list()
@@ -220,16 +220,16 @@ class VenueFeeds:
         self._context.renewals.request_all(reason, self._clock.monotonic())
 
     def awaiting_renewal(self) -> int:
-        """Return how many connections are still to be replaced since the renewal of all was requested."""
+        """Return how many connections still wait for the requested renewal of all."""
         return sum(feed.awaits_renewal for feed in self._connections.all)
 
     def double(self, coin: str) -> None:
-        """Read a coin's symbols on two connections from now on, until they are released as often."""
+        """Read a coin's symbols on two connections until `release` was called as often as `double`."""
         self._doubled.double(coin)
         self._follow_placement()
 
     def release(self, coin: str) -> None:
-        """Read a coin's symbols as the config says again."""
+        """Undo one `double` of a coin."""
         self._doubled.release(coin)
         self._follow_placement()
 
@@ -274,7 +274,7 @@ class VenueFeeds:
         self._reports.review_symbols(listed)
         self._place(only(listed, self._config), asked_ns)
         kept = sorted(self.placement.kept)
-        self._report_list(f"it lacks {len(kept)} symbols that are read, such as {kept[0]}" if kept else "")
+        self._report_list(f"{len(kept)} symbols that are read are missing, such as {kept[0]}" if kept else "")
         if not kept and not self.placement.leaving:
             read = self.placement.volumes.keys() | set(self.slice_reader.elsewhere)
             self._symbols_record.put(listed, bodies, read, self._rejected.left_out)
@@ -289,7 +289,7 @@ class VenueFeeds:
         self._rejected.review({instrument.symbol for instrument in chosen}, self._connections.granted())
         self._connections.ask_doubles_again()
         left_out = self._rejected.left_out
-        wanted = [instrument for instrument in self.slice_reader.take_list(chosen) if instrument.symbol not in left_out]
+        wanted = [instrument for instrument in self.slice_reader.remember_list(chosen) if instrument.symbol not in left_out]
         self._reports.review_coins(chosen)
         came, gone = self.placement.refresh(wanted, self._trades)
         for instrument in chosen:
@@ -315,7 +315,7 @@ class VenueFeeds:
                               and not self._connections.is_granted(symbol)), self._asked_ns, LISTED)
 
     def move(self, symbol: str) -> None:
-        """Read this symbol on another connection than now."""
+        """Read this symbol on another connection."""
         if not self.venue.drops and symbol in self.placement:  # both connections would send it, so its own is opened again
             feed = self.feeds[self.placement.connection_of(symbol)]
             feed.renew(f"{symbol} is silent, and the venue has no request to unsubscribe it")
@@ -330,7 +330,7 @@ class VenueFeeds:
     def _since(self) -> tuple[int, int]:
         """Return when a new connection's symbols were last read (0: never), and since when they should be read."""
         if self.slices.divided:
-            return 0, 0  # the gaps of slices say so
+            return 0, 0  # slices record their own gaps
         if self._asked_ns:
             return 0, self._clock.now_ns()
         return (self._began_ns if self._ran_before or self._failed_ns else 0), self._began_ns
@@ -356,14 +356,14 @@ class VenueFeeds:
         self._reports.report(problem, len(self.placement), self.has_list)
 
     def _on_full(self, number: int, symbols: Sequence[str], reason: str) -> None:
-        """Move symbols that do not fit on a connection to others, and limit it to what it has."""
+        """Move symbols that do not fit on a connection to others, and limit it to its remaining symbols."""
         if self._connections.reject(number, symbols, reason):
             log.warning("connection is full, symbols are not doubled venue=%s connection=%d symbols=%d reason=%s",
                         self.venue.name, number, len(symbols), reason)
             return
         read = {symbol for symbol in symbols if self._was_read(symbol)}
         since_ns = self._clock.now_ns() - self._context.slack_ns()
-        self.placement.full(number, symbols)
+        self.placement.mark_full(number, symbols)
         log.warning("connection is full, symbols move to others venue=%s connection=%d symbols=%d moved=%d reason=%s",
                     self.venue.name, number, len(self.placement.places[number].symbols), len(symbols), reason)
         self._stats.add("moved_symbols_total", len(symbols), venue=self.venue.name)
@@ -385,7 +385,7 @@ class VenueFeeds:
             feed.symbols.discard(symbol)
 
     def watched(self) -> set[str]:
-        """Return the symbols whose every trade is stored or in a gap from now on: those that are read, or that a gap names."""
+        """Return the symbols whose every trade is stored or in a gap from now on."""
         return {symbol for place in self.placement.places for symbol in place.symbols if self._was_read(symbol)}
 
     def _was_read(self, symbol: str) -> bool:

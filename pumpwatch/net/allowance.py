@@ -57,9 +57,9 @@ class ReadAllowance:
         self._taken += size
         if self._taken > self._most_bytes:
             raise TooMuch(f"{self._step} is larger than {self._most_bytes:,} bytes")
-        self.rest()
+        self.let_others_run()
 
-    def rest(self) -> None:
+    def let_others_run(self) -> None:
         """Let other greenlets run. Raises Overdue when the time is up."""
         gevent.sleep(PAUSE_S)
         self.left_s()

@@ -20,9 +20,9 @@ def read_body(answer: http.client.HTTPResponse, allowance: ReadAllowance, larges
     """Read an answer to its end.
 
     The limit holds for the bytes as sent and as decompressed. Decompression goes in steps, so that a decompression bomb costs
-    at most one step beyond the limit. Raises TooMuch, Overdue, BadAnswer, and what http.client raises for what is not HTTP.
+    at most one step beyond the limit. Raises TooMuch, Overdue, BadAnswer, and the errors of http.client.
     """
-    allowance.begin("its answer", largest_bytes + CHUNK_BYTES)  # and room for the framing of its chunks
+    allowance.begin("its answer", largest_bytes + CHUNK_BYTES)  # with room for the framing of its chunks
     decoder = _decoder(answer.getheader("Content-Encoding", ""))
     body = bytearray()
     while chunk := answer.read1(CHUNK_BYTES):
@@ -30,8 +30,8 @@ def read_body(answer: http.client.HTTPResponse, allowance: ReadAllowance, larges
             body += piece
             if len(body) > largest_bytes:
                 raise TooMuch(f"an answer of more than {largest_bytes:,} bytes")
-            if decoder and len(piece) == CHUNK_BYTES:  # its compressed bytes were read long ago, so nothing else lets others run
-                allowance.rest()
+            if decoder and len(piece) == CHUNK_BYTES:  # a long decompression reads nothing, and so lets nobody run
+                allowance.let_others_run()
     if answer.length or (decoder and not decoder.whole):
         raise BadAnswer("its answer is incomplete")
     return bytes(body)
@@ -72,4 +72,4 @@ def _decoder(encoding: str) -> _Decoder | None:
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
         return _Decoder()
-    raise BadAnswer(f"its answer is encoded as {one_line(encoding, 40)}, only {ACCEPTED} was asked for")
+    raise BadAnswer(f"its answer is encoded as {one_line(encoding, 40)}, only {ACCEPTED} was requested")

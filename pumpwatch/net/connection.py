@@ -1,7 +1,7 @@
-"""One WebSocket connection after its handshake: from its bytes to the venue's frame buffer.
+"""Reads one WebSocket connection after its handshake: from its bytes to the venue's frame buffer.
 
 This is RFC 6455 from the client's side: control frames are answered here, fragments are joined here, and a frame cut by the end
-of a read waits here for its rest. Payloads are not decoded; the parser finds those that are not JSON.
+of a read waits here for its rest. Payloads are not decoded; the parser finds payloads that are not JSON.
 
 A connection that costs more than it delivers is closed. There are limits on the parts of a message, on control frames and parts
 in a second, and on bytes that the venue does not read. The frames split off in one sweep are limited too; the rest waits for
@@ -27,7 +27,7 @@ SEPARATOR_SHORT, SEPARATOR_LONG, SEPARATOR_HUGE = b", ", b",   ", b",         "
 PROTOCOL_ERROR, TOO_BIG, GOING_AWAY, POLICY = 1002, 1009, 1001, 1008
 PARTS_OF_A_MESSAGE = 4096  # the largest message allowed, in parts of 1 KiB
 ODD_PER_S = 10_000  # control frames and parts of messages: each costs ten times a plain frame, and venues send a few a minute
-UNREAD_BYTES = 1 << 20  # of our own data, which is a few bytes every few seconds
+UNREAD_BYTES = 1 << 20  # unsent data of ours, which is usually a few bytes every few seconds
 FRAMES_PER_SWEEP = 10_000  # 15 ms of splitting; one read can hold 131,072 empty frames
 
 _header = struct.Struct(">HH").unpack_from
@@ -36,9 +36,9 @@ _header = struct.Struct(">HH").unpack_from
 class Connection:
     """Frames in, control frames out.
 
-    on_closed: called once, with the reason, which `closed` then holds.
-    received_at_ns: when the last data came, whatever it was.
-    frames_wait: data that was read is not split yet; the next sweep goes on with it, and reads nothing new before.
+    on_closed: called once with the reason, which is then in `closed`.
+    received_at_ns: the time of the last data of any kind.
+    frames_wait: some received data is not split yet; the next sweep splits it before it reads more.
     """
 
     def __init__(self, stream: Stream, buffer: FrameBuffer, max_frame_bytes: int,
@@ -48,17 +48,17 @@ class Connection:
         self.bytes_read = 0
         self.closed = ""
         self.frames_wait = False
-        self.source = source or NoSource()  # whom the pipeline calls about the frames of this connection
-        self.answered = 0  # the number of the newest ping whose own pong came
+        self.source = source or NoSource()  # the pipeline reports the frames of this connection to it
+        self.answered = 0  # the number of the newest ping that was answered by its own pong
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
         self._tail = bytearray()  # a frame cut by the end of a read, or frames that wait for the next sweep
-        self._tail_until = 0  # bytes of it that are needed before anything can be split off
+        self._tail_until = 0  # its size in bytes when its first frame is complete; 0: unknown
         self._message: list[bytes] | None = None  # fragments of one message so far
         self._message_bytes = 0
-        self._message_from = 0  # where this read's part of that message begins in the buffer
-        self._mark = os.urandom(4).hex().encode()  # the payload of our pings begins with it; an unsolicited pong does not have it
-        self._ping: bytes | None = None  # the newest one not answered
+        self._message_from = 0  # start in the buffer of this read's part of that message
+        self._mark = os.urandom(4).hex().encode()  # the payload of our pings begins with it, which no unsolicited pong contains
+        self._ping: bytes | None = None  # the payload of the newest unanswered ping of the venue
         self._flushed = True
         self._unread = 0  # bytes given to the stream since it could last send them all
         self._odd, self._odd_since_ns = 0, 0  # control frames and parts, in the second that began then
@@ -87,7 +87,7 @@ class Connection:
             self._message_from = start
             self._split(start, end)
             buffer.mark_source(self.received_at_ns, self.source)
-        if self._ping is not None:  # the newest of several in one read answers for all: a flood costs one pong
+        if self._ping is not None:  # one pong answers all pings of a read, so that a flood costs little
             ping, self._ping = self._ping, None
             self._send(ping, ABNF.OPCODE_PONG)
         if not self._flushed:
@@ -138,7 +138,7 @@ class Connection:
         return None
 
     def _unusual(self, at: int, end: int) -> tuple[int, int] | None:
-        """Handle any frame but a whole short message; return (where the next begins, end), or None when it is cut."""
+        """Handle any frame but a whole short message; return (start of the next one, end), or None if the frame is cut."""
         view = self.buffer.view
         first, length = view[at], view[at + 1]
         size, opcode = 2, first & 0x0F
@@ -187,13 +187,13 @@ class Connection:
         text, self._message = b"," + b"".join(self._message), None
         if len(text) <= stop - self._message_from:  # its parts in this read are blanked and leave enough room
             view[stop - len(text) : stop] = text
-        else:  # it began in an earlier read: what follows has to move
+        else:  # it began in an earlier read, so the data after it has to move
             stop, end = self._insert(at, stop, end, text)
         self.buffer.stops.append(stop)
         return stop, end
 
     def _insert(self, at: int, stop: int, end: int, text: bytes) -> tuple[int, int]:
-        """Put `text` in the place of a frame, move what follows, and return the new (stop, end)."""
+        """Replace a frame with `text`, move the data after it, and return the new (stop, end)."""
         buffer = self.buffer
         rest = bytes(buffer.view[stop:end])
         buffer.end = at
@@ -218,7 +218,7 @@ class Connection:
             self._lost(f"closed by the venue: {code} {reason}".rstrip())
 
     def _too_many_odd(self) -> bool:
-        """Count one more control frame or part; return whether there were too many in a second."""
+        """Count a control frame or a part of a message; return whether there were too many in a second."""
         if not 0 <= self.received_at_ns - self._odd_since_ns < NS_PER_S:
             self._odd, self._odd_since_ns = 0, self.received_at_ns
         self._odd += 1
@@ -271,7 +271,7 @@ class Connection:
 
 
 def _whole_bytes(begun: bytearray) -> int:
-    """Return the length of the frame that begins with these bytes, or 0 where it is not known yet."""
+    """Return the length of the frame that begins with these bytes, or 0 if it is not known yet."""
     if len(begun) < 2:
         return 0
     length = begun[1] & 0x7F
@@ -292,5 +292,5 @@ def _header_problem(first: int, length: int, opcode: int, fragmented: bool) -> s
     if opcode not in (ABNF.OPCODE_CONT, ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
         return f"unknown opcode {opcode}"
     if (opcode == ABNF.OPCODE_CONT) != fragmented:
-        return "a continuation of nothing" if not fragmented else "a new message inside a fragmented one"
+        return "a continuation without a message" if not fragmented else "a new message inside a fragmented one"
     return ""

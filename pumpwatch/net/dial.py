@@ -36,7 +36,7 @@ def look_up(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A host to connect to, and the IP addresses that are allowed for it. `avoid` is tried last: another connection uses it."""
+    """A host to connect to, and its allowed IP addresses. avoid: an address to try last, because another connection uses it."""
 
     secure: bool
     host: str
@@ -55,13 +55,13 @@ class StreamDialer:
 
     def proxy_for(self, destination: Destination) -> Proxy | None:
         """Return the proxy for a destination, None for a direct connection."""
-        return self._proxies.way_to(destination.host, destination.port, destination.secure)
+        return self._proxies.proxy_for(destination.host, destination.port, destination.secure)
 
     def open(self, destination: Destination, allowance: ReadAllowance, absolute: bool = False) -> tuple[Stream, str]:
         """Return a stream to `destination`, TLS included, and the IP address of the other end (empty through a proxy).
 
-        absolute: use an HTTP proxy without a tunnel where there is no TLS; the request then names the whole URL.
-        Raises OSError (Overdue, TooMuch, BadAnswer, NotReached among them) and ssl.SSLError.
+        absolute: without TLS, use an HTTP proxy without a tunnel; the request then names the whole URL.
+        Raises OSError (including Overdue, TooMuch, BadAnswer and NotReached) and ssl.SSLError.
         """
         proxy = self.proxy_for(destination)
         if proxy is None:
@@ -85,7 +85,7 @@ class StreamDialer:
         return stream, peer
 
     def _name_for(self, proxy: Proxy, destination: Destination, allowance: ReadAllowance) -> str:
-        """Return the host in the form that this proxy gets: its name, or its address."""
+        """Return the host in the form that this proxy expects: a name or an address."""
         if looks_like_ip(destination.host) or proxy.scheme == "socks5":
             return self._addresses(destination.host, destination.port, destination.may_reach, allowance)[0]
         return destination.host
@@ -93,7 +93,7 @@ class StreamDialer:
     def _tcp(self, host: str, port: int, may_reach: MayReach, allowance: ReadAllowance,
              avoid: str = "") -> tuple[socket.socket, str]:
         found = self._addresses(host, port, may_reach, allowance)
-        addresses = sorted(found, key=lambda address: address == avoid)  # stable: else in the resolver's order
+        addresses = sorted(found, key=lambda address: address == avoid)  # stable, so otherwise in the resolver's order
         allowance.begin("connecting")
         for waiting, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             try:
@@ -149,7 +149,7 @@ def _connected(address: str, port: int, timeout_s: float) -> socket.socket:
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """Return a client context that trusts the system's authorities, and those in `ca_file`.
+    """Return a client context that trusts the system's authorities and those in `ca_file`.
 
     Raises ConfigError if the file cannot be used.
     """

@@ -1,8 +1,8 @@
-"""Frames of one venue on their way from the sockets to the parser, kept as one JSON array.
+"""Holds the frames of one venue on their way from the sockets to the parser, as one JSON array.
 
 Every connection of a venue decrypts into the same buffer. Splitting a frame off replaces its header with `,` and spaces, in
-place. When the parser takes the buffer, it already reads `[frame, frame, ...]`: frames need no slice, copy or object of their
-own. Control frames and fragments are removed from the array on the way.
+place. When the parser takes the buffer, it already reads `[frame, frame, ...]`: no frame is sliced, copied or made an object.
+Control frames and fragments are removed from the array on the way.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pumpwatch.net.races import Races
 
 FIRST_BYTES = 1_048_576
 
-next_source_number = count(1).__next__  # never the same twice in a process; 0 stands for no source
+next_source_number = count(1).__next__  # unique in a process; 0 means no source
 
 
 class FrameSource(Protocol):
-    """The connection that frames came from; the pipeline calls it once it has read them.
+    """The connection that frames came from. The pipeline calls it after reading the frames.
 
     source_number: from `next_source_number`. The pipeline remembers it for longer than the connection lives.
     """
@@ -35,11 +35,11 @@ class FrameSource(Protocol):
         """React to a frame of this source that is not trades."""
 
     def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
-        """Record that good, live trades of this source were received at this time; `traded_ns`: the last one's own time."""
+        """Record the time at which good, live trades of this source were received. traded_ns: the last trade's own time."""
 
 
 class NoSource:
-    """The source of frames whose sender nobody waits for, such as recorded ones."""
+    """A source that ignores everything, for frames without a live connection, such as recorded ones."""
 
     def __init__(self) -> None:
         self.source_number = next_source_number()
@@ -55,8 +55,8 @@ class NoSource:
 class Frames:
     """Frames of one venue in order of arrival.
 
-    text is a JSON array of them all, valid until the buffer's next `take`, whatever is read meanwhile.
-    stops[i] is where frame i ends. A run is what one read of one connection gave: its frames end before run_ends, and came at
+    text: a JSON array of all frames, valid until the next `take_frames` of the buffer.
+    stops[i]: the end of frame i. A run is the frames of one read of one connection: they end before run_ends, and came at
     run_times (ns) from run_sources.
     """
 
@@ -65,13 +65,13 @@ class Frames:
     run_ends: list[int]
     run_times: list[int]
     run_sources: list[FrameSource]
-    doubled: bool = False  # connections bring the same trades: which one brought a trade is worth to know
+    doubled: bool = False  # two connections bring the same trades, so the source of each trade matters
 
     def __len__(self) -> int:
         return len(self.stops)
 
     def within(self, first: int, most_bytes: int) -> int:
-        """Return the end of the frames from `first` on, at least one, that have at most `most_bytes` together."""
+        """Return the end of the frames from `first` on that have at most `most_bytes` together, but at least one frame."""
         start = self.stops[first - 1] if first else 0
         return max(first + 1, bisect_right(self.stops, start + most_bytes, first))
 
@@ -97,7 +97,7 @@ class Frames:
         return np.fromiter(self.run_times, np.int64, runs).repeat(bounds[1:] - bounds[:-1])
 
     def source_numbers(self, first: int, last: int) -> Int64:
-        """Return for each of the frames [first, last) the number of its source."""
+        """Return the number of the source of each of the frames [first, last)."""
         ends = np.array(self.run_ends, np.int64).clip(first, last)
         return np.array([source.source_number for source in self.run_sources], np.int64).repeat(np.diff(ends, prepend=first))
 
@@ -106,7 +106,7 @@ class Frames:
         return self.run_times[bisect_right(self.run_ends, index)]
 
     def source(self, index: int) -> FrameSource:
-        """Return where frame `index` came from."""
+        """Return the source of frame `index`."""
         return self.run_sources[bisect_right(self.run_ends, index)]
 
 
@@ -115,13 +115,13 @@ class FrameBuffer:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.lag = Lag()  # of the venue's trades: recorded by the pipeline, read by whoever sizes a gap
+        self.lag = Lag()  # of the venue's trades: recorded by the pipeline, used to size gaps
         self.doubled = False  # some symbols are read on two connections
         self.races = Races()  # of those connections
-        self.behind_since_ns = 0  # set by the sweep: what it reads may have been sent since then; 0: it was sent just now
+        self.behind_since_ns = 0  # set by the sweep: data read now may have been sent since then; 0: reading is not behind
         self.data, self._other = bytearray(FIRST_BYTES), bytearray(FIRST_BYTES)
         self.view = memoryview(self.data)
-        self.end = 0  # up to here everything is whole frames, or blank
+        self.end = 0  # the data up to here is whole frames or blanks
         self.stops: list[int] = []
         self._run_ends: list[int] = []
         self._run_times: list[int] = []
@@ -134,11 +134,11 @@ class FrameBuffer:
 
     @property
     def oldest_ns(self) -> int:
-        """When the oldest frame that the parser has not taken was read, 0 without one."""
+        """The time in ns when the oldest frame that the parser has not taken was read, 0 without one."""
         return self._run_times[0] if self._run_times else 0
 
     def release_frames(self) -> None:
-        """Record that the frames which were taken have been parsed."""
+        """Record that the taken frames have been parsed."""
         self._taken_sources = []
 
     def reserve(self, size: int) -> None:
@@ -150,12 +150,12 @@ class FrameBuffer:
             self.data, self.view = grown, memoryview(grown)
 
     def lag_ns(self, now_ns: int) -> int:
-        """Return how late trades arrive now, in ns: as usual, or as long as frames have waited where that is longer."""
+        """Return how late trades arrive now, in ns: the usual lag, or the time that reading is behind if that is longer."""
         behind_ns = now_ns - self.behind_since_ns if self.behind_since_ns else 0
         return self.lag.ns if abs(self.lag.ns) > behind_ns else behind_ns
 
     def mark_source(self, received_at_ns: int, source: FrameSource) -> None:
-        """Record where the frames since the last call came from, and when they were read."""
+        """Record the source of the frames since the last call, and when they were read."""
         known = self._run_ends[-1] if self._run_ends else 0
         if len(self.stops) > known:
             self._run_ends.append(len(self.stops))
@@ -175,6 +175,6 @@ class FrameBuffer:
                         self.doubled)
         self._taken_sources = self._run_sources
         self.stops, self._run_ends, self._run_times, self._run_sources, self.end = [], [], [], [], 0
-        self.data, self._other = self._other, self.data  # the parser keeps what it got while the sweep reads on
+        self.data, self._other = self._other, self.data  # the parser keeps its buffer while the sweep fills the other
         self.view = memoryview(self.data)
         return frames

@@ -23,7 +23,7 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 def shake_hands(stream: Stream, url: str, headers: Mapping[str, str]) -> None:
     """Request a WebSocket and read the answer; frames that came with it stay in the stream.
 
-    Raises BadAnswer if the request is rejected or redirected, and what the stream's allowance raises.
+    Raises BadAnswer if the request is rejected or redirected, and the errors of the stream's allowance.
     """
     key = base64.b64encode(os.urandom(16))
     stream.send(_request(url, headers, key.decode()))

@@ -16,7 +16,7 @@ _status_line = re.compile(rb"HTTP/1\.[01] +([1-5]\d\d)(?: |\r?\n|$)")
 
 
 class BadAnswer(OSError):
-    """The other side gave an unusable answer; the text says what came."""
+    """The other side gave an unusable answer; the text describes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Head:
 
 
 def read_head(stream: Stream, step: str) -> Head:
-    """Read an answer's head; what follows it stays in the stream.
+    """Read an answer's head; the data after it stays in the stream.
 
-    step: its name in errors, such as `the proxy's answer`. Raises BadAnswer for what is not HTTP, and what the stream's
-    allowance raises.
+    step: its name in errors, such as `the proxy's answer`. Raises BadAnswer if the answer is not HTTP, and the errors of the
+    stream's allowance.
     """
     stream.allowance.begin(step, HEAD_BYTES)
     head = bytearray()

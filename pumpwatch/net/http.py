@@ -1,4 +1,4 @@
-"""REST requests over kept connections, within a venue's request budget, with one kind of error.
+"""Sends REST requests over kept connections, within a venue's request budget, with one kind of error.
 
 `requests` builds the address, parameters and headers, and http.client speaks HTTP. The connection is ours: one deadline and one
 size limit hold from the first byte of an answer's head to the last byte of its body. Cookies are not kept, because a server
@@ -35,7 +35,7 @@ from pumpwatch.venue import HttpRequest
 
 LARGEST_BODY_BYTES = 33_554_432  # twice the largest list of a venue
 LEAST_PAUSE_S = {418: 60.0, 429: 5.0}  # if the answer does not say for how long
-PATIENCE = 6  # timeouts that one answer may take in all; a body that drips would never end
+PATIENCE = 6  # an answer may take this many timeouts in all; a dripping body would never end
 REDIRECTS = (301, 302, 303, 307, 308)
 KEPT = 32  # idle connections
 FOR_EVERY_HOST = {"user-agent", "accept", "accept-encoding", "accept-language", "if-none-match"}
@@ -60,14 +60,14 @@ class Http:
 
     def __init__(self, context: ssl.SSLContext, timeout_s: float, proxy: str = "",
                  largest_bytes: int = LARGEST_BODY_BYTES, resolve: Resolve = look_up) -> None:
-        self._kept: list[_Line] = []  # the one used last at the end
+        self._kept: list[_KeptConnection] = []  # the most recently used one is the last
         self._dialer = StreamDialer(context, proxy, resolve)
         self._timeout_s, self._longest_s, self._largest_bytes = timeout_s, PATIENCE * timeout_s, largest_bytes
         self._clock = Clock()
         self.clocks = ServerClocks()
 
     def __del__(self) -> None:
-        """Close the idle connections: whoever drops this object, as a check of a plugin does, need not know of them."""
+        """Close the idle connections, so that the owner of this object does not have to."""
         while self._kept:
             self._kept.pop().close()
 
@@ -123,14 +123,14 @@ class Http:
                     if request.method != "GET":
                         raise
             stream, peer = self._dialer.open(destination, ReadAllowance(allowance.left_s()), absolute=True)
-            line = _Line(stream, peer, (destination.secure, destination.host, destination.port))
+            line = _KeptConnection(stream, peer, (destination.secure, destination.host, destination.port))
             return self._exchange(line, destination, request, allowance), line.peer
         except (Overdue, TooMuch) as error:
             raise ServiceUnavailable(f"{masked(url)}: {error}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise ServiceUnavailable(f"{masked(url)}: no answer: {one_line(reason(error), 300)}") from error
 
-    def _kept_line(self, destination: Destination) -> _Line | None:
+    def _kept_line(self, destination: Destination) -> _KeptConnection | None:
         """Return an idle connection to an allowed address of this destination, or None."""
         origin = (destination.secure, destination.host, destination.port)
         for line in reversed([line for line in self._kept if line.origin == origin]):
@@ -140,7 +140,7 @@ class Http:
             line.close()
         return None
 
-    def _exchange(self, line: _Line, destination: Destination, request: requests.PreparedRequest,
+    def _exchange(self, line: _KeptConnection, destination: Destination, request: requests.PreparedRequest,
                   allowance: ReadAllowance) -> Response:
         """Send one request, read its answer, and keep the connection if both sides can use it again."""
         keep, asked_at_ns = False, self._clock.now_ns()
@@ -157,7 +157,7 @@ class Http:
                            {"Host": _host_header(destination), **headers})
             answer = http.client.HTTPResponse(line, method=request.method)  # type: ignore[arg-type]
             answer.begin()
-            self.clocks.note(destination.host, CaseInsensitiveDict(answer.headers.items()), asked_at_ns, self._clock.now_ns())
+            self.clocks.record(destination.host, CaseInsensitiveDict(answer.headers.items()), asked_at_ns, self._clock.now_ns())
             body = read_body(answer, allowance, self._largest_bytes)
             keep = not answer.will_close
             return Response(answer.status, CaseInsensitiveDict(answer.headers.items()), body)
@@ -184,7 +184,7 @@ class Http:
         raise ServiceUnavailable(f"{masked(base_url)}{request.path}: HTTP {answer.status}: {one_line(answer.body)}")
 
 
-class _Line:
+class _KeptConnection:
     """A stream with the methods of a socket that http.client uses."""
 
     def __init__(self, stream: Stream, peer: str, origin: Origin) -> None:

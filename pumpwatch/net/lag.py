@@ -1,4 +1,4 @@
-"""The time between a trade and its arrival, by venue."""
+"""Measures the time between a trade and its arrival, by venue."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pumpwatch.model import Int64, TradeBatch
 
 AHEAD_NS = 3600 * NS_PER_S  # ahead of the others: far more than the trades of a venue differ
 FEW = 100  # ages that are sorted faster as a list
-READS = 5  # on a slow venue a read may be a single trade that was reported late: two of those in five change nothing
+READS = 5  # a read of a slow venue may be a single trade that was reported late; two of those in five change nothing
 
 
 class Lag:
-    """The usual time between a trade (the venue's clock) and its arrival (ours); negative where our clock is behind.
+    """The usual time between a trade (the venue's clock) and its arrival (ours); negative if our clock is behind.
 
-    It is the median of the last reads' medians: a lasting delay shows after some reads, a single late trade never does.
-    The pipeline records it, and whoever sizes a gap of the venue reads it.
+    It is the median of the last reads' medians: a lasting delay shows after some reads, a single late trade never does. The
+    pipeline records it; it is used to size gaps.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Lag:
         self.ns = 0  # the usual lag; 0 before the first trade
 
     def record(self, ages: Int64) -> int:
-        """Record the ages on arrival, in ns, of the trades of one read (at least one); reorders `ages`; return the lowest."""
+        """Record the ages on arrival, in ns, of one read's trades, at least one; return the lowest. Reorders `ages`."""
         middle = len(ages) // 2
         if len(ages) <= FEW:
             in_order: list[int] = sorted(ages.tolist())
@@ -42,10 +42,10 @@ class Lag:
         """Return whether a trade of this age is dated hours ahead of the others."""
         return lowest < self.ns - AHEAD_NS
 
-    def settled(self, batch: TradeBatch) -> Int64 | None:
-        """Return times to use where some trades are dated hours ahead of the others; None without any.
+    def corrected_times(self, batch: TradeBatch) -> Int64 | None:
+        """Return the batch's times, corrected for trades that are dated hours ahead of the others; None without such trades.
 
-        For those trades it is their arrival by the venue's clock.
+        The corrected time is the arrival by the venue's clock.
         """
         age = batch.received_at - batch.timestamp
         usual = self.ns if self._medians else min(0, int(np.median(age)))

@@ -1,6 +1,6 @@
-"""A WebSocket for whoever waits for a few messages in a greenlet of its own, such as a listing source that pushes.
+"""A WebSocket for a greenlet that waits for occasional messages, such as a push source of listings.
 
-Frames are read by `Connection`, as those of venues are; only the waiting differs.
+Frames are read by `Connection`, like those of venues; only the waiting differs.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class TextSocket:
         self._stream.close()
 
     def send(self, text: str) -> None:
-        """Send one text message. Raises ServiceUnavailable where the connection has ended."""
+        """Send one text message. Raises ServiceUnavailable if the connection has ended."""
         self._connection.send_text(text)
         if self._connection.closed:
             raise ServiceUnavailable(self._connection.closed)
 
     def receive(self, wait_s: float) -> bytes | None:
-        """Return the next message, None where none comes within wait_s.
+        """Return the next message, or None if none comes within wait_s.
 
         Raises ServiceUnavailable once the connection has ended and its last message was returned.
         """
@@ -59,7 +59,7 @@ class TextSocket:
         return self._messages.popleft()
 
     def _wait(self, seconds: float) -> bool:
-        """Wait for bytes; return whether there are some."""
+        """Wait for bytes; return whether any came."""
         try:
             wait_read(self._stream.fileno(), max(seconds, 0.001))
         except TimeoutError:

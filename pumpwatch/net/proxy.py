@@ -1,6 +1,6 @@
 """Decides whether a proxy is used, and which one.
 
-`net.proxy` takes precedence over the environment, for REST and WebSocket alike, whatever NO_PROXY says. Without it, HTTPS_PROXY
+`net.proxy` takes precedence over the environment, for REST and WebSocket alike, regardless of NO_PROXY. Without it, HTTPS_PROXY
 serves https and wss, HTTP_PROXY serves http and ws, and ALL_PROXY serves both, in upper or lower case. NO_PROXY is honoured, and
 addresses of this machine never go through a proxy of the environment. An invalid proxy is an error at the start; messages never
 show its password.
@@ -22,7 +22,7 @@ from pumpwatch.net.texts import HIDDEN, one_line, shown_address
 
 SCHEMES = ("http", "socks5", "socks5h")
 USUAL_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
-HINT = "write http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them"
+HINT = "write http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST if it requires them"
 
 _short_ip = re.compile(r"[0-9a-fx.]+")
 
@@ -50,7 +50,7 @@ class Proxy:
 
 
 def parse_proxy(text: str, where: str) -> Proxy:
-    """Parse the URL of a proxy. Raises ConfigError, which names `where` it is configured and shows no password."""
+    """Parse the URL of a proxy. Raises ConfigError that names `where`, its place in the configuration, and hides the password."""
     shown = shown_address(text)
 
     def invalid(problem: str) -> ConfigError:
@@ -99,7 +99,7 @@ class Proxies:
         used = [f"{proxy} for {schemes}" for proxy, schemes in chosen if proxy]
         return f"{', '.join(used)} (environment)" if used else ""
 
-    def way_to(self, host: str, port: int, secure: bool) -> Proxy | None:
+    def proxy_for(self, host: str, port: int, secure: bool) -> Proxy | None:
         """Return the proxy for a destination, None for a direct connection."""
         if self._configured is not None:
             return self._configured
@@ -122,8 +122,8 @@ def proxy_to(url: str) -> str:
     except ValueError:
         return ""
     secure = parts.scheme == "https"
-    way = proxies.way_to(host, port or (443 if secure else 80), secure)
-    return way.url() if way else ""
+    proxy = proxies.proxy_for(host, port or (443 if secure else 80), secure)
+    return proxy.url() if proxy else ""
 
 
 def _either_case(environ: Mapping[str, str], name: str) -> tuple[str, str]:

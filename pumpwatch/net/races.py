@@ -1,6 +1,6 @@
-"""Measure which of two connections with the same trades is first, and by how much: in a sample of those that came twice.
+"""Measures which of two connections with the same trades is first, and by how much, on a sample of the trades that came twice.
 
-The pipeline records, status reads. A connection is known by the number of its source (Frames.source_numbers).
+The pipeline records the races, and the status shows them. A connection is known by its source number (Frames.source_numbers).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Races:
         self._won: dict[tuple[int, int], tuple[int, int]] = {}  # (first, second) -> samples, and their leads together in ns
 
     def record(self, first: int, second: int, lead_ns: int) -> None:
-        """Record that `first` brought a trade so long before `second` did."""
+        """Record that `first` brought a trade `lead_ns` before `second`."""
         count, total_ns = self._won.get((first, second), (0, 0))
         if count >= HALVED_AT:
             for pair in ((first, second), (second, first)):
@@ -28,7 +28,7 @@ class Races:
         self._won[first, second] = count + 1, total_ns + lead_ns
 
     def lead(self, first: int, second: int) -> tuple[int, float]:
-        """Return how many samples `first` was ahead of `second`, and by how many ms on average."""
+        """Return in how many samples `first` was ahead of `second`, and by how many ms on average."""
         count, total_ns = self._won.get((first, second), (0, 0))
         return count, total_ns / count / NS_PER_MS if count else 0.0
 

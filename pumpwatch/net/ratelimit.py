@@ -1,4 +1,4 @@
-"""Keeps a venue's limits on messages, connections and requests."""
+"""Keeps within a venue's limits on messages, connections and requests."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class TokenBucket:
         self._at = now
         return max(0.0, -self._tokens / self._rate)
 
-    def share(self, part: float) -> None:
-        """Give out this part of the rate, and save up this part of the burst, from now on; 1 is all of it.
+    def use_part(self, part: float) -> None:
+        """Use only this part of the rate and of the burst from now on; 1 is the whole limit.
 
-        At least one token is saved up, since nothing could be given out otherwise. A caller that waits keeps its time, and
-        others come after it; a pause stays as long as it was.
+        The burst is at least one token, because nothing could be given out otherwise. Waiting callers keep their time and their
+        order; a pause keeps its length.
         """
         wait_s = self.reserve(0)
         self._rate, self._burst = part * self._whole[0], max(min(1.0, self._whole[1]), part * self._whole[1])
@@ -44,12 +44,12 @@ class TokenBucket:
 
     @property
     def rate(self) -> float:
-        """Return the tokens a second that it gives out in the long run."""
+        """Return the tokens a second that are given out in the long run."""
         return self._rate
 
     @property
     def part(self) -> float:
-        """Return the part of the rate that is used, see `share`."""
+        """Return the part of the rate that is used, see `use_part`."""
         return self._rate / self._whole[0]
 
     def wait_s(self, tokens: float = 1) -> float:

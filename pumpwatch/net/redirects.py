@@ -4,11 +4,11 @@ An address that someone else wrote (a redirect, or the server named in a venue's
 
 - the same origin: scheme, host and port are those of the configured address;
 - https on port 443, or on the configured port, of the same site: the same host, a name below it, or a name below the same
-  parent (api.bithumb.com may lead to feed-api.bithumb.com). A parent has two labels at least, and three where the last two
-  are of the kind `co.kr`.
+  parent (api.bithumb.com may lead to feed-api.bithumb.com). A parent has at least two labels, or three if the last two are like
+  `co.kr`.
 
-In both cases it must resolve to a public address, or to the very address that sent the redirect, on the same host and port. So
-an answer cannot make this process send requests to a database or a router inside the network.
+In both cases it must resolve to a public address, or to the address that sent the redirect, on the same host and port. So an
+answer cannot make this process send requests to a database or a router inside the network.
 """
 
 from __future__ import annotations

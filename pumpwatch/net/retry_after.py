@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from pumpwatch.clock import NS_PER_S
 
-BANNED = 418  # sent to an address that went on after 429: it is banned for up to three days
+BANNED = 418  # the answer to an address that went on after 429; a ban lasts up to three days
 BAN_MOST_S = 3 * 86_400.0
 PAUSE_MOST_S = 900.0
 LONGEST = 64  # characters of a date

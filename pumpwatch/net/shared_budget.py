@@ -1,7 +1,7 @@
-"""A budget of requests that all processes at one address share, taken in slices so that one question serves many requests.
+"""A request budget that all processes at one address share, taken in slices so that one call serves many requests.
 
-The budget of this process stays as it is, and comes first: it sets the pace. The shared one is asked in addition. While nobody
-answers, this process uses the part of its own budget that is fair among the members last known.
+The budget of this process comes first and sets the pace; the shared budget is charged in addition. While the shared budget does
+not answer, this process uses its fair part of its own budget, by the last known number of members.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from gevent.lock import BoundedSemaphore
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.ratelimit import TokenBucket
-from pumpwatch.net.sliding_window import Verdict
+from pumpwatch.net.sliding_window import RateVerdict
 
 LONGEST_SLICE_S = 1.0  # a slice is used up within this time, or it is lost
-LONGEST_SLEEP_S = 5.0  # before it is asked again: others may have gone
+LONGEST_SLEEP_S = 5.0  # before the next try, because other members may have gone
 
 
 class Purse(Protocol):
-    """A window of weights that others use as well."""
+    """A sliding window of request weight that several processes share."""
 
-    def take(self, wanted: int, least: int) -> Verdict:
-        """Return what is granted of `wanted`, at least `least` or nothing. Raises ServiceUnavailable without an answer."""
+    def take(self, wanted: int, least: int) -> RateVerdict:
+        """Take up to `wanted`, at least `least` or nothing. Raises ServiceUnavailable without an answer."""
 
     def hold(self, seconds: float) -> None:
-        """Have nobody use any for so long. It does not wait."""
+        """Grant nothing to any member for `seconds`. Returns at once."""
 
     @property
     def limit(self) -> int:
@@ -36,10 +36,10 @@ class Purse(Protocol):
 
     @property
     def members(self) -> int:
-        """Return how many use it, by the last answer; at least 1."""
+        """Return the number of members by the last answer, at least 1."""
 
-    def note(self, outcome: str) -> None:
-        """Count how a request was paid: `slice` without a question, `asked`, `denied` for now, or `away` without an answer."""
+    def count_outcome(self, outcome: str) -> None:
+        """Count how a request was paid: from the `slice`, by a call (`asked`), `denied` for now, or `away` without an answer."""
 
 
 class Purses(Protocol):
@@ -50,12 +50,12 @@ class Purses(Protocol):
 
 
 def slice_s_of(window_s: float) -> float:
-    """Return for how long a slice of such a window may be used: a tenth of it, LONGEST_SLICE_S at most."""
+    """Return for how long a slice of such a window may be used: a tenth of it, at most LONGEST_SLICE_S."""
     return min(LONGEST_SLICE_S, window_s / 10)
 
 
 class SharedBudget(TokenBucket):
-    """A budget that asks a purse as well. A request pays both. Callers are served in the order in which they came."""
+    """A budget with a purse: a request pays both. Callers are served in the order in which they came."""
 
     def __init__(self, rate: float, burst: float, clock: Clock, purse: Purse, slice_s: float) -> None:
         super().__init__(rate, burst, clock)
@@ -71,49 +71,49 @@ class SharedBudget(TokenBucket):
         self.draw(tokens)
 
     def draw(self, tokens: float = 1) -> None:
-        """Wait until the shared budget has this weight, and use it; whoever has reserved it of the own one calls this."""
+        """Wait until the shared budget has this weight, and use it. Call it after reserving the weight in the own budget."""
         weight = min(self._purse.limit, max(1, -int(-tokens // 1)))
         with self._turn:
             while not self._paid(weight):
                 gevent.sleep(min(LONGEST_SLEEP_S, max(0.001, self._again_at - self._clock.monotonic())))
 
     def _paid(self, weight: int) -> bool:
-        """Pay from the slice, or from a new one; return False where the purse is empty."""
+        """Pay from the slice, or from a new one; return False if the purse is empty."""
         now = self._clock.monotonic()
         if now >= self._ends_at:
-            self._size = max(1, min(self._most, self._used))  # as much as was needed lately
+            self._size = max(1, min(self._most, self._used))  # as much as the last slice needed
             self._left = self._used = 0
         asks = self._left < weight
         if asks:
-            lacking = weight - self._left
-            if self._left or self._used:  # a slice that did not last
+            missing = weight - self._left
+            if self._left or self._used:  # the slice was too small
                 self._size = min(self._most, 2 * self._size)
             try:
-                verdict = self._purse.take(max(lacking, min(self._size, self._purse.limit)), lacking)
+                verdict = self._purse.take(max(missing, min(self._size, self._purse.limit)), missing)
             except ServiceUnavailable:
                 self._set_away(True)
-                self._purse.note("away")
+                self._purse.count_outcome("away")
                 return True
             self._set_away(False)
             if not verdict.granted:
                 self._again_at = self._clock.monotonic() + verdict.wait_s
-                self._purse.note("denied")
+                self._purse.count_outcome("denied")
                 return False
             self._left, self._ends_at = self._left + verdict.granted, now + self._slice_s
         self._left -= weight
         self._used += weight
-        self._purse.note("asked" if asks else "slice")
+        self._purse.count_outcome("asked" if asks else "slice")
         return True
 
     def _set_away(self, away: bool) -> None:
-        """Use a fair part while the purse does not answer, and all of it when it does."""
+        """Use a fair part of the own budget while the purse does not answer, otherwise all of it."""
         self.away = away
         part = self._asked_part / (self._purse.members if away else 1)
         if not math.isclose(part, self.part):
-            super().share(part)
+            super().use_part(part)
 
-    def share(self, part: float) -> None:
-        """Use only this part of the own budget, see `TokenBucket.share`; what is shared counts every process anyway."""
+    def use_part(self, part: float) -> None:
+        """Use only this part of the own budget, see `TokenBucket.use_part`; the shared one counts every process anyway."""
         self._asked_part = part
         self._set_away(self.away)
 
@@ -122,7 +122,7 @@ class SharedBudget(TokenBucket):
         return max(super().wait_s(tokens), self._again_at - self._clock.monotonic())
 
     def pause(self, seconds: float) -> None:
-        """Give out nothing for so long, here and at every other member."""
+        """Give out nothing for `seconds`, here and at every other member."""
         super().pause(seconds)
         self._left = 0
         self._purse.hold(seconds)

@@ -20,7 +20,7 @@ from pumpwatch.net.allowance import TLS_BYTES, ReadAllowance
 
 SCRATCH_BYTES = 262_144
 RECORD_BYTES = 16_384 + 512  # the largest TLS record, decrypted, with room to spare
-ROOM_BYTES = SCRATCH_BYTES + 2 * RECORD_BYTES  # what one `receive` may write
+ROOM_BYTES = SCRATCH_BYTES + 2 * RECORD_BYTES  # the most that one `receive` writes
 
 _scratch = bytearray(SCRATCH_BYTES)
 _scratch_view = memoryview(_scratch)
@@ -34,14 +34,14 @@ class Stream(Protocol):
     """The operations that handshakes, REST and the sweep need."""
 
     allowance: ReadAllowance  # limits reading and sending before `release`
-    peer: str  # the IP address of the other end; empty where it is not known
+    peer: str  # the IP address of the other end; empty if unknown
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes, none at the end of the stream. Raises OSError, and Overdue and TooMuch by the allowance."""
+        """Return up to `size` bytes, b"" at the end of the stream. Raises OSError, and Overdue and TooMuch of the allowance."""
 
     def send(self, data: bytes) -> int: ...
     def unread(self, data: bytes) -> None:
-        """Put back data that was read too far; `recv` and `receive` return it first."""
+        """Put back data that was read too early; `recv` and `receive` return it first."""
 
     def idle(self) -> bool:
         """Return whether it is open and has no unread data."""
@@ -53,7 +53,7 @@ class Stream(Protocol):
         """Become non-blocking; from now on only `receive`, `post` and `close` may be called."""
 
     def receive(self, target: memoryview, at: int) -> int:
-        """Write what has arrived at `target[at:]` (ROOM_BYTES must be free) and return the new end.
+        """Write arrived data to `target[at:]` (ROOM_BYTES must be free) and return the new end.
 
         Returns `at` if there is no data. Raises StreamClosed at the end of the stream, after all data before it was returned.
         """
@@ -70,7 +70,7 @@ class PlainStream:
         self._sock = sock
         self._raw: _socket.socket | None = None
         self._unsent = b""
-        self._ahead = ahead  # read already, and not yet returned
+        self._ahead = ahead  # already read, not yet returned
 
     def recv(self, size: int) -> bytes:
         if self._ahead:
@@ -113,7 +113,7 @@ class PlainStream:
         return False
 
     def secured(self, context: ssl.SSLContext, hostname: str) -> ClientTlsStream:
-        """Return this connection with TLS on top. Raises ssl.SSLError, and what `recv` raises."""
+        """Return this connection with TLS on top. Raises ssl.SSLError and the errors of `recv`."""
         return ClientTlsStream(self._sock, self.allowance, context, hostname, self._ahead)
 
     def fileno(self) -> int:
@@ -187,7 +187,7 @@ class ClientTlsStream(PlainStream):
                     raise ssl.SSLEOFError("connection closed during the TLS handshake") from None
             except ssl.SSLError:
                 with contextlib.suppress(OSError):
-                    self._push_records()  # the alert that says why
+                    self._push_records()  # the TLS alert with the reason
                 raise
         self._push_records()
 

@@ -1,15 +1,15 @@
 """The one greenlet that reads every socket.
 
-It sweeps an epoll set of its own every few milliseconds and reads whatever is ready, instead of waking one greenlet for each
-socket and frame: at 50,000 frames/s that costs a sixth of a core instead of a whole one. The fewer frames a read finds, the
-rarer are the sweeps, since a read costs nearly the same for one frame as for ten. While a listing window is open it sweeps every
-millisecond, so that received_at is sharp when it matters. While nothing arrives it sleeps until something does.
+It sweeps its own epoll set every few milliseconds and reads whatever is ready, instead of waking one greenlet for each socket and
+frame: at 50,000 frames/s that costs a sixth of a core instead of a whole one. Sweeps are rarer when reads find few frames, as a
+read costs nearly the same for one frame as for ten. While a listing window is open it sweeps every millisecond, so that
+received_at is precise when it matters. While nothing arrives it sleeps until something does.
 
-The pipeline parses right after a sweep: it says after each one when it wants the next, and the sweeps until then are spread
-evenly. So a frame waits no longer for both than for the parser alone, however rare the sweeps are.
+The pipeline parses right after a sweep and returns when it wants the next one; the sweeps until then are spread evenly. So rare
+sweeps do not add to the time that a frame waits for the parser.
 
-It stops reading a venue whose unparsed frames pile up, by their bytes or by their number. Then the kernel's buffers fill, TCP
-slows the sender down, memory stays bounded, and the other venues are read as before.
+It stops reading a venue with too many unparsed bytes or frames. Then the kernel's buffers fill, TCP slows the sender down, memory
+stays bounded, and the other venues are read as before.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ READY = select.EPOLLIN | select.EPOLLRDHUP if hasattr(select, "EPOLLIN") else 0x
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, BufferError)
 READABLE = 1  # gevent's number for it
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
-LONGEST_SLEEP_S = 1.0  # without data; what is held back is looked at that often at least
+LONGEST_SLEEP_S = 1.0  # without data; venues that are held back are checked at least this often
 MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest venue imaginable
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
 QUICK_REST = 2.0  # of the time that a quick sweep takes
-STRETCH = 0.2  # of a pause: it may be longer by so much where that saves a sweep
-FRAMES_A_SWEEP = 2_000  # then the pipeline has its turn: what was read must not wait until a long queue has been read too
+STRETCH = 0.2  # of a pause: it may be longer by this part if that saves a sweep
+FRAMES_A_SWEEP = 2_000  # then the pipeline has its turn: read frames must not wait until a long queue has been read too
 MOST_FRAMES_A_SWEEP = 16_000  # while the sockets never run dry: few large turns cost less than many small ones
-FRAMES_A_READ = 20  # sweeps are as rare as it takes to find so many: a read costs as much as three frames do
-FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
+FRAMES_A_READ = 20  # sweeps are rare enough that a read finds this many: a read costs as much as three frames
+FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for this long is read at full speed again
 
 
 class Sweep:
-    """Reads every added connection, then calls `after`, which returns in how many seconds it must be called again.
+    """Reads every added connection, then calls `after`, which returns the seconds until it must be called again.
 
     Sweeps are between `interval_s` and `sparse_s` apart, by the frames that a read finds, or `quick_s` while a window is open.
     """
@@ -65,8 +65,8 @@ class Sweep:
         self._most_frames = FRAMES_A_SWEEP  # of the next sweep
         self._epoll = monkey.get_original("select", "epoll")()
         self._connections: dict[int, Connection] = {}
-        self._unpolled: list[Connection] = []  # may have frames of which epoll knows nothing: new ones, and those that wait
-        self._held_back: dict[FrameBuffer, float] = {}  # and when each last was
+        self._unpolled: list[Connection] = []  # may have frames that epoll does not report: they are new, or frames wait
+        self._held_back: dict[FrameBuffer, float] = {}  # buffer -> when its reading was last held back
         self._wake = Event()
         self._stopped = False
 
@@ -106,10 +106,10 @@ class Sweep:
             watcher.close()
 
     def _pause_s(self, took_s: float, due_s: float) -> float:
-        """Return the pause before the next sweep: as long as allowed, or shorter, so that one of them comes when `after` is due.
+        """Return the pause before the next sweep: as long as allowed, or shorter, so that a sweep comes when `after` is due.
 
-        took_s: what the last sweep took, which counts as part of the pause. Quick sweeps leave others QUICK_REST of that, as far
-        as the usual interval has room for it: at a high rate they would otherwise follow one another without a pause.
+        took_s: the time of the last sweep, which counts as part of the pause. Quick sweeps leave QUICK_REST times as much to
+        other greenlets, within the usual interval: at a high rate they would otherwise follow one another without a pause.
         """
         if self._cut_short:
             return SHORTEST_PAUSE_S
@@ -145,7 +145,7 @@ class Sweep:
                 return
 
     def finish(self) -> None:
-        """Read everything that is ready a last time, and hand over every frame that waits."""
+        """Read everything that is ready a last time, and pass on every waiting frame."""
         self._most_frames = sys.maxsize
         self.once()
         for connection in list(self._connections.values()):
@@ -208,7 +208,7 @@ class Sweep:
         if buffer not in self._held_back:
             buffer.behind_since_ns = self._clock.now_ns()
             self._stats.add("net_held_back_total", venue=buffer.name)
-            log.warning("reading is held back venue=%s frames=%d bytes=%d reason=they wait to be parsed",
+            log.warning("reading is held back venue=%s frames=%d bytes=%d reason=frames wait to be parsed",
                         buffer.name, len(buffer.stops), buffer.end)
         self._held_back[buffer] = self._clock.monotonic()
 

@@ -22,7 +22,7 @@ def masked(text: str) -> str:
 def shown_address(text: str) -> str:
     """Return the parts of a possibly malformed address that are safe to show: its scheme, host and port.
 
-    What does not look like a scheme, host or port is hidden, because it may be a part of a password.
+    Parts that do not look like a scheme, host or port are hidden, because they may belong to a password.
     """
     scheme, there, rest = text.partition("://") if "://" in text else ("", "", text)
     _, at, place = rest.rpartition("@")
@@ -41,7 +41,7 @@ def shown_url(text: str) -> str:
 def one_line(text: str | bytes, most: int = 120) -> str:
     """Return text from outside as one line of at most `most` characters: spaces joined, printable, passwords masked.
 
-    It is for messages. Text that must stay exact goes through `printable` alone, which this function ends with.
+    It is for messages. For text that must stay exact, use `printable`.
     """
     far = 4 * most + 100
     cut = len(text) > far

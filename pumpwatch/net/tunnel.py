@@ -22,7 +22,7 @@ def authorization(proxy: Proxy) -> dict[str, str]:
 
 
 def tunnel(stream: Stream, proxy: Proxy, host: str, port: int) -> None:
-    """Have the proxy connect this stream to (host, port). Raises BadAnswer, and what the stream's allowance raises."""
+    """Let the proxy connect this stream to (host, port). Raises BadAnswer and the errors of the stream's allowance."""
     if proxy.scheme == "http":
         _connect(stream, proxy, host, port)
     else:

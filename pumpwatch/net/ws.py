@@ -33,8 +33,8 @@ class Dialer:
         """Connect, complete the handshake, and return the stream, released for the sweep.
 
         configured: the address from the configuration or the plugin, if someone else wrote `url` (as in a venue's session);
-        the rules for redirects apply to `url` then. avoid: an IP address that is used only if the host has no other. Raises
-        ServiceUnavailable with the reason, whichever step failed.
+        the rules for redirects then apply to `url`. avoid: an IP address that is used only if the host has no other. Raises
+        ServiceUnavailable with the reason of the failed step.
         """
         stream: Stream | None = None
         name = shown_url(url)

@@ -58,7 +58,7 @@ class Dedupe(SeenIds):
     def observe(self, batch: TradeBatch, settled: Int64 | None = None, source: Int64 | None = None) -> Seen:
         """Compare a batch, in order of arrival, with the seen ids; remember its ids, and return which rows to keep.
 
-        settled: the times to use if some trades' own times are wrong (see Lag.settled). source: the number of each row's
+        settled: corrected times (see Lag.corrected_times), if some trades' own times are wrong. source: the number of each row's
         connection, if two connections bring the same trades.
         """
         self._grow()

@@ -192,7 +192,7 @@ class VenueReader:
         batch, lag = parsed.batch, self.parser.lag
         live = batch if parsed.past is None else batch.take(~parsed.past)  # history proves neither life nor lag
         if not len(live):
-            return lag.settled(batch) if len(batch) else None
+            return lag.corrected_times(batch) if len(batch) else None
         received = live.received_at
         if len(received) <= FEW:
             times.update(zip(received.tolist(), live.timestamp.tolist(), strict=True))
@@ -202,7 +202,7 @@ class VenueReader:
         if self._down is not None:
             self._end_down(self._down, int(live.timestamp.min()), int(received[-1]))
         lowest = lag.record(received - live.timestamp)
-        return lag.settled(batch) if live is not batch or lag.far_ahead(lowest) else None
+        return lag.corrected_times(batch) if live is not batch or lag.far_ahead(lowest) else None
 
     def _account(self, scan: Scan) -> None:
         """Filter the parsed trades, record their lag, and report them to the sources that they came from."""

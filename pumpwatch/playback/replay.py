@@ -31,7 +31,7 @@ from pumpwatch.sim.options import SimOptions
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.server import CONTROL, SimServer
 from pumpwatch.sim.simulation import Simulation
-from pumpwatch.sim.source import Source
+from pumpwatch.sim.source import SimSource
 from pumpwatch.sim.venue import SimVenue
 
 LOOK_S = 0.1
@@ -108,7 +108,7 @@ class Playback(Simulation):
         made = self._histories[dialect.name] = TapeHistory(table, max(1, len(self._venues[dialect.name])))
         return made
 
-    def source(self, venue: SimVenue) -> Source:
+    def source(self, venue: SimVenue) -> SimSource:
         """Return the tape of a venue."""
         return VenueTapeSource(venue, tape_of(self._venues[venue.name], venue.table), self._histories[venue.name])
 

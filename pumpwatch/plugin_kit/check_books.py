@@ -1,4 +1,4 @@
-"""Check a venue's order books: requests that can be sent, the levels of the dialect's book, other answers rejected."""
+"""Check a venue's order books: valid requests, the same levels as the dialect's book, other answers rejected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pumpwatch.order_book import LEVELS, Level, OrderBook
 from pumpwatch.plugin_kit.check_snapshots import CLOCK_S, ROUNDING, check_symbol_requests, require_rejections
-from pumpwatch.plugin_kit.results import Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import OrderBooks, Venue
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pumpwatch.sim.book import MadeBook
 
 
-def check_books(venue: Venue, samples: Samples) -> list[Check]:
-    """Return a row for the requests of a venue's books, and one for the dialect's; none if it has no books."""
+def check_books(venue: Venue, samples: Samples) -> list[CheckRow]:
+    """Return one row for the requests and one for the dialect's book; an empty list if the venue has no books."""
     books = venue.books
     if books is None:
         return []
@@ -29,12 +29,12 @@ def check_books(venue: Venue, samples: Samples) -> list[Check]:
     return [requests, _levels(venue, books, samples.simulated)]
 
 
-def _levels(venue: Venue, books: OrderBooks, simulated: SimulatedVenue) -> Check:
+def _levels(venue: Venue, books: OrderBooks, simulated: SimulatedVenue) -> CheckRow:
     problems = Problems(venue.name, "books: levels")
     number = int(simulated.rows.symbol[-1])
     instrument = simulated.instrument(number)
     if instrument is None:
-        problems.must(False, f"the symbol list lacks {simulated.table.symbols[number]}")
+        problems.must(False, f"the symbol list does not contain {simulated.table.symbols[number]}")
         return problems.row("")
     body = simulated.answer(books.request(instrument.symbol))
     with watch_effects() as effects:
@@ -42,7 +42,8 @@ def _levels(venue: Venue, books: OrderBooks, simulated: SimulatedVenue) -> Check
     if given.value is None:
         problems.must(False, f"books.parse rejects the answer to its request: {given.message()} {short(body)}")
         return problems.row("")
-    problems.must(given.value == again.value and not effects, "it reads another book the second time, or has effects outside")
+    problems.must(given.value == again.value and not effects,
+                  "books.parse returns a different book the second time, or has side effects")
     _compare(problems, given.value, simulated.history.book(number, time.time_ns()))
     require_rejections(problems, books.parse, body, instrument)
     levels = counted(len(given.value.bids) + len(given.value.asks), "level")
@@ -57,7 +58,7 @@ def _compare(problems: Problems, found: OrderBook, made: MadeBook) -> None:
         problems.must(not wrong, f"{name}: {wrong}")
     off_s = abs(time.time_ns() - found.at_ns) / 1e9 if found.at_ns else 0.0
     problems.must(off_s <= CLOCK_S or found.at_ns == made.at_ns,
-                  f"its time is {off_s:.0f} s away from now: is its unit another one?")
+                  f"its time is {off_s:.0f} s away from now: is its unit wrong?")
 
 
 def _in_base_units(made: MadeBook, levels: Sequence[tuple[int, int]]) -> list[Level]:

@@ -1,4 +1,4 @@
-"""Check a venue's candles: requests that can be sent, minutes that add up to the dialect's trades, other answers rejected."""
+"""Check a venue's candles: valid requests, minutes that add up to the dialect's trades, other answers rejected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pumpwatch.model import Flag, Instrument
 from pumpwatch.plugin_kit.check_facts import is_number, require_request
 from pumpwatch.plugin_kit.check_snapshots import ODD_SYMBOLS, ROUNDING
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import MINUTE_NS, Candle, Candles, Venue
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ANY_MINUTE_NS = 1_700_000_040 * 10**9
 
 
-def check_candles(venue: Venue, samples: Samples) -> list[Check]:
-    """Return a row for the facts and requests of a venue's candles, and one for the dialect's; none if it has no candles."""
+def check_candles(venue: Venue, samples: Samples) -> list[CheckRow]:
+    """Return one row for the facts and requests, and one for the dialect's minutes; an empty list without candles."""
     candles = venue.candles
     if candles is None:
         return []
@@ -33,7 +33,7 @@ def check_candles(venue: Venue, samples: Samples) -> list[Check]:
     return [requests, _minutes(venue, candles, samples.simulated.of_the_past())]
 
 
-def _requests(venue: Venue, candles: Candles) -> Check:
+def _requests(venue: Venue, candles: Candles) -> CheckRow:
     problems = Problems(venue.name, "candles: requests")
     most, tolerance = candles.rows_per_request, candles.tolerance
     problems.must(isinstance(most, int) and most > 0, f"rows_per_request is {most!r}")
@@ -53,17 +53,17 @@ def _requests(venue: Venue, candles: Candles) -> Check:
                 continue
             require_request(problems, "candles.request", made.value, venue)
             problems.must(made.value == again.value and not effects,
-                          "it gives another request the second time, or has effects outside")
+                          "candles.request returns a different request the second time, or has side effects")
     spread = f"a volume may differ by {tolerance:.2%}: {candles.why}" if tolerance else "volumes must agree"
     return problems.row(f"{counted(most, 'minute')} a request; {spread}")
 
 
-def _minutes(venue: Venue, candles: Candles, past: SimulatedVenue) -> Check:
+def _minutes(venue: Venue, candles: Candles, past: SimulatedVenue) -> CheckRow:
     problems = Problems(venue.name, "candles: minutes")
     number = int(np.bincount(past.rows.symbol).argmax())
     instrument, rows = past.instrument(number), past.rows.take(past.rows.symbol == number)
     if instrument is None:
-        problems.must(False, f"the symbol list lacks {past.table.symbols[number]}")
+        problems.must(False, f"the symbol list does not contain {past.table.symbols[number]}")
         return problems.row("")
     start_ns = int(rows.timestamp[0]) // MINUTE_NS * MINUTE_NS
     end_ns = (int(rows.timestamp[-1]) // MINUTE_NS + 1) * MINUTE_NS
@@ -88,10 +88,10 @@ def _minutes(venue: Venue, candles: Candles, past: SimulatedVenue) -> Check:
 
 def _require_minutes(problems: Problems, found: list[Candle], start_ns: int, end_ns: int) -> None:
     starts = [candle.start_ns for candle in found]
-    problems.must(starts == sorted(set(starts)), "the candles are not in ascending order, each minute once")
+    problems.must(starts == sorted(set(starts)), "the candles are not in ascending order, or a minute occurs twice")
     outside = [start for start in starts if not start_ns <= start < end_ns]
-    problems.must(not outside, f"{counted(len(outside), 'candle')} outside of the "
-                               f"{counted((end_ns - start_ns) // MINUTE_NS, 'minute')} that were asked for")
+    problems.must(not outside, f"{counted(len(outside), 'candle')} outside the "
+                               f"{counted((end_ns - start_ns) // MINUTE_NS, 'minute')} requested")
 
 
 def _compare(problems: Problems, candles: Candles, found: list[Candle], rows: Rows, span: tuple[int, int]) -> None:
@@ -110,7 +110,7 @@ def _compare(problems: Problems, candles: Candles, found: list[Candle], rows: Ro
         allowed = max(candles.tolerance, ROUNDING)
         problems.must(math.isclose(candle.volume, volume, rel_tol=allowed),
                       f"a minute's volume is {candle.volume:.10g}, its trades have {volume:.10g} in base units")
-        problems.must(candle.trades in (-1, count), f"a minute counts {counted(candle.trades, 'trade')} of {count}")
+        problems.must(candle.trades in (-1, count), f"a candle counts {counted(candle.trades, 'trade')}, the dialect {count}")
     problems.must(not any(candle.volume for candle in known.values()), "a minute without a trade has a volume")
 
 
@@ -119,6 +119,6 @@ def _mutations(problems: Problems, candles: Candles, body: bytes, instrument: In
         given = attempt(candles.parse, mutant, instrument)
         problems.must(not given.broke, f"it raises {given.message()} on {short(mutant)}")
         starts = [candle.start_ns for candle in given.value or ()]
-        problems.must(starts == sorted(set(starts)), f"it reads minutes in no order, or twice: {short(mutant)}")
+        problems.must(starts == sorted(set(starts)), f"minutes are not in order, or occur twice: {short(mutant)}")
     half = attempt(candles.parse, body[: len(body) // 2], instrument)
     problems.must(half.error is not None, "half a body is accepted as a complete one")

@@ -1,4 +1,4 @@
-"""The facts of a venue: complete, of their types, and plausible together."""
+"""Check that the facts of a venue are complete, of the right types, and consistent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import steady
 from pumpwatch.model import FUTURES, SPOT, IdKind, Instrument, QuantityUnit
-from pumpwatch.plugin_kit.results import Check, Problems, counted
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import (
     AggregatedHistory,
@@ -37,7 +37,7 @@ SUBSCRIBED_WITHIN_S = 60.0  # a connection with its usual number of symbols
 ANY_TIME_NS = 1_700_000_000 * 10**9
 
 
-def check_facts(venue: Venue) -> list[Check]:
+def check_facts(venue: Venue) -> list[CheckRow]:
     """Return a row for each group of facts."""
     return [_names(venue), _addresses(venue), _limits(venue), _heartbeat(venue), _rest(venue)]
 
@@ -47,7 +47,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def _names(venue: Venue) -> Check:
+def _names(venue: Venue) -> CheckRow:
     problems = Problems(venue.name, "facts: names and kinds")
     problems.must(isinstance(venue.exchange, str) and NAME.fullmatch(venue.exchange) is not None,
                   f"exchange {venue.exchange!r} is not a lower-case name")
@@ -57,7 +57,7 @@ def _names(venue: Venue) -> Check:
     problems.must(isinstance(venue.id_kind, IdKind), f"id_kind {venue.id_kind!r} is not an IdKind")
     problems.must(isinstance(venue.quantity_unit, QuantityUnit), f"quantity_unit {venue.quantity_unit!r} is not a QuantityUnit")
     problems.must(venue.timestamp_unit_ns in UNITS_NS,
-                  f"timestamp_unit_ns {venue.timestamp_unit_ns!r} is none of {', '.join(map(str, UNITS_NS))}")
+                  f"timestamp_unit_ns {venue.timestamp_unit_ns!r} is not one of {', '.join(map(str, UNITS_NS))}")
     for name in FUNCTIONS:
         problems.must(callable(getattr(venue, name)), f"{name} is not a function")
     if venue.unlisted is not None:
@@ -69,26 +69,26 @@ def _names(venue: Venue) -> Check:
     return problems.row(good)
 
 
-def _addresses(venue: Venue) -> Check:
+def _addresses(venue: Venue) -> CheckRow:
     problems = Problems(venue.name, "facts: addresses")
     addresses: tuple[tuple[str, Any, str], ...] = (("ws_url", venue.ws_url, "wss"), ("rest_url", venue.rest_url, "https"))
     for name, url, scheme in addresses:
         if not isinstance(url, str):
-            problems.must(False, f"{name} {url!r} is not a text")
+            problems.must(False, f"{name} {url!r} is not a string")
             continue
         parts = urlsplit(url)
         problems.must(parts.scheme == scheme, f"{name} is {url!r}, not {scheme}://")
-        problems.must(bool(parts.hostname), f"{name} {url!r} names no host")
-        problems.must(not re.search(r"\s", url), f"{name} {url!r} has a space in it")
+        problems.must(bool(parts.hostname), f"{name} {url!r} has no host")
+        problems.must(not re.search(r"\s", url), f"{name} {url!r} contains a space")
     problems.must(isinstance(venue.rest_url, str) and not venue.rest_url.endswith("/") and "?" not in venue.rest_url,
                   f"rest_url {venue.rest_url!r} must not end in / or have a query: paths are appended to it")
     headers = isinstance(venue.headers, Mapping) and all(
         isinstance(text, str) and text.isprintable() and text.isascii() for pair in venue.headers.items() for text in pair)
-    problems.must(headers, "headers must be printable ASCII texts")
+    problems.must(headers, "headers must be printable ASCII strings")
     return problems.row(f"{venue.ws_url} {venue.rest_url}")
 
 
-def _limits(venue: Venue) -> Check:
+def _limits(venue: Venue) -> CheckRow:
     problems = Problems(venue.name, "facts: limits")
     limits: Any = venue.limits
     if not isinstance(limits, Limits):
@@ -121,14 +121,14 @@ def _limits(venue: Venue) -> Check:
     return problems.row(f"{capacity} symbols a connection, subscribed in {seconds:.1f} s")
 
 
-def _heartbeat(venue: Venue) -> Check:
+def _heartbeat(venue: Venue) -> CheckRow:
     problems, heartbeat = Problems(venue.name, "facts: heartbeat"), venue.heartbeat
     if not isinstance(heartbeat, Heartbeat) or not is_number(heartbeat.interval_s) or heartbeat.interval_s < 0:
         problems.must(False, f"heartbeat is {heartbeat!r}")
         return problems.row("")
     if not heartbeat.interval_s:
         problems.should(heartbeat.text is None, "the heartbeat has a text, but interval_s is 0, so it is never sent")
-        return problems.row(f"the venue expects none; stale after {venue.stale_after_s} s")
+        return problems.row(f"the venue expects no heartbeat; stale after {venue.stale_after_s} s")
     problems.must(venue.stale_after_s > heartbeat.interval_s,
                   f"stale after {venue.stale_after_s} s, with a heartbeat every {heartbeat.interval_s} s")
     shown = "protocol ping"
@@ -148,26 +148,23 @@ def _plain_or_json(problems: Problems, what: str, text: Any) -> str:
     return text
 
 
-def _rest(venue: Venue) -> Check:
+def _rest(venue: Venue) -> CheckRow:
     problems = Problems(venue.name, "facts: REST")
     problems.must(bool(venue.instruments_requests), "instruments_requests is empty: there is nothing to subscribe to")
     for request in venue.instruments_requests:
         require_request(problems, "instruments_requests", request, venue)
     depth, session = venue.history, venue.session
     _require_depth(problems, "history", depth)
-    deeper, candles = venue.aggregated_history, venue.candles
+    deeper = venue.aggregated_history
     if deeper is not None:
         problems.must(isinstance(deeper, AggregatedHistory) and callable(deeper.request) and callable(deeper.parse),
                       "aggregated_history is not an AggregatedHistory")
         _require_depth(problems, "aggregated_history.depth", getattr(deeper, "depth", None))
-    problems.must(candles is None or (isinstance(candles, Candles) and callable(candles.request) and callable(candles.parse)),
-                  "candles is not a Candles")
-    books = venue.books
-    problems.must(books is None or (isinstance(books, OrderBooks) and callable(books.request) and callable(books.parse)),
-                  "books is not an OrderBooks")
-    tickers = venue.tickers
-    problems.must(tickers is None or (isinstance(tickers, Tickers) and callable(tickers.request) and callable(tickers.parse)),
-                  "tickers is not a Tickers")
+    kinds: tuple[tuple[str, Any, Any], ...] = (
+        ("candles", venue.candles, Candles), ("books", venue.books, OrderBooks), ("tickers", venue.tickers, Tickers))
+    for name, given, kind in kinds:
+        problems.must(given is None or (isinstance(given, kind) and callable(given.request) and callable(given.parse)),
+                      f"{name} is not an instance of {kind.__name__}")
     if session is not None:
         problems.must(isinstance(session, Session) and callable(session.url), "session is not a Session")
         if isinstance(session, Session) and session.request is not None:
@@ -180,8 +177,7 @@ def _rest(venue: Venue) -> Check:
     if problems.failures:
         return problems.row("")
     requests = counted(len(venue.instruments_requests), "request")
-    more = ("; deeper with joined trades" * (deeper is not None) + "; candles" * (candles is not None)
-            + "; books" * (books is not None) + "; tickers" * (tickers is not None))
+    more = "; deeper with joined trades" * (deeper is not None) + "".join(f"; {name}" for name, given, _ in kinds if given)
     return problems.row(f"{requests} for instruments; history of {counted(depth.rows_per_request, 'row')} a request{more}")
 
 
@@ -193,8 +189,8 @@ def _require_depth(problems: Problems, what: str, depth: Any) -> None:
                   and all(is_number(number) and number >= 0 for number in (depth.reach_s, depth.resolution_ns))
                   and is_number(depth.window_s) and depth.window_s > 0, f"{what} is {depth!r}")
     problems.must(depth.pages or not (depth.by_id or depth.oldest_first),
-                  f"{what}: only a history that pages is answered by_id or oldest_first")
-    problems.must(not depth.pages or depth.by_id or depth.by_time, f"{what} pages neither by_id nor by_time")
+                  f"{what}: by_id and oldest_first need pages")
+    problems.must(not depth.pages or depth.by_id or depth.by_time, f"{what}: pages needs by_id or by_time")
 
 
 def require_request(problems: Problems, what: str, request: Any, venue: Venue) -> None:
@@ -205,6 +201,6 @@ def require_request(problems: Problems, what: str, request: Any, venue: Venue) -
     problems.must(request.path.startswith("/"), f"{what}: the path {request.path!r} does not begin with /")
     problems.must(request.method in ("GET", "POST"), f"{what}: the method is {request.method!r}")
     problems.must(all(isinstance(key, str) and isinstance(value, (str, int)) for key, value in request.params.items()),
-                  f"{what}: parameters must be texts or whole numbers")
+                  f"{what}: parameters must be strings or integers")
     problems.must(is_number(request.weight) and 0 < request.weight <= venue.limits.requests_per_minute,
-                  f"{what}: a weight of {request.weight} of {venue.limits.requests_per_minute} a minute")
+                  f"{what}: the weight is {request.weight}, the limit is {venue.limits.requests_per_minute} a minute")

@@ -15,17 +15,17 @@ from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument
 from pumpwatch.net.frames import Frames, FrameSource, NoSource, next_source_number
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
-from pumpwatch.plugin_kit.results import Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.stats import Stats
 from pumpwatch.venue import Venue
 
-SINGLE_US, GROUPED_US = 1.3, 0.7  # wanted time for a trade, from the frame to numpy columns
+SINGLE_US, GROUPED_US = 1.3, 0.7  # target time per trade, from the frame to numpy columns
 TOGETHER = 3000  # frames that are read at once to measure the speed
 ROUNDS = 7
-TIMED = 500  # frames, of which those are chosen whose time is measured
-GROUPS = 5  # of frames that are read together
+TIMED = 500  # frames from which the timed ones are chosen
+GROUPS = 5  # groups of frames to check; the frames of a group are read together
 ALIEN = (b'{"never_heard_of":1}', b'{"never_heard_of":"a","of_that":{"neither":[1,2,3]}}', b'["never","effects","of"]',
          b'{"event":"never_heard_of","arg":{"channel":"never_heard_of"}}', b'{"never_heard_of":[{"price":"1","size":"2"}]}')
 
@@ -40,11 +40,11 @@ class Read:
 
     @property
     def nothing(self) -> bool:
-        """Return whether the frames left no trace."""
+        """Return whether the frames gave no trade, no control frame and no quarantined frame."""
         return self.rows + self.controls + self.refused == 0
 
 
-class Reader:
+class FrameReader:
     """The collector's own parser of a venue, with a catalogue of the symbols in the given frames."""
 
     def __init__(self, venue: Venue) -> None:
@@ -56,13 +56,13 @@ class Reader:
         self.parser = VenueParser(venue, self._catalogue, Clock(), Stats(), quarantine_per_s=1e12)
 
     def receive_control(self, control: Control) -> None:
-        """Collect a control frame; the parser calls it, as this reader is the source of its frames."""
+        """Collect a control frame; the parser calls this method, because the reader is the source of its frames."""
         self._controls.append(control)
 
     def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
         """Ignore the time."""
 
-    def meet(self, frames: Sequence[bytes]) -> None:
+    def add_symbols(self, frames: Sequence[bytes]) -> None:
         """Add the symbols of these frames to the catalogue."""
         for frame in frames:
             columns = Columns()
@@ -72,17 +72,17 @@ class Reader:
 
     @property
     def others(self) -> int:
-        """The frames of the last `parse_frames` that read_control knew as ControlKind.OTHER, which a feed ignores."""
+        """Return how many frames of the last `parse_frames` are ControlKind.OTHER, which a feed ignores."""
         return sum(control.kind == ControlKind.OTHER for control in self._controls)
 
     def parse_frames(self, frames: Sequence[bytes]) -> list[Parsed]:
-        """Return the trades of frames; other frames are control, or in `parser.quarantine`."""
+        """Return the trades of frames; `parser.quarantine` then holds the frames that could not be read."""
         self._controls.clear()
         self.parser.quarantine.clear()
         return self.parser.parse(joined(frames, self))
 
     def read(self, frames: Sequence[bytes]) -> Read:
-        """Read frames as if they had arrived together."""
+        """Read frames as if they had arrived together, and count the results."""
         parsed = self.parse_frames(frames)
         return Read(sum(len(part.batch) for part in parsed), len(self._controls), len(self.parser.quarantine))
 
@@ -97,36 +97,36 @@ def joined(frames: Sequence[bytes], source: FrameSource) -> Frames:
     return Frames(text, stops, [len(frames)], [time.time_ns()], [source])
 
 
-def check_frames(venue: Venue, samples: Samples) -> list[Check]:
+def check_frames(venue: Venue, samples: Samples) -> list[CheckRow]:
     """Return a row for each part of reading frames."""
     if not samples.trades:
         none = "trades were not checked: no simulator plugin speaks the protocol, and --frames gave no recorded trade"
-        return [_known(venue, samples), _alien(venue), Check(venue.name, "frames", WARN, none), *_mutated(venue, samples)]
+        return [_known(venue, samples), _alien(venue), CheckRow(venue.name, "frames", WARN, none), *_mutated(venue, samples)]
     return [_known(venue, samples), _alien(venue), _pure(venue, samples), _columns(venue, samples), *_mutated(venue, samples),
             *_speed(venue, samples)]
 
 
-def _known(venue: Venue, samples: Samples) -> Check:
-    problems, reader = Problems(venue.name, "frames are understood"), Reader(venue)
-    reader.meet(samples.trades)
+def _known(venue: Venue, samples: Samples) -> CheckRow:
+    problems, reader = Problems(venue.name, "frames are understood"), FrameReader(venue)
+    reader.add_symbols(samples.trades)
     for frame in samples.others[:1000]:
         control = attempt(venue.read_control, frame)
         problems.must(control.value is not None, f"neither trade nor control: {short(frame)} {control.message()}".rstrip())
     for frame in samples.trades[:1000]:
         read = attempt(reader.read, [frame])
         if read.value is None or read.value.nothing:
-            problems.must(False, f"{read.message() or 'it vanishes'}: {short(frame)}")
+            problems.must(False, f"{read.message() or 'the frame vanishes'}: {short(frame)}")
         elif read.value.refused:
             problems.should(False, f"{reader.parser.quarantine[0].reason}: {short(frame)}")
     return problems.row(samples.origin or "no frames were given")
 
 
-def _alien(venue: Venue) -> Check:
+def _alien(venue: Venue) -> CheckRow:
     """Read frames that no venue sends. A read_control that knows them would hide new kinds of frames."""
     problems = Problems(venue.name, "unknown frames are reported")
     for frame in ALIEN:
         control = attempt(venue.read_control, frame)
-        problems.must(control.value is None, f"read_control takes {short(frame)} for {control.value and control.value.kind}")
+        problems.must(control.value is None, f"read_control reads {short(frame)} as {control.value and control.value.kind}")
     return problems.row(f"{len(ALIEN)} frames that no venue sends are neither control nor trade")
 
 
@@ -137,7 +137,7 @@ def columns_of(venue: Venue, text: Any) -> dict[str, Any]:
     return {name: getattr(columns, name) for name in Columns.__slots__}
 
 
-def _pure(venue: Venue, samples: Samples) -> Check:
+def _pure(venue: Venue, samples: Samples) -> CheckRow:
     problems = Problems(venue.name, "parse is pure")
     for group in samples.groups[:GROUPS]:
         frames = group[:500]
@@ -151,22 +151,22 @@ def _pure(venue: Venue, samples: Samples) -> Check:
             for other in samples.others[:100]:
                 attempt(venue.read_control, other)
         problems.must(first.value is not None, f"parse of a memoryview raises {first.message()}")
-        problems.must(not effects, f"parse or read_control reaches outside: {', '.join(sorted(set(effects))[:5])}")
+        problems.must(not effects, f"parse or read_control has side effects: {', '.join(sorted(set(effects))[:5])}")
         problems.must(bytes(text) == before, "parse changes its input")
         problems.must(repr(first.value) == kept, "parse changes columns that it has already returned")
         problems.must(repr(second.value) == kept, "parse gives different columns for the same frames the second time")
-        problems.must(repr(attempt(columns_of, venue, before).value) == kept, "parse reads bytes differently than a memoryview")
+        problems.must(repr(attempt(columns_of, venue, before).value) == kept, "parse reads bytes differently from a memoryview")
     return problems.row("same frames, same columns; input unchanged; no files, sockets, processes or prints")
 
 
-def _columns(venue: Venue, samples: Samples) -> Check:
+def _columns(venue: Venue, samples: Samples) -> CheckRow:
     problems, trades = Problems(venue.name, "columns agree"), 0
     for group in samples.groups[:GROUPS]:
         frames = group[:200]
         together = attempt(columns_of, venue, b"[" + b",".join(frames) + b"]")
         alone = [attempt(columns_of, venue, b"[" + frame + b"]").value for frame in frames]
         if together.value is None:
-            problems.must(False, f"frames that parse in pairs do not parse together: {together.message()}")
+            problems.must(False, f"frames that parse alone do not parse together: {together.message()}")
             continue
         trades += len(together.value["symbol"])
         _compare_columns(problems, venue, together.value, [single for single in alone if single])
@@ -182,19 +182,19 @@ def _compare_columns(problems: Problems, venue: Venue, columns: dict[str, Any], 
                       f"{name} depends on which frames are parsed together")
     problems.must(len(columns["sequence_number"]) in (0, count), "only some rows have a sequence_number")
     counts = columns["counts"] or [1] * count
-    problems.must(counts == [len(single["symbol"]) for single in alone], "counts are not the trades of each frame")
+    problems.must(counts == [len(single["symbol"]) for single in alone], "counts differ from the number of trades in each frame")
     kinds = {type(trade_id) for trade_id in columns["trade_id"]}
     problems.must(len(kinds) <= 1 and kinds <= {int, str}, f"trade ids are {', '.join(sorted(kind.__name__ for kind in kinds))}")
     problems.must(venue.id_kind not in (IdKind.CONTIGUOUS, IdKind.MONOTONIC) or kinds <= {int},
-                  f"ids that are {venue.id_kind} must be whole numbers")
+                  f"{venue.id_kind} ids must be integers")
     marked = {*columns["flags"], *columns["void"], *columns["past"]}
-    problems.must(all(row in range(count) for row in marked), "flags, void or past name rows that do not exist")
+    problems.must(all(row in range(count) for row in marked), "flags, void or past refer to rows that do not exist")
 
 
-def _mutated(venue: Venue, samples: Samples) -> list[Check]:
+def _mutated(venue: Venue, samples: Samples) -> list[CheckRow]:
     raising, sorting = Problems(venue.name, "parse refuses what it must"), Problems(venue.name, "no frame vanishes")
-    reader = Reader(venue)
-    reader.meet(samples.trades)
+    reader = FrameReader(venue)
+    reader.add_symbols(samples.trades)
     mutants = mutated_frames(samples.seeds)
     outcomes: list[Read] = []
     for mutant in mutants:
@@ -216,7 +216,7 @@ def _mutated(venue: Venue, samples: Samples) -> list[Check]:
             sorting.row(f"of {len(outcomes):,} mutated frames {trades:,} are trades, {controls:,} control, {refused:,} refused")]
 
 
-def _check_neighbours(problems: Problems, reader: Reader, samples: Samples, mutants: list[bytes]) -> None:
+def _check_neighbours(problems: Problems, reader: FrameReader, samples: Samples, mutants: list[bytes]) -> None:
     """Fail if good frames between bad ones are not all read."""
     good = samples.trades[:20]
     if not good or problems.failures:
@@ -236,11 +236,11 @@ def _check_neighbours(problems: Problems, reader: Reader, samples: Samples, muta
                       f"{alone.value.rows + expected}")
 
 
-def _speed(venue: Venue, samples: Samples) -> list[Check]:
-    """Return how long a trade takes. Too slow is only a warning, since it depends on the machine."""
-    reader = Reader(venue)
+def _speed(venue: Venue, samples: Samples) -> list[CheckRow]:
+    """Return a row for each size of frames. A slow parser is only a warning, since speed depends on the machine."""
+    reader = FrameReader(venue)
     candidates = samples.groups[0][:TIMED]
-    reader.meet(candidates)
+    reader.add_symbols(candidates)
     good = [(frame, read.rows) for frame in candidates if (read := attempt(reader.read, [frame]).value) and not read.refused]
     single = [frame for frame, rows in good if rows == 1]
     grouped = [frame for frame, rows in good if rows >= 5]
@@ -255,9 +255,9 @@ def _speed(venue: Venue, samples: Samples) -> list[Check]:
 
 
 def us_a_trade(venue: Venue, frames: list[bytes]) -> float:
-    """Return the microseconds a trade takes from the frame to columns: the best of some rounds over many frames at once."""
-    reader, best = Reader(venue), math.inf
-    reader.meet(frames)
+    """Return the microseconds per trade from the frame to columns: the best of ROUNDS rounds over many frames at once."""
+    reader, best = FrameReader(venue), math.inf
+    reader.add_symbols(frames)
     repeated = (frames * (TOGETHER // len(frames) + 1))[:TOGETHER]
     for _ in range(ROUNDS):
         together = joined(repeated, NoSource())

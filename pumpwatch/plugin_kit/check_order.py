@@ -1,7 +1,7 @@
 """Check the order of trades within a frame, and the steps between ids.
 
-Two facts are easily wrong without an error: without `newest_first`, each frame of such a venue is stored in reverse; and with
-CONTIGUOUS for ids that skip, every trade records a gap.
+Two wrong facts raise no error. A missing `newest_first` stores the trades of each frame in reverse order. CONTIGUOUS for ids that
+skip records a gap with every trade.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from pumpwatch.model import IdKind
 from pumpwatch.plugin_kit.check_frames import columns_of
-from pumpwatch.plugin_kit.results import Check, Problems, counted
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import Venue
@@ -20,18 +20,18 @@ from pumpwatch.venue import Venue
 MOST_FRAMES = 2000
 NEAR_NS = 10 * 10**9  # trades of one symbol this close in time should be neighbours in a recording
 FEWEST_STEPS = 3
-SKIPS_SHARE = 4  # one step in so many may be a trade that the recording missed, or a row that is not a trade
+SKIPS_SHARE = 4  # one step in 4 may skip a trade that the recording missed, or a row that is not a trade
 Row = tuple[int, int]  # timestamp in ns, id
 
 
-def check_order(venue: Venue, samples: Samples) -> Check:
+def check_order(venue: Venue, samples: Samples) -> CheckRow:
     """Return one row about the order of trades in frames and the steps between ids."""
     problems = Problems(venue.name, "order and ids")
     frames = [found for frame in samples.trades[:MOST_FRAMES]
               if (found := attempt(columns_of, venue, b"[" + frame + b"]").value)]
     up, down = _directions(venue, frames)
     if venue.newest_first:
-        problems.must(up <= down, f"newest_first is set, and {counted(up, 'frame')} of {up + down} have the oldest trade first")
+        problems.must(up <= down, f"newest_first is set, but {counted(up, 'frame')} of {up + down} have the oldest trade first")
     else:
         problems.must(down <= up, f"{counted(down, 'frame')} of {up + down} have the newest trade first: set newest_first")
     steps = _require_steps(problems, venue, _by_symbol(venue, frames), "frames")
@@ -67,7 +67,7 @@ def _directions(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> 
 
 
 def _by_symbol(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> dict[str, list[Row]]:
-    """Return each symbol's trades in order of arrival, those of a frame oldest first, without past ones."""
+    """Return each symbol's live trades in order of arrival, oldest first within a frame."""
     found: dict[str, list[Row]] = {}
     for columns in frames:
         past = set(columns["past"])

@@ -1,4 +1,4 @@
-"""Read histories page by page through the dialect, as a backfill does, and compare them with the trades that it knows."""
+"""Read histories page by page through the dialect, as a backfill does, and compare them with the dialect's trades."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Flag, IdKind, Instrument
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import HistoryDepth, HistoryQuery, HttpRequest, Venue
@@ -20,9 +20,9 @@ from pumpwatch.venue import HistoryDepth, HistoryQuery, HttpRequest, Venue
 if TYPE_CHECKING:
     from pumpwatch.sim.rows import Rows
 
-SPARE_PAGES = 5  # rows of one time are read twice, and the last page has nothing new
-ANOTHER_TIME_NS = 1_500_000_000 * 10**9  # a query by ids may say any time
-Trade = tuple[int, bool, int, int]  # time in units of what the history resolves, sell, price and quantity in the dialect's units
+SPARE_PAGES = 5  # pages that repeat rows of one time, and a last one without new rows
+ANOTHER_TIME_NS = 1_500_000_000 * 10**9  # far from the trades: a query by ids must not depend on its time
+Trade = tuple[int, bool, int, int]  # time in steps of the history's resolution, sell, price and quantity in the dialect's units
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class HistorySource:
 
 
 @dataclass(slots=True)
-class Part:
-    """The rows of one symbol of a dialect, and how a venue's columns compare with them."""
+class SymbolRows:
+    """The dialect's rows of one symbol, and the conversions that make a venue's columns comparable with them."""
 
     venue: Venue
     depth: HistoryDepth
     simulated: SimulatedVenue
     instrument: Instrument
     number: int
-    rows: Rows  # all of the symbol
+    rows: Rows  # all rows of the symbol
 
     @property
     def step_ns(self) -> int:
@@ -51,12 +51,12 @@ class Part:
         return max(self.venue.timestamp_unit_ns, self.depth.resolution_ns)
 
     def trades(self, rows: Rows) -> list[Trade]:
-        """Return rows of the dialect in comparable form."""
+        """Return rows of the dialect as trades."""
         return list(zip((rows.timestamp // self.step_ns).tolist(), rows.sell.tolist(), rows.price.tolist(),
                         rows.quantity.tolist(), strict=True))
 
     def read(self, columns: Columns) -> list[Trade]:
-        """Return the rows of the history in the same form; void rows too."""
+        """Return the rows of the history as trades, void rows included."""
         unit, spec = self.venue.timestamp_unit_ns, self.simulated.table.specs[self.number]
         by_price = 10**spec.price_decimals / self.instrument.price_divisor
         return [(at * unit // self.step_ns, bool(sell), round(price * by_price), self.quantity(columns, row))
@@ -69,14 +69,14 @@ class Part:
         return round(columns.quantity[row] * units)
 
     def held(self, rows: Rows) -> Rows:
-        """Return those of the rows that the history has: trades, without takeovers where it leaves ids out."""
+        """Return the rows that the history must contain: trades, without those outside the market if it skips ids."""
         from pumpwatch.sim.rows import VOID
 
         skipped = VOID | (int(Flag.outside_market()) if self.depth.skips_ids else 0)
         return rows.take((rows.flags & skipped) == 0)
 
     def middle(self) -> Rows:
-        """Return the middle half of the rows, every row of its first and last time with it, as far as one request may ask."""
+        """Return the middle half of the rows with all rows of its first and last time, cut to the window of one request."""
         start_ns, end_ns = (int(self.rows.timestamp[len(self.rows) * place // 4]) for place in (1, 3))
         end_ns = min(end_ns, int(start_ns + min(self.depth.window_s, 1e6) * 1e9) - 1)
         return self.rows.take((self.rows.timestamp >= start_ns) & (self.rows.timestamp <= end_ns))
@@ -90,8 +90,8 @@ class Pages:
     first_body: bytes = b""
 
 
-def check_paging(venue: Venue, samples: Samples) -> list[Check]:
-    """Return a row for the venue's history, and one for its aggregated history if it has one; none without a dialect."""
+def check_paging(venue: Venue, samples: Samples) -> list[CheckRow]:
+    """Return a row for the venue's history and one for its aggregated history; an empty list without a dialect."""
     if samples.simulated is None:
         return []
     rows = []
@@ -105,38 +105,38 @@ def check_paging(venue: Venue, samples: Samples) -> list[Check]:
     return rows
 
 
-def _part(venue: Venue, depth: HistoryDepth, past: SimulatedVenue, problems: Problems) -> Part | None:
+def _part(venue: Venue, depth: HistoryDepth, past: SimulatedVenue, problems: Problems) -> SymbolRows | None:
     number = int(np.bincount(past.rows.symbol).argmax())
     instrument = past.instrument(number)
     if instrument is None:
-        problems.must(False, f"the symbol list lacks {past.table.symbols[number]}")
+        problems.must(False, f"the symbol list does not contain {past.table.symbols[number]}")
         return None
-    return Part(venue, depth, past, instrument, number, past.rows.take(past.rows.symbol == number))
+    return SymbolRows(venue, depth, past, instrument, number, past.rows.take(past.rows.symbol == number))
 
 
-def _check_history(venue: Venue, source: HistorySource, past: SimulatedVenue) -> Check:
+def _check_history(venue: Venue, source: HistorySource, past: SimulatedVenue) -> CheckRow:
     problems, depth = Problems(venue.name, "history: pages"), source.depth
     part = _part(venue, depth, past, problems)
     if part is None:
         return problems.row("")
-    said, newest = [], part.rows.take(slice(-depth.rows_per_request, None))
+    texts, newest = [], part.rows.take(slice(-depth.rows_per_request, None))
     if not depth.pages:
         _read_history(problems, part, source, newest, False, "newest rows")
-        said.append(f"the newest {counted(len(newest), 'row')}, whatever is asked")
+        texts.append(f"the newest {counted(len(newest), 'row')} for any query")
     elif not depth.by_time:
         _read_history(problems, part, source, newest, False, "newest rows", pages=False)
-        said.append(f"without ids the newest {counted(len(newest), 'row')}")
+        texts.append(f"without ids the newest {counted(len(newest), 'row')}")
     else:
-        said.append(_read_history(problems, part, source, part.middle(), False, "by time"))
+        texts.append(_read_history(problems, part, source, part.middle(), False, "by time"))
     if depth.by_id:
-        said.append(_read_history(problems, part, source, part.middle(), True, "by id"))
+        texts.append(_read_history(problems, part, source, part.middle(), True, "by id"))
     order = f", {'oldest' if depth.oldest_first else 'newest'} first" if depth.pages else ""
-    return problems.row(f"{'; '.join(said)}{order}")
+    return problems.row(f"{'; '.join(texts)}{order}")
 
 
-def _read_history(problems: Problems, part: Part, source: HistorySource, wanted: Rows, by_id: bool, how: str,
+def _read_history(problems: Problems, part: SymbolRows, source: HistorySource, wanted: Rows, by_id: bool, how: str,
                   pages: bool | None = None) -> str:
-    """Read a part of the history and compare it with the rows that are wanted; return what was read, in words."""
+    """Read a part of the history, compare it with the wanted rows, and return a summary."""
     depth = part.depth
     pages = depth.pages if pages is None else pages
     found = _read(problems, part, source, wanted, by_id, how, pages)
@@ -153,7 +153,7 @@ def _read_history(problems: Problems, part: Part, source: HistorySource, wanted:
         got.update(trades[row] for row in rows if columns.trade_id[row] not in seen)
         seen.update(columns.trade_id[row] for row in rows)
     unknown = list((got - known).elements())
-    problems.must(not unknown, f"{how}: it reads {counted(len(unknown), 'row')} that no trade has: {unknown[:1]}")
+    problems.must(not unknown, f"{how}: {counted(len(unknown), 'row')} match no trade of the dialect: {unknown[:1]}")
     held = part.held(wanted)
     missing = list((Counter(part.trades(held)) - got).elements())
     problems.must(not missing, f"{how}: {len(missing)} of {counted(len(held), 'trade')} are missing after "
@@ -161,13 +161,13 @@ def _read_history(problems: Problems, part: Part, source: HistorySource, wanted:
     if read and pages and len(held):
         end = part.trades(held)[0 if depth.oldest_first else -1]
         problems.must(any(trade[0] == end[0] for trade in read[0]),
-                      f"{how}: the first page lacks the {'oldest' if depth.oldest_first else 'newest'} row of its query: "
+                      f"{how}: the first page does not have the {'oldest' if depth.oldest_first else 'newest'} row of its query: "
                       "see oldest_first")
     return f"{counted(len(held), 'row')} {how} in {counted(len(found.columns), 'page')}"
 
 
-def _read(problems: Problems, part: Part, source: HistorySource, wanted: Rows, by_id: bool, how: str, pages: bool) -> Pages:
-    """Ask page after page as the history's depth says, until nothing of the query is left or nothing new comes."""
+def _read(problems: Problems, part: SymbolRows, source: HistorySource, wanted: Rows, by_id: bool, how: str, pages: bool) -> Pages:
+    """Request pages as the history's depth describes, until the query is answered or a page has nothing new."""
     depth, found = source.depth, Pages()
     query = HistoryQuery(part.instrument.symbol, int(wanted.timestamp[0]), int(wanted.timestamp[-1]) + 1)
     if by_id:
@@ -189,8 +189,9 @@ def _read(problems: Problems, part: Part, source: HistorySource, wanted: Rows, b
             return found
 
 
-def _page(problems: Problems, part: Part, source: HistorySource, query: HistoryQuery, how: str, found: Pages) -> Columns | None:
-    """Return the columns of the answer to a query, None without a readable one."""
+def _page(problems: Problems, part: SymbolRows, source: HistorySource, query: HistoryQuery, how: str,
+          found: Pages) -> Columns | None:
+    """Return the columns of the answer to a query, or None if the answer cannot be read."""
     made = attempt(source.request, query)
     body = part.simulated.answer(made.value) if isinstance(made.value, HttpRequest) else b""
     found.first_body = found.first_body or body
@@ -205,8 +206,8 @@ def _page(problems: Problems, part: Part, source: HistorySource, query: HistoryQ
     return columns
 
 
-def _narrow(query: HistoryQuery, part: Part, columns: Columns, by_id: bool) -> bool:
-    """Ask for what is left of a query after an answer; return whether anything is."""
+def _narrow(query: HistoryQuery, part: SymbolRows, columns: Columns, by_id: bool) -> bool:
+    """Narrow the query to the part that is still missing; return whether any is left."""
     times, oldest_first = [at * part.venue.timestamp_unit_ns for at in columns.timestamp], part.depth.oldest_first
     if by_id:
         ids = [int(number) for number in columns.trade_id]
@@ -222,7 +223,7 @@ def _narrow(query: HistoryQuery, part: Part, columns: Columns, by_id: bool) -> b
     return query.start_ns < query.end_ns
 
 
-def _check_aggregated(venue: Venue, source: HistorySource, past: SimulatedVenue) -> Check:
+def _check_aggregated(venue: Venue, source: HistorySource, past: SimulatedVenue) -> CheckRow:
     """Read an aggregated history: the ids of its rows cover the market's trades, and the quantities add up to theirs."""
     from pumpwatch.sim.rows import VOID
 
@@ -245,7 +246,7 @@ def _check_aggregated(venue: Venue, source: HistorySource, past: SimulatedVenue)
         for row, ids in groups:
             expected = sum(quantities.get(number, 0) for number in ids)
             quantity = part.quantity(columns, row)
-            problems.must(quantity == expected, f"the row of {ids[:3]} has another quantity than its trades: {quantity}")
+            problems.must(quantity == expected, f"the row of ids {ids[:3]} has the quantity {quantity}, its trades {expected}")
             flagged = bool(columns.flags.get(row, 0) & Flag.AGGREGATED)
             problems.must(flagged or len(ids) == 1, f"a row joins {len(ids)} trades without Flag.AGGREGATED")
             rows, joined = rows + (ids[0] not in covered), joined + (len(ids) > 1 and ids[0] not in covered)
@@ -259,13 +260,13 @@ def _check_aggregated(venue: Venue, source: HistorySource, past: SimulatedVenue)
 
 
 def _groups(columns: Columns) -> Iterator[tuple[int, list[int]]]:
-    """Yield each row with its ids: its own and those of the void rows behind it. Raises BadFrame if void rows come first."""
+    """Yield each row with its ids: its own and those of the void rows after it. Raises BadFrame if void rows come first."""
     void = set(columns.void)
     row, ids = -1, list[int]()
     for place, number in enumerate(map(int, columns.trade_id)):
         if place in void:
             if row < 0:
-                raise BadFrame("void rows stand before the row that they belong to")
+                raise BadFrame("void rows come before the row that they belong to")
             ids.append(number)
             continue
         if row >= 0:

@@ -1,7 +1,7 @@
 """Check recorded bodies (`--instruments`, `--history`): the plugin must read all of them, and they must agree with the frames.
 
-A simulator answers as its author believes. Only recorded answers show a misspelt field, an inverted side, or a page that is
-shorter than requested.
+A simulator answers as its author believes the venue does. Only recorded answers show a misspelt field, an inverted side, or a
+page that is shorter than requested.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pumpwatch.plugin_kit.check_frames import columns_of
 from pumpwatch.plugin_kit.check_order import check_order, require_contiguous
 from pumpwatch.plugin_kit.check_responses import history_of, require_plausible
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
 from pumpwatch.plugin_kit.samples import HistoryBody, Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import CallResult, attempt
 from pumpwatch.venue import HistoryQuery, Venue
@@ -35,7 +35,7 @@ def read_body(file: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     if not body.strip():
-        raise UsageError(f"{file} is empty", "it should hold a body as the venue answered it")
+        raise UsageError(f"{file} is empty", "save an answer of the venue in it, unchanged")
     return body
 
 
@@ -48,7 +48,7 @@ def history_body(given: str) -> HistoryBody:
     return HistoryBody(symbol or (named["symbol"] if named else ""), read_body(Path(path)))
 
 
-def check_recorded(venue: Venue, samples: Samples) -> list[Check]:
+def check_recorded(venue: Venue, samples: Samples) -> list[CheckRow]:
     """Return a row for the order and the ids of frames, and one for each recorded body."""
     rows = [check_order(venue, samples)] if samples.trades else []
     rows += [_instruments(venue, samples)] if samples.instruments else []
@@ -57,7 +57,7 @@ def check_recorded(venue: Venue, samples: Samples) -> list[Check]:
     return rows + [_history(venue, recorded, samples) for recorded in samples.histories]
 
 
-def _simulated_history(venue: Venue, samples: Samples, simulated: SimulatedVenue) -> Check:
+def _simulated_history(venue: Venue, samples: Samples, simulated: SimulatedVenue) -> CheckRow:
     """Compare the dialect's own history with its frames."""
     problems, same = Problems(venue.name, "history and stream agree"), 0
     live = trades_of_frames(venue, samples.trades)
@@ -70,7 +70,7 @@ def _simulated_history(venue: Venue, samples: Samples, simulated: SimulatedVenue
     return problems.row(f"{counted(same, 'trade')} in both")
 
 
-def _instruments(venue: Venue, samples: Samples) -> Check:
+def _instruments(venue: Venue, samples: Samples) -> CheckRow:
     problems = Problems(venue.name, "recorded instruments")
     listed = attempt(venue.parse_instruments, samples.instruments)
     if listed.value is None:
@@ -94,7 +94,7 @@ def _symbols(venue: Venue, frame: bytes) -> set[str]:
     return set(found.value["symbol"]) if found.value else set()
 
 
-def _history(venue: Venue, recorded: HistoryBody, samples: Samples) -> Check:
+def _history(venue: Venue, recorded: HistoryBody, samples: Samples) -> CheckRow:
     problems = Problems(venue.name, f"recorded history{f' of {recorded.symbol}' if recorded.symbol else ''}")
     live = trades_of_frames(venue, samples.trades)
     symbol = recorded.symbol or _symbol_of(venue, recorded.body, live)
@@ -191,8 +191,8 @@ class RecordedFrames:
     """Recorded frames and bodies of a plugin's venues.
 
     frames: as received. instruments: symbol lists, each with its pages. histories: bodies of trade histories. by_venue: the
-    recordings that are known to belong to one venue, by its name. Each venue uses its own, and of the others those that it
-    can read or that no venue of the plugin can.
+    recordings that are known to belong to one venue, by its name. Each venue uses its own recordings, and of the others those
+    that it can read or that no venue of the plugin can read.
     """
 
     frames: Sequence[bytes] = ()
@@ -200,10 +200,6 @@ class RecordedFrames:
     histories: Sequence[HistoryBody] = ()
     by_venue: dict[str, RecordedFrames] = field(default_factory=dict)
 
-    @property
-    def of(self) -> dict[str, RecordedFrames]:
-        """The old name of `by_venue`."""
-        return self.by_venue
 
     def frames_of(self, venue: Venue, venues: Sequence[Venue]) -> list[bytes]:
         """Return the venue's own frames, those that it can read, and those that no venue can."""

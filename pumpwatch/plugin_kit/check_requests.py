@@ -13,7 +13,7 @@ from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import Control, ControlKind, Instrument
 from pumpwatch.plugin_kit.check_facts import ANY_TIME_NS, require_request
-from pumpwatch.plugin_kit.results import Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import HistoryQuery, Venue
@@ -22,10 +22,10 @@ ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-U
                "0G", "1INCH-USDT", "1000000BABYDOGE-USDT")
 LONG_NAME = "{:05}1000000BABYDOGE-USDT"  # 24 characters, more than real ones have
 REQUEST_ID = 1_234_567
-WANTED_IDS = ((-1, -1), (1000, 2000), (1000, 10**9), (1000, -1), (-1, 2000))  # the first and the last of a query
+WANTED_IDS = ((-1, -1), (1000, 2000), (1000, 10**9), (1000, -1), (-1, 2000))  # first and last id of a query; -1: unknown
 
 
-def check_requests(venue: Venue, samples: Samples) -> list[Check]:
+def check_requests(venue: Venue, samples: Samples) -> list[CheckRow]:
     """Return a row for each kind of request."""
     rows = [_limits(venue, name, make) for name, make in _requests(venue)]
     rows += [_odd_symbols(venue), _history(venue)]
@@ -35,12 +35,12 @@ def check_requests(venue: Venue, samples: Samples) -> list[Check]:
 
 
 def _requests(venue: Venue) -> list[tuple[str, Callable[[Sequence[str], int], str]]]:
-    """Return the functions to check: not `unsubscribe` if a request replaces the one before, or if no request drops a symbol."""
+    """Return the functions to check, without `unsubscribe` if `replaces` or `drops` make it useless."""
     requests = [("subscribe", venue.subscribe)]
     return requests if venue.replaces or not venue.drops else [*requests, ("unsubscribe", venue.unsubscribe)]
 
 
-def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
+def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> CheckRow:
     """Subscribe a full connection to symbols with long names, in messages as the feed makes them."""
     problems, limits = Problems(venue.name, f"{what} within its limits"), venue.limits
     placement = Placement(venue)
@@ -56,7 +56,8 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
     texts: list[str] = []
     while asked.waiting:
         size = asked.next_size
-        problems.must(size <= limits.symbols_per_message, f"{size} symbols in a message")
+        problems.must(size <= limits.symbols_per_message,
+                      f"a message has {size} symbols, the limit is {limits.symbols_per_message}")
         made = attempt(asked.next_text, 0.0)
         if not isinstance(made.value, str):
             problems.must(False, f"{what} gives {made.value!r} {made.message()}")
@@ -64,7 +65,7 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
         texts.append(made.value)
     sizes = [len(text.encode()) for text in texts]
     longest = max(sizes, default=0)
-    problems.must(longest <= limits.message_bytes, f"a message of {longest} bytes of {limits.message_bytes}")
+    problems.must(longest <= limits.message_bytes, f"a message has {longest} bytes, the limit is {limits.message_bytes}")
     missing = [name for name in names if not any(name.casefold() in text.casefold() for text in texts)] if texts else []
     problems.must(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
     whole = attempt(make, names[: limits.symbols_per_message], 1)
@@ -73,7 +74,7 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
     return problems.row(good)
 
 
-def _odd_symbols(venue: Venue) -> Check:
+def _odd_symbols(venue: Venue) -> CheckRow:
     problems = Problems(venue.name, "odd symbols and request ids")
     for what, make in _requests(venue):
         for symbol in ODD_SYMBOLS:
@@ -84,10 +85,10 @@ def _odd_symbols(venue: Venue) -> Check:
                 problems.must(False, f"{what} of {short(symbol, 20)!r} gives {text!r} {made.message()}")
                 continue
             problems.must(text == again.value and not effects,
-                          f"{what} gives another text the second time, or has effects outside")
+                          f"{what} returns a different text the second time, or has side effects")
             problems.must(len(text.encode(errors="replace")) <= venue.limits.message_bytes,
                           f"{what} of one symbol of {len(symbol)} characters is longer than message_bytes")
-            problems.must(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
+            problems.must(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} does not contain the symbol: {short(text)}")
             if venue.acknowledges and not venue.answers_by_symbol:
                 problems.must(str(REQUEST_ID) in text, f"{what} leaves out the request id, so its answer cannot be recognised "
                               "(if answers name their symbol instead, set answers_by_symbol)")
@@ -113,7 +114,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _history(venue: Venue) -> Check:
+def _history(venue: Venue) -> CheckRow:
     problems = Problems(venue.name, "history requests")
     asked = {"history_request": venue.history_request}
     if venue.aggregated_history is not None:
@@ -127,12 +128,12 @@ def _history(venue: Venue) -> Check:
             continue
         require_request(problems, what, made.value, venue)
         problems.must(made.value == again.value and not effects,
-                      f"{what} gives another request the second time, or has effects outside")
+                      f"{what} returns a different request the second time, or has side effects")
     return problems.row("by time and by id; the same each time")
 
 
-def _answers(venue: Venue, samples: Samples) -> Check:
-    """Send requests to the dialect, and read its answers."""
+def _answers(venue: Venue, samples: Samples) -> CheckRow:
+    """Send subscription requests to the dialect, and read its answers."""
     problems, simulated = Problems(venue.name, "answers are understood"), samples.simulated
     assert simulated is not None
     try:
@@ -157,9 +158,9 @@ def _answers(venue: Venue, samples: Samples) -> Check:
         problems.must(all(_belongs(venue, control, number, symbols) for control in acknowledged),
                       "read_control finds neither the request id nor, with answers_by_symbol, the symbol in the answer")
         problems.must(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
-                      "answers_by_symbol does not fit the answers")
+                      "answers_by_symbol does not match the answers")
     counts = ", ".join(f"{count} {kind}" for kind, count in Counter(map(str, kinds)).items())
-    good = f"{counts}, with the request's id" if venue.acknowledges else "the venue sends none, and none is expected"
+    good = f"{counts}, with the request's id" if venue.acknowledges else "the venue sends no acknowledgement, as declared"
     return problems.row(good)
 
 

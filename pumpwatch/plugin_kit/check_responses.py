@@ -1,4 +1,4 @@
-"""Check the functions that read REST answers: instruments, history, sessions, volumes; and answers that are none of these."""
+"""Check the functions that read REST answers (instruments, history, sessions, volumes), also with answers of other kinds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from pumpwatch.model import Columns, Instrument
 from pumpwatch.plugin_kit.check_facts import is_number
 from pumpwatch.plugin_kit.mutations import MUST_REFUSE, big_bodies, mutated_bodies
-from pumpwatch.plugin_kit.results import Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import CallResult, attempt, watch_effects
 from pumpwatch.venue import HistoryQuery, Venue
@@ -18,7 +18,7 @@ from pumpwatch.venue import HistoryQuery, Venue
 BIG_WITHIN_S = 5.0
 
 
-def check_responses(venue: Venue, samples: Samples) -> list[Check]:
+def check_responses(venue: Venue, samples: Samples) -> list[CheckRow]:
     """Return a row for each kind of body."""
     rows = [check_bad_bodies(venue, "instruments", lambda body: venue.parse_instruments([body] * len(venue.instruments_requests)),
                              big_bodies()),
@@ -49,8 +49,8 @@ def history_of(venue: Venue, body: bytes, symbol: str) -> Columns:
 
 
 def check_bad_bodies(venue: Venue, what: str, read: Callable[[bytes], Any],
-                     large: Iterable[tuple[str, bytes]] = ()) -> Check:
-    """Read answers of other kinds, each of which must raise an error; large: slow ones beside MUST_REFUSE."""
+                     large: Iterable[tuple[str, bytes]] = ()) -> CheckRow:
+    """Fail if an answer of another kind raises no error. large: further answers, whose reading time is checked too."""
     problems = Problems(venue.name, f"{what}: bad bodies are refused")
     for name, body in MUST_REFUSE.items():
         given = attempt(read, body)
@@ -62,11 +62,11 @@ def check_bad_bodies(venue: Venue, what: str, read: Callable[[bytes], Any],
         problems.must(not given.broke, f"{name} raises {given.message()}")
         problems.must(given.error is not None, f"{name} is accepted as a list")
         problems.should(time.perf_counter() - began < BIG_WITHIN_S, f"{name} takes {time.perf_counter() - began:.1f} s")
-    return problems.row(f"{len(MUST_REFUSE)} kinds of other answers, and 40 MB of two")
+    return problems.row(f"{len(MUST_REFUSE)} kinds of other answers, two of them with 40 MB")
 
 
-def check_session(venue: Venue) -> Check:
-    """Make a session's address from answers of other kinds, each of which must raise an error."""
+def check_session(venue: Venue) -> CheckRow:
+    """Fail if a session's address is made from an answer of another kind."""
     problems = Problems(venue.name, "session: bad bodies are refused")
     assert venue.session is not None
     for name, body in MUST_REFUSE.items():
@@ -77,7 +77,7 @@ def check_session(venue: Venue) -> Check:
     return problems.row(f"{len(MUST_REFUSE)} kinds of other answers")
 
 
-def check_instruments(venue: Venue, simulated: SimulatedVenue) -> Check:
+def check_instruments(venue: Venue, simulated: SimulatedVenue) -> CheckRow:
     """Read the dialect's symbol list, complete and mutated."""
     problems = Problems(venue.name, "instruments")
     bodies = simulated.list_pages()
@@ -88,7 +88,7 @@ def check_instruments(venue: Venue, simulated: SimulatedVenue) -> Check:
         problems.must(False, f"it raises {listed.message()}")
         return problems.row("")
     problems.must(listed.value == again.value and not effects,
-                  "it reads other instruments the second time, or has effects outside")
+                  "parse_instruments returns different instruments the second time, or has side effects")
     require_plausible(problems, listed.value)
     found = {instrument.symbol for instrument in listed.value}
     missing = [symbol for symbol in simulated.table.symbols if symbol not in found]
@@ -104,7 +104,7 @@ def check_instruments(venue: Venue, simulated: SimulatedVenue) -> Check:
     return problems.row(f"{instruments} in {answers}; mutations are read or rejected")
 
 
-def check_volumes(venue: Venue, simulated: SimulatedVenue) -> Check:
+def check_volumes(venue: Venue, simulated: SimulatedVenue) -> CheckRow:
     """Read the dialect's volumes, complete and mutated, and answers of other kinds."""
     problems = Problems(venue.name, "volumes")
     assert venue.volumes is not None
@@ -130,7 +130,7 @@ def require_plausible(problems: Problems, instruments: Sequence[Instrument]) -> 
     for instrument in instruments:
         name, multiplier, volume = instrument.symbol, instrument.multiplier, instrument.volume
         problems.must(all(isinstance(text, str) and text for text in (name, instrument.base, instrument.quote)),
-                      f"{instrument!r} lacks a symbol, base or quote")
+                      f"{instrument!r} has no symbol, base or quote")
         problems.must(isinstance(multiplier, int) and multiplier >= 1, f"{name}: the multiplier is {multiplier}")
         for size_name in ("contract_size", "price_divisor"):
             size = getattr(instrument, size_name)
@@ -142,11 +142,11 @@ def _must_not_break(problems: Problems, given: CallResult[Any], body: bytes) -> 
     problems.must(not given.broke, f"it raises {given.message()} on {short(body)}")
 
 
-def check_history(venue: Venue, simulated: SimulatedVenue) -> Check:
+def check_history(venue: Venue, simulated: SimulatedVenue) -> CheckRow:
     """Request one symbol's trades from the dialect, and read them, complete and mutated."""
     problems = Problems(venue.name, "history")
     if not venue.history.rows_per_request:
-        return problems.row("the venue has none")
+        return problems.row("the venue has no history")
     number = int(simulated.rows.symbol[-1])
     symbol, rows = simulated.table.symbols[number], simulated.rows.take(simulated.rows.symbol == number)
     query = HistoryQuery(symbol, int(rows.timestamp[0]), int(rows.timestamp[-1]) + 1)
@@ -166,7 +166,7 @@ def check_history(venue: Venue, simulated: SimulatedVenue) -> Check:
     step = max(venue.timestamp_unit_ns, venue.history.resolution_ns)
     known = set((rows.timestamp // step).tolist())
     problems.must({at * venue.timestamp_unit_ns // step for at in columns.timestamp} <= known,
-                  "it reads times that no trade had: is their unit another than the stream's? (if they are only coarser, set "
+                  "it reads times that no trade has: does their unit differ from the stream's? (if they are only coarser, set "
                   "HistoryDepth.resolution_ns)")
     problems.must(len(set(columns.symbol)) == 0 or count <= venue.history.rows_per_request,
                   f"the answer has {counted(count, 'row')}, but rows_per_request is {venue.history.rows_per_request}")

@@ -1,4 +1,4 @@
-"""Check what order books and tickers have in common: a request for each symbol, and answers that are rejected."""
+"""Check the parts that order books and tickers share: a request for each symbol, and rejected answers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from pumpwatch.model import Instrument
 from pumpwatch.plugin_kit.check_facts import require_request
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import Check, Problems, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, short
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import HttpRequest, Venue
 
-ROUNDING = 1e-9  # the share by which a float may differ
+ROUNDING = 1e-9  # relative tolerance for floats
 CLOCK_S = 60.0  # from the dialect's answer to the check
 ODD_SYMBOLS = ("BTC-USDT", "A/B", 'A"B', "币安人生USDT", "S" * 200, "1000000BABYDOGE-USDT")
 
 
-def check_symbol_requests(venue: Venue, name: str, request: Callable[[str], HttpRequest]) -> Check:
-    """Return the row for the requests of `name`, such as books: each can be sent, and depends on the symbol alone."""
+def check_symbol_requests(venue: Venue, name: str, request: Callable[[str], HttpRequest]) -> CheckRow:
+    """Return the row for the requests of `name`, such as books: each is valid and depends only on the symbol."""
     problems = Problems(venue.name, f"{name}: requests")
     weight = 0.0
     for symbol in ODD_SYMBOLS:
@@ -29,9 +29,9 @@ def check_symbol_requests(venue: Venue, name: str, request: Callable[[str], Http
             continue
         require_request(problems, f"{name}.request", made.value, venue)
         problems.must(made.value == again.value and not effects,
-                      "it gives another request the second time, or has effects outside")
+                      f"{name}.request returns a different request the second time, or has side effects")
         weight = getattr(made.value, "weight", 0.0)
-    return problems.row(f"a weight of {weight:g} of {venue.limits.requests_per_minute:g} a minute")
+    return problems.row(f"each has the weight {weight:g}, the limit is {venue.limits.requests_per_minute:g} a minute")
 
 
 def require_rejections(problems: Problems, parse: Callable[[bytes, Instrument], Any], body: bytes,

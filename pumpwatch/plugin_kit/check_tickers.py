@@ -1,4 +1,4 @@
-"""Check a venue's tickers: requests that can be sent, the figures of the dialect's trades, other answers rejected."""
+"""Check a venue's tickers: valid requests, the figures of the dialect's trades, other answers rejected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pumpwatch.plugin_kit.check_snapshots import CLOCK_S, ROUNDING, check_symbol_requests, require_rejections
-from pumpwatch.plugin_kit.results import Check, Problems, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.ticker import Ticker
@@ -16,11 +16,11 @@ from pumpwatch.venue import Tickers, Venue
 if TYPE_CHECKING:
     from pumpwatch.sim.ticker import MadeTicker
 
-PERCENT = 2e-4  # the share by which a price may differ that comes from a change in percent of two decimals
+PERCENT = 2e-4  # relative tolerance of a price that is computed from a percentage with two decimals
 
 
-def check_tickers(venue: Venue, samples: Samples) -> list[Check]:
-    """Return a row for the requests of a venue's tickers, and one for the dialect's; none if it has no tickers."""
+def check_tickers(venue: Venue, samples: Samples) -> list[CheckRow]:
+    """Return one row for the requests and one for the dialect's ticker; an empty list if the venue has no tickers."""
     tickers = venue.tickers
     if tickers is None:
         return []
@@ -30,12 +30,12 @@ def check_tickers(venue: Venue, samples: Samples) -> list[Check]:
     return [requests, _figures(venue, tickers, samples.simulated)]
 
 
-def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> Check:
+def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> CheckRow:
     problems = Problems(venue.name, "tickers: figures")
     number = int(simulated.rows.symbol[-1])
     instrument = simulated.instrument(number)
     if instrument is None:
-        problems.must(False, f"the symbol list lacks {simulated.table.symbols[number]}")
+        problems.must(False, f"the symbol list does not contain {simulated.table.symbols[number]}")
         return problems.row("")
     body = simulated.answer(tickers.request(instrument.symbol))
     with watch_effects() as effects:
@@ -44,14 +44,14 @@ def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> Check
         problems.must(False, f"tickers.parse rejects the answer to its request: {given.message()} {short(body)}")
         return problems.row("")
     problems.must(repr(given.value) == repr(again.value) and not effects,  # nan equals nothing
-                  "it reads another ticker the second time, or has effects outside")
+                  "tickers.parse returns a different ticker the second time, or has side effects")
     compared = _compare(problems, given.value, simulated.history.ticker(number, time.time_ns()))
     require_rejections(problems, tickers.parse, body, instrument)
     return problems.row(f"{', '.join(compared)} of {instrument.symbol}; mutations are read or rejected")
 
 
 def _compare(problems: Problems, found: Ticker, made: MadeTicker) -> list[str]:
-    """Compare the figures with those of the dialect's trades, and return the names of the ones that the venue gives."""
+    """Compare the figures with those of the dialect's trades; return the names of the figures that the venue gives."""
     scale, (numerator, denominator) = int(made.table.price_scale[made.symbol]), made.table.contract_size[made.symbol].tolist()
     volume = made.quantity / int(made.table.quantity_scale[made.symbol]) * numerator / denominator
     quote = made.quote * numerator / denominator
@@ -61,11 +61,11 @@ def _compare(problems: Problems, found: Ticker, made: MadeTicker) -> list[str]:
     for name in known:
         value, tolerance = getattr(found, name), PERCENT if name == "open_24h" else max(ROUNDING, 1e-6 * (name == "quote_volume"))
         problems.must(math.isclose(value, wanted[name], rel_tol=tolerance),
-                      f"{name} is {value:.10g}, by the dialect's trades {wanted[name]:.10g}")
+                      f"{name} is {value:.10g}, the dialect's trades give {wanted[name]:.10g}")
     if found.trades >= 0:
         known.append("trades")
         problems.must(found.trades == made.trades, f"{found.trades} trades, the dialect has {made.trades}")
     off_s = abs(time.time_ns() - found.at_ns) / 1e9 if found.at_ns else 0.0
     problems.must(off_s <= CLOCK_S or abs(found.at_ns - made.at_ns) < 10**9,
-                  f"its time is {off_s:.0f} s away from now: is its unit another one?")
+                  f"its time is {off_s:.0f} s away from now: is its unit wrong?")
     return known

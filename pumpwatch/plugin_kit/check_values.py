@@ -1,8 +1,8 @@
-"""Check the reading of impossible values, put in the place of a good frame's symbol, price, quantity, time and id.
+"""Check that impossible values of a good frame's symbol, price, quantity, time and id are rejected.
 
-No value of the table IMPOSSIBLE may become a trade. A number that is only spelt differently (as text, with an exponent) must
-give the same trade or be rejected, and an additional field must change nothing. Frames go through the collector's own parser,
-so a value that it rejects counts as rejected.
+No value of the table IMPOSSIBLE may become a trade. A number in another spelling (as text, with an exponent) must give the same
+trade or be rejected, and an additional field must change nothing. Frames go through the collector's own parser, so a value that
+it rejects counts as rejected.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 from pumpwatch.model import ControlKind, IdKind
 from pumpwatch.pipeline.parse import LATEST_NS
-from pumpwatch.plugin_kit.check_frames import Reader, columns_of
+from pumpwatch.plugin_kit.check_frames import FrameReader, columns_of
 from pumpwatch.plugin_kit.mutations import Path, Raw, at, places, put, without
-from pumpwatch.plugin_kit.results import Check, Problems, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import Venue
 
-SHAPES = 4  # frames of different shape, from which the others are made
+SHAPES = 4  # frames of different shapes to mutate
 A_DAY_NS = 86_400 * 10**9
 COLUMNS = ("symbol", "price", "quantity", "timestamp", "trade_id")
 
@@ -46,15 +46,15 @@ NO_VALUE = ("left out", "null", "nothing", "zero")  # the plugin may use another
 Trade = tuple[Any, ...]
 
 
-def check_values(venue: Venue, samples: Samples) -> list[Check]:
-    """Return a row for impossible values, and one for values that are only spelt differently."""
+def check_values(venue: Venue, samples: Samples) -> list[CheckRow]:
+    """Return a row for impossible values, and one for values in another spelling."""
     refused, same = Problems(venue.name, "impossible values are refused"), Problems(venue.name, "other spellings mean the same")
     found, impossible, respelt = set[str](), 0, 0
     for frame in seeds(venue, samples):
         where = places_of(venue, frame)
         found.update(where.values())
-        reader = Reader(venue)
-        reader.meet([frame])
+        reader = FrameReader(venue)
+        reader.add_symbols([frame])
         good = trades_of(reader, frame)
         for name, made in impossible_frames(venue, frame):
             impossible += 1
@@ -67,9 +67,9 @@ def check_values(venue: Venue, samples: Samples) -> list[Check]:
         for made in _longer(frame):
             respelt += 1
             same.must(attempt(trades_of, reader, made).value == good,
-                      f"with an additional field it is not the same trade: {short(made)}")
+                      f"an additional field changes the trade: {short(made)}")
     if not impossible:
-        return []  # there is no frame to make them from, which check_frames says
+        return []  # without frames, which check_frames reports
     wanted = [name for name in COLUMNS if name != "trade_id" or venue.id_kind != IdKind.NONE]
     missing = [name for name in wanted if name not in found]
     refused.must(not missing, f"no field of a frame sets {', '.join(missing)}")
@@ -78,14 +78,14 @@ def check_values(venue: Venue, samples: Samples) -> list[Check]:
 
 
 def seeds(venue: Venue, samples: Samples) -> list[bytes]:
-    """Return frames that differ in shape: of one trade each, or cut to one trade, if any can be had."""
+    """Return frames of different shapes, with one trade each if possible."""
     found = [cut_to_one(venue, frame) for frame in samples.seeds if _columns(venue, frame).get("symbol")]
     alone = [frame for frame in found if len(_columns(venue, frame)["symbol"]) == 1]
     return (alone or found)[:SHAPES]
 
 
 def cut_to_one(venue: Venue, frame: bytes) -> bytes:
-    """Return a frame with only the first of its trades; the frame itself if that cannot be made."""
+    """Return a frame with only the first of its trades, or the frame itself if it cannot be cut."""
     rows = len(_columns(venue, frame)["symbol"])
     if rows < 2:
         return frame
@@ -152,7 +152,7 @@ def impossible_frames(venue: Venue, frame: bytes) -> Iterator[tuple[str, bytes]]
     yield "the frame in a list", put((), (), [value])
 
 
-def _require_refused(problems: Problems, reader: Reader, name: str, frame: bytes, good: list[Trade]) -> None:
+def _require_refused(problems: Problems, reader: FrameReader, name: str, frame: bytes, good: list[Trade]) -> None:
     given = attempt(trades_of, reader, frame)
     if given.value is None:
         problems.must(False, f"{name}: it raises {given.message()}")
@@ -160,7 +160,7 @@ def _require_refused(problems: Problems, reader: Reader, name: str, frame: bytes
     stands_in = name.endswith(NO_VALUE) and _nearly(given.value, good)
     problems.must(not given.value or stands_in, f"{name}: {short(frame)} becomes the trade {given.value[:1]}")
     vanished = not given.value and not reader.parser.quarantine and reader.others
-    problems.must(not vanished, f"{name}: read_control takes it for {ControlKind.OTHER}, so it vanishes: {short(frame)}")
+    problems.must(not vanished, f"{name}: read_control reads it as {ControlKind.OTHER}, so it vanishes: {short(frame)}")
 
 
 def _nearly(given: list[Trade], good: list[Trade]) -> bool:
@@ -188,8 +188,8 @@ def _longer(frame: bytes) -> Iterator[bytes]:
             yield put(value, path, {**old, "additional": {"deep": [1, None]}, "": "", "and": 1e300})
 
 
-def trades_of(reader: Reader, frame: bytes) -> list[Trade]:
-    """Return the trades that the collector would store of a frame, without ids that it makes itself."""
+def trades_of(reader: FrameReader, frame: bytes) -> list[Trade]:
+    """Return the trades that the collector would store from a frame, without synthetic ids."""
     rows: list[Trade] = []
     for part in reader.parse_frames([frame]):
         batch = part.batch if part.void is None else part.batch.take(~part.void)

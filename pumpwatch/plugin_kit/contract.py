@@ -1,4 +1,4 @@
-"""Check a plugin against the contract. The project's tests check its own plugins, and `plugins check` checks any.
+"""Check a plugin against the contract. The project's tests check its own plugins; `plugins check` checks any plugin.
 
 For each venue: its facts are complete and plausible; `parse` is pure; a mutated frame is a trade, control or rejected; no
 impossible value becomes a trade; subscriptions keep the venue's limits; REST bodies of another kind are rejected; everything
@@ -30,7 +30,7 @@ from pumpwatch.plugin_kit.check_responses import check_responses
 from pumpwatch.plugin_kit.check_tickers import check_tickers
 from pumpwatch.plugin_kit.check_values import check_values
 from pumpwatch.plugin_kit.mutations import MUST_REFUSE, ODD_VALUES
-from pumpwatch.plugin_kit.results import Check, Problems, short
+from pumpwatch.plugin_kit.results import CheckRow, Problems, short
 from pumpwatch.plugin_kit.round_trip import CHECK, check_round_trip
 from pumpwatch.plugin_kit.samples import HistoryBody, gather
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 
 def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | None = None, *,
-                instruments: Sequence[bytes] = (), histories: Mapping[str, bytes] | None = None) -> list[Check]:
+                instruments: Sequence[bytes] = (), histories: Mapping[str, bytes] | None = None) -> list[CheckRow]:
     """Check one venue against the contract, without the round trip, and return a row for each check.
 
-    frames: recorded ones, as received; without any, and without a dialect, trades cannot be checked. instruments: the pages
-    of the venue's own symbol list. histories: symbol -> the body of its trade history, best of the same minutes as the
+    frames: recorded frames, as received. Without frames and without a dialect, trades are not checked. instruments: the pages
+    of the venue's own symbol list. histories: symbol -> the body of its trade history, ideally of the same minutes as the
     frames.
     """
     facts = check_facts(venue)
@@ -54,7 +54,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
         return facts  # the other checks rely on them
     bodies = [HistoryBody(symbol, body) for symbol, body in (histories or {}).items()]
     samples = gather(venue, frames, dialect, instruments, bodies)
-    parts: tuple[Callable[..., list[Check]], ...] = (check_frames, check_values, check_requests, check_responses, check_paging,
+    parts: tuple[Callable[..., list[CheckRow]], ...] = (check_frames, check_values, check_requests, check_responses, check_paging,
                                                      check_candles, check_books, check_tickers, check_recorded)
     for part in parts:
         facts += part(venue, samples)
@@ -62,10 +62,10 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
 
 
 def check_plugin(name: str, config: Config, recorded: RecordedFrames | None = None, *,
-                 round_trip: bool = True) -> Iterator[Check]:
-    """Yield a row for each check of everything that a plugin offers. Raises UsageError if there is no such plugin.
+                 round_trip: bool = True) -> Iterator[CheckRow]:
+    """Yield a row for each check of a plugin's venues, sources and sinks. Raises UsageError for an unknown plugin.
 
-    recorded: what its venues sent and answered. round_trip: go through the simulator as well, which takes some seconds.
+    recorded: frames and answers of its venues. round_trip: also run the simulator, which takes some seconds.
     """
     plugins, recorded = load_plugins(config), recorded or RecordedFrames()
     candidate = plugins.candidate(name)
@@ -73,9 +73,9 @@ def check_plugin(name: str, config: Config, recorded: RecordedFrames | None = No
         known = ", ".join(sorted(known.name for known in plugins.candidates if known.status != "disabled"))
         raise UsageError(f"no plugin is called `{name}`", f"known: {known}")
     if candidate.status == "refused":
-        yield Check(name, "it loads", FAIL, candidate.reason)
+        yield CheckRow(name, "it loads", FAIL, candidate.reason)
         return
-    yield Check(name, "it loads", OK, f"{', '.join(candidate.offers)} from {candidate.origin}")
+    yield CheckRow(name, "it loads", OK, f"{', '.join(candidate.offers)} from {candidate.origin}")
     offers = set(candidate.offers)
     venues = [venue for venue in plugins.venues if f"venue {_full_name(venue)}" in offers]
     for venue in venues:
@@ -94,19 +94,19 @@ def check_plugin(name: str, config: Config, recorded: RecordedFrames | None = No
         for (venue, _), row in zip(pairs, check_round_trip(pairs, config.plugins.folder), strict=True):
             yield dataclasses.replace(row, of=_full_name(venue))
     if venues and not played:
-        yield Check(name, CHECK, WARN, "not done: no simulator plugin plays its venues")
+        yield CheckRow(name, CHECK, WARN, "not done: no simulator plugin plays its venues")
 
 
 def _full_name(venue: Venue) -> str:
     return f"{venue.name}:{venue.variant}" if venue.variant else venue.name
 
 
-def _named(checks: list[Check], name: str) -> Iterator[Check]:
+def _named(checks: list[CheckRow], name: str) -> Iterator[CheckRow]:
     return (dataclasses.replace(check, of=name) for check in checks)
 
 
 def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
-    """Return the dialect that plays this venue in its protocol, from any plugin; None without one."""
+    """Return the dialect of any plugin that plays this venue in its protocol, or None."""
     from pumpwatch.sim.dialect import Dialect
 
     known = {dialect.name: dialect for dialect in plugins.dialects if isinstance(dialect, Dialect)}
@@ -114,8 +114,8 @@ def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
     return dialect if dialect is not None and dialect.path_of(venue.variant) is not None else None
 
 
-def check_source(source: AnySource) -> list[Check]:
-    """Check a listing source against the contract; one that pushes is not connected."""
+def check_source(source: AnySource) -> list[CheckRow]:
+    """Check a listing source against the contract. A push source is not connected."""
     rows = [_check_source_facts(source)]
     bodies, titles = Problems(source.name, "bad bodies are refused"), Problems(source.name, "odd titles get a verdict")
     for name, body in MUST_REFUSE.items():
@@ -130,15 +130,15 @@ def check_source(source: AnySource) -> list[Check]:
             verdict, again = attempt(source.verdict, title), attempt(source.verdict, title)
         titles.must(verdict.error is None, f"it raises {verdict.message()} on {short(title, 30)!r}")
         titles.must(verdict.value == again.value and not effects,
-                    "it gives another verdict the second time, or has effects outside")
+                    "verdict returns a different verdict the second time, or has side effects")
     return [*rows, titles.row("each gets the same verdict twice")]
 
 
-def _check_source_facts(source: AnySource) -> Check:
+def _check_source_facts(source: AnySource) -> CheckRow:
     facts = Problems(source.name, "facts")
     if not isinstance(source, PolledSource):
         facts.must(callable(source.listen), "listen is not a function")
-        return facts.row("it pushes")
+        return facts.row("a push source")
     urls = (source.url, *source.fallback_urls)
     facts.must(all(isinstance(url, str) and url.startswith("https://") for url in urls), "an address does not begin with https://")
     facts.must(is_number(source.interval_s) and source.interval_s >= 1, f"interval_s is {source.interval_s!r}")
@@ -147,7 +147,7 @@ def _check_source_facts(source: AnySource) -> Check:
     return facts.row(f"{source.url} every {source.interval_s} s")
 
 
-def check_sink(sink: SinkPlugin) -> Check:
+def check_sink(sink: SinkPlugin) -> CheckRow:
     """Check a sink's options and methods against the contract; its service is not contacted."""
     problems = Problems(sink.name, "options and methods")
     options: Any = sink.options
@@ -161,5 +161,5 @@ def check_sink(sink: SinkPlugin) -> Check:
         opened = attempt(sink.create, made.value)
         problems.must(opened.error is None, f"create raises {opened.message()}")
         missing = sorted(name for name in wanted if not callable(getattr(opened.value, name, None)))
-        problems.must(opened.error is not None or not missing, f"it lacks {', '.join(missing)}")
+        problems.must(opened.error is not None or not missing, f"methods are missing: {', '.join(missing)}")
     return problems.row(f"{len(wanted)} methods; its service was not contacted")

@@ -1,7 +1,4 @@
-"""Make bad frames and bodies from good ones, which the plugin's functions must survive.
-
-Every run makes the same.
-"""
+"""Make bad frames and bodies from good ones; a plugin's functions must survive them. Every run makes the same mutations."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ DEEP = 20_000
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 PLACEHOLDER = "\ue000"  # a private character, replaced by a number that the encoder would not write
 Path = tuple[Any, ...]  # keys and indexes that lead from the whole value to a place in it
-Maker = Callable[[], bytes]  # makes one mutation; most are not chosen, and need not be made
+Maker = Callable[[], bytes]  # makes one mutation, only if it is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Raw:
 
 
 def places(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield every place in JSON data, the whole first; of a list only its first three rows or ten values."""
+    """Yield every place in JSON data, beginning with the root; only the first three rows or ten values of a list."""
     yield path
     most = 3 if isinstance(value, list) and value and isinstance(value[0], (dict, list)) else 10
     inside = value.items() if isinstance(value, dict) else enumerate(value[:most]) if isinstance(value, list) else ()
@@ -63,13 +60,13 @@ def without(value: Any, path: Path) -> bytes:
 
 
 def mutated_frames(seeds: list[bytes], most: int = 4000) -> list[bytes]:
-    """Return mutations of each seed, then frames unrelated to them; each once."""
+    """Return mutations of each seed, then unrelated frames, without duplicates."""
     made: dict[bytes, None] = {}
-    each = max(50, most // max(1, len(seeds)))
+    quota = max(50, most // max(1, len(seeds)))  # mutations of a seed
     for number, seed in enumerate(seeds):
         makers = [*_structural(seed), *_textual(seed, random.Random(number))]
-        if len(makers) > each:
-            makers = random.Random(number).sample(makers, each)
+        if len(makers) > quota:
+            makers = random.Random(number).sample(makers, quota)
         made.update((make(), None) for make in makers)
     made.update(dict.fromkeys(text.encode() for text in ELSEWHERE))
     made.update(dict.fromkeys((b"[" * DEEP, b'{"a":' * DEEP, b"\xff\xfe", b'{"s":"\xc3("}')))
@@ -94,7 +91,7 @@ def _structural(seed: bytes) -> Iterator[Maker]:
 
 
 def _variations(old: Any) -> Sequence[Any]:
-    """Return values of the same type that are near, or mean something else in another unit or spelling."""
+    """Return near values, and the same value in another unit, spelling or type."""
     if isinstance(old, int) and not isinstance(old, bool):
         return old // 10**6, old // 1000, old * 1000, old * 10**6, str(old), float(old), -old
     if isinstance(old, str):

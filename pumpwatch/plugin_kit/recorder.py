@@ -28,6 +28,7 @@ from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
+from pumpwatch.pipeline.decode import raw_of
 from pumpwatch.plugin_kit.check_recorded import RecordedFrames, history_body, read_body
 from pumpwatch.plugin_kit.samples import HistoryBody, read_frames
 from pumpwatch.plugin_kit.sandbox import attempt
@@ -43,7 +44,7 @@ SUBSCRIBED_WITHIN_S = 30.0
 
 @dataclass(slots=True)
 class Recording:
-    """The result of recording one venue. problem: why it is not complete, else empty."""
+    """The result of recording one venue. problem: why the recording is incomplete; empty if it is complete."""
 
     venue: str
     folder: Path
@@ -73,7 +74,7 @@ class VenueRecorder:
             lambda number, symbol, reason: self._rejected.append(f"{symbol}: {reason}"), lambda number, symbols, reason: None)
 
     def run(self, folder: Path, seconds: float, symbols: int) -> Recording:
-        """Record into a folder, which is created. A failure of the venue is named in `problem`, not raised."""
+        """Record into a new or existing folder. A failure of the venue is not raised but returned in `problem`."""
         recording = Recording(self._venue.name, folder)
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -87,11 +88,11 @@ class VenueRecorder:
         return recording
 
     def _record_instruments(self, recording: Recording, symbols: int) -> list[str]:
-        """Write the pages of the list; return the symbols that trade most, at most so many."""
+        """Write the pages of the list; return at most `symbols` symbols, those with the largest volumes."""
         pages: list[bytes] = []
         try:
             listed = fetch_instruments(self._venue, self._context.ask, pages=pages)
-        finally:  # the author needs above all a list that the plugin cannot read
+        finally:  # a list that the plugin cannot read is what its author needs most
             for number, page in enumerate(pages, 1):
                 (recording.folder / INSTRUMENTS.format(number)).write_bytes(page)
         recording.instruments = len(listed)
@@ -106,7 +107,7 @@ class VenueRecorder:
         return sorted(known, key=lambda symbol: -volumes.get(symbol, 0.0))[:most]
 
     def _record_frames(self, recording: Recording, symbols: list[str], seconds: float) -> Counter[str]:
-        """Subscribe, and write every frame from the first on until `seconds` after the subscription; count trades by symbol."""
+        """Subscribe and write every frame until `seconds` after the subscription; count the trades of each symbol."""
         session = FeedSession(self._context, 0, set(), Event())
         session.subscriptions.want(symbols, add=True)
         self._sweep.add(session.connection)
@@ -120,7 +121,7 @@ class VenueRecorder:
                     session.serve(now)
                     self._sweep.once()
                     for frame in self._arrived():
-                        file.write(_line_of(frame))
+                        file.write(line_of(frame))
                         recording.frames += 1
                         traded.update(self._read(session, frame))
                     if problem := session.problem(now, SUBSCRIBED_WITHIN_S + seconds):
@@ -143,7 +144,7 @@ class VenueRecorder:
             yield frames.payload(number)
 
     def _read(self, session: FeedSession, frame: bytes) -> list[str]:
-        """Return the symbols of a frame's trades, one a trade; hand a control frame to the session."""
+        """Return the symbols of a frame's trades, one per trade; pass a control frame to the session."""
         columns = Columns()
         if attempt(self._venue.parse, b"[" + frame + b"]", columns).error is None:
             return [symbol for symbol in columns.symbol if isinstance(symbol, str)]
@@ -153,7 +154,7 @@ class VenueRecorder:
         return []
 
     def _record_histories(self, recording: Recording, traded: Counter[str], began_ns: int) -> None:
-        """Write the histories of the busiest symbols; one that did not trade could not be compared with frames."""
+        """Write the histories of the busiest symbols, because only symbols that traded can be compared with frames."""
         for symbol, _ in traded.most_common(HISTORIES):
             query = HistoryQuery(symbol, began_ns - 60 * NS_PER_S, self._clock.now_ns() + NS_PER_S)
             try:
@@ -165,9 +166,12 @@ class VenueRecorder:
             recording.histories.append(symbol)
 
 
-def _line_of(frame: bytes) -> bytes:
-    """Return a frame as a line of the file: unchanged, or in JSON if it has line ends, is empty or begins or ends in a space."""
-    plain = b"\n" not in frame and frame.strip() == frame and frame
+def line_of(frame: bytes) -> bytes:
+    """Return a frame as a line that `read_frames` reads: unchanged if possible, otherwise inside JSON.
+
+    JSON is needed for line ends, spaces at an end, an empty frame, and a frame that looks like such JSON itself.
+    """
+    plain = frame and frame.strip() == frame and len(frame.splitlines()) == 1 and raw_of(frame) is None
     return (frame if plain else json.dumps({"raw": frame.decode("utf-8", "replace")}).encode()) + b"\n"
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from pumpwatch.findings import FAIL, OK, WARN
 
-SHOWN = 3  # examples of what is wrong
+SHOWN = 3  # problems that a row names
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One row. of: the venue, source, sink or plugin that was checked. check: a part of the contract. state: ok, warn or fail."""
+class CheckRow:
+    """The result of one check. of: the venue, source, sink or plugin. check: a part of the contract. state: ok, warn or fail."""
 
     of: str
     check: str
@@ -26,7 +26,7 @@ class Check:
 
 
 class Problems:
-    """The problems that one check finds; `row` makes the result of them."""
+    """Collects the problems of one check; `row` returns the result."""
 
     def __init__(self, of: str, check: str) -> None:
         self.of, self.check = of, check
@@ -34,21 +34,21 @@ class Problems:
         self.warnings: list[str] = []
 
     def must(self, holds: bool, problem: str) -> None:
-        """Fail with this problem if the condition does not hold."""
+        """Fail with this problem if the condition is false."""
         if not holds:
             self.failures.append(problem)
 
     def should(self, holds: bool, problem: str) -> None:
-        """Warn of this problem if the condition does not hold."""
+        """Warn of this problem if the condition is false."""
         if not holds:
             self.warnings.append(problem)
 
-    def row(self, good: str) -> Check:
-        """Return the row. good: its detail if there is no problem, the subject and extent of the check."""
+    def row(self, good: str) -> CheckRow:
+        """Return the row. good: its detail without a problem, which states what was checked."""
         problems = self.failures or self.warnings
         state = FAIL if self.failures else WARN if problems else OK
         more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
-        return Check(self.of, self.check, state, "; ".join(problems[:SHOWN]) + more if problems else good)
+        return CheckRow(self.of, self.check, state, "; ".join(problems[:SHOWN]) + more if problems else good)
 
 
 def short(text: bytes | str, most: int = 80) -> str:
@@ -62,6 +62,6 @@ def counted(number: int, what: str, plural: str = "") -> str:
     return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
 
 
-def failed(checks: Sequence[Check]) -> Iterator[Check]:
+def failed(checks: Sequence[CheckRow]) -> Iterator[CheckRow]:
     """Return the rows that fail."""
     return (check for check in checks if check.state == FAIL)

@@ -1,4 +1,4 @@
-"""The samples that the checks use: recorded frames and bodies, and those that a venue's dialect makes, without a socket."""
+"""Collect the samples for the checks: recorded frames and bodies, and those of a venue's dialect, without a socket."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class HistoryBody:
 
 @dataclass(slots=True)
 class Samples:
-    """Frames of trades, other frames and their origin; bodies that the venue answered; the venue as its dialect plays it."""
+    """Frames of trades, other frames and their origin; recorded bodies of the venue; the venue as its dialect plays it."""
 
     trades: list[bytes] = field(default_factory=list)
     others: list[bytes] = field(default_factory=list)
@@ -68,7 +68,8 @@ def read_frames(file: Path) -> list[bytes]:
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
-    frames = [raw_of(line) or line.strip() for line in lines if line.strip()]
+    found = [(raw_of(line), line.strip()) for line in lines if line.strip()]
+    frames = [plain if raw is None else raw for raw, plain in found]
     if not frames:
         raise UsageError(f"{file}: no frame in this file", "each line is a frame as received, or JSON with the frame in `raw`")
     return frames
@@ -137,9 +138,9 @@ class EndlessMeter:
 
 
 class SimulatedVenue:
-    """A venue's dialect without the server around it: its market has traded for a time, and it answers one client.
+    """A venue's dialect without a server: its market has traded for a while, and it answers one client.
 
-    rows: trades of all symbols, over so many seconds that ended ago_s before now; their times are multiples of step_ns.
+    rows: number of trades of all symbols, spread over `seconds` that ended ago_s ago; their times are multiples of step_ns.
     """
 
     def __init__(self, venue: Venue, dialect: Dialect, rows: int = ROWS, seconds: int = 60, ago_s: int = 0,
@@ -165,7 +166,7 @@ class SimulatedVenue:
         return SimulatedVenue(self.venue, self.dialect, PAST_ROWS, seconds=600, ago_s=120, step_ns=NS // 4)
 
     def list_pages(self) -> list[bytes]:
-        """Return every page of the symbol list; an empty one where the dialect rejects the request."""
+        """Return every page of the symbol list; an empty page if the dialect rejects a request."""
         bodies: list[bytes] = []
         for request in self.venue.instruments_requests:
             page: HttpRequest | None = request
@@ -175,7 +176,7 @@ class SimulatedVenue:
         return bodies
 
     def instrument(self, number: int) -> Instrument | None:
-        """Return a symbol's instrument as the venue's list gives it; None if it does not."""
+        """Return a symbol's instrument from the venue's list, or None if it is not listed."""
         listed = attempt(self.venue.parse_instruments, self.list_pages()).value or []
         return next((instrument for instrument in listed if instrument.symbol == self.table.symbols[number]), None)
 
@@ -193,7 +194,7 @@ class SimulatedVenue:
         return session, self.dialect.open(session, self.dialect.rules)
 
     def frames(self) -> list[bytes]:
-        """Return trades as frames: one trade in each, and some of up to ten if the venue groups trades."""
+        """Return frames with one trade each, and some with up to ten if the venue groups trades."""
         if self._opened is None:
             self._opened = self.connect()
         form, encode = self._opened[0].form, self.dialect.encode
@@ -203,7 +204,7 @@ class SimulatedVenue:
         return single + self.grouped()
 
     def grouped(self) -> list[bytes]:
-        """Return frames of up to ten trades; none if the venue does not group trades."""
+        """Return frames of up to ten trades; an empty list if the venue does not group trades."""
         most = min(10, self.dialect.trades_per_frame)
         if most == 1 or self._opened is None:
             return []

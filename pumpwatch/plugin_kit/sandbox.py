@@ -56,7 +56,7 @@ class CallResult(Generic[T]):
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> CallResult[T]:
-    """Call the function and return the value or the error; raises no Exception."""
+    """Call the function and return its value or its error; never raises an Exception."""
     try:
         return CallResult(function(*arguments), None)
     except Exception as error:
@@ -64,7 +64,7 @@ def attempt(function: Callable[..., T], *arguments: Any) -> CallResult[T]:
 
 
 class _AuditRecorder:
-    """Records the audit events of one thread; thread 0: of none. Python cannot remove an audit hook once it is installed."""
+    """Records the audit events of `thread`; 0: of no thread, because Python cannot remove an installed audit hook."""
 
     def __init__(self) -> None:
         self.thread = 0
@@ -80,7 +80,7 @@ _audit = _AuditRecorder()
 
 
 class _PrintRecorder(io.TextIOBase):
-    """Takes the place of stdout and stderr, and records the text written to them."""
+    """Replaces stdout and stderr, and records the text written to them."""
 
     def __init__(self, effects: list[str]) -> None:
         self._effects = effects
@@ -92,7 +92,7 @@ class _PrintRecorder(io.TextIOBase):
 
 @contextmanager
 def watch_effects() -> Iterator[list[str]]:
-    """Collect this thread's use of files, sockets and processes, and everything that is printed, as one text each."""
+    """Yield a list that collects this thread's use of files, sockets and processes, and all printed text."""
     if not _audit.installed:
         sys.addaudithook(_audit)
         _audit.installed = True

@@ -38,7 +38,7 @@ def new_plugin(name: str, parent: Path, config: Config, *, futures: bool = False
     _check_name(name, config)
     target = parent / f"pumpwatch-{name.replace('_', '-')}"
     if target.exists() or target.is_symlink():
-        raise UsageError(f"{target} exists already", "choose another name or --dir, or remove it first")
+        raise UsageError(f"{target} already exists", "choose another name or --dir, or remove it first")
     parent.mkdir(parents=True, exist_ok=True)
     words = {"name": name, "package": target.name, "version": __version__,
              "markets": "SPOT, FUTURES" if futures else "SPOT,", "market_words": "spot and futures" if futures else "spot",

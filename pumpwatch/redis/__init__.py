@@ -1,1 +1,1 @@
-"""The answers, messages and limits that processes and hosts share through Redis. Without `redis.nodes` nothing of it runs."""
+"""The answers, messages and limits that processes and hosts share through Redis. Nothing of it runs without `redis.nodes`."""

@@ -1,4 +1,4 @@
-"""Ask one shared cache: count hits and misses, and leave Redis alone for a moment after an answer that was late."""
+"""Reads one shared cache, counts hits and misses, and pauses for a moment after a late answer."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import TypeVar
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.errors import RedisUnavailable
 
-LEFT_S = 1.0  # an answer about hundreds of symbols would wait for each otherwise
+PAUSE_S = 1.0  # otherwise an answer about hundreds of symbols would wait for each of them
 
 T = TypeVar("T")
 
 
 class CacheCounts:
-    """The figures of one cache; the connection's counts get hits and misses as well. Any thread may use it."""
+    """The figures of one cache; hits and misses also go to the connection's counts. Any thread may use it."""
 
     def __init__(self, redis: RedisConnection) -> None:
         self._redis, self._lock = redis, threading.Lock()
         self._hits = self._misses = self._failures = 0
-        self._hit_age_s = self._left_until_s = 0.0
+        self._hit_age_s = self._paused_until_s = 0.0
 
-    def ask(self, question: Callable[[], T | None], age_of: Callable[[T], float], ttl_s: float) -> T | None:
-        """Return the answer to a question; None where there is none, it is older than `ttl_s`, or Redis does not answer."""
-        if time.monotonic() < self._left_until_s:
+    def read(self, read: Callable[[], T | None], age_of: Callable[[T], float], ttl_s: float) -> T | None:
+        """Return the result of `read`; None if it is None or older than `ttl_s`, or if Redis does not answer."""
+        if time.monotonic() < self._paused_until_s:
             return None
         try:
-            found = question()
+            found = read()
         except RedisUnavailable as error:
             with self._lock:
                 self._failures += 1
             if error.kind in ("late", "timeout"):
-                self._left_until_s = time.monotonic() + LEFT_S
+                self._paused_until_s = time.monotonic() + PAUSE_S
             return None
         age_s = age_of(found) if found is not None else ttl_s
         if found is None or age_s >= ttl_s:
@@ -48,7 +48,7 @@ class CacheCounts:
         return found
 
     def figures(self) -> dict[str, float]:
-        """Return hits, misses, failures, and the ages of all hits together (hit_age_s); Redis itself knows its entries."""
+        """Return hits, misses, failures, and the sum of the ages of all hits (hit_age_s); only Redis knows its entries."""
         with self._lock:
             return {"hits": self._hits, "misses": self._misses, "entries": 0, "bytes": 0, "evictions": 0,
                     "failures": self._failures, "hit_age_s": self._hit_age_s}

@@ -1,4 +1,4 @@
-"""Make clients of Redis: of a cluster or of a single server, alike for those who use them.
+"""Makes clients of a Redis cluster or a single server, with the same interface.
 
 This module imports redis-py, which is an extra: import it inside functions, after `require_library`.
 """
@@ -19,8 +19,8 @@ from redis.retry import Retry
 from pumpwatch.config_redis import RedisConfig, node_address
 from pumpwatch.errors import ConfigError
 
-ANSWER_S = 0.5  # of a socket: a thread is lost for so long to a node that hangs
-FAILURES = (RedisError, RedisClusterException, OSError)  # whatever the library raises about a server
+ANSWER_S = 0.5  # socket timeout: a node that hangs blocks a thread for this long
+FAILURES = (RedisError, RedisClusterException, OSError)  # all errors of the library about a server
 Address = tuple[str, int]
 _socket, _addresses = get_original("socket", "socket"), get_original("socket", "getaddrinfo")
 _TlsContext = get_original("ssl", "SSLContext")
@@ -47,7 +47,8 @@ class OpenSockets:
 class NativeConnection(Connection):
     """A connection whose socket blocks its thread, also in a process that gevent has patched.
 
-    A socket of gevent's would run a hub in each thread: slower, closed by its own thread alone, and a crash at the process's end.
+    A gevent socket would run a hub in each thread: it is slower, only its own thread can close it, and it crashes at the end of
+    the process.
     """
 
     tls: ssl.SSLContext | None = None
@@ -66,7 +67,7 @@ class NativeConnection(Connection):
             sock = _socket(family, kind, protocol)
             try:
                 sock.settimeout(self.socket_connect_timeout)
-                sock.setsockopt(6, 1, 1)  # no delay of small packets
+                sock.setsockopt(6, 1, 1)  # TCP_NODELAY
                 sock.connect(address)
                 if self.tls is not None:
                     sock = self.tls.wrap_socket(sock, server_hostname=self.host)
@@ -79,7 +80,7 @@ class NativeConnection(Connection):
 
 
 def connection_class(config: RedisConfig, sockets: OpenSockets | None = None) -> type[NativeConnection]:
-    """Return the class of the connections of a config. Raises ConfigError where its certificates cannot be read."""
+    """Return the connection class of a config. Raises ConfigError if its certificates cannot be read."""
     if not config.tls:
         return type("CountedConnection", (NativeConnection,), {"sockets": sockets})
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -89,25 +90,26 @@ def connection_class(config: RedisConfig, sockets: OpenSockets | None = None) ->
         else:
             context.load_default_certs()
     except OSError as error:
-        raise ConfigError(f"redis.ca_file: {config.ca_file}: {error.strerror or error}") from error
+        raise ConfigError(f"redis.ca_file: {config.ca_file}: {error.strerror or error}",
+                          "give a PEM file with the certificate of the authority") from error
     return type("TlsConnection", (NativeConnection,), {"tls": context, "sockets": sockets})
 
 
 class NodeAway(RedisError):
-    """Do not try: the node did not answer a moment ago."""
+    """The command was not sent, because the node did not answer a moment ago."""
 
     def __init__(self, address: Address, reason: str) -> None:
         super().__init__(f"node {address[0]}:{address[1]}: {reason}")
 
 
 class AwayNodes:
-    """The nodes that do not answer, the version of the map of slots, and the sockets that are open. Any thread may use it."""
+    """The nodes that do not answer, the version of the slot map, and the open sockets. Any thread may use it."""
 
     def __init__(self) -> None:
         self.reasons: dict[Address, str] = {}
-        self.version = 0  # grows when slots got other masters
+        self.version = 0  # grows when slots get other masters
         self.sockets = OpenSockets()
-        self.commands: dict[str, Any] = {}  # what the server knows: 20 ms of work, done for the first client alone
+        self.commands: dict[str, Any] = {}  # the server's command table, read once because that takes 20 ms
 
     def check(self, address: Address) -> None:
         """Raise NodeAway for a node that does not answer."""
@@ -117,13 +119,13 @@ class AwayNodes:
 
 
 class GuardedCluster(RedisCluster):
-    """A client of a cluster that does not wait for nodes that are known to be away."""
+    """A cluster client that does not wait for nodes that are known to be away."""
 
     def __init__(self, away: AwayNodes, nodes: list[Address], **named: Any) -> None:
         self.away = away  # before the first command, which is sent at once
         known = [ClusterNode(*node) for node in nodes]  # type: ignore[no-untyped-call]
         host, port = nodes[0]
-        # with an address the library takes the class of the connections; the nodes are those of the list all the same
+        # the library uses the connection class only with a URL; the nodes still come from startup_nodes
         super().__init__(url=f"redis://{f'[{host}]' if ':' in host else host}:{port}", startup_nodes=known, **named)
 
     def close(self) -> None:
@@ -141,7 +143,7 @@ class GuardedCluster(RedisCluster):
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
         pipe: Any = super().pipeline(transaction, shard_hint)  # type: ignore[no-untyped-call]
-        pipe.get_redis_connection = self.get_redis_connection  # a class of its own, which knows nothing of this one
+        pipe.get_redis_connection = self.get_redis_connection  # the pipeline's class does not inherit from this one
         return pipe
 
 
@@ -149,20 +151,20 @@ def options(config: RedisConfig, answer_s: float = ANSWER_S, sockets: OpenSocket
     """Return the arguments of every client. sockets: where those of its connections are counted."""
     return {"connection_class": connection_class(config, sockets), "username": config.username or None,
             "password": config.password or None, "socket_timeout": answer_s, "socket_connect_timeout": answer_s,
-            "protocol": 2, "client_name": "pumpwatch", "driver_info": None}  # which reads a file for each client
+            "protocol": 2, "client_name": "pumpwatch", "driver_info": None}  # driver_info would read a file for each client
 
 
 def node_client(config: RedisConfig, address: Address, answer_s: float = ANSWER_S,
                 sockets: OpenSockets | None = None) -> Redis:
-    """Return a client of one node that never tries twice. It does not connect yet."""
+    """Return a client of one node that never retries. It does not connect yet."""
     return Redis.from_pool(ConnectionPool(host=address[0], port=address[1], retry=Retry(NoBackoff(), 0),
                                           **options(config, answer_s, sockets)))
 
 
 def cluster_client(config: RedisConfig, known: list[Address], away: AwayNodes) -> GuardedCluster:
-    """Return a client of the cluster; it asks for the map of slots at once, those nodes first that are not away."""
+    """Return a client of the cluster; it reads the slot map at once, first from nodes that are not away."""
     seeds = [address for address in known if address not in away.reasons] or known
-    # Once more after a fail-over; what waits longer than that belongs to those who ask.
+    # One retry after a fail-over; longer waits are up to the caller.
     return GuardedCluster(away, seeds, retry=Retry(NoBackoff(), 1), require_full_coverage=False,
                           **options(config, sockets=away.sockets))
 

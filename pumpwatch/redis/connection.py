@@ -1,7 +1,7 @@
-"""Ask Redis in threads, for at most so long, and say at once that it is away when it is.
+"""Calls Redis in threads with a time limit, and fails at once while Redis is away.
 
-Only the calling greenlet waits. Each thread has a client of its own: no socket and no lock is shared between threads. A thread of
-its own watches the nodes (`node_watch`), so that no caller waits for one that is away.
+Only the calling greenlet waits. Each thread has its own client: threads share no socket and no lock. A separate thread watches
+the nodes (`node_watch`), so that no caller waits for a node that is away.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ Client: TypeAlias = Any  # a redis.Redis or a redis.RedisCluster of the calling 
 log = logging.getLogger(__name__)
 
 WITHIN_S = 0.05  # an answer that takes longer is worth less than local state
-THREADS = 4  # of calls; one that waits for a node that hangs is lost for clients.ANSWER_S
-TOLD_S = 3600.0  # a kind of rejection is logged so often at most
-QUEUED = 10_000  # posts that wait; the oldest is dropped for a new one
+THREADS = 4  # for calls; a node that hangs blocks one for clients.ANSWER_S
+LOG_AGAIN_S = 3600.0  # each kind of rejection is logged at most this often
+QUEUED = 10_000  # waiting posts; beyond that the oldest is dropped
 _thread_id, _thread_local = get_original("_thread", "get_ident"), get_original("_thread", "_local")  # of native threads
 _sleep = get_original("time", "sleep")
 
 
 def require_library() -> None:
-    """Raise ConfigError where the client library is missing."""
+    """Raise ConfigError if the client library is missing."""
     if importlib.util.find_spec("redis") is None:
         raise ConfigError("redis.nodes: the Python package `redis` is missing", "run: pip install 'pumpwatch[redis]'")
 
 
 def connection_of(config: RedisConfig, stats: Stats | None = None, *, quiet: bool = False) -> RedisConnection | None:
-    """Return a connection, None where the config names no node. Raises ConfigError where the library is missing."""
+    """Return a connection, or None if the config names no node. Raises ConfigError if the library is missing."""
     return RedisConnection(config, stats, quiet=quiet) if config.nodes else None
 
 
@@ -63,7 +63,7 @@ class Script:
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, client: Client, keys: Sequence[str | bytes], arguments: Sequence[Any] = ()) -> Any:
-        """Run it inside a function that was given to `call` or `post`; return Redis' answer (bytes, ints, lists, None)."""
+        """Run the script inside a function passed to `call` or `post`; return Redis' answer (bytes, ints, lists, None)."""
         from redis.exceptions import NoScriptError
 
         try:
@@ -73,17 +73,17 @@ class Script:
 
 
 class RedisConnection:
-    """The connection of one process. Making it connects to nothing. Use it on the hub's thread, or block in any other one.
+    """The connection of one process. The constructor does not connect. A call blocks its greenlet, or a thread without the hub.
 
-    A call that failed may have been carried out all the same: Redis may have answered too late.
+    A failed call may have been carried out, because Redis may have answered too late.
     """
 
     def __init__(self, config: RedisConfig, stats: Stats | None = None, *, quiet: bool = False) -> None:
-        """quiet: log no change of state, for a command that says itself that Redis is away."""
+        """quiet: log no change of state, for a command that reports itself that Redis is away."""
         require_library()
         from pumpwatch.redis.clients import AwayNodes, connection_class
 
-        connection_class(config)  # certificates that cannot be read are an error of the config
+        connection_class(config)  # raises an error now if the certificates cannot be read
         self.config, self.prefix, self.within_s = config, config.prefix, WITHIN_S
         self._stats, self._calls = stats or Stats(), SinkCalls()
         self._hub, self._home = gevent.get_hub(), _thread_id()
@@ -98,7 +98,7 @@ class RedisConnection:
         self._subscriptions: list[Subscription] = []
         self._errors: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
-        self._tell_at: dict[str, float] = {}  # when a kind of rejection may be logged again
+        self._log_at: dict[str, float] = {}  # kind of rejection -> when it may be logged again
         self._counting = threading.Lock()
 
     @property
@@ -108,7 +108,7 @@ class RedisConnection:
 
     @property
     def trouble(self) -> str:
-        """Return why Redis or a part of it is away, empty where all is well."""
+        """Return why Redis or a part of it is away; empty if every master answers."""
         return self._watch.trouble.message if self._watch.trouble else self._watch.partial
 
     @property
@@ -134,8 +134,9 @@ class RedisConnection:
     def call(self, operation: str, function: Callable[[Client], T], within_s: float | None = None) -> T:
         """Return `function(client)`, run in a thread; the calling greenlet waits for at most `within_s`, WITHIN_S by default.
 
-        Raises RedisUnavailable: at once while Redis is away, else when it is late, does not answer, or rejects a command. Other
-        errors of the function come through. In another thread than the hub's it runs there, for as long as the library waits.
+        Raises RedisUnavailable: at once while Redis is away, otherwise if it is late, does not answer, or rejects a command.
+        Other errors of the function come through. On another thread than the hub's the function runs in that thread, for as long
+        as the library waits.
         """
         self._start()
         within_s = self.within_s if within_s is None else within_s
@@ -161,14 +162,14 @@ class RedisConnection:
         now = time.monotonic()
         with self._counting:
             self._errors[error.kind] += 1
-            tells = error.kind in REJECTIONS and now >= self._tell_at.get(error.kind, 0.0)
-            if tells:
-                self._tell_at[error.kind] = now + TOLD_S
-        if tells:
+            logs = error.kind in REJECTIONS and now >= self._log_at.get(error.kind, 0.0)
+            if logs:
+                self._log_at[error.kind] = now + LOG_AGAIN_S
+        if logs:
             log.warning("redis rejects commands, local state answers instead reason=%s", error.message)
 
     def post(self, operation: str, function: Callable[[Client], object]) -> None:
-        """Run `function(client)` soon, in the order of posts. Never waits, never raises; what is dropped or fails is counted."""
+        """Run `function(client)` soon, in the order of posts. Never waits, never raises; dropped and failed posts are counted."""
         self._start()
         if self._closed or (self._watch.looked and self._watch.trouble):
             self.count("dropped")
@@ -185,10 +186,10 @@ class RedisConnection:
         return Script(source)
 
     def listen(self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None] | None = None) -> Subscription:
-        """Have `on_message(body)` called on the hub for each message of a channel; close() of what is returned ends it.
+        """Call `on_message(body)` on the hub for each message of a channel, until the returned subscription is closed.
 
-        After a break it subscribes again by itself: what was published meanwhile is missed, so `on_gap()` is called. It is
-        called at the first subscription as well: what came before that was missed too.
+        A subscription renews itself after a break. It then calls `on_gap()`, because messages were missed, and does so at the
+        first subscription too.
         """
         self._start()
         subscription = Subscription(self.config, self._watch, channel, on_message, on_gap)
@@ -201,7 +202,7 @@ class RedisConnection:
         self.post("publish", lambda client: self.send_message(client, channel, body))
 
     def send_message(self, client: Client, channel: str, body: bytes) -> None:
-        """Publish inside a function that was given to `call` or `post`."""
+        """Publish inside a function passed to `call` or `post`."""
         if self._watch.sharded:
             client.execute_command("SPUBLISH", channel, body)
         else:
@@ -213,11 +214,11 @@ class RedisConnection:
             self._counts[name] += amount
 
     def figures(self) -> dict[str, Any]:
-        """Return what was asked and how it went.
+        """Return figures about the calls and their results.
 
         Keys: up, trouble, cluster, version, masters, calls (rows of SinkCalls), errors (count by kind), counts (hits, misses,
-        dropped and others), connections (that are open), threads (of calls), busy (those that wait), queued, failed_looks (looks
-        at the nodes since the last at which all was well).
+        dropped and others), connections (open ones), threads (of calls), busy, queued, failed_looks (since the last look at which
+        every master answered).
         """
         with self._counting:
             errors, counts, calls = dict(self._errors), dict(self._counts), self._calls.rows()
@@ -228,7 +229,7 @@ class RedisConnection:
                 "failed_looks": self._watch.failed_looks}
 
     def close(self) -> None:
-        """End threads and connections. Posts that wait are sent first, for at most half a second."""
+        """End threads and connections. Waiting posts are sent first, for at most half a second."""
         if self._closed:
             return
         if self._poster:
@@ -256,7 +257,7 @@ class RedisConnection:
             self._watch.start()
 
     def _looked(self) -> None:
-        """Wake those who wait for the first look, and count a change; called in the watch's thread."""
+        """Wake the callers that wait for the first look, and count a change; called in the watch's thread."""
         if self._closed:
             return
         if not self._first_look.is_set():
@@ -266,13 +267,13 @@ class RedisConnection:
         self._was_up = self.up
 
     def _warm_up(self) -> None:
-        """Make one thread's client before the first call, which would be late otherwise."""
+        """Make one thread's client before the first call, which would otherwise be late."""
         if not self._watch.trouble:
             self._threads.apply(self._run, ("connect", lambda client: None))
         self._first_look.set()
 
     def _run_within(self, within_s: float, operation: str, function: Callable[[Client], T]) -> T | RedisUnavailable:
-        """Run a function in a thread of the pool; what comes later than `within_s` is thrown away."""
+        """Run a function in a thread of the pool; a result after `within_s` is discarded."""
         with gevent.Timeout(within_s) as timeout:
             try:
                 return cast("T | RedisUnavailable", self._threads.apply(self._run, (operation, function)))
@@ -283,7 +284,7 @@ class RedisConnection:
         return RedisUnavailable(f"redis: {operation} took longer than {within_s * 1000:.3g} ms", "late")
 
     def _run(self, operation: str, function: Callable[[Client], T]) -> T | RedisUnavailable:
-        """Run a function in the calling thread, with this thread's client. Returns the error: the hub prints those of threads."""
+        """Run a function with the calling thread's client. Returns an error, because the hub would print one that is raised."""
         from pumpwatch.redis.clients import FAILURES
 
         try:
@@ -295,7 +296,7 @@ class RedisConnection:
             return RedisUnavailable(f"redis: {operation}: {meaning.message}", meaning.kind)
 
     def _blame(self, error: Any, meaning: RedisUnavailable) -> None:
-        """Remember the node that failed, so that nobody waits for it again before the watch has seen it answer."""
+        """Remember the node that failed, so that no call waits for it before the watch has seen it answer."""
         node = getattr(error, "connection", None)
         address = (getattr(node, "host", ""), getattr(node, "port", 0))
         if meaning.kind == "timeout" and address in self._watch.known:
@@ -303,7 +304,7 @@ class RedisConnection:
         self._watch.look_now()
 
     def _client(self) -> Client:
-        """Return the client of the calling thread, which knows who serves what."""
+        """Return the client of the calling thread, with the current slot map."""
         from pumpwatch.redis.clients import cluster_client, node_client
 
         version, known = self._away.version, self._watch.known
@@ -322,7 +323,7 @@ class RedisConnection:
         return client
 
     def _post_all(self) -> None:
-        """Run what was posted, one after the other."""
+        """Run the posts, one after the other."""
         self._first_look.wait()
         while self._posts and not self._closed:
             if self._watch.trouble:

@@ -1,4 +1,4 @@
-"""Say of each error of the client library and of Redis what it is, in one clear line."""
+"""Explains each error of Redis and of its client library in one clear line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pumpwatch.errors import ServiceUnavailable
 
 
 class RedisUnavailable(ServiceUnavailable):
-    """Answer from local state: Redis is away, late, or rejected the command.
+    """Redis is away, late, or rejected the command; the caller answers from local state.
 
     kind: `away` (not tried), `late`, `timeout`, `connection`, `password`, `permission`, `loading`, `cluster_down`, `moved`,
     `wrong_type`, `cross_slot`, `read_only`, `memory`, `script` or `rejected`.
@@ -17,10 +17,10 @@ class RedisUnavailable(ServiceUnavailable):
         self.kind = kind
 
 
-# Of these a command is to blame, and not the server: they say nothing about whether Redis is there.
+# These errors are about a command: they do not mean that Redis is away.
 OF_THE_COMMAND = frozenset({"wrong_type", "cross_slot", "script", "rejected", "permission", "memory", "late", "away"})
-REJECTIONS = OF_THE_COMMAND - {"late", "away"}  # the server is there, and a person has to mend something
-# The library drops the code of an answer that it has a class for: those are known by the class, the others by what they say.
+REJECTIONS = OF_THE_COMMAND - {"late", "away"}  # the server answers, but a person has to fix something
+# The library drops the code of an answer for which it has a class: those are recognised by the class, the others by their text.
 CLASSES = {
     "AuthenticationError": "password", "AuthenticationWrongNumberOfArgsError": "password", "NoPermissionError": "permission",
     "BusyLoadingError": "loading", "ClusterDownError": "cluster_down", "MasterDownError": "cluster_down",
@@ -40,36 +40,36 @@ MEANINGS = {
     "cross_slot": "the keys of one command are in different slots",
     "loading": "the server is loading its data",
     "password": "redis.username or redis.password is wrong",
-    "no_password": "the server wants a password: set redis.password",
+    "no_password": "the server requires a password: set redis.password",
     "permission": "the user of redis.username may not run this command",
     "cluster_down": "the cluster is down: some slots have no master",
     "read_only": "the node became a replica",
     "memory": "the server is out of memory and its policy evicts nothing",
     "moved": "nodes send the same command to each other: they disagree about a slot",
     "timeout": "a node does not answer",
-    "no_disk": "the server cannot save to its disk and takes no writes",
-    "no_replicas": "the server has too few replicas and takes no writes",
-    "away": "not asked",
+    "no_disk": "the server cannot save to its disk and rejects writes",
+    "no_replicas": "the server has too few replicas and rejects writes",
+    "away": "not tried",
     "connection": "no connection",
     "script": "a script failed",
     "rejected": "the server rejected a command",
 }
-KINDS = {"no_password": "password", "no_disk": "rejected", "no_replicas": "rejected"}  # of meanings that are no kind
+KINDS = {"no_password": "password", "no_disk": "rejected", "no_replicas": "rejected"}  # meaning -> kind, if they differ
 
 
 def explain(error: Exception) -> RedisUnavailable:
-    """Return what an error of the library means."""
+    """Return the explanation of an error of the library."""
     meaning = _meaning(error)
     said = " ".join(str(error).split())
     return RedisUnavailable(f"{MEANINGS[meaning]} ({said})" if said else MEANINGS[meaning], KINDS.get(meaning, meaning))
 
 
 def _meaning(error: BaseException) -> str:
-    """Return the key of MEANINGS for an error, or for the one that it wraps: the cluster's client wraps what a node said."""
+    """Return the key of MEANINGS for an error, or for the error that it wraps: the cluster client wraps errors of nodes."""
     from redis.exceptions import ConnectionError as LostConnection
     from redis.exceptions import RedisClusterException
 
-    if type(error).__name__ == "NodeAway":  # what it says of the node is no news
+    if type(error).__name__ == "NodeAway":  # its text repeats an earlier error of the node
         return "away"
     text = " ".join(str(error).split())[:300]
     for saying, meaning in SAYINGS.items():

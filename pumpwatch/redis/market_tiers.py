@@ -20,7 +20,7 @@ class SharedMarket:
 
 
 def shared_market(redis: RedisConnection | None, ticker_s: float, book_s: float, clock: Clock) -> SharedMarket | None:
-    """Return what is shared, with the times for which tickers and books may be used; None without Redis."""
+    """Return the shared market data, or None without Redis. ticker_s, book_s: how long tickers and books may be used."""
     if redis is None:
         return None
     return SharedMarket(SharedTickers(redis, ticker_s, clock), SharedBooks(redis, book_s, clock), LastPrices(redis))

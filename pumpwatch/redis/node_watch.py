@@ -1,6 +1,6 @@
-"""Ask the nodes of Redis whether they answer and who serves which slot, in a thread of its own.
+"""Checks in its own thread which nodes of Redis answer and which slots they serve.
 
-It is the only one that waits for a node that is away: those who use Redis read what it found and answer from local state.
+Only this thread waits for a node that is away: callers of Redis read its findings and answer from local state.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0  # between two looks at nodes that are well
-AWAY_S = 0.1  # at nodes that are not, at first; then longer up to LOOK_S
-PASSWORD_S = 30.0  # a server may lock out who tries a wrong one too often
-NAMELESS = "?"  # what a node without a host name is called where these are to be used
-PING_S = 0.25  # a node that does not answer for so long is away
+LOOK_S = 1.0  # between two looks while every node answers
+AWAY_S = 0.1  # between the first looks while a node does not; it then grows up to LOOK_S
+PASSWORD_S = 30.0  # a server may lock out a client that tries a wrong password too often
+NAMELESS = "?"  # the name of a node that should announce a host name and has none
+PING_S = 0.25  # a node that does not answer for this long is away
 
 
 class NodeWatch:
@@ -35,34 +35,34 @@ class NodeWatch:
                  quiet: bool = False) -> None:
         self._config, self.away, self._on_change, self._quiet = config, away, on_change, quiet
         self.looked = False  # the first look has ended
-        self.failed_looks = 0  # since the last at which every master answered
+        self.failed_looks = 0  # since the last look at which every master answered
         self.trouble: RedisUnavailable | None = RedisUnavailable("not connected yet", "away")  # None: some node answers
         self.cluster = False
         self.version = ""  # of the server
         self.masters: dict[Address, list[tuple[int, int]]] = {}  # their slots; a single server has all
         self.known: list[Address] = []
-        self._wakes: SimpleQueue[bool] = SimpleQueue()  # a native one, whether the process is patched or not
+        self._wakes: SimpleQueue[bool] = SimpleQueue()  # a native queue, whether the process is patched or not
         self._clients: dict[Address, Any] = {}
         self._away_since = 0.0
-        self._told = ""
+        self._logged = ""
 
     @property
     def partial(self) -> str:
-        """Return which masters are away, empty where all answer."""
+        """Return which masters are away and why; empty if all answer."""
         reasons = self.away.reasons
         return "; ".join(f"node {host}:{port}: {reasons[host, port]}" for host, port in self.masters if (host, port) in reasons)
 
     @property
     def sharded(self) -> bool:
-        """Return whether the server has channels that belong to a slot."""
+        """Return whether the server has sharded channels, which belong to a slot."""
         return int(self.version.partition(".")[0] or 0) >= 7
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def look_now(self) -> None:
-        """Look at once: a call failed."""
+        """Look at the nodes now, because a call failed."""
         if self._wakes.empty():
             self._wakes.put(True)
 
@@ -70,7 +70,7 @@ class NodeWatch:
         self._wakes.put(False)
 
     def master_of_channel(self, channel: str) -> Address | None:
-        """Return the node that has a channel, None where none does."""
+        """Return the node that serves a channel, or None."""
         from redis.crc import key_slot
 
         slot = key_slot(channel.encode())
@@ -95,12 +95,12 @@ class NodeWatch:
             client.close()
 
     def _look(self) -> None:
-        """Ask every node once, and say it when the answer is another than before."""
+        """Check every node once, and log a change of state."""
         from pumpwatch.redis.clients import configured
 
         trouble: RedisUnavailable | None = None
         candidates = dict.fromkeys((*self.masters, *self.known, *configured(self._config)))
-        for address in sorted(candidates, key=self.away.reasons.__contains__):  # those that hang are asked last
+        for address in sorted(candidates, key=self.away.reasons.__contains__):  # nodes that hang are last
             found = self._read_map(address)
             trouble = found if trouble is None or found is None or found.kind in ("cluster_down", "loading") else trouble
             if found is None or found.kind == "password":
@@ -115,7 +115,7 @@ class NodeWatch:
         self.trouble = trouble
         self.failed_looks = self.failed_looks + 1 if trouble or self.partial else 0
         self.looked = True
-        self._say()
+        self._log_change()
         self._on_change()
 
     def _client(self, address: Address) -> Any:
@@ -126,12 +126,12 @@ class NodeWatch:
         return self._clients[address]
 
     def _read_map(self, address: Address) -> RedisUnavailable | None:
-        """Ask a node who serves what. Returns why it cannot say."""
+        """Read a node's slot map. Returns the problem, or None."""
         from pumpwatch.redis.clients import FAILURES
 
         client = self._client(address)
         try:
-            facts = client.info("server") | client.info("cluster")  # each time: a restart may bring another version, or a cluster
+            facts = client.info("server") | client.info("cluster")  # each time, because a restart may change them
             self.version, self.cluster = str(facts["redis_version"]), bool(facts.get("cluster_enabled"))
             if not self.cluster:
                 client.ping()
@@ -143,7 +143,7 @@ class NodeWatch:
         except FAILURES as error:
             return explain(error)
         except (ValueError, LookupError, TypeError) as error:
-            return RedisUnavailable(f"{address[0]}:{address[1]} does not answer as Redis does ({error!r:.100})", "rejected")
+            return RedisUnavailable(f"{address[0]}:{address[1]} does not answer like Redis ({error!r:.100})", "rejected")
         if not is_whole:
             return RedisUnavailable("the cluster is down: some slots have no master, or most masters are out of reach",
                                     "cluster_down")
@@ -152,7 +152,7 @@ class NodeWatch:
         for first, last, *nodes in slots:
             found = [_address(node, address) for node in nodes]
             if NAMELESS in (host for host, _ in found):
-                return RedisUnavailable("the nodes do not tell their addresses: set cluster-announce-hostname, or"
+                return RedisUnavailable("the nodes do not report their addresses: set cluster-announce-hostname, or"
                                         " cluster-preferred-endpoint-type ip, on each", "rejected")
             masters.setdefault(found[0], []).append((first, last))
             known += found
@@ -163,7 +163,7 @@ class NodeWatch:
         return None
 
     def _ping(self, address: Address) -> str:
-        """Return why a node does not answer, empty where it does."""
+        """Return why a node does not answer; empty if it answers."""
         from pumpwatch.redis.clients import FAILURES
 
         try:
@@ -172,10 +172,10 @@ class NodeWatch:
             return explain(error).message
         return ""
 
-    def _say(self) -> None:
-        """Log a change of state, once."""
+    def _log_change(self) -> None:
+        """Log a change of state once."""
         reason = self.trouble.message if self.trouble else self.partial
-        if self._quiet or bool(reason) == bool(self._told):
+        if self._quiet or bool(reason) == bool(self._logged):
             return
         if reason:
             self._away_since = time.monotonic()
@@ -183,9 +183,9 @@ class NodeWatch:
             log.warning("%s, local state answers instead reason=%s", what, reason)
         else:
             log.warning("redis is back after_s=%.1f", time.monotonic() - self._away_since)
-        self._told = reason
+        self._logged = reason
 
 
 def _address(node: Any, asked: Address) -> Address:
-    """Return a node's address; one that does not know its own is the one that was asked."""
+    """Return a node's address. A node that does not know its own address is the one that was asked."""
     return (node[0].decode() if node[0] else asked[0], int(node[1]))

@@ -1,12 +1,12 @@
 """Order books that all processes and hosts share: whole books as venues answered them, the best prices; kept for a minute.
 
-The keys of a book have one hash tag, so that a script or a pipeline may touch all of them:
+The keys of a book have one hash tag, so that a script or a pipeline may use all of them:
 
-- `PREFIX:{book:VENUE:SYMBOL}:bids`, `:asks`  sorted sets of prices: a price is its own score and its own member, once.
-- `PREFIX:{book:VENUE:SYMBOL}:levels`  a hash: `b` or `a` and the price lead to the quantity; `at`, `sequence` and `put` are the
-  book's own time (ns), its number, and Redis' time (µs) when it was put there.
+- `PREFIX:{book:VENUE:SYMBOL}:bids`, `:asks`  sorted sets of prices: each price is both score and member.
+- `PREFIX:{book:VENUE:SYMBOL}:levels`  a hash: `b` or `a` with the price -> quantity; `at`, `sequence` and `put` are the book's
+  own time (ns), its number, and Redis' time (µs) when it was stored.
 
-A book is replaced as a whole. Its age is reckoned by Redis' clock.
+A book is replaced as a whole. Its age is measured by Redis' clock.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pumpwatch.redis.errors import RedisUnavailable
 
 TTL_S = 60
 _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000000 + t[2]\n"
-# ARGV: ttl in ms, the book's time, its number, its age in µs, then price and quantity of each bid, and of each ask, as one text:
-# the client takes longer for each argument than Lua for each word. A book that came to its process later stays.
+# ARGV: ttl in ms, the book's time, its number, its age in µs, then prices and quantities of the bids as one text, and of the
+# asks: an argument costs the client more than a word costs Lua. A stored book that is newer stays.
 _PUT = _NOW + """
 local put = now - tonumber(ARGV[4])
 local old = redis.call('HGET', KEYS[3], 'put')
@@ -49,8 +49,8 @@ redis.call('HSET', KEYS[3], unpack(levels))
 redis.call('PEXPIRE', KEYS[3], ARGV[1])
 return 1
 """
-# ARGV: levels of a side. Returns age in µs, time, number, bids and asks: each side as one text of JSON, because the client takes
-# 3 µs for each value that an answer has.
+# ARGV: levels of a side. Returns age in µs, time, number, bids and asks: each side as JSON text, because each value of an answer
+# costs the client 3 µs.
 _READ = _NOW + """
 local head = redis.call('HMGET', KEYS[3], 'put', 'at', 'sequence')
 if not head[1] then return nil end
@@ -68,30 +68,30 @@ return answer
 _LEVELS = msgspec.json.Decoder(list[Level])
 
 
-class OrderBooks:
-    """The shared books. Every method raises RedisUnavailable; a book is named by its venue (`binance.spot`) and symbol."""
+class RedisOrderBooks:
+    """The shared books by venue (`binance.spot`) and symbol. Every method may raise RedisUnavailable."""
 
     def __init__(self, redis: RedisConnection) -> None:
         self._redis = redis
         self._put, self._read = redis.script(_PUT), redis.script(_READ)
 
     def put(self, venue: str, symbol: str, book: OrderBook, age_s: float = 0.0) -> bool:
-        """Put a whole book in place of an older one; return whether it is there now."""
+        """Store a whole book in place of an older one; return False if a newer one is stored."""
         return self._redis.call("put book", lambda client: self.put_by(client, venue, symbol, book, age_s))
 
     def put_by(self, client: Client, venue: str, symbol: str, book: OrderBook, age_s: float = 0.0) -> bool:
-        """Do the same inside a function that was given to `call` or `post`."""
+        """Do the same inside a function passed to `call` or `post`."""
         sides = (" ".join(text(number) for level in side for number in level) for side in (book.bids, book.asks))
         arguments = [TTL_S * 1000, book.at_ns, book.sequence, int(age_s * 1e6), *sides]
         return bool(self._put(client, self._keys(venue, symbol), arguments))
 
     def read(self, venue: str, symbol: str, depth: int = LEVELS) -> tuple[OrderBook, float] | None:
-        """Return the best `depth` levels of each side and the age (s) of the book, None where none is kept."""
+        """Return the best `depth` levels of each side and the age (s) of the book, or None if it is not stored."""
         found = self._redis.call("read book", lambda client: self._read(client, self._keys(venue, symbol), [depth]))
         return None if found is None else _decoded(found)
 
     def best(self, venue: str, symbol: str) -> tuple[Level | None, Level | None] | None:
-        """Return the best bid and the best ask, each None for an empty side; None where no book is kept."""
+        """Return the best bid and the best ask, each None for an empty side; None if the book is not stored."""
         found = self.read(venue, symbol, 1)
         if found is None:
             return None
@@ -106,22 +106,22 @@ class OrderBooks:
 
 
 class SharedBooks:
-    """The shared books as a cache of the market data: what is away or broken counts as absent."""
+    """The shared books as a cache of the market data: an unreachable or invalid book counts as absent."""
 
     def __init__(self, redis: RedisConnection, ttl_s: float, clock: Clock) -> None:
-        self._redis, self._books, self._ttl_s, self._clock = redis, OrderBooks(redis), ttl_s, clock
+        self._redis, self._books, self._ttl_s, self._clock = redis, RedisOrderBooks(redis), ttl_s, clock
         self._counts = CacheCounts(redis)
 
     def get(self, key: str) -> tuple[OrderBook, int] | None:
-        """Return a book and the time (ns) when it was put there; None where there is none, or it is too old."""
-        found = self._counts.ask(lambda: self._books.read(*named(key)), lambda found: found[1], self._ttl_s)
+        """Return a book and the time (ns) when it was stored; None if there is none, or if it is too old."""
+        found = self._counts.read(lambda: self._books.read(*named(key)), lambda found: found[1], self._ttl_s)
         if found is None:
             return None
         book, age_s = found
         return book, self._clock.now_ns() - int(age_s * NS_PER_S)
 
     def put(self, key: str, value: OrderBook, at_ns: int) -> None:
-        """Keep a book of that time, soon, in place of an older one."""
+        """Store a book of `at_ns` soon, in place of an older one."""
         age_s = max(0.0, (self._clock.now_ns() - at_ns) / NS_PER_S)
         venue, symbol = named(key)
         self._redis.post("put book", lambda client: self._books.put_by(client, venue, symbol, value, age_s))
@@ -131,17 +131,17 @@ class SharedBooks:
         self._books.drop(*named(key))
 
     def figures(self) -> dict[str, float]:
-        """Return hits, misses, failures, and the ages of all hits together (hit_age_s)."""
+        """Return hits, misses, failures, and the sum of the ages of all hits (hit_age_s)."""
         return self._counts.figures()
 
 
 def text(number: float) -> str:
-    """Return a number as the one text that it has everywhere: a price must be the same member in every process."""
+    """Return the text of a number, which is the same in every process, because a price must be the same member everywhere."""
     return repr(float(number))
 
 
 def tagged(symbol: str) -> str:
-    """Return a symbol as part of a hash tag, which ends at the first brace."""
+    """Return a symbol for use in a hash tag, without braces, because a tag ends at the first brace."""
     return symbol.replace("{", "(").replace("}", ")")
 
 
@@ -152,7 +152,7 @@ def named(key: str) -> tuple[str, str]:
 
 
 def _decoded(found: Any) -> tuple[OrderBook, float]:
-    """Return the book and its age. Raises RedisUnavailable for what is no book."""
+    """Return the book and its age. Raises RedisUnavailable for an invalid book."""
     try:
         age_us, at_ns, sequence, *sides = found
         bids, asks = map(_LEVELS.decode, sides)

@@ -1,15 +1,15 @@
-"""A rate limit over a sliding window that every process and host shares: count and add are one step of a script in Redis.
+"""A rate limit over a sliding window that all processes and hosts share: one script in Redis counts and adds in one step.
 
-The rules are those of `pumpwatch/net/sliding_window.py`. The time is Redis' own, so that clocks of hosts do not matter. A window
-is one hash of at most SLOTS + 5 short fields, which goes once all of it has expired. After a fail-over the new master may lack
-what the old one granted in its last moments, since Redis replicates after it has answered.
+The rules are those of `pumpwatch/net/sliding_window.py`. The time is Redis' own, so the hosts' clocks do not matter. A window is
+one hash of at most SLOTS + 5 short fields, which expires as a whole. After a fail-over the new master may not know the last
+grants of the old one, because Redis replicates after answering.
 """
 
 from __future__ import annotations
 
 import math
 
-from pumpwatch.net.sliding_window import SLOTS, Verdict
+from pumpwatch.net.sliding_window import SLOTS, RateVerdict
 from pumpwatch.redis.connection import RedisConnection
 
 TAG_FREE = str.maketrans("{}", "()")  # a brace inside a hash tag would end it
@@ -20,8 +20,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 """
 
-# KEYS[1]: the window. ARGV: limit, length in µs, weight that is wanted, weight that is needed at least.
-# Returns what is granted, what remains, the µs to wait, the µs until all is there again, and the time.
+# KEYS[1]: the window. ARGV: limit, length in µs, wanted weight, least weight.
+# Returns the granted weight, the remaining weight, the µs to wait, the µs until the whole limit is available, and the time.
 TAKE = CLOCK + f"""
 local SLOTS = {SLOTS}
 """ + """
@@ -73,7 +73,7 @@ if room >= least then
   local granted = math.min(wanted, room)
   if granted > 0 then
     total = total + granted
-    if known and last == slot then  -- one write, which is replicated as it is: nearly all are of this kind
+    if known and last == slot then  -- the usual case: one write to replicate
       redis.call('HSET', key, slot, (tonumber(state[5]) or 0) + granted, 'total', total)
     else
       redis.call('HSET', key, slot, granted, 'first', first, 'last', slot, 'total', total)
@@ -99,7 +99,7 @@ end
 return {0, math.max(0, room), (from + SLOTS + 1) * width - now, (last + SLOTS + 1) * width - now, now}
 """
 
-# KEYS[1]: the window. ARGV: µs. Nothing is granted for so long.
+# KEYS[1]: the window. ARGV: µs in which nothing is granted.
 HOLD = CLOCK + """
 local held = math.max(now + tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[1], 'held')) or 0)
 redis.call('HSET', KEYS[1], 'held', held)
@@ -107,7 +107,7 @@ redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), math.ceil((
 return held - now
 """
 
-# KEYS[1]: the members of an address. ARGV: one of them, µs for which it counts. Returns how many there are.
+# KEYS[1]: the members of an address. ARGV: a member, µs for which it counts. Returns the number of members.
 APPEAR = CLOCK + """
 local lasts = tonumber(ARGV[2])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
@@ -119,20 +119,20 @@ return redis.call('ZCARD', KEYS[1])
 
 
 def tagged(prefix: str, kind: str, *parts: str, rest: str = "") -> str:
-    """Return a key whose hash tag names the kind and parts: all keys of one tag are on one node."""
+    """Return a key whose hash tag names the kind and the parts; all keys of one tag are on one node."""
     tag = ":".join((kind, *(part.translate(TAG_FREE) for part in parts)))
     return f"{prefix}:{{{tag}}}{rest}"
 
 
 def _of_length(key: str, window_s: float) -> str:
-    """Return the key of a window of that length: processes that disagree about it count apart, and do not mix their slots."""
+    """Return the key of a window of that length, so that processes with different lengths do not mix their slots."""
     return f"{key}:{window_s:g}"
 
 
 class SharedWindows:
-    """Sliding windows in Redis. Every method but `hold` waits in the calling greenlet, `patience_s` at most.
+    """Sliding windows in Redis. Every method except `hold` blocks the calling greenlet, for at most `patience_s`.
 
-    They raise RedisUnavailable where Redis does not answer in time; it may have counted all the same.
+    It raises RedisUnavailable if Redis does not answer in time; the weight may have been counted all the same.
     """
 
     def __init__(self, connection: RedisConnection, patience_s: float = PATIENCE_S) -> None:
@@ -141,13 +141,14 @@ class SharedWindows:
 
     @property
     def prefix(self) -> str:
-        """Return what every key begins with."""
+        """Return the prefix of every key."""
         return self._connection.prefix
 
-    def take(self, operation: str, key: str, limit: int, window_s: float, weight: int = 1, least: int | None = None) -> Verdict:
-        """Count up to `weight` within the limit, or nothing where `least` of it (None: all of it) is more than is left.
+    def take(self, operation: str, key: str, limit: int, window_s: float, weight: int = 1,
+             least: int | None = None) -> RateVerdict:
+        """Count up to `weight` within the limit, or nothing if less than `least` of it is left (None: all of it).
 
-        Raises ValueError for a `least` above the limit, which no wait would help.
+        Raises ValueError for a `least` above the limit, which could never be granted.
         """
         least = weight if least is None else least
         if not 0 <= least <= min(weight, limit):
@@ -155,25 +156,25 @@ class SharedWindows:
         keys, arguments = [_of_length(key, window_s)], [limit, math.ceil(window_s * 1e6), weight, least]
         granted, remaining, wait_us, reset_us, _ = self._connection.call(
             operation, lambda client: self._take(client, keys, arguments), self._patience_s)
-        return Verdict(granted, limit, remaining, wait_us / 1e6, reset_us / 1e6)
+        return RateVerdict(granted, limit, remaining, wait_us / 1e6, reset_us / 1e6)
 
     def hold(self, operation: str, key: str, window_s: float, seconds: float) -> None:
-        """Have nothing granted for so long, by any process. It does not wait, and is lost where Redis is away."""
+        """Grant nothing to any process for `seconds`. Returns at once; it has no effect while Redis is away."""
         keys, held_us = [_of_length(key, window_s)], math.ceil(seconds * 1e6)
         self._connection.post(operation, lambda client: self._hold(client, keys, [held_us]))
 
-    def appear(self, operation: str, key: str, member: str, lasts_s: float) -> int:
-        """Count a member for so long, and return how many are counted."""
+    def count_member(self, operation: str, key: str, member: str, lasts_s: float) -> int:
+        """Count a member for `lasts_s`, and return the number of members."""
         arguments: tuple[str, int] = (member, math.ceil(lasts_s * 1e6))
         return int(self._connection.call(operation, lambda client: self._appear(client, [key], arguments), self._patience_s))
 
 
 class SharedApiLimit:
-    """The API's limit on requests of a client, over all collectors that share the Redis."""
+    """The API's limit on requests of a client, across all collectors with the same Redis."""
 
     def __init__(self, windows: SharedWindows) -> None:
         self._windows = windows
 
-    def take(self, client: str, limit: int, window_s: float) -> Verdict:
+    def take(self, client: str, limit: int, window_s: float) -> RateVerdict:
         """Count a request if it is within the limit. Raises RedisUnavailable."""
         return self._windows.take("limit", tagged(self._windows.prefix, "limit", "api", client), limit, window_s)

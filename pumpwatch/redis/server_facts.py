@@ -1,4 +1,4 @@
-"""Ask a Redis for its version, nodes, memory and settings, and say which of these put at risk what PumpWatch keeps there."""
+"""Reads version, nodes, memory and settings of a Redis, and reports settings that put PumpWatch's data there at risk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLDEST = (6, 2)
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """One master. limit_bytes: 0 without a limit. persists: it writes to its disk. replicas: those that follow it now."""
+    """One master. limit_bytes: 0 without a limit. persists: whether it writes to disk. replicas: how many follow it now."""
 
     name: str
     version: str
@@ -33,7 +33,7 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """A Redis at one moment. cluster: it is one, with every slot served."""
+    """A Redis at one moment. cluster: whether it is a cluster, with every slot served."""
 
     cluster: bool
     masters: tuple[NodeFacts, ...]
@@ -49,7 +49,7 @@ class RedisFacts:
 
     @property
     def hit_ratio(self) -> float | None:
-        """Return the part of all lookups of all programs that found their key, None before the first."""
+        """Return the part of all programs' lookups that found their key, None before the first lookup."""
         asked = sum(node.hits + node.misses for node in self.masters)
         return sum(node.hits for node in self.masters) / asked if asked else None
 
@@ -60,31 +60,31 @@ class RedisFacts:
         return f"Redis {self.version}, {nodes}; {keys:,} keys, {self.used_bytes / 1e6:,.1f} MB"
 
     def advice(self) -> Iterator[tuple[str, str]]:
-        """Yield what puts at risk what is kept, and how to mend it."""
+        """Yield each risk for the stored data, and how to remove it."""
         if numbers_of(self.version)[:2] < OLDEST:
             yield f"version {self.version} is older than 6.2", "update the server"
         for policy in sorted({node.policy for node in self.masters if node.policy != "noeviction"}):
             where = ", ".join(node.name for node in self.masters if node.policy == policy)
             yield (f"maxmemory-policy {policy} may remove leases, sessions and limits when memory is full: {where}",
-                   "set maxmemory-policy noeviction; what PumpWatch keeps goes by itself when its time is over")
+                   "set maxmemory-policy noeviction; all keys of PumpWatch expire by themselves")
         if full := [node.name for node in self.masters if node.limit_bytes and node.used_bytes > 0.9 * node.limit_bytes]:
             yield f"more than 90 % of maxmemory is used: {', '.join(full)}", "raise maxmemory"
         if lost := [node.name for node in self.masters if not node.persists]:
             yield (f"nothing is written to the disk: {', '.join(lost)}; a restart forgets leases, sessions and recent listings",
                    "set appendonly yes")
         if alone := [node.name for node in self.masters if self.cluster and not node.replicas]:
-            yield f"a master without a replica: {', '.join(alone)}", "add a replica, or its slots are away when it fails"
+            yield f"a master without a replica: {', '.join(alone)}", "add a replica; otherwise its slots are away when it fails"
         if self.cluster and len(self.masters) < 3:
             yield f"{len(self.masters)} masters cannot agree on a fail-over", "use three or more"
 
 
 def read_facts(redis: RedisConnection) -> RedisFacts:
-    """Ask every master. Raises ConfigError for a wrong password, else RedisUnavailable with the reason."""
+    """Return the facts of every master. Raises ConfigError for a wrong password, otherwise RedisUnavailable with the reason."""
     if not redis.connect(ASK_S):
         if "redis.password" in redis.trouble:
             raise ConfigError(f"redis: {redis.trouble}", "correct redis.username and redis.password")
         raise RedisUnavailable(f"redis: {redis.trouble}", "away",
-                               "check redis.nodes; the servers may also be down for the moment")
+                               "check redis.nodes; the servers may also be down at the moment")
     names = redis.masters
 
     def ask(client: Client) -> list[tuple[Mapping[str, Any], bool]]:
@@ -97,12 +97,12 @@ def read_facts(redis: RedisConnection) -> RedisFacts:
 
 
 def _saves(node: Client) -> bool:
-    """Return whether a node saves snapshots, also where it does not tell."""
+    """Return whether a node saves snapshots; True if it does not allow the question."""
     from redis.exceptions import ResponseError
 
     try:
         return any(node.config_get("save").values())
-    except ResponseError:  # some who run it for others keep CONFIG to themselves
+    except ResponseError:  # hosted services may forbid CONFIG
         return True
 
 

@@ -9,20 +9,20 @@ from pumpwatch.redis.rate_limits import PATIENCE_S, tagged
 
 
 class SharedSessions:
-    """Keeps marks by the hash of a session's id, each with its own time to live. Every method waits `patience_s` at most.
+    """Stores a mark for each hash of a session id, with its own time to live. Every method blocks for at most `patience_s`.
 
-    They raise RedisUnavailable where Redis does not answer in time.
+    It raises RedisUnavailable if Redis does not answer in time.
     """
 
     def __init__(self, connection: RedisConnection, patience_s: float = PATIENCE_S) -> None:
         self._connection, self._patience_s = connection, patience_s
 
     def put(self, name: str, mark: str, lasts_s: float) -> None:
-        """Keep a session for so long."""
+        """Store a session for `lasts_s`."""
         self._connection.call("session", lambda client: client.set(self._key(name), mark, px=_ms(lasts_s)), self._patience_s)
 
     def renew(self, name: str, lasts_s: float) -> str | None:
-        """Return the mark of a session, and keep it for so long from now; None where it is not known."""
+        """Return the mark of a session and store it for `lasts_s` from now; None if it is unknown."""
         found: bytes | None = self._connection.call(
             "session", lambda client: client.getex(self._key(name), px=_ms(lasts_s)), self._patience_s)
         return None if found is None else found.decode()

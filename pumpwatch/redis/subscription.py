@@ -1,7 +1,7 @@
-"""Listen to a channel in a thread of its own; messages reach the hub at once.
+"""Listens to a channel in its own thread; messages reach the hub at once.
 
-A channel is sharded where the server can (7 or newer): the message goes to the node of the channel's slot alone, and not through
-every node of the cluster. The thread asks the node to answer every second, so that one that hangs is noticed.
+A channel is sharded if the server supports that (7 or newer): a message goes only to the node of the channel's slot, not through
+every node of the cluster. The thread pings the node every second, so that a node that hangs is noticed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pumpwatch.redis.node_watch import NodeWatch
 
 log = logging.getLogger(__name__)
 
-ASK_S = 1.0  # between two questions whether the node is there, and for its answer
-AGAIN_S = 0.1  # between two tries to subscribe, at first; then longer up to ASK_S
-WAITING = 10_000  # messages that the hub has not taken; the oldest is dropped for a new one, and that is a gap
+ASK_S = 1.0  # between two pings of the node, and for its answer
+AGAIN_S = 0.1  # between the first tries to subscribe; it then grows up to ASK_S
+WAITING = 10_000  # messages that wait for the hub; beyond that they are dropped, which is a gap
 _sleep = get_original("time", "sleep")
 
 
 class Subscription:
-    """One channel."""
+    """A subscription to one channel, which renews itself after a break."""
 
     def __init__(self, config: RedisConfig, watch: NodeWatch, channel: str, on_message: Callable[[bytes], None],
                  on_gap: Callable[[], None] | None) -> None:
@@ -49,7 +49,7 @@ class Subscription:
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def close(self) -> None:
-        """End it; the thread ends at once where it waits for messages."""
+        """End the subscription; a thread that waits for messages ends at once."""
         self._closed = True
         self._wake.stop()
         sock = getattr(getattr(self._pubsub, "connection", None), "_sock", None)
@@ -58,11 +58,11 @@ class Subscription:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _deliver(self) -> None:
-        """Hand over on the hub what came, in a greenlet: those who take it may wait."""
+        """Deliver the messages on the hub, in a greenlet, because the callbacks may wait."""
         if self._messages and (self._handing is None or self._handing.dead):
-            self._handing = gevent.spawn(self._hand_over)
+            self._handing = gevent.spawn(self._deliver_all)
 
-    def _hand_over(self) -> None:
+    def _deliver_all(self) -> None:
         while self._messages and not self._closed:
             message = self._messages.popleft()
             if message is not None:
@@ -101,7 +101,7 @@ class Subscription:
             wait_s = min(ASK_S, wait_s * 1.5)
 
     def _follow(self, client: Any) -> None:
-        """Receive until the subscription is closed, the slot is another node's or the node is away."""
+        """Receive until the subscription is closed, the slot moves to another node, or the node is away."""
         self._pubsub = pubsub = client.pubsub()
         sharded = self._watch.sharded
         try:
@@ -123,7 +123,7 @@ class Subscription:
                 elif now - heard > 2 * ASK_S:
                     return  # the node hangs
                 if self._watch.sharded != sharded:
-                    return  # the server was updated: others publish the other way now
+                    return  # the server was updated, and others now publish in the other way
                 if now - asked > ASK_S:
                     asked = now
                     pubsub.ping()

@@ -1,8 +1,8 @@
-"""Tickers of venues that all processes and hosts share, and the last price of each instrument that a collector has seen traded.
+"""Tickers of venues that all processes and hosts share, and the last traded price of each instrument.
 
 - `PREFIX:{ticker:VENUE:SYMBOL}`  MessagePack of a venue's ticker, for as long as it may be used.
-- `PREFIX:{last:VENUE}`  a hash: symbol -> time (ns, 19 digits) and price of its newest trade. It goes when nothing has traded for
-  five minutes.
+- `PREFIX:{last:VENUE}`  a hash: symbol -> time (ns, 19 digits) and price of its newest trade. It expires five minutes after the
+  last trade.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pumpwatch.redis.errors import RedisUnavailable
 from pumpwatch.redis.order_books import named, tagged
 from pumpwatch.ticker import Ticker
 
-LAST_S = 300  # the last prices of a venue are kept for so long after the newest one
-# ARGV: the ticker, ms for which it may still be used: one that may be used for longer is newer, and stays.
+LAST_S = 300  # the last prices of a venue are kept for this long after the newest one
+# ARGV: the ticker, ms for which it may still be used. A stored ticker that may be used for longer is newer, and stays.
 _PUT = """
 if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 # ARGV: ttl in ms, then lines of symbol, time and price as one text, which costs the client less than many arguments. Values begin
-# with the time in digits, so that the newer one is the greater text.
-_NOTE = """
+# with the time in digits, so that the newer value is the greater text.
+_PUT_PRICES = """
 for symbol, value in string.gmatch(ARGV[2], '(%S+) (%S+ %S+)') do
   local old = redis.call('HGET', KEYS[1], symbol)
   if not old or old < value then redis.call('HSET', KEYS[1], symbol, value) end
@@ -36,7 +36,7 @@ end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 """
-# ARGV: symbols. Returns their values as lines of one text, empty for those that are not there.
+# ARGV: symbols. Returns their values as lines of one text, empty for unknown symbols.
 _READ = """
 local found = redis.call('HMGET', KEYS[1], unpack(ARGV))
 for i = 1, #found do found[i] = found[i] or '' end
@@ -45,7 +45,7 @@ return table.concat(found, '\\n')
 
 
 class SharedTickers:
-    """Tickers of venues as a cache of the market data: what is away or broken counts as absent."""
+    """Tickers of venues as a cache of the market data: an unreachable or invalid ticker counts as absent."""
 
     def __init__(self, redis: RedisConnection, ttl_s: float, clock: Clock) -> None:
         self._redis, self._ttl_s, self._clock, self._counts = redis, ttl_s, clock, CacheCounts(redis)
@@ -53,12 +53,12 @@ class SharedTickers:
         self._decoder = msgspec.msgpack.Decoder(Ticker)
 
     def get(self, key: str) -> tuple[Ticker, int] | None:
-        """Return a ticker and the time (ns) when it was put there; None where there is none, or it is too old."""
-        found = self._counts.ask(lambda: self._read(self._key(key)), lambda found: found[1], self._ttl_s)
+        """Return a ticker and the time (ns) when it was stored; None if there is none, or if it is too old."""
+        found = self._counts.read(lambda: self._read(self._key(key)), lambda found: found[1], self._ttl_s)
         return None if found is None else (found[0], self._clock.now_ns() - int(found[1] * NS_PER_S))
 
     def put(self, key: str, value: Ticker, at_ns: int) -> None:
-        """Keep a ticker of that time, soon, in place of an older one."""
+        """Store a ticker of `at_ns` soon, in place of an older one."""
         left_ms = int((self._ttl_s - max(0.0, (self._clock.now_ns() - at_ns) / NS_PER_S)) * 1000)
         if left_ms > 0:
             body, name = msgspec.msgpack.encode(value), self._key(key)
@@ -70,7 +70,7 @@ class SharedTickers:
         self._redis.post("drop ticker", lambda client: client.unlink(name))
 
     def figures(self) -> dict[str, float]:
-        """Return hits, misses, failures, and the ages of all hits together (hit_age_s)."""
+        """Return hits, misses, failures, and the sum of the ages of all hits (hit_age_s)."""
         return self._counts.figures()
 
     def _key(self, key: str) -> str:
@@ -78,7 +78,7 @@ class SharedTickers:
         return f"{self._redis.prefix}:{{ticker:{venue}:{tagged(symbol)}}}"
 
     def _read(self, name: str) -> tuple[Ticker, float] | None:
-        """Return a ticker and its age (s) by Redis' clock. Raises RedisUnavailable for what is no ticker."""
+        """Return a ticker and its age (s) by Redis' clock. Raises RedisUnavailable for an invalid ticker."""
         def both(client: Client) -> list[bytes | int | None]:
             pipe = client.pipeline(transaction=False)
             pipe.get(name)
@@ -99,12 +99,12 @@ class LastPrices:
     """The newest trade of each instrument: its own time (ns, UTC) and price in the quote."""
 
     def __init__(self, redis: RedisConnection) -> None:
-        self._redis, self._note, self._read = redis, redis.script(_NOTE), redis.script(_READ)
+        self._redis, self._put, self._read = redis, redis.script(_PUT_PRICES), redis.script(_READ)
 
-    def note(self, venue: str, prices: Mapping[str, tuple[int, float]]) -> None:
-        """Put the newest trades of symbols, soon; a newer one that is there stays."""
+    def put(self, venue: str, prices: Mapping[str, tuple[int, float]]) -> None:
+        """Store the newest trades of symbols soon; a stored trade that is newer stays."""
         lines = "\n".join([f"{symbol} {at_ns:019d} {price!r}" for symbol, (at_ns, price) in prices.items()])
-        self._redis.post("put prices", lambda client: self._note(client, [self._key(venue)], [LAST_S * 1000, lines]))
+        self._redis.post("put prices", lambda client: self._put(client, [self._key(venue)], [LAST_S * 1000, lines]))
 
     def of(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, float]]:
         """Return the newest trade of each (venue, symbol) that has one. Raises RedisUnavailable."""

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from gevent.event import Event
 
-from pumpwatch.net.sliding_window import Verdict
+from pumpwatch.net.sliding_window import RateVerdict
 from pumpwatch.redis.errors import RedisUnavailable
 from pumpwatch.redis.rate_limits import SharedWindows, tagged
 from pumpwatch.stats import Stats
 
-APPEARS_S, COUNTS_S = 5.0, 30.0  # a member says so often that it is there, and counts for so long
+APPEARS_S, COUNTS_S = 5.0, 30.0  # between two reports of a member, and how long each one counts
 
 
 class VenueBudget:
@@ -21,12 +21,12 @@ class VenueBudget:
         self._address, self._name, self._limit, self._window_s = address, name, limit, window_s
         self._key = tagged(address.windows.prefix, "budget", address.name, name)
 
-    def take(self, wanted: int, least: int) -> Verdict:
-        """Return what is granted of `wanted`, at least `least` or nothing. Raises RedisUnavailable."""
+    def take(self, wanted: int, least: int) -> RateVerdict:
+        """Take up to `wanted`, at least `least` or nothing. Raises RedisUnavailable."""
         return self._address.windows.take("budget", self._key, self._limit, self._window_s, wanted, least)
 
     def hold(self, seconds: float) -> None:
-        """Have no member use any for so long. It does not wait, and is lost where Redis is away."""
+        """Grant nothing to any member for `seconds`. Returns at once; it has no effect while Redis is away."""
         self._address.windows.hold("budget", self._key, self._window_s, seconds)
 
     @property
@@ -36,16 +36,16 @@ class VenueBudget:
 
     @property
     def members(self) -> int:
-        """Return how many collectors are behind the address, by the last answer; at least 1."""
+        """Return the number of collectors behind the address by the last answer, at least 1."""
         return self._address.members
 
-    def note(self, outcome: str) -> None:
+    def count_outcome(self, outcome: str) -> None:
         """Count how a request was paid."""
         self._address.stats.add("shared_budget_requests_total", venue=self._name, outcome=outcome)
 
 
 class AddressBudgets:
-    """The budgets of one address. `run` is the body of a greenlet that says who is there.
+    """The budgets of one address. `run` is the body of a greenlet that counts the members.
 
     name: the address that venues see. member: a name that no other collector has.
     """
@@ -61,17 +61,17 @@ class AddressBudgets:
         return VenueBudget(self, name, limit, window_s)
 
     def run(self) -> None:
-        """Say every APPEARS_S that this collector is there, and learn how many are, until `stop`."""
+        """Report this collector and update the number of members every APPEARS_S, until `stop`."""
         while not self._stopped.is_set():
-            self.appear()
+            self.report_member()
             self._stopped.wait(APPEARS_S)
 
-    def appear(self) -> None:
-        """Say that this collector is there; while Redis is away, the number of members stays as it was."""
+    def report_member(self) -> None:
+        """Report this collector; while Redis is away, the number of members does not change."""
         with suppress(RedisUnavailable):
-            self.members = max(1, self.windows.appear("budget", self._key, self._member, COUNTS_S))
+            self.members = max(1, self.windows.count_member("budget", self._key, self._member, COUNTS_S))
         self.stats.set("shared_budget_members", self.members)
 
     def stop(self) -> None:
-        """Have `run` end."""
+        """End `run`."""
         self._stopped.set()

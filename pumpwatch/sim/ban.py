@@ -1,4 +1,4 @@
-"""A ban of one address from a venue's REST side, which grows each time the address asks during it."""
+"""A ban of one client address from a venue's REST API; each request during the ban lengthens it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LONGEST_S = 3 * 86_400.0
 
 
 class GrowingBan:
-    """Tells whether an address is banned, and for how long.
+    """The ban of one address, which may not have begun.
 
-    A warning (the venue's own 429) lets it wait `warned_s`. If it asks earlier, it gets 418 and must wait `first_s` from then
-    on, and twice as long each further time. Once it has waited, all is forgotten.
+    After a warning (the venue's own 429) the address must wait `warned_s`. An earlier request gets 418 and a wait of `first_s`,
+    and each further one a wait twice as long. A completed wait ends the ban.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -23,11 +23,11 @@ class GrowingBan:
         self._until = self._next_s = 0.0
 
     def warn(self, warned_s: float, first_s: float) -> None:
-        """Note that the address was told to wait."""
+        """Record that the address was warned."""
         self._until, self._next_s = self._clock.monotonic() + warned_s, first_s
 
     def answer(self) -> HttpReply | None:
-        """Count a request; return the rejection if the address should still wait."""
+        """Count a request; return the rejection if the address must still wait."""
         now = self._clock.monotonic()
         if now >= self._until:
             return None

@@ -1,4 +1,4 @@
-"""The simulator's notice boards: the data and functions that a simulator plugin gives for one.
+"""The simulator's notice boards: the data and functions that a simulator plugin provides for a board.
 
 A `BoardDialect` is to a notice board what a `Dialect` is to a venue. It reads the board through `Board`; the simulator
 keeps the posts, limits the requests and injects the faults.
@@ -43,11 +43,11 @@ class Board(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushDialect:
-    """The WebSocket of a board, as a server. notes: what it remembers of a client."""
+    """The WebSocket of a board, as a server. notes: the dialect's data about one client."""
 
     name: str  # of the listing source that listens to it
     path: str  # of its address, on the board's own port
-    options: Mapping[str, str]  # of that source, which the dialect accepts
+    options: Mapping[str, str]  # options of that source that the dialect accepts
     open: Callable[[HttpCall, bool], HttpReply | None]  # handshake, keys are revoked -> a rejection, None accepts it
     receive: Callable[[dict[str, Any], str], Sequence[str]]  # notes, a client's message -> answers
     encode: Callable[[Post, str, Mapping[str, Any], int], str]  # post, `created` or `updated`, notes, now_ns -> message or ""
@@ -67,4 +67,4 @@ class BoardDialect:
     category: str  # of a listing
     rest: Callable[[HttpCall, Board], HttpReply]
     push: PushDialect | None = None
-    default: bool = False  # commands that name no board mean this one
+    default: bool = False  # the board for commands that do not name one

@@ -1,8 +1,8 @@
-"""The faults of a simulated board: what it answers instead of its list, and what its list shows of the posts.
+"""The faults of a simulated board: other answers than its list, and lists that show the posts differently.
 
-A fault of ANSWERS replaces every answer. A fault of VIEWS shows the posts otherwise: some come late, all of them an hour off, in
-another order, or half of them. `half_json` cuts the body of the right answer in the middle. Two faults are of the board's
-WebSocket: `ws_cut` ends its connections just before each notice, and `key_revoked` rejects every key.
+A fault of ANSWERS replaces every answer. A fault of VIEWS changes the posts shown: late, an hour off, in another order, or only
+half of them. `half_json` cuts the body of the right answer in the middle. Two faults concern the board's WebSocket: `ws_cut` ends
+its connections just before each notice, and `key_revoked` rejects every key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The WebSocket of a simulated board: clients that subscribe, and what they are sent when a notice comes or changes."""
+"""The WebSocket of a simulated board: clients subscribe and are sent new and changed notices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOSE_FRAME = wire.head(2, wire.CLOSE) + (1000).to_bytes(2, "big")
 
 
 class PushClient:
-    """One client of a board's WebSocket. notes: for the dialect to keep what it subscribed to."""
+    """One client of a board's WebSocket. notes: the dialect's data, such as the client's subscriptions."""
 
     def __init__(self, dialect: PushDialect, stream: ServerTlsStream) -> None:
         self.notes: dict[str, Any] = {}
@@ -54,14 +54,14 @@ class PushClient:
             self._stream.flush()
 
     def drop(self) -> None:
-        """End the connection without a word, as a network does."""
+        """End the connection without a close frame, as a network failure does."""
         self._stream.close(abort=True)
         if self._reader is not None:
             self._reader.kill(block=False)
 
 
 class BoardPush:
-    """The clients of one board. revoked: no key is accepted."""
+    """The clients of one board. revoked: every key is rejected."""
 
     def __init__(self, dialect: PushDialect, name: str, clock: Clock, truth: TruthWriter) -> None:
         self.revoked = False
@@ -101,8 +101,8 @@ class BoardPush:
         self._truth.event("push_cut", board=self._name, connections=len(clients))
         return len(clients)
 
-    def tell(self, post: Post, event: str) -> None:
-        """Send a notice that was made (`created`) or changed (`updated`) to those who subscribed to it."""
+    def send_notice(self, post: Post, event: str) -> None:
+        """Send a new (`created`) or changed (`updated`) notice to its subscribers."""
         for client in list(self._clients):
             text = self._dialect.encode(post, event, client.notes, self._clock.now_ns())
             if text:

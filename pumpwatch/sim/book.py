@@ -1,4 +1,4 @@
-"""A simulated venue's order book: levels around its newest trade, the same for everyone who asks at that time."""
+"""A simulated venue's order book: levels around its newest trade, the same for every request at one time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pumpwatch.model import Flag
 from pumpwatch.sim.rows import VOID, Rows, SymbolTable
 
 DEPTH = 400  # levels of each side
-STEPS = 10_000  # prices of neighbouring levels differ by so small a part of the price
+STEPS = 10_000  # neighbouring levels differ by the price divided by this number
 LEVEL_VALUE = 300.0  # quote units in the best level
 NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 
@@ -20,7 +20,7 @@ NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 class MadeBook:
     """The levels of a symbol, best first: price and quantity in units of the symbol's last decimals.
 
-    at_ns: of the trade that it stands around, or of the question without a trade. number: grows with each trade.
+    at_ns: the time of the newest trade, or of the request if there is none. number: grows with each trade.
     """
 
     table: SymbolTable
@@ -38,16 +38,16 @@ class MadeBook:
 
 
 def book_around(table: SymbolTable, symbol: int, rows: Rows, now_ns: int) -> MadeBook:
-    """Return the book after these trades of a symbol, oldest first: its newest market trade took the best ask or bid."""
+    """Return the book after these trades of a symbol, oldest first; the newest market trade is at the best ask."""
     rows = rows.take((rows.flags & NOT_OF_THE_MARKET) == 0)
     spec = table.specs[symbol]
     last = int(rows.price[-1]) if len(rows) else round(spec.price * 10**spec.price_decimals)
     number = int(rows.trade_id[-1]) if len(rows) else 0
     step = max(1, last // STEPS)
     away = np.arange(DEPTH, dtype=np.int64) * step
-    one = last / 10**spec.price_decimals * spec.contract_size / 10**spec.quantity_decimals  # the value of the least quantity
+    least_value = last / 10**spec.price_decimals * spec.contract_size / 10**spec.quantity_decimals  # of the least quantity
     values = LEVEL_VALUE * (1 + (np.arange(DEPTH) + number) % 5)
-    quantities = np.maximum(1, np.round(values / one)).astype(np.int64)
+    quantities = np.maximum(1, np.round(values / least_value)).astype(np.int64)
     bids, asks = last - step - away, last + away
     return MadeBook(table, symbol, [(price, quantity) for price, quantity in
                                     zip(bids.tolist(), quantities.tolist(), strict=True) if price > 0],

@@ -1,9 +1,9 @@
 """Frames made in advance: each connection has a lap of frames that is sent over and over.
 
-The numbers that change are written into the frames where they lie in memory: ids go up by one a symbol, times are those of
-sending. So a lap never ends and never repeats an id. A connection that does not read is waited for, and delays no other;
-`behind` in the status counts its late trades. If two connections subscribe to a symbol, the newer one gets it. Coins do
-not jump here: a listing changes no price.
+Changing numbers are written into the frames in memory: ids go up by one per symbol, times are the times of sending. So a lap
+never ends and never repeats an id. A connection that does not read is waited for and delays no other; `behind` in the status
+counts its late trades. If two connections subscribe to a symbol, the newer one gets it. Coins do not jump here: a listing changes
+no price.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pumpwatch.sim.ground_truth import SENT, Records, records_of
 from pumpwatch.sim.rows import Ints, Rows
 from pumpwatch.sim.venue import Routes, SimVenue
 
-CATCH_UP = 4  # a connection that is behind gets at most the trades of so many ticks at once,
+CATCH_UP = 4  # a connection that is behind gets at most the trades of this many ticks at once,
 MOST_AT_ONCE = 2_000  # and never more than this, so that the others are not delayed
 ZERO = ord("0")
-PHASE = 0.618  # of a trade: so much more than the connection before it has a new connection due
+PHASE = 0.618  # of a trade: each new connection begins this much further ahead than the one before
 
 
 class Lap:
-    """The frames of one connection and the places of their numbers."""
+    """The frames of one connection and the places of their changing numbers."""
 
     def __init__(self, venue: SimVenue, connection: ClientConnection, rows: Rows, symbols: list[int]) -> None:
         self.connection, self.rows, self.symbols = connection, rows, symbols
@@ -44,9 +44,9 @@ class Lap:
         self._rank[order] = np.arange(len(rows)) - np.repeat(first, counts)
         self._counts = np.zeros(len(venue.table), np.int64)
         self._counts[grouped[first]] = counts
-        self.ids: Ints = np.zeros(len(rows), np.int64)  # a view of the JoinedLaps' ids, once it is in one
+        self.ids: Ints = np.zeros(len(rows), np.int64)  # a view of the ids of JoinedLaps, once it has joined this lap
         self.next_row = len(rows)
-        self.due = connection.number * PHASE % 1  # each begins at another moment, or at a low rate all would wait for a trade
+        self.due = connection.number * PHASE % 1  # the phases differ, or at a low rate all would wait for a trade
 
     def start_again(self, next_id: Ints) -> None:
         """Go back to the first row, with the next ids of each symbol; next_id moves on."""
@@ -84,7 +84,7 @@ class JoinedLaps:
             lap.ids = self._ids[start:start + len(lap.rows)]
 
     def send(self, wanted: Ints, now_ns: int) -> None:
-        """Send so many frames of each lap; a connection whose queue is not empty gets none now."""
+        """Send the wanted number of frames of each lap, but none to a connection whose queue is not empty."""
         begins, counts, laps = [], [], []
         for number in np.flatnonzero(wanted).tolist():
             lap = self.laps[number]
@@ -117,7 +117,7 @@ class JoinedLaps:
         return records
 
     def draw(self, count: float, random: np.random.Generator) -> tuple[list[ClientConnection], list[memoryview], Ints]:
-        """Take about `count` frames of all connections by their shares, shuffled; a connection's frames keep their order.
+        """Draw about `count` frames of all connections by their shares, shuffled; a connection's frames keep their order.
 
         Return the connection, the bytes and the row (for `write_numbers`) of each. A lap that ends starts again in the next draw.
         """
@@ -156,7 +156,7 @@ class JoinedLaps:
 
 
 class BurstSource:
-    """A venue's laps, paced."""
+    """Sends a venue's laps at a rate of trades a second."""
 
     def __init__(self, venue: SimVenue, rate: float, lap_trades: int) -> None:
         self.rate = rate
@@ -183,7 +183,7 @@ class BurstSource:
         return int(self._laps.due.sum()) if self._laps is not None else 0
 
     def finished(self) -> bool:
-        """Return False: laps are repeated without end."""
+        """Return False, because laps are repeated without end."""
         return False
 
     def prepare(self) -> None:
@@ -215,7 +215,7 @@ class BurstSource:
         self._laps = JoinedLaps(venue, laps, [share / sum(shares) for share in shares]) if laps else None
 
     def _draw(self) -> Rows:
-        """Return the trades that all laps are made of, drawn once; they use up no ids."""
+        """Return the trades for all laps, drawn once without using up ids."""
         if self._drawn is None:
             market, clock = self._venue.market, self._venue.clock
             ids = market.next_id.copy()
@@ -224,7 +224,7 @@ class BurstSource:
         return self._drawn
 
     def _unfinished_laps(self) -> dict[int, Lap]:
-        """Return the laps in use by their connection's number, each with the trades that are due on it."""
+        """Return the current laps by their connection's number, each with its due trades."""
         if self._laps is None:
             return {}
         for lap, due in zip(self._laps.laps, self._laps.due.tolist(), strict=True):
@@ -233,7 +233,7 @@ class BurstSource:
 
 
 def _symbols_of(connections: list[ClientConnection]) -> dict[int, list[int]]:
-    """Return the symbols that each connection gets: its own, except those that a newer one has as well."""
+    """Return the symbols that each connection gets: its own, except those that a newer connection has too."""
     owner: dict[int, int] = {}
     for connection in sorted(connections, key=lambda connection: connection.number):
         owner.update(dict.fromkeys(connection.symbols, connection.number))
@@ -244,13 +244,13 @@ def _symbols_of(connections: list[ClientConnection]) -> dict[int, list[int]]:
 
 
 def _places(stamp: Stamp, frames: list[bytes], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions in the buffer of the digits of each frame's number: one row a frame."""
+    """Return the positions in the buffer of the digits of each frame's number, one row per frame."""
     marker, length = stamp.marker, len(stamp.marker)
     first = np.array([frame.index(marker) + length for frame in frames], np.int64) + starts
     return first[:, None] + np.arange(stamp.digits)
 
 
 def _write_digits(buffer: NDArray[np.uint8], places: NDArray[np.int64], number: Ints) -> None:
-    """Write a number a row as decimal digits into their places."""
+    """Write each row's number as decimal digits into its places."""
     powers = 10 ** np.arange(places.shape[1] - 1, -1, -1)
     buffer[places] = number[:, None] // powers % 10 + ZERO

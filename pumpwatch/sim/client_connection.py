@@ -12,7 +12,7 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
-from pumpwatch.sim.dialect import ClientSession, Dialect, Message, Past, Reply, Rules
+from pumpwatch.sim.dialect import ClientSession, Dialect, Message, Past, Reply, VenueRules
 from pumpwatch.sim.frame_faults import FrameFaults
 from pumpwatch.sim.ground_truth import PAST, UNSENT, Records, TruthWriter, records_of
 from pumpwatch.sim.history import TradeHistory
@@ -28,7 +28,7 @@ class VenueContext:
 
     number: int
     dialect: Dialect
-    rules: Rules
+    rules: VenueRules
     table: SymbolTable
     history: TradeHistory
     truth: TruthWriter
@@ -37,7 +37,7 @@ class VenueContext:
 
 @dataclass(slots=True)
 class Unconfirmed:
-    """Frames that the kernel has not taken whole: ciphertext positions of their start and end, sizes, and records."""
+    """Frames that the kernel has not taken completely: ciphertext positions of start and end, sizes, and records."""
 
     start: int
     end: int
@@ -76,7 +76,7 @@ class ClientConnection:
         stream.on_progress = self.confirm_sent
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> VenueRules:
         """The limits enforced on this connection."""
         return self.session.rules or self.context.rules
 
@@ -188,7 +188,7 @@ class ClientConnection:
         self.send_raw(wire.head(len(payload), wire.PING) + payload)
 
     def reply(self, reply: Reply) -> None:
-        """Send what the dialect decided, and close if it says so."""
+        """Send the frames of a reply, and close if it says so."""
         for part in reply.send:
             if isinstance(part, Past):
                 self._send_past(part.message, part.rows)
@@ -197,8 +197,8 @@ class ClientConnection:
         if reply.close is not None:
             self.close(*reply.close)
 
-    def keep_time_limits(self, now: float) -> None:
-        """Drop the connection or ping the client where a limit in time says so. now: monotonic seconds."""
+    def enforce_time_limits(self, now: float) -> None:
+        """Drop the connection or ping the client when a time limit is reached. now: monotonic seconds."""
         rules = self.context.rules
         if 0 < self.closing_by < now:
             self.drop("close unanswered")
@@ -276,7 +276,7 @@ class ClientConnection:
             self._write(records)
 
     def _write(self, records: Records, state: int | None = None) -> None:
-        """Write records to the ground truth; state replaces that of records that would count as sent."""
+        """Write records to the ground truth; `state` replaces the state of records that would count as sent."""
         records["sent_at"] = self._clock.now_ns()
         if state is not None:
             records["state"] = np.where(records["state"] <= PAST, state, records["state"])

@@ -1,6 +1,6 @@
 """The limits that venues count by client address: connection attempts and REST weight.
 
-Most venues count each market by itself. If an exchange counts its markets together, they share one `AddressLimits`.
+Most venues count each market separately. If an exchange counts its markets together, they share one `AddressLimits`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections import deque
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.sim.ban import GrowingBan
-from pumpwatch.sim.dialect import Rules
+from pumpwatch.sim.dialect import VenueRules
 from pumpwatch.sim.http_messages import HttpReply
 
 FIVE_MINUTES_S = 300.0
 
 
 class WindowMeter:
-    """REST weight of one client address, by windows of the wall clock."""
+    """The REST weight of one client address in each window of the wall clock."""
 
     def __init__(self, clock: Clock, window_s: float) -> None:
         self.clock = clock
@@ -47,7 +47,7 @@ class AddressLimits:
         self._meters: dict[str, WindowMeter] = {}
         self._bans: dict[str, GrowingBan] = {}
 
-    def meter(self, address: str, rules: Rules) -> WindowMeter:
+    def meter(self, address: str, rules: VenueRules) -> WindowMeter:
         """Return the counter of this address's REST requests."""
         return self._meters.setdefault(address, WindowMeter(self._clock, rules.request_window_s))
 
@@ -55,7 +55,7 @@ class AddressLimits:
         """Return the ban of this address, which may not have begun."""
         return self._bans.setdefault(address, GrowingBan(self._clock))
 
-    def count_attempt(self, address: str, rules: Rules) -> tuple[str, HttpReply] | None:
+    def count_attempt(self, address: str, rules: VenueRules) -> tuple[str, HttpReply] | None:
         """Count an attempt to connect; return the reason and the answer if it is rejected, else None."""
         now, attempts = self._clock.monotonic(), self._attempts.setdefault(address, deque())
         attempts.append(now)

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-DATA = "sim-data"  # the folder of everything that such a collector writes
+DATA = "sim-data"  # the folder for everything that such a collector writes
 
 
 def config_yaml(addresses: dict[str, Any], data: str = DATA) -> str:

@@ -1,16 +1,16 @@
-"""Commands to a running simulation, by HTTP or stdin, and its status.
+"""Commands to a running simulation, by HTTP or stdin, and its status. The body of a command is a JSON object.
 
-command      effect; its body is a JSON object
-status       nothing; every figure is in the answer
-pause        trading stops
-resume       trading goes on, with `rate` trades a second in all if given
-stop         the simulation ends
-publish      a listing (the fields of ListingOptions)
-edit         a notice (`number`) gets a new `title`, or its title a `suffix`; `board` names the board
-delete       a notice (`number`) is gone; `board` names the board
-board_fault  a board (`board`) has a `fault` of board_faults.FAULTS from now on; `none` ends it
+command      effect
+status       return every figure
+pause        stop trading
+resume       trade again, with `rate` trades a second in all if given
+stop         end the simulation
+publish      publish a listing (the fields of ListingOptions)
+edit         give a notice (`number`) a new `title`, or its title a `suffix`; `board` names the board
+delete       remove a notice (`number`); `board` names the board
+board_fault  begin a `fault` of board_faults.FAULTS on a board (`board`); `none` ends it
 mood         the old name of board_fault, with `mood` for `fault` and `fine` for `none`
-fault        a fault between a venue and its clients (the fields of FaultOptions; kinds in sim.faults)
+fault        inject a fault between a venue and its clients (the fields of FaultOptions; kinds in sim.faults)
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def plan(simulation: Simulation) -> list[Planned]:
 
 
 def run_command(simulation: Simulation, path: str, body: Any) -> dict[str, Any]:
-    """Run the command that a path ends in; return its answer. Raises UsageError or ConfigError for an invalid one."""
+    """Run the command at the end of a path and return its answer. Raises UsageError or ConfigError for an invalid one."""
     name = path.rstrip("/").rpartition("/")[2]
     run = COMMANDS.get(name) or OLD_NAMES.get(name)
     if run is None:
@@ -65,7 +65,7 @@ def read_commands(simulation: Simulation, stdin: Any) -> None:
             try:
                 body = json.loads(line)
                 answer = run_command(simulation, body.pop("do"), body)
-            except (PumpWatchError, ValueError, KeyError, AttributeError) as error:
+            except (PumpWatchError, ValueError, TypeError, KeyError, AttributeError) as error:
                 answer = {"error": str(error)}
             print(json.dumps(answer, ensure_ascii=False), flush=True)
     simulation.stopping.set()
@@ -82,7 +82,7 @@ def publish(simulation: Simulation, listing: ListingOptions) -> dict[str, Any]:
 
 
 def _board(simulation: Simulation, name: str) -> NoticeBoard:
-    """Return the board of this name; if the name is empty the default one, or the first."""
+    """Return the board of this name; for an empty name the default board, or the first."""
     if not simulation.boards:
         raise UsageError("no simulator plugin offers a notice board")
     usual = [board.name for board in simulation.boards.values() if board.dialect.default] or list(simulation.boards)

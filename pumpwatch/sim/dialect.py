@@ -1,8 +1,8 @@
-"""One exchange's protocol as the simulator speaks it: the data and functions that a simulator plugin gives.
+"""One exchange's protocol as the simulator speaks it: the data and functions that a simulator plugin provides.
 
-A dialect has no socket and no clock, like a venue. The simulator does the rest: TLS, frames, limits, pings, pacing,
-faults and the record of the trades it sent. A plugin returns its dialects from the hook `simulator_dialects`; a notice
-board (`board_dialect.BoardDialect`) comes the same way.
+Like a venue, a dialect has no socket and no clock. The simulator does the rest: TLS, frames, limits, pings, pacing, faults and
+the record of sent trades. A plugin returns its dialects, and those of notice boards (`board_dialect.BoardDialect`), from the hook
+`simulator_dialects`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Coin:
 class ClientSession:
     """One client connection as its dialect sees it; the dialect updates `topics`, `form` and `notes`.
 
-    topics: each subscription in the client's own words -> the symbol whose trades it gets ("": acknowledged, but no
-    trades come). form: the shape of trade frames (plain, wrapped, ...). notes: the dialect's own data about this
-    connection. memory: the dialect's own data, shared by all connections and REST calls of the venue (tokens, for
-    example). rules: set by `open` where this connection's protocol has its own limits for messages and streams.
+    topics: each subscription in the client's own words -> the symbol whose trades it gets ("": acknowledged, but without
+    trades). form: the shape of trade frames (plain, wrapped, ...). notes: the dialect's data about this connection. memory:
+    the dialect's data that all connections and REST calls of the venue share, such as tokens. rules: set by `open` if this
+    connection's protocol has its own limits for messages and streams.
     """
 
     path: str
@@ -46,7 +46,7 @@ class ClientSession:
     topics: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
-    rules: Rules | None = None
+    rules: VenueRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Past:
 
 @dataclass(slots=True)
 class Reply:
-    """The venue's reaction to a client's message or arrival: frames to send, then perhaps a close (code, reason)."""
+    """The venue's reaction to a client's message or arrival: frames to send, then an optional close (code, reason)."""
 
     send: Sequence[Message | Past] = ()
     close: tuple[int, str] | None = None
@@ -113,15 +113,15 @@ class History(Protocol):
         """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
 
     def book(self, symbol: int, now_ns: int) -> MadeBook:
-        """Return the order book of a symbol as it is at this time."""
+        """Return the order book of a symbol at this time."""
 
     def ticker(self, symbol: int, now_ns: int) -> MadeTicker:
-        """Return the ticker of a symbol, of the 24 hours before this time."""
+        """Return the ticker of a symbol for the 24 hours before this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The limits that the venue enforces, with its real rejections. 0 means that it has no such limit."""
+class VenueRules:
+    """The limits that the venue enforces, with its real rejections. 0: no such limit."""
 
     messages_per_second: float  # per connection, counted in message_window_s; pings and pongs count
     messages_close: tuple[int, str]  # how a connection that sends too much is closed
@@ -138,13 +138,13 @@ class Rules:
     message_window_s: float = 1.0
     request_window_s: float = 60.0
     shared_by_markets: bool = False  # limits per address count all markets of the exchange together
-    ban_s: float = 0.0  # REST: first ban of an address that asks on after a 429; each request during it doubles it
-    age_notice_s: float = 0.0  # how long before its age ends a connection this is announced, in the dialect's own words
-    age_close: tuple[int, str] | None = None  # the close at that age; None: TCP ends without one
+    ban_s: float = 0.0  # first REST ban of an address that goes on after a 429; each request during a ban doubles it
+    age_notice_s: float = 0.0  # how long before connection_age_s the dialect announces the end
+    age_close: tuple[int, str] | None = None  # the close at that age; None: TCP ends without a close
 
     @property
     def requests(self) -> float:
-        """The REST weight of a window; 0 where there is no such limit."""
+        """The REST weight of a window; 0 without a limit."""
         return self.requests_per_minute * self.request_window_s / 60
 
 
@@ -152,7 +152,7 @@ class Rules:
 class Stamp:
     """The place in a frame of a number that changes with each trade: after `marker`, in a fixed number of digits.
 
-    what: `id`, or `time` (in units of unit_ns). With it frames can be made in advance: only these digits are written when
+    what: `id`, or `time` (in units of unit_ns). With stamps, frames can be made in advance: only these digits are written when
     they are sent.
     """
 
@@ -183,7 +183,7 @@ class Dialect:
     market_type: str
     ws_path: str  # appended to the listener's address to make the ws_url that a collector is given
     rest_path: str  # the same for rest_url
-    rules: Rules
+    rules: VenueRules
     first_id: int  # of the generated trades, per symbol; ids go up by one
     timestamp_unit_ns: int
     flag_shares: Mapping[int, float]  # flags (VOID, pumpwatch.Flag) -> share of rows that carry them
@@ -191,16 +191,16 @@ class Dialect:
     binary: bool  # trades come in binary frames
     stamps: Sequence[Stamp]  # empty: frames cannot be made in advance
     symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]
-    open: Callable[[ClientSession, Rules], Reply | HttpReply]  # HttpReply rejects the handshake
-    receive: Callable[[ClientSession, Message, Rules, History], Reply]
-    encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; rows are one symbol's where grouped
-    rest: Callable[[HttpCall, Rules, History, Meter], HttpReply]
+    open: Callable[[ClientSession, VenueRules], Reply | HttpReply]  # HttpReply rejects the handshake
+    receive: Callable[[ClientSession, Message, VenueRules, History], Reply]
+    encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; grouped rows are of one symbol
+    rest: Callable[[HttpCall, VenueRules, History, Meter], HttpReply]
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
     read_tape: Callable[[bytes], list[TapeTrade]]
     reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form
-    listed: int = 400  # how many symbols the real venue has, roughly: its share of `roster`
+    listed: int = 400  # about how many symbols the real venue has: its share of `roster`
     variants: Mapping[str, str] = field(default_factory=dict)  # the plugin's other protocols that it speaks -> their ws_path
-    binary_forms: frozenset[str] = frozenset()  # forms whose trades come in binary frames where others' do not
+    binary_forms: frozenset[str] = frozenset()  # forms with binary trade frames although `binary` is False
 
     def opcode(self, form: str) -> int:
         """Return the WebSocket opcode of frames in this form."""

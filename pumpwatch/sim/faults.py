@@ -5,7 +5,6 @@ KINDS has every kind with its keys and its effect; `pumpwatch simulate --faults`
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -44,12 +43,12 @@ class Kind(NamedTuple):
 
     @property
     def hits_connections(self) -> bool:
-        """Return whether it happens to connections that are open; else it happens to a venue's next requests."""
-        return next(iter(inspect.signature(self.run).parameters)) == "_"
+        """Return whether the fault concerns open connections; otherwise it concerns a venue's next requests."""
+        return self.run not in (_refuse, _rest, _ban, _history)
 
 
 def inject(venues: Mapping[str, SimVenue], truth: TruthWriter, fault: FaultOptions) -> dict[str, Any]:
-    """Make a fault happen now; return its kind and the connections it hit. Raises UsageError for an unknown kind or place."""
+    """Inject a fault now; return its kind and the affected connections. Raises UsageError for an unknown kind or place."""
     if fault.kind not in KINDS:
         raise UsageError(f"no fault `{fault.kind}`", f"known: {', '.join(KINDS)}")
     if fault.venue and fault.venue not in venues:
@@ -163,11 +162,11 @@ KINDS = {
     "cut": Kind(_cut, (), "The TCP connection is reset."),
     "fin": Kind(_cut, (), "The TCP connection ends without a WebSocket close."),
     "close": Kind(_close, ("code", "reason"), "The venue closes the connection with this code and reason."),
-    "slow_close": Kind(_close, ("code", "reason", "seconds"), "The venue closes it, answers nothing more, and keeps TCP open so "
-                                                              "long."),
-    "silence": Kind(_silence, ("seconds",), "Pings are answered, but the trades of this time are lost to the connection."),
-    "mute": Kind(_mute, ("symbol", "seconds"), "A symbol stays subscribed, but its trades of this time are lost to the "
-                                               "connection."),
+    "slow_close": Kind(_close, ("code", "reason", "seconds"), "The venue closes the connection, then answers nothing and keeps "
+                                                              "TCP open for this time."),
+    "silence": Kind(_silence, ("seconds",), "Pings are answered, but the connection does not get the trades of this time."),
+    "mute": Kind(_mute, ("symbol", "seconds"), "A symbol stays subscribed, but the connection does not get its trades of "
+                                               "this time."),
     "freeze": Kind(_freeze, ("seconds",), "The venue neither reads nor sends, as if the network had died; then everything comes "
                                           "at once."),
     "deaf": Kind(_deaf, ("seconds",), "Pings and closes of the client get no answer."),
@@ -179,15 +178,15 @@ KINDS = {
                                               "between."),
     "malformed": Kind(_malformed, ("count", "form", "frames"), "Additional frames that are not trades: of this form, of each "
                                                                "form in turn without one, or exactly these frames."),
-    "ping": Kind(_ping, ("count",), "So many pings come at once."),
+    "ping": Kind(_ping, ("count",), "This number of pings comes at once."),
     "maintenance": Kind(_maintenance, ("seconds",), "The venue announces its shutdown, and closes with 1001 after this time."),
     "refuse": Kind(_refuse, ("seconds", "status"), "Handshakes get this HTTP status."),
     "down": Kind(_refuse, ("seconds",), "New connections are cut off at once."),
     "hang": Kind(_refuse, ("seconds",), "New connections get no answer, not even to TLS."),
-    "rest": Kind(_rest, ("seconds", "status", "form", "symbol", "path"), "REST requests, or only those whose path has `path`, "
-                 "get this HTTP status; with a form a damaged answer, none before the end of the time (hang), or a list without "
-                 "a symbol (without)."),
-    "ban": Kind(_ban, ("seconds",), "An address that asks gets 429, and then 418 with a Retry-After that doubles."),
+    "rest": Kind(_rest, ("seconds", "status", "form", "symbol", "path"), "REST requests, or only those whose path contains "
+                 "`path`, get this HTTP status. With a form they get a damaged answer instead, no answer before the end of the "
+                 "time (hang), or a list without a symbol (without)."),
+    "ban": Kind(_ban, ("seconds",), "A client gets 429, and then 418 with a Retry-After that doubles."),
     "history": Kind(_history, ("form", "seconds", "count", "symbol"), "REST answers about trades and minutes, or only those "
-                    "about a symbol, are distorted for this time; with seconds 0 the next `count` of them."),
+                    "about a symbol, are distorted for this time, or the next `count` of them if seconds is 0."),
 }

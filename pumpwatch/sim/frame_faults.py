@@ -17,7 +17,7 @@ COUNTED = ("drop", "double", "reorder", "spoil", "fragment")  # faults that hit 
 
 
 class FrameFaults:
-    """The faults active on one connection's frames. Trades that they withhold are written to the ground truth here."""
+    """The active faults on one connection's frames. Withheld trades are written to the ground truth here."""
 
     def __init__(self, clock: Clock, truth: TruthWriter) -> None:
         self.silent_until = 0.0
@@ -34,9 +34,10 @@ class FrameFaults:
 
     def apply(self, frames: Sequence[Any], records: Records, counts: Sequence[int] | None,
               ) -> tuple[list[Any], Records, list[int]]:
-        """Return the frames to send instead, their records, and how many records each carries (counts: the same, before).
+        """Return the frames to send instead, their records, and the number of records of each frame.
 
-        Records of withheld frames are written to the ground truth.
+        counts: the number of records of each given frame; None: one each. Records of withheld frames are written to the ground
+        truth.
         """
         counts = [1] * len(frames) if counts is None else counts
         edges = np.cumsum(counts)[:-1]
@@ -62,7 +63,7 @@ class FrameFaults:
                 [len(part) for part in parts])
 
     def release(self) -> None:
-        """Write frames that are still held as unsent: the connection has ended."""
+        """Write the held frames as unsent, because the connection has ended."""
         self._write(self._held, UNSENT)
         self._held = []
 

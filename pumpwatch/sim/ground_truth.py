@@ -1,7 +1,7 @@
-"""The ground truth: every trade that the simulated venues sent, one fixed-size record a trade and connection.
+"""The ground truth: every trade that the simulated venues sent, one fixed-size record per trade and connection.
 
 A record in `trades.bin` is final. Its state is SENT when the kernel has taken the last byte of its TLS record, else the
-reason why the connection never got it. A trade that nobody was subscribed to has a record as well, since its id is used
+reason why the connection never got it. A trade without a subscriber has a record too, because its id is used
 up. `events.jsonl` has connections, faults and notices with their times; `names.json` the venues and symbols.
 """
 
@@ -105,9 +105,9 @@ class Truth:
     events: list[dict[str, Any]]
 
     def trades(self, venue: str = "", *, made: bool = False) -> Records:
-        """Return the trades that a perfect collector has: each that was sent on any connection, once, without void rows.
+        """Return the trades that a perfect collector has: every trade sent on any connection, once, without void rows.
 
-        made: each that was made, sent or not, which a collector has that fills its gaps.
+        made: include trades that were not sent, as a collector that fills its gaps has them.
         """
         records = self.records
         keep = (records["flags"] & VOID) == 0
@@ -145,7 +145,7 @@ def load_truth(folder: Path) -> Truth:
     try:
         names = json.loads((folder / NAMES).read_text("utf-8"))
         blob = np.fromfile(folder / TRADES, np.uint8)
-        lines = (folder / EVENTS).read_text("utf-8").splitlines()
+        lines = (folder / EVENTS).read_text("utf-8").split("\n")  # splitlines would also split at U+2028 in a title
     except (OSError, ValueError) as error:
         raise StorageError(f"{folder}: not a folder of ground truth: {error}",
                            "give the folder that the simulator named when it started") from error
@@ -156,9 +156,9 @@ def load_truth(folder: Path) -> Truth:
 
 
 def id_number(text: str) -> int:
-    """Return the number that the ground truth has for a text id: its last twelve characters, decimal or hexadecimal.
+    """Return the ground truth's number of a text id: its last twelve characters, decimal or hexadecimal.
 
-    A dialect whose venue has such ids (UUIDs) ends them in that number. Returns -1 for a text that does not end in one.
+    A dialect whose venue has such ids (UUIDs) ends them in that number. Returns -1 if the text does not end in one.
     """
     tail = text[-12:]
     try:

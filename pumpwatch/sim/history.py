@@ -16,14 +16,14 @@ from pumpwatch.sim.rows import VOID, Rows, SymbolTable
 from pumpwatch.sim.ticker import DAY_NS, MadeTicker, ticker_of
 
 CHUNK = 4096
-DISORDER_NS = 60 * 10**9  # rows of a chunk lie at most so far outside the time of its first and last row
+DISORDER_NS = 60 * 10**9  # rows of a chunk are at most this far outside the time of its first and last row
 NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 MINUTE_NS = 60 * 10**9
-BOOK_ROWS = 20  # one of so many is a trade of the market
+BOOK_ROWS = 20  # at least one of the last rows is then a market trade
 
 
 class TradeHistory:
-    """The last trades of a venue, sent or not. limit: how many are kept, about; 0 keeps none."""
+    """The last trades of a venue, sent or not. limit: about how many are kept; 0 keeps none."""
 
     def __init__(self, table: SymbolTable, limit: int) -> None:
         self.table = table
@@ -68,11 +68,11 @@ class TradeHistory:
         return minute_bars(self.between(symbol, start_ns, end_ns - 1, 2**31))
 
     def book(self, symbol: int, now_ns: int) -> MadeBook:
-        """Return the order book of a symbol as it is at this time."""
+        """Return the order book of a symbol at this time."""
         return book_around(self.table, symbol, self.last_between(symbol, 0, now_ns, BOOK_ROWS), now_ns)
 
     def ticker(self, symbol: int, now_ns: int) -> MadeTicker:
-        """Return the ticker of a symbol, of the 24 hours before this time."""
+        """Return the ticker of a symbol for the 24 hours before this time."""
         return ticker_of(self.table, symbol, self.between(symbol, now_ns - DAY_NS, now_ns, 2**31), now_ns)
 
     def _backward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
@@ -101,7 +101,7 @@ class TradeHistory:
 
     def _close_chunk(self) -> None:
         if self._fresh:
-            if self._chunks and len(self._chunks[-1]) < CHUNK:  # a question came early: many small chunks would be slow
+            if self._chunks and len(self._chunks[-1]) < CHUNK:  # a request came early: many small chunks would be slow
                 self._fresh.insert(0, self._chunks.pop())
                 self._count -= len(self._fresh[0])
             chunk = Rows.concat(self._fresh)
@@ -113,7 +113,7 @@ class TradeHistory:
 
 
 def _in_time(chunk: Rows, start_ns: int, end_ns: int) -> NDArray[np.bool_]:
-    """Return which rows lie in a time; chunks that clearly lie outside cost next to nothing."""
+    """Return which rows are in [start_ns, end_ns]; chunks that are clearly outside cost almost nothing."""
     ends = sorted((int(chunk.timestamp[0]), int(chunk.timestamp[-1])))
     if ends[1] + DISORDER_NS < start_ns or ends[0] - DISORDER_NS > end_ns:
         return np.zeros(len(chunk), np.bool_)
@@ -142,7 +142,7 @@ def minute_bars(rows: Rows) -> list[MinuteBar]:
 
 
 def aggregate(rows: Rows) -> list[tuple[int, int, int]]:
-    """Return (first row, last row, quantity) of each run of neighbours with one symbol, price, side and time."""
+    """Return (first row, last row, quantity) of each run of neighbours with the same symbol, price, side and time."""
     if not len(rows):
         return []
     columns = (rows.symbol, rows.price, rows.sell, rows.timestamp)

@@ -1,4 +1,4 @@
-"""HTTP requests and answers as plain data: what a dialect reads and returns. `wire` turns them into bytes."""
+"""HTTP requests and answers as plain data, which dialects read and return. `wire` turns them into bytes."""
 
 from __future__ import annotations
 

@@ -90,9 +90,9 @@ class SimulatedMarket:
         self._extra_due = 0.0
 
     def next_trades(self, count: int, from_ns: int, to_ns: int, seconds: float = 0.0, rate: float = 0.0) -> Rows:
-        """Return the next `count` trades, spread over [from_ns, to_ns), and those that pumps add.
+        """Return the next `count` trades, spread over [from_ns, to_ns), and the additional trades of pumps.
 
-        seconds, rate: the length of that time and the venue's usual trades a second, from which pumps are reckoned.
+        seconds, rate: the length of that time and the venue's usual trades a second, which determine the trades of pumps.
         """
         parts = []
         while count > 0:
@@ -135,7 +135,7 @@ class SimulatedMarket:
         return price
 
     def _extra(self, now_ns: int, seconds: float, rate: float) -> Rows | None:
-        """Return the trades that pumps add to this time, drawn from the market's second random source."""
+        """Return the additional trades of pumps, drawn from the market's second random source."""
         shares = np.array([self.weights[pump.symbol] * pump.extra_share(now_ns) for pump in self.pumps])
         self._extra_due += float(shares.sum()) * rate * seconds
         count = int(self._extra_due)
@@ -149,7 +149,7 @@ class SimulatedMarket:
         return self._rows(symbol, price, random)
 
     def _draw(self) -> Rows:
-        """Draw the next block: symbols by weight, a walk of the price of each."""
+        """Draw the next block: symbols by weight, and a random walk of each symbol's price."""
         random = self._random
         symbol = np.searchsorted(self._cumulative, random.random(BLOCK)).clip(0, len(self.table) - 1).astype(np.int32)
         order = np.argsort(symbol, kind="stable")

@@ -17,8 +17,8 @@ def market_board(name: str, url_path: str, established: Sequence[str], *, quotes
                  extra: Mapping[str, Any] | None = None) -> BoardDialect:
     """Return a list of markets as a board.
 
-    url_path: path and query that a collector polls. established: symbols that exist at the start. quotes: a coin that is listed
-    gets only markets of these. extra: further keys of every row.
+    url_path: path and query that a collector polls. established: symbols that exist at the start. quotes: the quotes in which a
+    listed coin gets a market. extra: further keys of every row.
     """
     path = url_path.partition("?")[0]
 

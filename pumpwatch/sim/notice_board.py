@@ -1,4 +1,4 @@
-"""A simulated notice board: posts in order of their last edit, a way to publish and edit them, and faults."""
+"""A simulated notice board: posts in order of their last edit, methods to publish and edit them, and faults."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pumpwatch.sim.wire import ClientRequest
 
 
 @dataclass(slots=True)
-class TokenBucket:
-    """The requests that an address may still make."""
+class AddressTokens:
+    """The requests that a client address may still make."""
 
     tokens: float
     at: float  # monotonic seconds of the last change
@@ -37,7 +37,7 @@ class NoticeBoard:
         self.requests = self.rejected = 0
         self._clock, self._truth = clock, truth
         self._random = random.Random(seed)
-        self._buckets: dict[str, TokenBucket] = {}
+        self._buckets: dict[str, AddressTokens] = {}
         self.push = BoardPush(dialect.push, dialect.name, clock, truth) if dialect.push is not None else None
 
     @property
@@ -77,11 +77,11 @@ class NoticeBoard:
         return post
 
     def add(self, post: Post, coin: str) -> None:
-        """Show a notice from now on; one with its number is replaced."""
+        """Show a notice from now on, in place of one with the same number."""
         self.posts = [other for other in self.posts if other.number != post.number]
         self.posts.append(post)
         self._truth.event("published", board=self.name, number=post.number, title=post.title, coin=coin)
-        self._tell(post, "created")
+        self._push_notice(post, "created")
 
     def edit(self, number: int, suffix: str = "", title: str = "") -> Post:
         """Edit a notice: its title gets a suffix or is replaced, and it moves to the top.
@@ -92,7 +92,7 @@ class NoticeBoard:
         post.title = title or post.title + suffix
         post.listed_at_ns = self._clock.now_ns()
         self._truth.event("edited", board=self.name, number=number, title=post.title)
-        self._tell(post, "updated")
+        self._push_notice(post, "updated")
         return post
 
     def delete(self, number: int) -> Post:
@@ -103,16 +103,16 @@ class NoticeBoard:
         return post
 
     def set_fault(self, fault: str) -> None:
-        """Begin a fault of `board_faults.FAULTS`, which ends the one before; a revoked key also ends connections."""
+        """Begin a fault of `board_faults.FAULTS`, in place of the previous one; a revoked key also ends connections."""
         self.fault = fault
         if self.push is not None:
             self.push.revoked = fault == KEY_REVOKED
             if self.push.revoked:
                 self.push.cut()
 
-    def _tell(self, post: Post, event: str) -> None:
+    def _push_notice(self, post: Post, event: str) -> None:
         if self.push is not None:
-            self.push.tell(post, event)
+            self.push.send_notice(post, event)
 
     def _post(self, number: int) -> Post:
         for post in self.posts:
@@ -121,7 +121,7 @@ class NoticeBoard:
         raise UsageError(f"{self.name} has no notice {number}", "see `notices` in the status")
 
     def rest(self, request: ClientRequest, peer: str) -> HttpReply:
-        """Answer a request: with the active fault, with 429 to an address that asks too often, else as the dialect does."""
+        """Answer a request: with the active fault, with 429 after too many requests, otherwise with the dialect's answer."""
         self.requests += 1
         reply = ANSWERS.get(self.fault)
         if reply is None and self._too_often(peer):
@@ -143,7 +143,7 @@ class NoticeBoard:
 
     def _too_often(self, peer: str) -> bool:
         rate, now = self.dialect.requests_per_second, self._clock.monotonic()
-        bucket = self._buckets.setdefault(peer, TokenBucket(self.dialect.burst, now))
+        bucket = self._buckets.setdefault(peer, AddressTokens(self.dialect.burst, now))
         bucket.tokens = min(self.dialect.burst, bucket.tokens + (now - bucket.at) * rate)
         bucket.at = now
         if bucket.tokens < 1:

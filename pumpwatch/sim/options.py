@@ -32,7 +32,7 @@ class ListingOptions(Section):
 
 
 class FaultOptions(Section):
-    """A fault: its kind, its time and its place; `faults.KINDS` says which keys a kind reads."""
+    """A fault: its kind, its time and its place; `faults.KINDS` lists the keys that each kind reads."""
 
     kind: str
     at_s: float = 0.0
@@ -68,9 +68,9 @@ class SimOptions(Section):
     tick_ms: float = 5.0
     shares: dict[str, float] = msgspec.field(default_factory=dict)  # venue -> share of the rate; empty: equal shares
     flag_shares: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)  # venue -> flags -> share
-    rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue (or `all`) -> Rules other than the real ones
+    rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue (or `all`) -> limits in place of the real ones
     history_trades: int = 2_000_000  # kept for REST, by venue; 40 bytes each
-    lag_s: float = 0.0  # REST history and candles lack the trades of so many newest seconds
+    lag_s: float = 0.0  # REST history and candles leave out the trades of the newest seconds
     backlog_bytes: int = 8_388_608  # a client further behind is cut off (in mode burst it is waited for)
     send_buffer_bytes: int = 0  # of the kernel, for each connection; 0: the kernel's default
     lap_trades: int = 200_000  # frames made in advance, all connections together

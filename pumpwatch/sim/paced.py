@@ -1,8 +1,8 @@
 """The laps of `burst`, sent a frame at a time: each frame leaves at its own moment, as on a real network.
 
 Ids and times of the next PLAN_S are written ahead in one step for all connections. Only the encryption and the send remain
-when a frame is due, so a process with a core to itself can send frames that are 200 us apart. Where it was held up, the frames
-that fell due meanwhile leave one by one all the same, APART_S after each other, since no network would have joined them.
+when a frame is due, so a process with its own core can send frames that are 200 us apart. After a delay, the overdue frames still
+leave one by one, APART_S after each other, since no network would have joined them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pumpwatch.sim.venue import SimVenue
 
 PLAN_S = 0.02
 APART_S = 0.000_08  # between two frames of a simulation
-LATEST_S = 0.05  # frames that are later leave at once: this process cannot send so many one by one
-PHASE = 0.382  # of the time between two frames: each venue's frames are shifted by it, so that venues do not send at once
+LATEST_S = 0.05  # frames that are later leave at once, because this process is too slow to send them one by one
+PHASE = 0.382  # of the time between two frames: each venue is shifted by it, so that venues do not send at the same time
 
 
-class Plan:
+class FramePlan:
     """The next frames of all connections, in the order in which they leave."""
 
     def __init__(self, connections: Sequence[ClientConnection], frames: Sequence[Any], records: Records,
@@ -45,7 +45,7 @@ class Departures:
         self._last_s = 0.0
 
     def leave(self, now_s: float, late_s: float) -> bool:
-        """Return whether a frame that is so late may leave now (monotonic seconds); if so, it counts as gone."""
+        """Return whether a frame that is `late_s` late may leave at `now_s` (monotonic seconds); if so, record that it left."""
         if now_s - self._last_s < APART_S and late_s < LATEST_S:
             return False
         self._last_s = now_s
@@ -59,7 +59,7 @@ class PacedSource(BurstSource):
         super().__init__(venue, rate, lap_trades)
         self._departures = departures
         self._random = np.random.default_rng(venue.number)
-        self._plan: Plan | None = None
+        self._plan: FramePlan | None = None
         self._planned_laps: JoinedLaps | None = None
         self._traded_s = self._planned_s = 0.0
         self._phase = venue.number * PHASE % 1
@@ -69,12 +69,12 @@ class PacedSource(BurstSource):
         self._traded_s += seconds
         self.prepare()
         if self._plan is not None and self._planned_laps is not self._laps:
-            self._send(self._plan, float("inf"))  # connections have changed, and no id may be skipped
+            self._send(self._plan, float("inf"))  # connections have changed: send the rest, because no id may be skipped
         while self._laps is not None:
             if self._plan is None or self._plan.ended:
                 if self._planned_s > self._traded_s:
                     return
-                self._plan_on(self._laps, to_ns)
+                self._plan_next(self._laps, to_ns)
             assert self._plan is not None
             self._send(self._plan, self._traded_s)
             if not self._plan.ended:
@@ -84,16 +84,16 @@ class PacedSource(BurstSource):
         """Return 0: the frames of a slow connection wait in its queue."""
         return 0
 
-    def _plan_on(self, laps: JoinedLaps, now_ns: int) -> None:
+    def _plan_next(self, laps: JoinedLaps, now_ns: int) -> None:
         began_s = max(self._planned_s, self._traded_s - PLAN_S)
         self._planned_s = began_s + PLAN_S
         connections, frames, picked = laps.draw(self.rate * PLAN_S, self._random)
         due_s = began_s + (np.arange(len(picked)) + self._phase) * (PLAN_S / max(len(picked), 1))
         ahead_ns = ((due_s - self._traded_s) * NS_PER_S).astype(np.int64)
-        self._plan = Plan(connections, frames, laps.write_numbers(picked, now_ns + ahead_ns), due_s.tolist())
+        self._plan = FramePlan(connections, frames, laps.write_numbers(picked, now_ns + ahead_ns), due_s.tolist())
         self._planned_laps = laps
 
-    def _send(self, plan: Plan, until_s: float) -> None:
+    def _send(self, plan: FramePlan, until_s: float) -> None:
         begin, clock = plan.next, self._venue.clock
         sent = []
         while plan.next < len(plan.frames) and plan.due_s[plan.next] <= until_s:

@@ -125,7 +125,7 @@ class SimProcess:
         return load_truth(self.folder)
 
     def stop(self) -> None:
-        """Stop the child; harmless when it has ended."""
+        """Stop the child if it runs, and close its pipes."""
         child = self._child
         if child is None:
             return

@@ -13,9 +13,11 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.sim.ground_truth import Records, Truth, id_number
 
 Columns = tuple[Any, ...]  # arrays of one length
+
+
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Counts of trades. `different` are stored with another time, price, quantity or side than was sent."""
+class TradeComparison:
+    """Counts of trades. different: stored with another time, price, quantity or side than sent."""
 
     sent: int
     stored: int
@@ -23,12 +25,12 @@ class Comparison:
     doubled: int
     unknown: int  # stored, but never made
     different: int
-    fetched: int  # stored, though no connection got them: from a history
-    lost: Records  # of the ground truth: those that are missing
+    fetched: int  # stored from a history: sent on no connection
+    lost: Records  # the missing trades, as records of the ground truth
 
     @property
     def equal(self) -> bool:
-        """Return whether the stored trades are exactly those that were sent, and some that were fetched."""
+        """Return whether the stored trades are exactly the sent ones and the fetched ones."""
         return self.sent + self.fetched == self.stored and not (self.missing or self.doubled or self.unknown or self.different)
 
     def figures(self) -> dict[str, Any]:
@@ -42,16 +44,17 @@ def names_of(truth: Truth) -> list[tuple[str, str, str]]:
             for symbol in symbols]
 
 
-def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue, *, made: bool = False) -> Comparison:
+def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue, *, made: bool = False) -> TradeComparison:
     """Compare a store's trades with the ground truth. Ids are per symbol; symbol and id identify a trade.
 
-    made: with every trade that was made, also those that no connection got; `sent` counts them.
+    made: compare with every trade that was made, including unsent ones; `sent` counts them.
     """
     all_made, ids = truth.trades(made=True), _instrument_ids(truth, catalogue)
     sent = truth.trades()
     made_keys, sent_keys = numbered(_keys(all_made, ids), _keys(sent, ids))
-    all_made = all_made[np.argsort(~np.isin(made_keys, sent_keys), kind="stable")]  # of equal trades without ids, those that
-    sent = all_made if made else sent  # were sent count first
+    # of equal trades without ids, those that were sent count first
+    all_made = all_made[np.argsort(~np.isin(made_keys, sent_keys), kind="stable")]
+    sent = all_made if made else sent
     numbers = _numbers(stored, all_made, _keys(all_made, ids)[0])
     have, wanted, made_keys = numbered((stored.instrument, numbers), _keys(sent, ids), _keys(all_made, ids))
     order = np.argsort(wanted)
@@ -63,13 +66,13 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue, *, made: boo
     same = ((stored.timestamp[rows] == sent["timestamp"][found]) & (stored.price[rows] == sent["price"][found])
             & (stored.quantity[rows] == sent["quantity"][found]) & (stored.side[rows] == sent["sell"][found]))
     known = int((row_of[made_keys] >= 0).sum())
-    return Comparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=len(stored) - unique,
-                      unknown=unique - known, different=int((~same).sum()), fetched=known - int(found.sum()),
-                      lost=sent[~found])
+    return TradeComparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=len(stored) - unique,
+                           unknown=unique - known, different=int((~same).sum()), fetched=known - int(found.sum()),
+                           lost=sent[~found])
 
 
 def numbered(*tables: Columns) -> list[NDArray[np.int64]]:
-    """Return a number for each row of some tables with the same columns: rows are equal if and only if their numbers are.
+    """Return a number for each row of tables with the same columns; two rows are equal if and only if their numbers are.
 
     The numbers count from 0 in the order of the rows, sorted by the first column, then by the next ones.
     """

@@ -1,4 +1,4 @@
-"""Damaged answers of a venue's REST side: another page, half a body, a shorter list, none for a while."""
+"""Damaged answers of a venue's REST API: another page, half a body, a shorter list, no answer for a while."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMS = ("page", "nothing", "half", "listed", "large", WITHOUT, *SHORT)
 
 
 def shortened(history: History, form: str, symbol: str = "") -> History:
-    """Return an empty history with fewer symbols where the form asks for that, else the history itself."""
+    """Return an empty history with fewer symbols if the form requires that, otherwise the history itself."""
     specs = history.table.specs
     if form == WITHOUT:
         return TradeHistory(SymbolTable([spec for spec in specs if spec.symbol != symbol]), 0)
@@ -24,7 +24,7 @@ def shortened(history: History, form: str, symbol: str = "") -> History:
 
 
 def damaged(reply: HttpReply, form: str) -> HttpReply:
-    """Return the answer replaced by a page, empty, cut in half, inside a list, or padded to 40 MB."""
+    """Return the answer in a damaged form: replaced by a page, empty, cut in half, inside a list, or padded by 40 MB."""
     body = reply.body
     replaced = {"page": PAGE, "nothing": b"", "half": body[:len(body) // 2], "listed": b"[" + body + b"]"}
     if form == "large":

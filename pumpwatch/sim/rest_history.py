@@ -1,14 +1,14 @@
-"""The trades that a venue's REST side gives: its history, without the newest seconds, or distorted by a fault.
+"""The trades that a venue's REST API returns: its history, without the newest seconds, or distorted by a fault.
 
 form       effect of the fault `history` on an answer
-hole       rows in its middle are missing
-repeat     it is the answer to the first question about the symbol, whatever is asked
-back       it has the oldest rows that are kept, whatever is asked
-other      it has the rows of another symbol
-none       it has no rows
+hole       rows in the middle are missing
+repeat     the first answer about the symbol is repeated for every request
+back       every request gets the oldest rows that are kept
+other      the rows are those of another symbol
+none       the answer has no rows
 conflict   every second row has another price under the same id, and minutes have other volumes
 future     a minute follows that has not begun yet
-yesterday  a ticker is that of a day and an hour ago
+yesterday  a ticker is a day and an hour old
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class HistoryFault:
 class RestHistory:
     """A venue's history (see dialect.History) as one REST request sees it.
 
-    now_ns: the time of the request; lag_ns: how old a trade must be. fault: None without one. Each distorted answer is an
-    event `history` of the ground truth, with the ids that a hole took out.
+    now_ns: the time of the request; lag_ns: how old a trade must be. fault: the active fault, or None. Each distorted answer is
+    an event `history` of the ground truth, with the ids missing in a hole.
     """
 
     def __init__(self, history: TradeHistory, now_ns: int, lag_ns: int, *, fault: HistoryFault | None, now: float,
@@ -102,7 +102,7 @@ class RestHistory:
         return [dataclasses.replace(bar, quantity=2 * bar.quantity) for bar in bars] if form == "conflict" else bars
 
     def book(self, symbol: int, now_ns: int) -> MadeBook:
-        """Return the order book of a symbol: without levels where the fault is `none`, another symbol's where it is `other`.
+        """Return the order book of a symbol: without levels for the fault `none`, another symbol's for `other`.
 
         It is never older than the newest trade, whatever the lag of the history. Other faults do not change it.
         """
@@ -111,7 +111,7 @@ class RestHistory:
         return dataclasses.replace(made, bids=(), asks=()) if form == "none" else made
 
     def ticker(self, symbol: int, now_ns: int) -> MadeTicker:
-        """Return the ticker of a symbol: another symbol's where the fault is `other`, an old one where it is `yesterday`.
+        """Return the ticker of a symbol: another symbol's for the fault `other`, an old one for `yesterday`.
 
         It is never older than the newest trade, whatever the lag of the history. Other faults do not change it.
         """
@@ -133,7 +133,7 @@ class RestHistory:
         return form
 
     def _form(self, symbol: int) -> str:
-        """Return how the answer to this question is distorted; "" if it is not."""
+        """Return how the answer to this request is distorted; "" if it is not."""
         fault = self._fault
         return fault.form if fault is not None and fault.use_up(self._now, self.table.symbols[symbol]) else ""
 

@@ -1,4 +1,4 @@
-"""Trades of a simulated venue as columns: exact decimals as integers, and the texts that frames are made of."""
+"""Trades of a simulated venue as columns: exact decimals as integers, and the texts for frames."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def _format(decimals: int) -> str:
 class Rows:
     """Trades in the order they happened. price and quantity count units of the symbol's last decimal.
 
-    sequence, text_id: the venue's own where it has them apart from trade_id (recorded trades); None: trade_id serves as both.
-    An empty text_id means that trade_id is the id.
+    sequence, text_id: set for recorded trades whose venue has them besides trade_id; None: trade_id serves as both. An empty
+    text_id means that trade_id is the id.
     """
 
     table: SymbolTable
@@ -158,5 +158,5 @@ class Rows:
 
 
 def _joined(columns: Sequence[Any]) -> Any:
-    """Return one column, None where a part has none."""
+    """Return one column, or None if a part has none."""
     return None if any(column is None for column in columns) else np.concatenate(columns)

@@ -1,8 +1,7 @@
 """The simulated venues as one process: listeners, TLS, HTTP and WebSocket handshakes.
 
-`main` is what `pumpwatch simulate` and `python -m pumpwatch.sim` run. Each venue and each notice board has its own port, as
-the real ones have their own hosts; one more port takes commands (`/sim/...`). Everything is TLS, with the certificate
-authority in `ca_file`.
+`pumpwatch simulate` and `python -m pumpwatch.sim` run `main`. Each venue and each notice board has its own port, as the real ones
+have their own hosts; one more port accepts commands (`/sim/...`). Everything is TLS, with the certificate authority in `ca_file`.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ class SimServer:
                 "folder": str(simulation.folder), "pid": os.getpid(), "coins": [coin.name for coin in simulation.coins]}
 
     def _accept(self, context: ssl.SSLContext, host: SimVenue | NoticeBoard | None, sock: Any, peer: Any) -> None:
-        """Serve one TCP connection; host: what its port belongs to, None for the commands."""
+        """Serve one TCP connection. host: the owner of its port, None for commands."""
         stream = ServerTlsStream(sock.detach(), context, str(peer[0]), self._simulation.options.send_buffer_bytes)
         received = bytearray()  # beyond the last request
         try:
@@ -131,7 +130,7 @@ class SimServer:
         try:
             body = control.run_command(self._simulation, request.path, json.loads(request.body or b"{}"))
             return HttpReply(200, json.dumps(body, ensure_ascii=False).encode())
-        except (PumpWatchError, ValueError) as error:
+        except (PumpWatchError, ValueError, TypeError) as error:
             return HttpReply(400, json.dumps({"error": str(error)}, ensure_ascii=False).encode())
 
 
@@ -150,9 +149,9 @@ def main(options: SimOptions | None = None, *, stdin_commands: bool = False, end
     everything listens, `show` gets one line of JSON: `venues` (name -> ws_url, rest_url), `boards` (name -> url),
     `control`, `ca_file`, `folder`, `coins`, `pid` (default: it is printed to stdout).
 
-    stdin_commands: a line `{"do": "fault", ...}` does what a POST to `/sim/fault` does. end_with_trading: the simulation
-    ends after `seconds`; else it pauses then and can be resumed. Without `folder` a temporary one is used and removed at
-    the end. Returns an exit code; raises ConfigError for invalid options.
+    stdin_commands: a line `{"do": "fault", ...}` works like a POST to `/sim/fault`. end_with_trading: the simulation ends after
+    `seconds`; otherwise it pauses then and can be resumed. Without `folder` a temporary one is used and removed at the end.
+    Returns an exit code; raises ConfigError for invalid options.
     """
     chosen = options or convert(keywords, SimOptions, "simulation")
     with tempfile.TemporaryDirectory(prefix="pumpwatch-sim-") if not chosen.folder else nullcontext(chosen.folder) as folder:

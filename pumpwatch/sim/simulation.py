@@ -26,8 +26,8 @@ from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.options import SimOptions
 from pumpwatch.sim.paced import Departures, PacedSource
 from pumpwatch.sim.rows import SymbolTable
-from pumpwatch.sim.source import LiveSource, Source
-from pumpwatch.sim.tape import TapeSource, tape_specs
+from pumpwatch.sim.source import LiveSource, SimSource
+from pumpwatch.sim.tape import RecordingSource, tape_specs
 from pumpwatch.sim.venue import SimVenue
 
 JANITOR_S = 0.25
@@ -36,11 +36,11 @@ DRAIN_S = 5.0
 SLEEP = monkey.get_original("time", "sleep")
 LONGEST_TURN_S = 0.005  # without a turn of the event loop, which reads what clients send
 MODES = ("live", "burst", "paced", "tape")
-Planned = tuple[float, Callable[[], Any]]  # seconds of trading, what happens then
+Planned = tuple[float, Callable[[], Any]]  # seconds of trading, and the action at that time
 
 
 class Simulation:
-    """All venues, boards and the clock that drives them. `planned` holds what is to happen by schedule, in order."""
+    """All venues, boards and the clock that drives them. planned: the scheduled actions, in order."""
 
     def __init__(self, options: SimOptions, dialects: Sequence[Dialect | BoardDialect], clock: Clock | None = None) -> None:
         self.options = options
@@ -66,7 +66,7 @@ class Simulation:
         for board in self.boards.values():
             board.posts = list(board.dialect.seed(self.clock.now_ns(), self.coins))
         self._departures = Departures()
-        self.sources: list[Source] = [self.source(venue) for venue in self.venues.values()]
+        self.sources: list[SimSource] = [self.source(venue) for venue in self.venues.values()]
         self.planned: list[Planned] = []
         self.stopping = Event()
         self.running = False
@@ -98,8 +98,8 @@ class Simulation:
             return SymbolTable(tape_specs(dialect, self.options.tape.files.get(dialect.name, [])))
         return SymbolTable(dialect.symbols(self.coins[:count]))
 
-    def source(self, venue: SimVenue) -> Source:
-        """Return the trades of a venue."""
+    def source(self, venue: SimVenue) -> SimSource:
+        """Return the source of a venue's trades."""
         shares = self.options.shares
         rate = self.options.rate * shares.get(venue.name, 1 / len(self.venues) if not shares else 0.0)
         if self.options.mode in ("burst", "paced") and venue.dialect.stamps:
@@ -108,7 +108,7 @@ class Simulation:
                 return PacedSource(venue, rate, lap_trades, self._departures)
             return BurstSource(venue, rate, lap_trades)
         if self.options.mode == "tape":
-            return TapeSource(venue, self.options.tape)
+            return RecordingSource(venue, self.options.tape)
         return LiveSource(venue, rate)
 
     def run(self) -> None:
@@ -183,7 +183,7 @@ class Simulation:
                 self.pause()
 
     def _wait(self, until: float) -> None:
-        """Sleep until a moment. Frames that leave one by one need a sharper sleep than the event loop's, between its turns."""
+        """Sleep until a moment. Mode paced sleeps outside the event loop between its turns, because that is more precise."""
         now = self.clock.monotonic()
         if self.options.mode == "paced" and self.running and now - self._turn_at < LONGEST_TURN_S:
             SLEEP(max(until - now, 0.0))
@@ -192,14 +192,14 @@ class Simulation:
         self._turn_at = self.clock.monotonic()
 
     def _clean_up(self) -> None:
-        """Keep the limits in time of every connection, and write the ground truth."""
+        """Enforce the time limits of every connection, and write the ground truth."""
         flushed = 0.0
         while True:
             gevent.sleep(JANITOR_S)
             now = self.clock.monotonic()
             for venue in self.venues.values():
                 for connection in list(venue.connections.values()):
-                    connection.keep_time_limits(now)
+                    connection.enforce_time_limits(now)
             if now - flushed >= FLUSH_S:
                 self.truth.flush()
                 flushed = now

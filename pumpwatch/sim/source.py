@@ -7,8 +7,8 @@ from typing import Protocol
 from pumpwatch.sim.venue import SimVenue
 
 
-class Source(Protocol):
-    """Feeds one venue."""
+class SimSource(Protocol):
+    """Supplies one venue with trades."""
 
     rate: float
 
@@ -25,7 +25,7 @@ class Source(Protocol):
         """Return whether no trade will follow."""
 
 
-MOST_AT_ONCE = 5_000  # trades; the rest is late, so that connections and commands are served in between
+MOST_AT_ONCE = 5_000  # trades; the rest waits, so that connections and commands are served in between
 
 
 class LiveSource:
@@ -52,5 +52,5 @@ class LiveSource:
         return int(self._due)
 
     def finished(self) -> bool:
-        """Return False: a market never ends."""
+        """Return False, because a market never ends."""
         return False

@@ -1,7 +1,7 @@
-"""Replay of recorded frames: bytes, ids and times are unchanged; the pace is the recording's own or another.
+"""Replays recorded frames with unchanged bytes, ids and times, at the recorded pace or another.
 
-A file has one JSON object a line with `raw` (the frame) and `received_ns`, and may be gzipped. Frames of several files
-of a venue are merged by `received_ns`. The venue's dialect says which trades a frame carries.
+A file has one JSON object per line with `raw` (the frame) and `received_ns`, and may be gzipped. Frames of several files
+of a venue are merged by `received_ns`. The venue's dialect reads the trades of a frame.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _decimals(text: str) -> int:
     return len(text.partition(".")[2])
 
 
-class TapeSource:
+class RecordingSource:
     """Replays a venue's recordings once."""
 
     def __init__(self, venue: SimVenue, options: TapeOptions) -> None:

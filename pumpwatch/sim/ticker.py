@@ -17,8 +17,8 @@ PRICES = ("last", "open", "high", "low", "bid", "ask")
 class MadeTicker:
     """A symbol's last price and 24 hours. Prices and the quantity are exact decimals: integers by the symbol's scales.
 
-    quote: price times quantity, in quote units of the venue's own quantity unit. at_ns: of the last trade, or of the question
-    without a trade.
+    quote: price times quantity, in quote units of the venue's own quantity unit. at_ns: the time of the last trade, or of the
+    request if there is none.
     """
 
     table: SymbolTable
@@ -50,7 +50,7 @@ class MadeTicker:
 
 
 def ticker_of(table: SymbolTable, symbol: int, rows: Rows, now_ns: int) -> MadeTicker:
-    """Return the ticker after these trades of a symbol, which are those of 24 hours; rows outside the market do not count."""
+    """Return the ticker after a symbol's trades of 24 hours; rows outside the market do not count."""
     rows = rows.take((rows.flags & NOT_OF_THE_MARKET) == 0)
     rows = rows.take(np.argsort(rows.timestamp, kind="stable"))
     book = book_around(table, symbol, rows, now_ns)

@@ -1,4 +1,4 @@
-"""TLS for the simulated venues: their own certificate authority, and a stream that never waits to send.
+"""TLS for the simulated venues: a certificate authority for each simulation, and a stream that never waits to send.
 
 One `write` makes one TLS record, as real venues send one frame a record. Records collect in a MemoryBIO and leave with one
 non-blocking send. Bytes that the kernel does not take are queued and counted here, so a slow reader delays no other.
@@ -81,7 +81,7 @@ class ServerTlsStream:
                 return True
 
     def read(self) -> bytes:
-        """Return the bytes that the client sent next; b"" once the connection has ended, in whatever way."""
+        """Return the next bytes from the client; b"" after the end of the connection."""
         while True:
             try:
                 return self._tls.read(65_536)
@@ -93,7 +93,7 @@ class ServerTlsStream:
                 return b""
 
     def flush(self) -> None:
-        """Hand the records made so far to the kernel, and queue those that it does not take now."""
+        """Pass the records made so far to the kernel, and queue those that it does not take now."""
         data = self._outgoing.read()
         if not data:
             return
@@ -120,7 +120,7 @@ class ServerTlsStream:
             self._await_room()
 
     def close(self, *, abort: bool = False) -> None:
-        """Close in order (close_notify, FIN), or abort (RST). Harmless when it is closed."""
+        """Close in order (close_notify, FIN), or abort (RST). A second call does nothing."""
         if self.closed:
             return
         if abort:
@@ -158,7 +158,7 @@ class ServerTlsStream:
             sent: int = self._socket.send(data)
         except BlockingIOError:
             return 0
-        except OSError:  # the reader's own recv fails as well, and ends the connection
+        except OSError:  # the reader's recv fails too, and ends the connection
             self.broken = True
             return 0
         self.handed += sent

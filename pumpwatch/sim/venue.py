@@ -28,7 +28,7 @@ TOO_OFTEN = (403, 418, 429)
 
 @dataclass
 class VenueFaults:
-    """Faults of a whole venue, and until when (monotonic seconds) they last."""
+    """Faults of a whole venue, and their ends (monotonic seconds)."""
 
     refuse_until: float = 0.0
     refuse_status: int = 503
@@ -37,7 +37,7 @@ class VenueFaults:
     rest_status: int = 429
     rest_form: str = ""  # of sim.rest_faults, instead of that status
     rest_symbol: str = ""  # the symbol that the form is about
-    rest_path: str = ""  # only requests whose path has this
+    rest_path: str = ""  # only requests whose path contains this
     ban_until: float = 0.0
     ban_s: float = 0.0
     history: HistoryFault | None = None
@@ -53,18 +53,18 @@ class RecordedPayloads:
 
 @dataclass
 class Routes:
-    """For each symbol the connections that get it: `counts` positions in `connections`, in `flat` from `starts` on."""
+    """The connections that get each symbol: flat[start : start + count] are their positions in `connections`."""
 
     connections: list[ClientConnection] = field(default_factory=list)
     numbers: Any = None
     counts: Any = None
     starts: Any = None
     flat: Any = None
-    form: str | None = None  # the one form in use; None when there are several
+    form: str | None = None  # the only form in use; None if there are several
 
 
 class SimVenue:
-    """A market that is served."""
+    """Serves one market to its clients."""
 
     def __init__(self, context: VenueContext, market: SimulatedMarket, address_limits: AddressLimits, *,
                  backlog_bytes: int, lag_s: float = 0.0) -> None:
@@ -88,7 +88,8 @@ class SimVenue:
     def connect(self, stream: ServerTlsStream, request: wire.ClientRequest, number: int) -> HttpReply | ClientConnection:
         """Answer a WebSocket handshake: return a connection that has been greeted, or the rejection.
 
-        Raises ProtocolError for a request that is not a handshake."""
+        Raises ProtocolError for a request that is not a handshake.
+        """
         if self.refusal() == "refuse":
             return HttpReply(self.faults.refuse_status)
         if (rejected := self._address_limits.count_attempt(stream.peer, self.rules)) is not None:
@@ -113,7 +114,7 @@ class SimVenue:
         return connection
 
     def rest(self, request: wire.ClientRequest, peer: str) -> HttpReply:
-        """Answer a REST request. A rejection for asking too often is an event of the ground truth."""
+        """Answer a REST request. A rejection for too many requests is an event of the ground truth."""
         self.requests += 1
         faults, now = self.faults, self.clock.monotonic()
         faulty = faults.rest_until > now and faults.rest_path in request.path
@@ -148,7 +149,7 @@ class SimVenue:
         return reply
 
     def forget_routes(self) -> None:
-        """Make `routes` work out again who gets which symbol: connections or subscriptions have changed."""
+        """Compute the routes again at the next use, because connections or subscriptions have changed."""
         self._routes = None
 
     def deliver(self, rows: Rows, recorded: RecordedPayloads | None = None) -> None:
@@ -204,7 +205,7 @@ class SimVenue:
         return self.frames([reframe(form, recorded.payloads[number]) for number in numbers[first].tolist()], form), counts
 
     def routes(self) -> Routes:
-        """Return which connections get which symbol now; a new object after each change."""
+        """Return the connections that get each symbol; a new object after each change."""
         return self._routes or self._route()
 
     def _remove(self, connection: ClientConnection) -> None:
@@ -216,7 +217,7 @@ class SimVenue:
         return wire.frames_of(payloads, self.dialect.opcode(form))
 
     def _encode_for(self, connection: ClientConnection, rows: Rows) -> tuple[list[bytes], list[int] | None]:
-        """Encode the rows of one connection; runs of a symbol share frames where the venue does that."""
+        """Encode the rows of one connection; runs of a symbol share frames if the venue groups trades."""
         most = self.dialect.trades_per_frame
         if most == 1:
             return self.frames(self.dialect.encode(connection.session.form, rows), connection.session.form), None
@@ -234,7 +235,7 @@ class SimVenue:
         return self.frames(payloads, connection.session.form), counts
 
     def _route(self) -> Routes:
-        """Work out which connections get which symbol."""
+        """Compute the connections that get each symbol."""
         connections = [connection for connection in self.connections.values() if not connection.closing_by]
         positions: list[list[int]] = [[] for _ in self.table.symbols]
         for position, connection in enumerate(connections):
@@ -251,7 +252,7 @@ class SimVenue:
 
 
 def _fan_out(rows: Rows, counts: Any, routes: Routes) -> tuple[Any, Any]:
-    """Return for each delivery the row and the position of its connection, by connection, rows in order."""
+    """Return the row and the connection's position of each delivery, sorted by connection, with rows in order."""
     first = routes.starts[rows.symbol]
     if counts.max() == 1:
         picked = np.flatnonzero(counts)

@@ -1,4 +1,4 @@
-"""The server's side of WebSocket frames and HTTP: only what a venue needs, and strict about what a client sends."""
+"""The server's side of WebSocket frames and HTTP: only the parts that a venue needs, and strict about client input."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def frames_of(payloads: list[bytes], opcode: int = TEXT) -> list[bytes]:
 
 
 class ClientFrames:
-    """Cuts a client's bytes into messages; every client frame must be masked."""
+    """Splits a client's bytes into messages; every client frame must be masked."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -124,7 +124,7 @@ class ClientRequest:
 def read_request(read: Callable[[], bytes], left: bytearray) -> ClientRequest | None:
     """Read one request, or return None if the client has left. Raises ProtocolError.
 
-    left: bytes that were read beyond the request before; it then holds those beyond this one.
+    left: bytes that were read beyond the previous request; afterwards those beyond this one.
     """
     while b"\r\n\r\n" not in left:
         if len(left) > MAX_HEAD:

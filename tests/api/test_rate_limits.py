@@ -12,7 +12,7 @@ from pumpwatch.api.route import Problem
 from pumpwatch.api.sessions import Sessions
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.net.sliding_window import SlidingWindows, Verdict
+from pumpwatch.net.sliding_window import RateVerdict, SlidingWindows
 from pumpwatch.stats import Stats
 
 TOKEN = "0123456789abcdef"
@@ -28,7 +28,7 @@ class Shared:
         self.asked: list[str] = []
         self.away = False
 
-    def take(self, client: str, limit: int, window_s: float) -> Verdict:
+    def take(self, client: str, limit: int, window_s: float) -> RateVerdict:
         self.asked.append(client)
         if self.away:
             raise ServiceUnavailable("away")

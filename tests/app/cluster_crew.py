@@ -14,7 +14,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.reconcile import Comparison, compare, names_of
+from pumpwatch.sim.reconcile import TradeComparison, compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import HANGS_S, CollectorProcess
@@ -89,7 +89,7 @@ class Crew:
         for name in names:
             self.members[name].wait_until(done, 3 * HANGS_S)
 
-    def compare(self, truth: Truth) -> Comparison:
+    def compare(self, truth: Truth) -> TradeComparison:
         """Compare what the shared store has with every trade that the venues made."""
         catalogue = Catalogue()
         for member in self.members.values():

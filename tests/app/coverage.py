@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from pumpwatch.model import Gap
 from pumpwatch.sim.ground_truth import Truth
-from pumpwatch.sim.reconcile import Comparison
+from pumpwatch.sim.reconcile import TradeComparison
 
 Sent = tuple[str, str, str, int, int]  # exchange, market_type, symbol, id, timestamp
 
 
-def missing(truth: Truth, counted: Comparison) -> Iterator[Sent]:
+def missing(truth: Truth, counted: TradeComparison) -> Iterator[Sent]:
     """Yield what was sent and is not stored."""
     for one in counted.lost:
         exchange, market_type = truth.venues[one["venue"]].split(".")

@@ -8,7 +8,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.reconcile import Comparison, compare, names_of
+from pumpwatch.sim.reconcile import TradeComparison, compare, names_of
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
 
@@ -29,6 +29,6 @@ def stored_of(truth: Truth, folder: Path) -> tuple[TradeBatch, Catalogue]:
     return reader.query(names_of(truth), 0, 2**62), catalogue
 
 
-def counted_in_journal(truth: Truth, folder: Path) -> Comparison:
+def counted_in_journal(truth: Truth, folder: Path) -> TradeComparison:
     """Compare the trades that were sent with the journal in `folder`."""
     return compare(truth, *stored_of(truth, folder))

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from pumpwatch.config import Config
-from pumpwatch.plugin_kit.check_frames import Reader
+from pumpwatch.plugin_kit.check_frames import FrameReader
 from pumpwatch.plugin_kit.check_values import impossible_frames, seeds, trades_of
 from pumpwatch.plugin_kit.mutations import ELSEWHERE
 from pumpwatch.plugin_kit.samples import gather
@@ -23,7 +23,8 @@ from tests.conftest import Cli
 
 COINS = 8
 PROBLEMS = {"page": "bytes, b'<!DOCTYPE html>", "nothing": "(0 bytes)", "half": "Input data was truncated", "listed": ", b'[",
-            "large": "an answer of more than 33,554,432 bytes", "few": "it lacks 4 symbols", "none": "without an instrument"}
+            "large": "an answer of more than 33,554,432 bytes", "few": "4 symbols that are read are missing",
+            "none": "without an instrument"}
 A_STEP = 18  # frames of a venue: quarantine keeps 20 a second,
 ROOM_AGAIN_S = 1.0  # and has room for as many after this long without any
 
@@ -31,8 +32,8 @@ ROOM_AGAIN_S = 1.0  # and has room for as many after this long without any
 def bad_frames(venue: Venue, dialect: Dialect) -> list[tuple[str, int]]:
     """Return frames of which no trade comes; 1 with those that are for quarantine, 0 with known control."""
     material = gather(venue, (), dialect)
-    reader = Reader(venue)
-    reader.meet(material.trades)
+    reader = FrameReader(venue)
+    reader.add_symbols(material.trades)
     frames = [text for text in ELSEWHERE if text]
     for seed in seeds(venue, material):
         frames += [frame.decode() for _, frame in impossible_frames(venue, seed) if not trades_of(reader, frame)]

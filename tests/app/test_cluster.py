@@ -63,7 +63,7 @@ def test_a_second_start_on_one_folder_does_not_push_the_running_member_out(tmp_p
         with pytest.raises(StorageError, match="another process"):
             second.start()
         asked.connect(20.0)
-        assert Leases(asked, "folder", "", 20.0).look().living().keys() == {"a"}, "the second one never joined"
+        assert Leases(asked, "folder", "", 20.0).view().living().keys() == {"a"}, "the second one never joined"
         running.cluster.coordinator._round()
         assert running.cluster.status()["state"] == "in"
     finally:

@@ -11,7 +11,7 @@ import pytest
 
 from pumpwatch.model import Gap
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.reconcile import Comparison
+from pumpwatch.sim.reconcile import TradeComparison
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
 from tests.app.coverage import covered, missing
@@ -60,7 +60,7 @@ def cut_oldest(sim: SimProcess, collector: CollectorProcess) -> None:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Comparison, list[Gap], list[Gap], dict[str, Any]]:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, TradeComparison, list[Gap], list[Gap], dict[str, Any]]:
     """Cut the connections of each pair in turn, then both together; return what was sent, stored and recorded."""
     folder = tmp_path_factory.mktemp("doubled")
     with SimProcess(venues=VENUES, symbols=5, rate=480.0, paused=True, folder=str(folder / "venues")) as sim, \

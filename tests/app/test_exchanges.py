@@ -19,7 +19,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.sim.ground_truth import PAST, Records, Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.reconcile import Comparison, compare, names_of
+from pumpwatch.sim.reconcile import TradeComparison, compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
@@ -56,7 +56,7 @@ class Recording:
         names = [name for name in names_of(self.truth) if name[0] == exchange]
         return self._reader.query(names, 0, 2**62)
 
-    def compared(self, exchange: str) -> Comparison:
+    def compared(self, exchange: str) -> TradeComparison:
         return compare(self.sent(exchange), self.stored(exchange), self.catalogue)
 
     def gaps_of(self, exchange: str) -> list[Gap]:

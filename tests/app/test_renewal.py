@@ -125,7 +125,7 @@ def test_renewals_on_every_venue_lose_nothing_double_nothing_and_leave_no_gap(tm
 
 def test_venues_that_close_at_the_planned_time_while_the_successor_is_read_too_lose_nothing(tmp_path):
     def cut_short(events: list[ConnectionEvent]) -> bool:
-        return any("the old connection went first: " in one.reason for one in events)
+        return any("the old connection ended first: " in one.reason for one in events)
 
     renewed = run(tmp_path, cut_short, {venue: {"connection_age_s": AGE_S + 1.5} for venue in VENUES})
     assert renewed.counted.equal and not renewed.uncovered, renewed.counted

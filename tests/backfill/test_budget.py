@@ -43,13 +43,13 @@ def test_it_follows_the_part_of_the_budget_that_a_takeover_leaves(slept, made_du
     shares = BudgetShares(0.5, clock, slept.sleep)
     if not made_during:
         shares.of(whole)
-    whole.share(HALF)
+    whole.use_part(HALF)
     share = shares.of(whole)
     assert share.rate == 2.5
     for _ in range(100):
         assert share.acquire(1.0, lambda: False)
     assert slept.seconds == pytest.approx(40.0, abs=1.0)  # 100 units at 2.5 a second
-    whole.share(1.0)
+    whole.use_part(1.0)
     assert share.rate == 5.0
 
 

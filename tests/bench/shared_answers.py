@@ -40,18 +40,18 @@ def measure(node: str, repeats: int, messages: int) -> dict[str, Any]:
     from pumpwatch.config_redis import RedisConfig
     from pumpwatch.order_book import OrderBook
     from pumpwatch.redis.connection import RedisConnection
-    from pumpwatch.redis.order_books import OrderBooks
+    from pumpwatch.redis.order_books import RedisOrderBooks
     from pumpwatch.redis.tickers import LastPrices
 
     redis = RedisConnection(RedisConfig(nodes=[node]))
     assert redis.connect(20.0), redis.trouble
     redis.within_s = 5.0
-    books, prices = OrderBooks(redis), LastPrices(redis)
+    books, prices = RedisOrderBooks(redis), LastPrices(redis)
     book = OrderBook(bids=[(100 - at * 0.013, 1 + at / 7) for at in range(LEVELS)],
                      asks=[(100.1 + at * 0.013, 2 + at / 7) for at in range(LEVELS)], sequence=1)
     books.put("binance.spot", "C0USDT", book)
     now_ns, symbols = time.time_ns(), [f"C{at}USDT" for at in range(400)]
-    prices.note("binance.spot", dict.fromkeys(symbols, (now_ns, 1.5)))
+    prices.put("binance.spot", dict.fromkeys(symbols, (now_ns, 1.5)))
     asked: dict[str, Callable[[], Any]] = {
         "ping": lambda: redis.call("ping", lambda client: client.get("x")),
         "book_read": lambda: books.read("binance.spot", "C0USDT"),

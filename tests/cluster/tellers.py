@@ -38,8 +38,8 @@ class Teller:
         self.told: list[str] = []
         self.remote = RemoteSights(self._context_of, self.earlier.append, lambda member, news: self.parts.append((member, news)),
                                    self.told.append)
-        self.news = ListingNews(redis, "tests", CLUSTER, name, self.clock, self.stats, self.remote.take)
-        self.sharing = SharingLedger(self.ledger, name, self.news.tell)
+        self.news = ListingNews(redis, "tests", CLUSTER, name, self.clock, self.stats, self.remote.add)
+        self.sharing = SharingLedger(self.ledger, name, self.news.publish)
         self.greenlets = [gevent.spawn(self.remote.run), gevent.spawn(self.news.run)]
 
     def context(self) -> IntakeContext:
@@ -54,7 +54,7 @@ class Teller:
         self.opened.append((listing, time.monotonic()))
 
     def _open_own(self, listing: Listing) -> None:
-        self.sharing.tell_listing(listing)
+        self.sharing.publish_listing(listing)
         self._open(listing)
 
     def coins(self) -> list[str]:

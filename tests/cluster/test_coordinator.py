@@ -32,7 +32,7 @@ def test_members_that_join_and_leave_move_shards_without_a_hole(redis_cluster: R
         assert a.stats.get("cluster_handovers_total") + c.stats.get("cluster_handovers_total") > 0
 
 
-def test_a_killed_member_is_replaced_since_what_it_had_durable(single_redis: RedisNode) -> None:
+def test_a_killed_member_is_replaced_from_the_time_up_to_which_it_was_durable(single_redis: RedisNode) -> None:
     with crew(single_redis.address) as all_of:
         a, b = all_of.add("a", shift_s=3.0), all_of.add("b", shift_s=-20.0)
         all_of.settle(a, b)
@@ -108,8 +108,8 @@ def test_a_member_with_other_settings_is_not_let_in(single_redis: RedisNode) -> 
         with pytest.raises(ConfigError) as caught:
             all_of.add("b", shards_per_venue=3, venues=("one.spot", "three.spot"))
         assert caught.value.exit_code == EXIT_CONFIG
-        assert caught.value.message == ("cluster crew has other settings: one.futures is read there alone, shards_per_venue is 3"
-                                        " here and 2 there, three.spot is read here alone, two.spot is read there alone")
+        assert caught.value.message == ("cluster crew has other settings: one.futures is read only there, shards_per_venue is 3"
+                                        " here and 2 there, three.spot is read only here, two.spot is read only there")
         with pytest.raises(ConfigError, match="another collector is its member a"):
             all_of.add("a", instance="elsewhere")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pumpwatch.cluster.facts import Settings, refusal, settings_of
+from pumpwatch.cluster.facts import SharedSettings, refusal, settings_of
 from pumpwatch.config_cluster import ClusterConfig
 
 
@@ -14,19 +14,19 @@ def test_the_same_settings_are_the_same_text() -> None:
 
 
 def test_differences_are_named() -> None:
-    ours = Settings(shards_per_venue=4, replicas=1, venues=("a.spot", "b.spot"))
-    theirs = Settings(shards_per_venue=4, replicas=2, venues=("a.spot",), protocol=2)
+    ours = SharedSettings(shards_per_venue=4, replicas=1, venues=("a.spot", "b.spot"))
+    theirs = SharedSettings(shards_per_venue=4, replicas=2, venues=("a.spot",), protocol=2)
     assert ours.differences(theirs.encoded()) == [
-        "b.spot is read here alone", "protocol is 1 here and 2 there", "replicas is 1 here and 2 there"]
+        "b.spot is read only here", "protocol is 1 here and 2 there", "replicas is 1 here and 2 there"]
 
 
 def test_settings_that_another_program_stored_are_no_settings() -> None:
-    ours = Settings(shards_per_venue=4, replicas=1, venues=())
+    ours = SharedSettings(shards_per_venue=4, replicas=1, venues=())
     assert ours.differences(b"no JSON") == ["its settings cannot be read"]
     assert "later is None here and 1 there" in ours.differences(b'{"later": 1}')
 
 
-def test_a_refusal_says_what_to_do() -> None:
-    ours = Settings(shards_per_venue=4, replicas=1, venues=())
+def test_a_rejection_has_a_hint() -> None:
+    ours = SharedSettings(shards_per_venue=4, replicas=1, venues=())
     assert "set cluster.member" in refusal("x", "a", ours, "name", b"{}").hint
-    assert "a stop of all members" in refusal("x", "a", ours, "settings", b"{}").hint
+    assert "stop all members first" in refusal("x", "a", ours, "settings", b"{}").hint

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pumpwatch.cluster.facts import MemberFacts, Settings
-from pumpwatch.cluster.leases import Beat, Held, Leases, Refused, Step, View
+from pumpwatch.cluster.facts import MemberFacts, SharedSettings
+from pumpwatch.cluster.leases import Beat, EntryRefused, Held, Leases, LeaseStep, View
 from tests.cluster.asking import AskedDirectly
 from tests.redis_server import RedisNode, single
 
@@ -30,7 +30,7 @@ LEASE = 5 * S
 START = 1_800_000_000 * S
 EXAMPLES = int(os.environ.get("LEASE_EXAMPLES", "12"))  # by hand: 1,000
 SLOTS = ("venue.spot/0#0", "venue.spot/1#0", "leader")
-SETTINGS = Settings(shards_per_venue=2, replicas=1, venues=("venue.spot",))
+SETTINGS = SharedSettings(shards_per_venue=2, replicas=1, venues=("venue.spot",))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ class Process:
         self.until: dict[str, int] = {}
         self.first = True
 
-    def beat(self, now: int, read_until: int = 0, text: Settings = SETTINGS) -> Beat | Refused:
+    def beat(self, now: int, read_until: int = 0, text: SharedSettings = SETTINGS) -> Beat | EntryRefused:
         held = [Held(slot, token, read_until) for slot, token in self.tokens.items()]
         answer = self.leases.beat(self.facts, text.encoded(), held, max(self.tokens.values(), default=0), first=self.first,
                                   leaving=False)
@@ -79,13 +79,13 @@ class Process:
             self.tokens.pop(slot, None)
 
     def step(self, kind: str, slot: str, now: int, moment: int = 0) -> str:
-        answer, = self.leases.take([Step(kind, slot, moment)], max(self.tokens.values(), default=0))
+        answer, = self.leases.carry_out([LeaseStep(kind, slot, moment)], max(self.tokens.values(), default=0))
         if answer.answer == "taken":
             self.know(slot, answer.token, now)
         return answer.answer
 
     def view(self) -> View:
-        return self.leases.look()
+        return self.leases.view()
 
 
 class Known(NamedTuple):
@@ -277,7 +277,7 @@ class Cluster(RuleBasedStateMachine):
         assert len(set(tokens)) == len(tokens)
 
 
-def test_the_scripts_do_what_the_model_says(server: RedisNode) -> None:
+def test_the_scripts_behave_like_the_model(server: RedisNode) -> None:
     with ExitStack() as stack:
         asked = AskedDirectly(server.port)
         stack.callback(asked.client.close)
@@ -285,5 +285,5 @@ def test_the_scripts_do_what_the_model_says(server: RedisNode) -> None:
         run_state_machine_as_test(machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=30))
 
 
-def test_however_long_a_lease_is_nobody_waits_long_for_redis(asked: AskedDirectly) -> None:
+def test_a_long_lease_does_not_mean_long_waits_for_redis(asked: AskedDirectly) -> None:
     assert [Leases(asked, "crew", "a@1", lease_s).within_s for lease_s in (1.0, 5.0, 60.0)] == [0.2, 1.0, 2.0]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import gevent
+import pytest
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.cluster.listing_news import ListingNews
-from pumpwatch.cluster.news import Message, SightNews, ToldNews, encode_message
+from pumpwatch.cluster.news import Message, NoticesNews, SentNews, SightNews, encode_message
 from pumpwatch.model import Listing, Notice
+from pumpwatch.redis.connection import RedisConnection
+from pumpwatch.redis.errors import RedisUnavailable
 from pumpwatch.stats import Stats
 from tests.cluster.tellers import CLUSTER, Teller, tellers
 from tests.redis.waiting import connected, eventually, in_thread
@@ -60,10 +65,10 @@ def test_the_second_sight_of_a_notice_opens_nothing_and_the_earlier_one_counts(s
             assert sight.member == "a" and teller.opened == []
 
 
-def test_what_was_published_while_nobody_listened_is_read_from_the_stream(single_redis: RedisNode, tmp_path: Path) -> None:
+def test_missed_news_is_read_from_the_stream(single_redis: RedisNode, tmp_path: Path) -> None:
     with tellers(tmp_path, [single_redis.address], "a") as (a,):
         for number in range(700):  # more than a page
-            a.news.tell(ToldNews(f"event {number}"))
+            a.news.publish(SentNews(f"event {number}"))
         a.sharing.remember_notices(notices(*range(450)))
         a.sharing.first_look_done("upbit")
         a.sharing.remember_listing(listing_now())
@@ -98,11 +103,11 @@ def test_a_board_that_is_known_is_read_again_after_redis_was_emptied(single_redi
             single_redis.ask("FLUSHALL")
             a.sharing.remember_notices(notices(7))
             a.sharing.first_look_done("upbit")
-            b.news._gap()
+            b.news._on_gap()
             eventually(lambda: known(b, 7) == {"7": "r7"}, "it knows the notice")
 
 
-def test_what_is_no_news_is_counted_and_a_sight_that_cannot_be_is_rejected(single_redis: RedisNode, tmp_path: Path) -> None:
+def test_unreadable_news_is_counted_and_an_invalid_sight_is_rejected(single_redis: RedisNode, tmp_path: Path) -> None:
     with tellers(tmp_path, [single_redis.address], "a") as (a,):
         eventually(lambda: a.news.caught_up, "it listens")
         a.news._received(b"{}")
@@ -118,9 +123,44 @@ def test_a_message_that_comes_twice_acts_once(single_redis: RedisNode) -> None:
     heard: list[Message] = []
     redis = connected([single_redis.address])
     news = ListingNews(redis, "tests", CLUSTER, "a", Clock(), Stats(), heard.append)
-    body = encode_message(Message("b", 1, 1, 5, ToldNews("x")))
+    body = encode_message(Message("b", 1, 1, 5, SentNews("x")))
     news._received(body)
     news._received(body)
-    news._received(encode_message(Message("a", news._begun_ns, 1, 5, ToldNews("own"))))
+    news._received(encode_message(Message("a", news._begun_ns, 1, 5, SentNews("own"))))
     redis.close()
     assert [message.number for message in heard] == [1]
+
+
+class LateOnce:
+    """A connection whose first answer with a notice comes too late, although Redis has carried the call out."""
+
+    def __init__(self, redis: RedisConnection) -> None:
+        self._redis, self.late = redis, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._redis, name)
+
+    def call(self, operation: str, function: Callable[[Any], Any], within_s: float) -> Any:
+        answer = self._redis.call(operation, function, within_s)
+        if "notice_id" in repr(answer) and not self.late:
+            self.late += 1
+            raise RedisUnavailable("redis: read news took longer than 2 s", "late")
+        return answer
+
+
+def test_notices_whose_answer_came_too_late_are_read_again(single_redis: RedisNode, tmp_path: Path) -> None:
+    with tellers(tmp_path, [single_redis.address], "a") as (a,):
+        a.sharing.remember_notices(notices(1, 2))
+        a.sharing.first_look_done("upbit")
+        eventually(lambda: not a.news._waiting, "all is kept")
+    heard: list[Message] = []
+    redis = connected([single_redis.address])
+    slow = LateOnce(redis)
+    news = ListingNews(cast("RedisConnection", slow), "tests", CLUSTER, "b", Clock(), Stats(), heard.append)
+    with pytest.raises(RedisUnavailable):
+        news._read()
+    news._read()
+    redis.close()
+    assert slow.late == 1
+    rows = [row for message in heard if isinstance(message.news, NoticesNews) for row in message.news.rows]
+    assert [notice.notice_id for notice, _, _ in rows] == ["1", "2"]

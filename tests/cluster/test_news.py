@@ -12,9 +12,9 @@ from pumpwatch.cluster.news import (
     News,
     NoticesNews,
     PartNews,
+    SentNews,
     ShownNews,
     SightNews,
-    ToldNews,
     decode_message,
     encode_message,
     lean,
@@ -28,18 +28,18 @@ NOTICE = Notice(source="upbit", notice_id="1", title="카이트(KITE)", category
 NEWS: list[News] = [
     SightNews(listing_of()), SightNews(listing_of(), "too many at once"), NoticesNews("upbit", ((NOTICE, "other", "r"),)),
     FirstLookNews("upbit"), ShownNews((Evidence("upbit", "1", 5, "seen", {"raw": "{}", "answer": None}),)), EditedNews(NOTICE, 7),
-    PartNews("KITE:abc", 5, 4, True), ToldNews("seen:upbit:1:KITE")]
+    PartNews("KITE:abc", 5, 4, True), SentNews("seen:upbit:1:KITE")]
 
 
 @pytest.mark.parametrize("news", NEWS, ids=lambda news: type(news).__name__)
-def test_news_comes_back_as_it_was_told(news: News) -> None:
+def test_decoded_news_equals_the_encoded_news(news: News) -> None:
     message = Message("a", 1, 2, 3, news)
     assert decode_message(encode_message(message)) == message and message.key == ("a", 1, 2)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"member":"a","begun_ns":1,"number":1,"sent_at_ns":1,"news":{"type":"what"}}',
                                   encode_message(Message("a", 1, 2, 3, NEWS[0])).replace(b'"KITE"', b"5")])
-def test_what_is_no_news_is_refused(body: bytes) -> None:
+def test_invalid_news_is_rejected(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_message(body)
 

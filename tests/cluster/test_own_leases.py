@@ -5,7 +5,7 @@ from __future__ import annotations
 from pumpwatch.clock import FakeClock
 from pumpwatch.cluster.leases import Held
 from pumpwatch.cluster.own_leases import OwnLeases
-from pumpwatch.cluster.shards import Shard, Slot
+from pumpwatch.cluster.shards import Shard, ShardSlot
 
 
 def test_a_role_ends_with_its_time_and_a_shard_does_not() -> None:
@@ -22,10 +22,10 @@ def test_a_role_ends_with_its_time_and_a_shard_does_not() -> None:
     assert (own.roles(), own.token_of("leader")) == (frozenset(), 0)
     assert own.drop_ended_roles() == ["leader"]
     assert own.next_end() == float("inf")
-    assert own.slots() == {Shard("one.spot", 1): Slot(Shard("one.spot", 1), 0)}
+    assert own.slots() == {Shard("one.spot", 1): ShardSlot(Shard("one.spot", 1), 0)}
 
 
-def test_what_is_renewed_says_up_to_when_it_is_durable() -> None:
+def test_a_renewal_reports_up_to_when_a_shard_is_durable() -> None:
     own = OwnLeases(FakeClock())
     own.add("leader", 7, 0.0)
     own.add("one.spot/1#0", 9, 0.0)

@@ -38,7 +38,7 @@ def test_a_part_without_trades_comes_back() -> None:
     assert len(decode_part(encode_part(part_of("a", [], batch=TradeBatch.empty()))).batch) == 0
 
 
-def test_what_is_damaged_or_no_part_is_refused() -> None:
+def test_a_damaged_or_unknown_part_is_rejected() -> None:
     whole = encode_part(part_of("a", KITE))
     for damaged in (b"", b"something else", whole[:-1], whole[:40], whole[:-5] + b"xxxxx",
                     whole[:30] + b"\xff" * 10 + whole[40:]):

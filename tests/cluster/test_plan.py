@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pumpwatch.cluster.plan import Candidate, Plan, plan
+from pumpwatch.cluster.plan import Plan, ReaderCandidate, plan
 from pumpwatch.cluster.shards import Shard
 
 NAMES = st.lists(st.integers(0, 30).map("member-{}".format), min_size=1, max_size=10, unique=True)
@@ -17,9 +17,9 @@ SHARDS = st.tuples(st.integers(1, 12), st.integers(1, 6)).map(
 ELEVEN = [Shard(f"venue{venue}.spot", number) for venue in range(11) for number in range(4)]
 
 
-def apart(names: list[str]) -> list[Candidate]:
+def apart(names: list[str]) -> list[ReaderCandidate]:
     """Return members that each have a host of their own."""
-    return [Candidate(name, f"host-{name}") for name in names]
+    return [ReaderCandidate(name, f"host-{name}") for name in names]
 
 
 def loads(found: Plan) -> Counter[str]:
@@ -41,7 +41,7 @@ def test_every_shard_has_its_readers_and_none_reads_more_than_its_part(names: li
 @settings(max_examples=60)
 @given(NAMES, SHARDS, st.integers(1, 3))
 def test_readers_of_a_shard_are_on_as_many_hosts_as_there_are(names: list[str], shards: list[Shard], replicas: int) -> None:
-    members = [Candidate(name, f"host-{index % 3}") for index, name in enumerate(names)]
+    members = [ReaderCandidate(name, f"host-{index % 3}") for index, name in enumerate(names)]
     host, hosts = dict(members), len({member.host for member in members})
     for readers in plan(members, shards, replicas).values():
         assert len(readers) == min(replicas, len(names))
@@ -59,11 +59,11 @@ def test_a_member_that_comes_or_goes_moves_little() -> None:
         assert kept >= len(ELEVEN) * (count - 1) / (count + 1) - 1
 
 
-def test_without_a_member_nobody_reads() -> None:
+def test_without_members_shards_have_no_readers() -> None:
     assert plan([], ELEVEN[:2], 2) == {ELEVEN[0]: (), ELEVEN[1]: ()}
 
 
 def test_one_host_of_three_members_reads_more_so_that_replicas_are_apart() -> None:
-    found = plan([Candidate("a", "x"), Candidate("b", "x"), Candidate("c", "y")], ELEVEN, 2)
+    found = plan([ReaderCandidate("a", "x"), ReaderCandidate("b", "x"), ReaderCandidate("c", "y")], ELEVEN, 2)
     assert loads(found)["c"] == len(ELEVEN)
     assert abs(loads(found)["a"] - loads(found)["b"]) <= len(ELEVEN) // 3

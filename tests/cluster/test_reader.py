@@ -8,7 +8,7 @@ from pumpwatch.cluster.shards import Shard
 from tests.cluster.crew import LoggingReader
 
 
-def test_a_reader_may_be_told_twice() -> None:
+def test_a_reader_accepts_repeated_calls() -> None:
     logging_reader = LoggingReader(Clock())
     reader: ShardReader = logging_reader
     shard = Shard("one.spot", 0)

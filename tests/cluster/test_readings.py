@@ -54,16 +54,16 @@ def readings(clock: FakeClock, reader: Reader) -> Readings:
 
 def test_nothing_is_durable_of_a_shard_that_does_not_deliver(clock: FakeClock, reader: Reader, readings: Readings) -> None:
     readings.begin(SHARD, NOW - 4 * S)
-    readings.look()
+    readings.refresh()
     assert reader.calls == [("read", clock.now_ns() - 4 * NS_PER_S, False)]
     assert (readings.read_until_us(SHARD), readings.delivers_since_us(SHARD)) == (0, 0)
     reader.delivering.add(SHARD)
-    readings.look()
+    readings.refresh()
     clock.advance(2.0)
-    readings.look()
+    readings.refresh()
     assert (readings.read_until_us(SHARD), readings.delivers_since_us(SHARD)) == (NOW + S, NOW)
     readings.doubt(SHARD)
-    readings.look()
+    readings.refresh()
     assert readings.delivers_since_us(SHARD) == NOW + 2 * S
 
 
@@ -71,7 +71,7 @@ def test_a_hand_over_leaves_nothing_unread(reader: Reader, readings: Readings) -
     readings.begin_beside(SHARD)
     readings.begin_beside(SHARD)
     reader.delivering.add(SHARD)
-    readings.look()
+    readings.refresh()
     readings.handed_over(SHARD)
     readings.begin(SHARD, 0)  # an emptied Redis does not know any more that it is read here
     readings.leave(SHARD)
@@ -84,7 +84,7 @@ def test_a_reader_that_dies_during_a_hand_over_leaves_a_hole_unless_it_had_enoug
         clock: FakeClock, reader: Reader, readings: Readings, read_until_us: int, told: bool) -> None:
     readings.begin_beside(SHARD)
     reader.delivering.add(SHARD)
-    readings.look()
+    readings.refresh()
     clock.advance(3.0)
     readings.begin(SHARD, read_until_us)
     since_ns = clock.now_ns() - 4 * NS_PER_S if read_until_us else 0

@@ -90,7 +90,7 @@ def test_without_redis_at_the_start_a_member_reads_everything(single_redis: Redi
         assert all_of.holes(began, time.monotonic()) == []
 
 
-def test_an_emptied_redis_is_told_since_when_a_dead_member_reads_nothing(single_redis: RedisNode) -> None:
+def test_an_emptied_redis_learns_since_when_a_dead_member_reads_nothing(single_redis: RedisNode) -> None:
     with crew(single_redis.address) as all_of:
         a, b = all_of.add("a"), all_of.add("b")
         all_of.settle(a, b)
@@ -105,7 +105,7 @@ def test_an_emptied_redis_is_told_since_when_a_dead_member_reads_nothing(single_
         assert all(died_ns - 2 * LEASE_S * 1e9 < at_ns <= died_ns for at_ns in since.values())
 
 
-def test_a_newcomer_at_an_emptied_redis_is_told_by_the_others_since_when_nobody_reads(single_redis: RedisNode) -> None:
+def test_a_new_member_at_an_emptied_redis_learns_from_the_others_since_when_nobody_reads(single_redis: RedisNode) -> None:
     with crew(single_redis.address) as all_of:
         a, b = all_of.add("a"), all_of.add("b")
         all_of.settle(a, b)

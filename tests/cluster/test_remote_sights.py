@@ -12,7 +12,7 @@ from pumpwatch_plugins.sources.upbit import UPBIT
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.cluster import remote_sights
-from pumpwatch.cluster.news import EditedNews, Message, News, NoticesNews, PartNews, ShownNews, SightNews, ToldNews
+from pumpwatch.cluster.news import EditedNews, Message, News, NoticesNews, PartNews, SentNews, ShownNews, SightNews
 from pumpwatch.cluster.remote_sights import RemoteSights
 from pumpwatch.cluster.sharing_ledger import SharingLedger
 from pumpwatch.errors import StorageError
@@ -52,7 +52,7 @@ class Receiver:
 
     def tell(self, *told: News) -> None:
         for number, news in enumerate(told):
-            self.remote.take(Message("b", 1, number, 1, news))
+            self.remote.add(Message("b", 1, number, 1, news))
         eventually(lambda: self.failing or not self.remote.waiting, "it has acted on all of it", 10)
 
 
@@ -89,7 +89,7 @@ def test_everything_else_is_stored_or_handed_on(receiver: Receiver) -> None:
     receiver.tell(SightNews(listing_of("LATE", notice_id="1"), "its market opened while the list was not read"),
                   SightNews(listing_of()), ShownNews((Evidence("upbit", "6642", 5, "seen", {"raw": "r"}),)),
                   EditedNews(notice, 9),
-                  NoticesNews("upbit", ((notice, "krw_listing", "r1"),)), part, ToldNews("seen:1"))
+                  NoticesNews("upbit", ((notice, "krw_listing", "r1"),)), part, SentNews("seen:1"))
     assert {record.problem for record in receiver.ledger.listings()} == {"", "its market opened while the list was not read"}
     assert [listing.symbol for listing in receiver.opened] == ["KITE"]
     assert receiver.ledger.evidence_of(listing_of())[0].facts == {"raw": "r"}
@@ -102,7 +102,7 @@ def test_while_the_ledger_fails_a_fresh_listing_opens_its_window_and_the_rest_wa
         receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_sights, "TRIES_S", 0.02)
     receiver.failing = True
-    receiver.tell(SightNews(listing_of()), ToldNews("after"))
+    receiver.tell(SightNews(listing_of()), SentNews("after"))
     eventually(lambda: receiver.opened, "the window is open", 10)
     gevent.sleep(0.1)
     assert len(receiver.opened) == 1 and receiver.heard == []
@@ -111,7 +111,7 @@ def test_while_the_ledger_fails_a_fresh_listing_opens_its_window_and_the_rest_wa
     assert len(receiver.opened) == 1 and [record.listing.symbol for record in receiver.ledger.listings()] == ["KITE"]
 
 
-def test_a_member_that_begins_to_poll_a_board_knows_what_the_last_one_has_seen_and_announces_the_rest(tmp_path: Path) -> None:
+def test_a_new_poller_of_a_board_knows_the_notices_of_the_last_one_and_announces_the_rest(tmp_path: Path) -> None:
     first, second = Machine(tmp_path / "a"), Machine(tmp_path / "b")
     second.boards = first.boards
     told: list[News] = []

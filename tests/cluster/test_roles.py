@@ -22,7 +22,8 @@ APART = {"a": "x", "b": "x", "c": "y"}
     (BOARDS[0], "b", APART, {BOARDS[1]: "c"}, True),
     (BOARDS[0], "c", APART, {BOARDS[1]: "c"}, False),
 ])
-def test_who_may_have_a_role(role: str, name: str, addresses: dict[str, str], holders: dict[str, str], may: bool) -> None:
+def test_which_members_may_hold_a_role(role: str, name: str, addresses: dict[str, str], holders: dict[str, str],
+                                       may: bool) -> None:
     assert may_have(role, name, addresses, lambda asked: holders.get(asked, "")) == may
 
 

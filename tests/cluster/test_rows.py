@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pumpwatch.cluster.facts import MemberFacts, Settings
-from pumpwatch.cluster.leases import LeaseRow, MemberRow, View
+from pumpwatch.cluster.facts import MemberFacts, SharedSettings
+from pumpwatch.cluster.leases import LeaseRow, MemberState, View
 from pumpwatch.cluster.rows import member_rows, role_rows, shard_rows
 
 S = 1_000_000
 NOW = 1_900_000_000 * S
 FACTS = MemberFacts(member="a", host="h", address="x", instance="i", version="9", pid=4, page="http://a/")
-SETTINGS = Settings(shards_per_venue=2, replicas=1, venues=("one.spot",)).encoded()
-VIEW = View(NOW, SETTINGS, 0, {"a": MemberRow("a@1", NOW + 4 * S, False, FACTS), "b": MemberRow("b@1", NOW - 1, False, FACTS),
-                          "c": MemberRow("c@1", NOW + S, True, FACTS)},
+SETTINGS = SharedSettings(shards_per_venue=2, replicas=1, venues=("one.spot",)).encoded()
+VIEW = View(NOW, SETTINGS, 0, {"a": MemberState("a@1", NOW + 4 * S, False, FACTS), "b": MemberState("b@1", NOW - 1, False, FACTS),
+                          "c": MemberState("c@1", NOW + S, True, FACTS)},
             {"one.spot/0#0": LeaseRow("a@1", 7, NOW + 4 * S, NOW - 2 * S, "c@1", NOW + S),
              "one.spot/1#0": LeaseRow("b@1", 6, NOW - 1, 0, "c@1", NOW - S), "leader": LeaseRow("a@1", 8, NOW + S, 0, "", 0)})
 

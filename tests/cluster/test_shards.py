@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pumpwatch.cluster.shards import Shard, Slot, parse_slot, shard_of, shards_of, slots_of
+from pumpwatch.cluster.shards import Shard, ShardSlot, parse_slot, shard_of, shards_of, slots_of
 
 
 def test_a_slot_is_read_back_from_its_name() -> None:
-    for slot in (Slot(Shard("one.spot", 3), 0), Slot(Shard("a-b.futures", 12), 1)):
+    for slot in (ShardSlot(Shard("one.spot", 3), 0), ShardSlot(Shard("a-b.futures", 12), 1)):
         assert parse_slot(str(slot)) == slot
     assert [parse_slot(text) for text in ("leader", "boards.0", "one.spot/x#0", "one.spot/1", "")] == [None] * 5
 

@@ -27,12 +27,12 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def test_all_that_is_stored_is_told_in_its_order(ledger: Ledger) -> None:
+def test_everything_stored_is_published_in_order(ledger: Ledger) -> None:
     told: list[News] = []
     sharing = SharingLedger(ledger, "a", told.append)
     listing, shown = listing_of(), Evidence("upbit", "6642", 5, "seen", {"raw": "r"})
     assert sharing.remember_listing(listing) and not sharing.remember_listing(listing)
-    sharing.tell_listing(listing)
+    sharing.publish_listing(listing)
     sharing.keep_evidence([shown])
     sharing.keep_evidence([])
     sharing.edit_sights(notice(6642), 9)
@@ -46,7 +46,7 @@ def test_all_that_is_stored_is_told_in_its_order(ledger: Ledger) -> None:
     assert [sight.member for sight in ledger.sights()] == ["a", "a"]
 
 
-def test_what_could_not_be_stored_is_not_told(ledger: Ledger, tmp_path: Path) -> None:
+def test_changes_that_could_not_be_stored_are_not_published(ledger: Ledger, tmp_path: Path) -> None:
     told: list[News] = []
 
     def fails(function: object, /, *args: object) -> object:
@@ -58,5 +58,5 @@ def test_what_could_not_be_stored_is_not_told(ledger: Ledger, tmp_path: Path) ->
         with pytest.raises(StorageError):
             attempt()
     assert told == []
-    sharing.tell_listing(listing_of())  # the window is opened all the same, and so it is told
+    sharing.publish_listing(listing_of())  # the window is opened all the same, and so it is told
     assert len(told) == 1

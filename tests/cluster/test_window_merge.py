@@ -54,7 +54,7 @@ def test_a_trade_that_two_members_read_is_in_it_once_as_it_was_received_first() 
     assert int((content.batch.received_at - content.batch.timestamp).max()) == 5 * NS_PER_MS
 
 
-def test_a_gap_of_one_member_is_none_where_another_one_read() -> None:
+def test_a_gap_of_one_member_is_closed_by_another_that_read() -> None:
     a = part_of("a", [SPOT], gaps=[gap_of(SPOT, -5, 5)])
     b = part_of("b", [SPOT], reads=[reading(SPOT, (START_NS, ANNOUNCED_NS + 2 * NS_PER_S))])
     assert seconds(merge(a, [b], {}).gaps) == [("KITEUSDT", 2, 5, "connection lost"), ("1000KITEUSDT", -20, 23, NOT_READ),
@@ -82,7 +82,7 @@ def test_a_member_that_gave_no_part_is_named_and_its_symbols_are_incomplete(tmp_
     assert states["alpha", "spot"].state == TRADED
 
 
-def test_a_missing_part_costs_nothing_where_others_read_its_symbols(tmp_path: Path) -> None:
+def test_a_missing_part_causes_no_gap_if_others_read_its_symbols(tmp_path: Path) -> None:
     manifest = written(tmp_path, merge(part_of("a", KITE), [], {"b": "it has not given its part"}))
     assert manifest.problems == () and {row.state for row in manifest.venues if row.symbols} == {TRADED}
     assert [row.state for row in manifest.members] == ["merged", "missing"]
@@ -115,7 +115,7 @@ def test_members_that_saw_another_source_first_have_one_listing() -> None:
     assert merge(part_of("a", [SPOT]), [part_of("b", [BETA], listing=second)], {}).span.listings == [second, listing_of()]
 
 
-def test_one_members_own_archive_says_who_joins_the_parts(tmp_path: Path) -> None:
+def test_a_member_s_own_archive_names_the_member_that_joins_the_parts(tmp_path: Path) -> None:
     manifest = written(tmp_path, alone(part_of("a", [SPOT]), "b", ""))
     assert [(row.member, row.state) for row in manifest.members] == [("a", "alone")] and not was_joined(manifest)
     assert "b joins" in manifest.members[0].reason
@@ -124,7 +124,7 @@ def test_one_members_own_archive_says_who_joins_the_parts(tmp_path: Path) -> Non
     assert [gap.symbol for gap in after.gaps] == ["1000KITEUSDT", "KITE-USDT"]
 
 
-def test_a_venue_is_without_a_list_only_where_no_member_has_it() -> None:
+def test_a_venue_is_without_a_list_only_if_no_member_has_one() -> None:
     a, b = part_of("a", [SPOT]), part_of("b", KITE)
     a = replace(a, facts=msgspec.structs.replace(a.facts, unlisted=("beta.spot", "delta.spot")))
     b = replace(b, facts=msgspec.structs.replace(b.facts, unlisted=("delta.spot",), problems=("the disk is full",)))

@@ -66,7 +66,7 @@ def test_a_part_that_is_gone_or_damaged_is_named(redis: RedisConnection, single_
         single_redis.ask("SETRANGE", key, 100, "damage")
     found, missing = own.gather(WINDOW, SPAN)
     assert [part.facts.member for part in found] == ["d"]
-    assert missing == {"b": "its part was put, and is gone or damaged", "c": "its part was put, and is gone or damaged"}
+    assert missing == {"b": "its part is gone or damaged", "c": "its part is gone or damaged"}
 
 
 def test_a_part_that_does_not_fit_is_not_put_and_says_so(redis: RedisConnection, single_redis: RedisNode) -> None:
@@ -91,7 +91,7 @@ def test_nothing_is_put_or_found_while_redis_is_away(redis: RedisConnection, sin
         in_thread(single_redis.start)
 
 
-def test_a_window_has_one_name_whoever_saw_it_first_and_windows_of_a_day_are_told_apart(redis: RedisConnection) -> None:
+def test_a_window_has_one_name_for_all_members_and_windows_of_a_day_are_distinguished(redis: RedisConnection) -> None:
     first, other = listing_of(after_s=1), replace(listing_of(after_s=9, notice_id="2"), source="web", exchange="upbit")
     assert window_name([first]) == window_name([other]) == window_name([other, first])
     assert len({window_name([each]) for each in (first, replace(first, drill=True), replace(first, source="bithumb"),

@@ -67,7 +67,7 @@ class Sharer:
         """Hear the last news of another member; return whether the archive is to be made again."""
         news = other.told[-1]
         assert isinstance(news, PartNews)
-        return self.sharing.part_came(other.name, news)
+        return self.sharing.part_arrived(other.name, news)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_leader_waits_for_living_members_and_joins_all_parts(sharers: list[S
     assert not a.hear(b)  # it is in the archive already
 
 
-def test_the_leader_does_not_wait_for_ever_and_names_who_is_missing(sharers: list[Sharer]) -> None:
+def test_the_leader_stops_waiting_and_names_the_missing_members(sharers: list[Sharer]) -> None:
     a, b, c = sharers
     assert a.sharing.waits([LISTING])
     b.write()
@@ -118,7 +118,7 @@ def test_the_leader_does_not_wait_for_ever_and_names_who_is_missing(sharers: lis
     assert states(a.write()) == {"a": "merged", "b": "merged", "c": "merged"}
 
 
-def test_a_new_leader_joins_what_is_in_redis_and_names_a_dead_member(sharers: list[Sharer]) -> None:
+def test_a_new_leader_joins_the_parts_in_redis_and_names_a_dead_member(sharers: list[Sharer]) -> None:
     a, b, c = sharers
     for sharer in (a, c, b):
         sharer.write()

@@ -57,7 +57,7 @@ def test_a_gap_grows_ahead_of_time_and_ends_when_the_connection_is_back(world):
     assert len(recorded(world)) == 1 and not gap.down
 
 
-def test_what_the_double_reads_is_in_no_gap(world):
+def test_symbols_that_the_double_reads_are_in_no_gap(world):
     gap = gap_of(world, Double("A"))
     gap.open(1000, ["A", "B"])
     gap.extend("cut", 0, ["A", "B"])

@@ -166,7 +166,7 @@ def test_a_symbol_that_only_the_first_connection_rejects_is_read_on_by_the_secon
         assert not gaps(world)
 
 
-def test_a_second_connection_without_a_trade_is_opened_again_where_the_first_has_some():
+def test_a_double_without_a_trade_is_reopened_if_the_first_connection_has_trades():
     with VenueWorld(symbols(1), quick(stale_after_s=1.0), redundancy=2) as world:
         until(lambda: world.feeds.feeds and world.feeds.feeds[0].up)
         world.clock.wall_s += 5

@@ -41,7 +41,7 @@ def test_the_gap_of_the_run_before_ends_when_the_connection_is_up():
         assert list(world.gaps) == [EARLIER_NS - DISORDER_NS]
 
 
-def test_where_a_venue_lags_a_gap_is_wider():
+def test_a_lag_of_the_venue_widens_a_gap():
     with World() as world:
         world.wait_up()
         world.buffer.lag.record(np.array([7_000_000_000]))

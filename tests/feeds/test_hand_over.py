@@ -83,7 +83,7 @@ def test_a_pong_that_answers_no_ping_of_ours_does_not_prove_that_the_old_connect
         assert world.events == ["up"] and not world.streams[0].closed
 
 
-def test_where_nothing_trades_a_successor_takes_over_after_a_while():
+def test_without_any_trades_a_successor_takes_over_after_a_while():
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
@@ -96,7 +96,7 @@ def test_where_nothing_trades_a_successor_takes_over_after_a_while():
         assert not world.gaps
 
 
-def test_where_a_venue_lags_both_are_read_for_longer():
+def test_a_lag_of_the_venue_extends_the_overlap():
     with World() as world:
         world.wait_up()
         world.buffer.lag.record(np.array([7_000_000_000]))
@@ -122,7 +122,7 @@ def test_a_successor_that_is_silent_while_the_old_connection_trades_does_not_tak
 
 
 @pytest.mark.parametrize(("stood_s", "gaps"), [(3.0, 0), (0.0, 1)])
-def test_an_old_connection_that_the_venue_cuts_in_the_overlap_leaves_a_gap_only_where_the_successor_had_just_come(stood_s, gaps):
+def test_a_cut_in_the_overlap_leaves_a_gap_only_if_the_successor_had_just_come_up(stood_s, gaps):
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
@@ -134,7 +134,7 @@ def test_an_old_connection_that_the_venue_cuts_in_the_overlap_leaves_a_gap_only_
         until(lambda: not world.connections or world.connections[0].bytes_read > read)
         world.streams[0].ended = True
         until(lambda: world.events == ["up", "renewed"])
-        assert "the old connection went first: cut" in world.records.connection_events[-1].reason
+        assert "the old connection ended first: cut" in world.records.connection_events[-1].reason
         assert len(world.gaps) == gaps and not world.stats.total("disconnects_total") and world.feed.up
         for gap in world.gaps.values():
             assert gap.from_ns < stood_ns < gap.to_ns and gap.symbols == ("A", "B")

@@ -31,14 +31,14 @@ def test_symbols_are_spread_evenly_within_the_limit():
 
 
 @pytest.mark.parametrize(("per_second", "connections"), [(5.0, 9), (0.3, 4)])
-def test_where_connecting_is_slow_connections_are_fewer_and_fuller(per_second, connections):
+def test_slow_connecting_makes_connections_fewer_and_fuller(per_second, connections):
     roster = Placement(venue(symbols_per_connection=300, connects_per_second=per_second))
     roster.refresh(listed(*(f"S{i}" for i in range(850))))
     assert len(roster.places) == connections
     assert max(len(place.symbols) for place in roster.places) <= 270
 
 
-def test_a_refresh_moves_nobody():
+def test_a_refresh_moves_no_symbol():
     roster = Placement(venue(), per_connection=3)
     roster.refresh(listed("A", "B", "C", "D", "E"))
     before = where(roster)
@@ -47,7 +47,7 @@ def test_a_refresh_moves_nobody():
     assert {symbol: number for symbol, number in where(roster).items() if symbol != "F"} == before
 
 
-def test_what_is_no_longer_listed_is_dropped():
+def test_delisted_symbols_are_dropped():
     roster = Placement(venue())
     everything = listed(*(f"S{i}" for i in range(10)))
     roster.refresh(everything)
@@ -68,7 +68,7 @@ def test_an_empty_or_shrunken_list_drops_nothing():
     assert len(roster) == 11
 
 
-def test_a_list_that_stays_shorter_is_believed_in_the_end_but_for_what_trades():
+def test_a_list_that_stays_shorter_is_finally_believed_except_for_trading_symbols():
     roster = Placement(venue())
     everything = listed(*(f"S{i}" for i in range(10)))
     for _ in range(2):  # the first time it was broken after all
@@ -80,7 +80,7 @@ def test_a_list_that_stays_shorter_is_believed_in_the_end_but_for_what_trades():
 
 
 @pytest.mark.parametrize("drops", [False, True])
-def test_where_a_venue_drops_no_symbol_one_that_comes_back_is_read_where_it_was(drops):
+def test_without_unsubscribing_a_symbol_that_returns_is_read_on_its_old_connection(drops):
     roster = Placement(dataclasses.replace(venue(), drops=drops), per_connection=20)
     everything = [Instrument(symbol=f"S{i}", base="S", quote="USDT", volume=float(i)) for i in range(36)]
     roster.refresh(everything)
@@ -93,7 +93,7 @@ def test_where_a_venue_drops_no_symbol_one_that_comes_back_is_read_where_it_was(
     assert (where(roster)["S0"] == was) is not drops and where(roster)["N3"] != was
 
 
-def test_no_list_drops_what_trades():
+def test_no_list_drops_a_trading_symbol():
     roster = Placement(venue())
     roster.refresh(listed(*(f"S{i}" for i in range(10))))
     without = listed(*(f"S{i}" for i in range(1, 10)))

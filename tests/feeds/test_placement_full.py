@@ -85,7 +85,7 @@ class PlacementMachine(RuleBasedStateMachine):
         has = sorted(self.placement.places[number].symbols)
         without = set(data.draw(st.lists(st.sampled_from(has), min_size=1, max_size=len(has) - 1, unique=True)))
         before = placed(self.placement)
-        self.placement.full(number, without)
+        self.placement.mark_full(number, without)
         after = placed(self.placement)
         assert after.keys() == before.keys() and {symbol for symbol in before if after[symbol] != before[symbol]} == without
         assert self.placement.places[number].most == len(has) - len(without)
@@ -141,7 +141,7 @@ def test_a_new_symbol_goes_to_the_least_busy_connection_that_has_headroom(volume
 
 @pytest.mark.parametrize(("symbols", "newcomers", "connections"), [
     (90, 10, 1), (90, 11, 2), (180, 20, 2), (0, 91, 2), (45, 200, 3)])
-def test_newcomers_take_the_headroom_and_what_is_more_gets_connections_with_headroom_again(symbols, newcomers, connections):
+def test_new_symbols_use_the_headroom_and_the_rest_gets_new_connections_with_headroom(symbols, newcomers, connections):
     roster = Placement(venue(), 100)
     names = [f"N{number}" for number in range(symbols + newcomers)]
     roster.refresh(listed(dict.fromkeys(names[:symbols], 1.0)))
@@ -161,7 +161,7 @@ def test_a_connection_holds_as_many_long_names_as_its_bytes_allow_and_room_for_s
     assert 0.9 * 21_000 < max(topics_length(place.symbols) for place in roster.places) <= 21_000
 
 
-def test_volumes_of_today_decide_where_new_symbols_go():
+def test_current_volumes_decide_the_connection_of_new_symbols():
     roster = Placement(venue(), 10)
     names = [f"S{number}" for number in range(12)]
     roster.refresh(listed(dict.fromkeys(names, 1.0)))
@@ -171,7 +171,7 @@ def test_volumes_of_today_decide_where_new_symbols_go():
     assert placed(roster)["NEW"] != busy and roster.places[busy].volume > 1000
 
 
-def test_what_is_moved_goes_elsewhere_and_frees_its_place():
+def test_a_moved_symbol_goes_to_another_connection_and_frees_its_place():
     roster = Placement(venue(), 10)
     roster.refresh(listed(dict.fromkeys("ABC", 1.0)))
     roster.move("A")

@@ -23,7 +23,7 @@ def most_within(times: list[float], window_s: float) -> int:
 
 
 @pytest.mark.parametrize("name", ["bybit", "okx", "kucoin", "phemex", "binance", "gate"])
-def test_the_markets_of_an_exchange_share_a_pace_where_they_are_counted_together(name):
+def test_markets_that_are_counted_together_share_a_rate(name):
     limits = VenueRateLimits(FakeClock())
     spot, futures = VENUES[f"{name}.spot:"], VENUES[f"{name}.futures:"]
     shared = name in SHARED
@@ -34,7 +34,7 @@ def test_the_markets_of_an_exchange_share_a_pace_where_they_are_counted_together
 
 @pytest.mark.parametrize(("name", "window_s", "most"), [
     ("kucoin", 60.0, 30), ("okx", 1.4, 3), ("bybit", 300.0, 500), ("phemex", 300.0, 200), ("binance", 300.0, 300)])
-def test_both_markets_reconnecting_at_once_keep_what_the_exchange_allows(name, window_s, most):
+def test_two_markets_that_reconnect_at_once_stay_within_the_limit(name, window_s, most):
     clock = FakeClock()
     limits = VenueRateLimits(clock)
     times = [limits.connects(VENUES[f"{name}.{market}:"]).reserve() for _ in range(300) for market in ("spot", "futures")]
@@ -55,7 +55,7 @@ def test_no_window_of_the_venue_holds_more_requests_than_it_allows(venue: Venue)
 
 
 @pytest.mark.parametrize("a_second", [1.0, 2.0, 3.0, 5.0, 10.0, 20.0])
-def test_what_is_allowed_so_often_in_a_second_is_not_done_more_often_in_any_second_and_a_half(a_second):
+def test_no_second_and_a_half_exceeds_the_limit_of_a_second(a_second):
     clock = FakeClock()
     bucket = TokenBucket(steady(a_second), 1, clock)
     assert most_within([bucket.reserve() for _ in range(200)], 1.45) <= max(2, a_second)
@@ -64,7 +64,7 @@ def test_what_is_allowed_so_often_in_a_second_is_not_done_more_often_in_any_seco
 def two_processes(clock: FakeClock) -> tuple[VenueRateLimits, VenueRateLimits]:
     both = VenueRateLimits(clock), VenueRateLimits(clock)
     for limits in both:
-        limits.share(HALF)
+        limits.use_part(HALF)
     return both
 
 
@@ -92,8 +92,8 @@ def test_limits_made_while_they_are_shared_are_shared_and_whole_again_later():
     limits = VenueRateLimits(clock)
     before = limits.requests(VENUES["binance.spot:"])
     whole = before.rate
-    limits.share(HALF)
+    limits.use_part(HALF)
     later = limits.requests(VENUES["gate.spot:"])
     assert (before.rate, later.rate) == (whole / 2, VenueRateLimits(clock).requests(VENUES["gate.spot:"]).rate / 2)
-    limits.share(1.0)
+    limits.use_part(1.0)
     assert before.rate == whole

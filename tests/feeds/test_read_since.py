@@ -15,9 +15,9 @@ def test_a_symbol_that_was_requested_later_is_read_from_its_grant_on_and_the_oth
     read = ReadSince()
     read.begin(100)
     read.change(["B"])
-    read.settle({"A"}, 150)
+    read.record_granted({"A"}, 150)
     assert read.of("A") == 100 and read.of("B") == math.inf
-    read.settle({"A", "B"}, 200)
+    read.record_granted({"A", "B"}, 200)
     assert read.of("A") == 100 and read.of("B") == 200
     read.change(["B"])  # requested again: it is not read meanwhile
     assert read.of("B") == math.inf

@@ -77,7 +77,7 @@ def test_the_gap_of_a_rejected_symbol_reaches_to_the_stop():
     assert gaps_of(world, "B")[0].to_ns > world.clock.now_ns() - NS_PER_S
 
 
-def test_a_rejected_symbol_that_one_list_lacks_is_a_gap_without_a_hole():
+def test_a_rejected_symbol_missing_from_one_list_has_one_continuous_gap():
     with VenueWorld(["A", "B", "C"], refresh_s=1.5) as world:
         seen_and_refused(world)
         world.listed -= {"B"}
@@ -96,7 +96,7 @@ def test_a_symbol_that_is_rejected_when_subscribed_again_was_read_and_is_a_gap()
     with VenueWorld(["A", "B", "C"]) as world:
         until(lambda: len(subscribed(world)) == 3)
         world.refuses = lambda symbol: symbol == "B"
-        world.feeds.feeds[0].ask_again("B")
+        world.feeds.feeds[0].subscribe_again("B")
         until(lambda: [gap for gap in world.records.gaps if gap.symbol == "B" and "rejects" in gap.reason])
 
 

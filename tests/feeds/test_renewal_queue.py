@@ -39,7 +39,7 @@ def test_one_connection_is_renewed_at_a_time_and_then_the_most_urgent_is_woken()
     assert queue.claim(2, (REQUESTED, 9.0), 2.0)
 
 
-def test_a_connection_that_is_gone_holds_up_nobody_for_long():
+def test_a_vanished_connection_does_not_block_the_queue_for_long():
     queue, _ = joined(2)
     assert queue.claim(0, (OLD, 1.0), 0.0)
     assert not queue.claim(1, (ANNOUNCED, 1.0), 0.0)

@@ -6,11 +6,14 @@ import dataclasses
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.feeds.rate_limits import ConnectLimit
+from pumpwatch.feeds.session import ConnectAttempt, FeedContext
 from pumpwatch.model import Control, ControlKind
 from pumpwatch.venue import Heartbeat, Session
-from tests.feeds.scripted import World, quick, until
+from tests.feeds.scripted import ScriptedVenue, World, quick, until
 
 EARLIER_NS = 1_700_000_000 * NS_PER_S
 
@@ -19,7 +22,7 @@ def beating(interval_s: float, **facts: object):
     return quick(heartbeat=Heartbeat(interval_s=interval_s, text=lambda now_ns: "PING"), **facts)
 
 
-def test_no_bytes_at_all_is_silence_whatever_the_wall_clock_says():
+def test_a_connection_without_bytes_is_silent_whatever_the_wall_clock_shows():
     with World(quick(stale_after_s=30.0)) as world:
         world.wait_up()
         world.clock.wall_s += 3600
@@ -33,12 +36,39 @@ def test_no_bytes_at_all_is_silence_whatever_the_wall_clock_says():
         assert down.reason.startswith("no data for")
 
 
-def test_an_address_that_a_session_names_is_dialed_as_one_that_someone_else_wrote():
+def test_the_address_of_a_session_is_dialed_under_the_rules_for_redirects():
     session = Session(request=None, url=lambda body, url, connection: "ws://127.0.0.1:9000/exec", welcome=True)
     for venue, dialed in ((quick(session=session), ("ws://127.0.0.1:9000/exec", "ws://venue")), (quick(), ("ws://venue", ""))):
         with World(venue) as world:
             until(lambda: world.dialed)
         assert world.dialed[0] == dialed
+
+
+class SlowVenue(ScriptedVenue):
+    """Opens a connection when `gate` is set."""
+
+    def __init__(self, venue):
+        super().__init__(venue)
+        self.gate = Event()
+
+    def open(self, url, headers, configured="", avoid=""):
+        self.gate.wait()
+        return super().open(url, headers, configured, avoid)
+
+
+def test_a_connection_that_opens_while_its_attempt_is_cancelled_is_closed():
+    world = SlowVenue(quick())
+    context = FeedContext(world.venue, "ws://venue", world, world, world.buffer, ConnectLimit(world.venue.limits, world.clock),
+                          lambda request: b"", world.clock, world.stats, 1 << 20, world.records.extend,
+                          lambda number, symbol, reason: None, lambda number, symbols, reason: None)
+    attempt = ConnectAttempt(context, 0, set(), Event())
+    gevent.sleep(0.01)
+    world.gate.set()
+    attempt.cancel()
+    until(lambda: attempt.done)
+    gevent.sleep(0.01)
+    assert len(world.streams) == 1
+    world.end()  # which finds it closed
 
 
 def test_nothing_is_sent_before_the_welcome():
@@ -68,7 +98,7 @@ def test_requests_keep_the_hourly_limit():
         assert len(world.streams[0].texts) == 8
 
 
-def test_where_everything_is_rejected_the_connection_fails_and_no_symbol_is_left_out():
+def test_if_everything_is_rejected_the_connection_fails_and_no_symbol_is_left_out():
     with World(symbols=[f"S{i}" for i in range(9)]) as world:
         world.refuses = lambda symbol: True
         until(lambda: world.events.count("down") >= 2)
@@ -88,7 +118,7 @@ def test_a_whole_message_of_bad_symbols_is_left_out_at_the_second_try():
 
 
 @pytest.mark.parametrize("traded", [True, False])
-def test_where_a_venue_does_not_acknowledge_a_trade_shows_that_the_connection_is_up(traded):
+def test_without_acknowledgements_a_trade_shows_that_the_connection_is_up(traded):
     with World(quick(acknowledges=False, stale_after_s=20.0), down_since_ns=EARLIER_NS) as world:
         until(lambda: world.connections and world.feed.up)
         gevent.sleep(0.1)

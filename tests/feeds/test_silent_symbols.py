@@ -55,7 +55,7 @@ class ScriptedFeed:
         self.left.append(self.established_at_ns / NS_PER_S)
         self.staleness.record_false_alarm()
 
-    def ask_again(self, symbol: str) -> None:
+    def subscribe_again(self, symbol: str) -> None:
         self.asked_again.append(symbol)
 
 
@@ -209,7 +209,7 @@ def test_an_inactive_market_is_left_alone_and_its_history_is_requested_rarely(se
     assert len(market.lookups) < 20 * hours
 
 
-def test_where_the_history_cannot_be_had_nothing_is_concluded_and_it_is_asked_for_once_a_minute(caplog):
+def test_without_a_history_nothing_is_concluded_and_it_is_requested_once_a_minute(caplog):
     market = Market({f"S{i}": 1.0 for i in range(5)})
     market.reaches, market.broken = lambda symbol, feed: False, set(market.mean_s)
     market.run(3600.0)
@@ -247,13 +247,13 @@ def test_an_old_trade_sent_again_on_subscribing_is_not_a_recovery(caplog):
         market.moved.append(symbol)
         market.heard[symbol] = market.history[symbol][-1]
 
-    feed.ask_again = market.move = sent_again
+    feed.subscribe_again = market.move = sent_again
     market.run(4 * 3600.0)
     assert market.watch.silent == ["GONE"] and 4 <= len(market.moved) <= 12
     assert [line.count("GONE") for line in caplog.messages] == [1] and market.gap().to_ns > market.clock.now_ns()
 
 
-def test_the_gap_of_a_silent_connection_is_one_whatever_the_lag():
+def test_a_silent_connection_has_one_gap_for_any_lag():
     market = Market({"A": 1.0, "B": 1.0})
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: False
@@ -269,7 +269,7 @@ def test_the_gap_of_a_silent_connection_is_one_whatever_the_lag():
 
 
 @pytest.mark.parametrize("change", ["dropped", "refused", "reconnected", "traded"])
-def test_what_has_changed_while_the_history_was_on_its_way_is_not_judged(change):
+def test_a_symbol_that_changed_during_the_history_request_is_not_judged(change):
     market = Market({"GONE": 1.0, "B": 1.0})
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: symbol != "GONE"
@@ -290,7 +290,7 @@ def test_what_has_changed_while_the_history_was_on_its_way_is_not_judged(change)
     assert not feed.asked_again and not feed.left and not market.records.gaps and market.watch.silent == []
 
 
-def test_where_trades_have_no_ids_a_silent_symbol_is_read_on_another_connection_like_any_other():
+def test_a_silent_symbol_without_trade_ids_moves_to_another_connection_too():
     market = Market({"GONE": 1.0, "B": 1.0, "C": 1.0}, venue=dataclasses.replace(FUTURES, id_kind=IdKind.NONE))
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: symbol != "GONE"
@@ -309,7 +309,7 @@ def test_one_trade_that_never_came_proves_nothing():
     assert not market.records.gaps and not market.feeds[0].asked_again
 
 
-def test_what_is_listed_no_more_is_forgotten():
+def test_delisted_symbols_are_forgotten():
     market = Market({"GONE": 1.0, "B": 1.0})
     market.reaches = lambda symbol, feed: symbol != "GONE"
     market.run_until(lambda: market.watch.silent == ["GONE"], 120.0)
@@ -367,7 +367,7 @@ def test_feeds_subscribe_again_move_and_leave():
         until(lambda: len(world.feeds.feeds) == 2 and all(feed.up for feed in world.feeds.feeds))
         home = next(feed for feed in world.feeds.feeds if len(feed.symbols) == 2)
         symbol = min(home.symbols)
-        home.ask_again(symbol)
+        home.subscribe_again(symbol)
         until(lambda: len(requests(world, symbol)) == 3 and home.up)
         assert [method for method, _ in requests(world, symbol)] == ["SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE"]
         assert len({number for _, number in requests(world, symbol)}) == 1 and symbol in home.granted
@@ -383,6 +383,6 @@ def test_feeds_subscribe_again_move_and_leave():
 def test_a_venue_whose_requests_name_everything_is_asked_for_all_of_it_again():
     with VenueWorld(["A", "B"], quick(replaces=True)) as world:
         until(lambda: world.feeds.feeds and world.feeds.feeds[0].up)
-        world.feeds.feeds[0].ask_again("A")
+        world.feeds.feeds[0].subscribe_again("A")
         until(lambda: len(requests(world, "A")) == 2 and world.feeds.feeds[0].up)
         assert requests(world, "B") == requests(world, "A") and world.feeds.feeds[0].granted == {"A", "B"}

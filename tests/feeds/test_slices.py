@@ -80,7 +80,7 @@ def test_a_slice_of_a_dead_collector_is_a_gap_of_its_symbols_until_they_are_gran
 
 
 @pytest.mark.parametrize("read_s", [-60.0, 60.0])
-def test_a_reader_that_dies_during_a_hand_over_leaves_a_gap_of_what_was_not_read_here_yet(read_s):
+def test_a_reader_that_dies_during_a_hand_over_leaves_a_gap_of_the_symbols_not_yet_read_here(read_s):
     """It read until `read_s` after the slice was granted here, or before."""
     with sliced() as world:
         until(lambda: world.feeds.has_list)
@@ -127,7 +127,7 @@ def test_a_slice_that_was_taken_up_before_there_is_a_list_is_read_and_missed_onc
         assert {gap.symbols for gap in joint_gaps(world)} == {tuple(sorted(IN[1]))} and len(world.resumed) == len(IN[1] | IN[2])
 
 
-def test_where_nobody_knows_until_when_a_slice_was_read_its_last_trade_here_counts():
+def test_the_last_stored_trade_counts_if_the_end_of_reading_is_unknown():
     with sliced() as world:
         at_ns = world.clock.now_ns() - 30 * NS_PER_S
         world.heard = dict.fromkeys(sorted(IN[1])[:1], at_ns)
@@ -163,7 +163,7 @@ def test_a_rejected_symbol_of_a_slice_that_was_left_is_forgotten_and_its_gap_end
         world.feeds.read_slice(0, 0, beside=True)
         until(lambda: subscribed(world) == IN[0])
         world.refuses = lambda symbol: symbol == name
-        world.feeds.feeds[0].ask_again(name)
+        world.feeds.feeds[0].subscribe_again(name)
         until(lambda: gaps_of(world, name))
         assert world.feeds.status()["refused"] == [name]
         world.feeds.leave_slice(0)
@@ -174,7 +174,7 @@ def test_a_rejected_symbol_of_a_slice_that_was_left_is_forgotten_and_its_gap_end
         assert len(world.records.gaps) == count
 
 
-def test_where_a_venue_cannot_unsubscribe_the_connection_is_renewed_with_the_rest_and_never_overfull():
+def test_without_unsubscribing_the_connection_is_renewed_with_the_rest_and_never_overfull():
     with sliced(venue=quick(drops=False), symbols_per_connection=12) as world:
         world.feeds.read_slice(0, 0, beside=True)
         world.feeds.read_slice(3, 0, beside=True)
@@ -195,7 +195,7 @@ def test_where_a_venue_cannot_unsubscribe_the_connection_is_renewed_with_the_res
         assert not any(f'"{symbol.lower()}@' in last for symbol in IN[0])
 
 
-def test_what_is_learnt_before_there_is_a_list_counts_from_the_earliest_time_that_is_known():
+def test_before_the_first_list_the_earliest_known_time_of_a_slice_counts():
     with sliced() as world:
         world.answering = False
         since_ns = world.clock.now_ns() - 5 * NS_PER_S

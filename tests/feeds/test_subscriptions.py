@@ -60,7 +60,7 @@ def test_a_symbol_the_venue_names_is_left_out_at_once():
     assert subscriptions.granted == {"A", "B", "D"}
 
 
-def test_dropping_takes_the_symbol_from_what_is_granted():
+def test_a_dropped_symbol_is_not_granted_any_more():
     subscriptions = Subscriptions(SPOT, lambda symbol, reason: None)
     subscriptions.want(["A", "B"], add=True)
     drive(subscriptions, set())
@@ -86,7 +86,7 @@ def test_an_answer_to_nothing_we_asked_is_ignored():
     assert not subscriptions.granted and not subscriptions.settled
 
 
-def test_a_venue_that_replaces_is_asked_for_everything_each_time():
+def test_a_venue_that_replaces_gets_all_symbols_in_each_request():
     subscriptions = Subscriptions(dataclasses.replace(SPOT, replaces=True), lambda symbol, reason: None)
     subscriptions.want(["A", "B"], add=True)
     subscriptions.want(["C"], add=True)
@@ -102,7 +102,7 @@ def test_a_venue_that_replaces_is_asked_for_everything_each_time():
     assert subscriptions.granted == {"A", "C"} and not subscriptions.waiting
 
 
-def test_where_a_venue_does_not_acknowledge_what_was_sent_is_granted():
+def test_without_acknowledgements_a_sent_request_is_granted():
     subscriptions = Subscriptions(dataclasses.replace(SPOT, acknowledges=False), lambda symbol, reason: None)
     subscriptions.want(["A", "B"], add=True)
     assert not subscriptions.settled
@@ -114,7 +114,7 @@ def test_where_a_venue_does_not_acknowledge_what_was_sent_is_granted():
     assert subscriptions.granted == {"B"}
 
 
-def test_a_request_of_which_nothing_is_granted_fails_the_connection_and_leaves_nobody_out():
+def test_a_wholly_rejected_request_fails_the_connection_and_leaves_no_symbol_out():
     refused: list[str] = []
     suspects: set[str] = set()
     subscriptions = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol), suspects)
@@ -134,7 +134,7 @@ def test_refused_once_more_while_others_are_granted_the_same_symbols_are_left_ou
     assert set(refused) == bad and len(again.granted) == 100 and again.settled
 
 
-def test_when_nothing_at_all_is_granted_nobody_is_left_out_however_often():
+def test_if_nothing_is_ever_granted_no_symbol_is_left_out():
     names = {f"S{i}" for i in range(9)}
     suspects: set[str] = set()
     for venue in (SPOT, dataclasses.replace(SPOT, limits=dataclasses.replace(SPOT.limits, symbols_per_message=1))):
@@ -156,7 +156,7 @@ def test_rejected_new_symbols_leave_a_good_connection_alone():
     assert sorted(refused) == ["C", "D"] and subscriptions.settled and subscriptions.granted == {"A", "B"}
 
 
-def test_where_each_symbol_has_its_own_answer_the_rejected_one_is_left_out():
+def test_with_answers_by_symbol_the_rejected_symbol_is_left_out():
     refused: list[str] = []
     venue = dataclasses.replace(SPOT, answers_by_symbol=True)
     subscriptions = Subscriptions(venue, lambda symbol, reason: refused.append(symbol))
@@ -169,7 +169,7 @@ def test_where_each_symbol_has_its_own_answer_the_rejected_one_is_left_out():
     assert refused == ["B"] and subscriptions.granted == {"A", "C"} and subscriptions.settled
 
 
-def test_where_a_request_replaces_the_rejected_symbol_is_not_named_again():
+def test_a_replacing_request_does_not_name_a_rejected_symbol_again():
     refused: list[str] = []
     subscriptions = Subscriptions(dataclasses.replace(SPOT, replaces=True), lambda symbol, reason: refused.append(symbol))
     subscriptions.want(["A", "B", "C"], add=True)
@@ -218,7 +218,7 @@ class Roomy:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 7, 200]), st.integers(1, 5))
-def test_what_a_full_connection_holds_stays_and_all_the_rest_is_handed_back_once(count, room, per_message, in_flight):
+def test_a_full_connection_keeps_its_symbols_and_hands_the_rest_back_once(count, room, per_message, in_flight):
     names = {f"S{i:02}" for i in range(count)}
     world = Roomy(room, in_flight, symbols_per_message=per_message)
     world.subscriptions.want(names, add=True)
@@ -266,7 +266,7 @@ def test_a_rejected_symbol_is_left_out_although_the_connection_is_full():
 
 
 @given(st.integers(2, 40), st.integers(1, 40))
-def test_where_a_request_replaces_the_one_before_it_is_cut_until_it_fits(count, room):
+def test_a_replacing_request_is_cut_until_it_fits(count, room):
     names = {f"S{i:02}" for i in range(count)}
     world = Roomy(room, replaces=True)
     world.subscriptions.want(names, add=True)

@@ -14,7 +14,7 @@ def instrument(symbol: str) -> Instrument:
     return Instrument(symbol=symbol, base=symbol, quote="USDT")
 
 
-def test_the_symbols_that_are_read_anywhere_are_what_a_later_run_begins_with(tmp_path):
+def test_a_later_run_begins_with_the_symbols_that_are_read_anywhere(tmp_path):
     file = SymbolsFile(str(tmp_path / "symbols.yaml"))
     SymbolsRecord(file, VENUE, Clock()).put([instrument("A"), instrument("B"), instrument("C")], [], {"A", "B"}, {"B2": "no"})
     file.write()

@@ -17,7 +17,7 @@ from tests.feeds.scripted import VenueWorld, quick, subscribed, until
 EARLIER_NS = 1_700_000_000 * NS_PER_S
 
 
-def test_newcomers_are_subscribed_and_what_went_is_dropped_on_the_running_connection():
+def test_new_symbols_are_subscribed_and_delisted_ones_dropped_on_the_running_connection():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
         world.listed = (world.listed - {"S3"}) | {"NEW"}
@@ -45,7 +45,7 @@ def test_a_symbol_is_watched_once_it_was_granted_and_until_it_leaves_the_list():
         until(lambda: world.feeds.watched() == world.listed)
 
 
-def test_after_another_run_every_listed_symbol_is_watched_since_a_gap_names_what_is_not_granted():
+def test_after_another_run_every_listed_symbol_is_watched_because_gaps_name_the_ungranted_ones():
     with VenueWorld(["A"], down_since_ns=EARLIER_NS) as world:
         until(lambda: world.feeds.has_list)
         assert world.feeds.watched() == {"A"}
@@ -137,7 +137,7 @@ def test_an_empty_list_at_the_start_is_asked_for_again_at_once(caplog):
     assert "nothing is read yet venue=binance.spot symbols=0 reason=the instrument list is empty" in caplog.text
 
 
-def test_what_trades_is_read_on_whatever_the_list_says():
+def test_a_trading_symbol_is_still_read_when_the_list_omits_it():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
         world.heard["S3"] = world.clock.now_ns() + 10 * NS_PER_S  # it trades, and goes on
@@ -208,7 +208,7 @@ def test_symbols_that_do_not_fit_on_a_connection_go_to_another_and_new_ones_too(
         assert world.feeds.feeds[0].granted == first
 
 
-def test_where_a_venue_cannot_unsubscribe_a_silent_symbol_has_its_connection_renewed_and_stays_on_it():
+def test_without_unsubscribing_a_silent_symbol_stays_on_its_renewed_connection():
     with VenueWorld([f"S{i}" for i in range(20)], quick(drops=False), symbols_per_connection=12) as world:
         until(lambda: len(subscribed(world)) == 20)
         number = world.feeds.placement.connection_of("S3")
@@ -232,7 +232,7 @@ def test_a_venue_that_fails_and_is_begun_again_looks_for_silence_once():
         assert world.spawned.count("silence") == world.spawned.count("feed binance.spot#0") == 1
 
 
-def test_a_stop_closes_every_connection_also_one_that_waits_for_its_turn():
+def test_a_stop_closes_every_connection_and_ends_waiting_attempts():
     limits = dataclasses.replace(quick().limits, connects_per_5_minutes=3)
     with VenueWorld([f"S{i}" for i in range(9)], quick(limits=limits), symbols_per_connection=3) as world:
         until(lambda: len(world.feeds.feeds) == 3 and len(world.streams) == 1)

@@ -29,7 +29,7 @@ DATA = st.binary(max_size=300) | st.integers(0, 200_000).map(lambda size: b"a" *
 
 
 @given(st.sampled_from([gzip.compress, in_two_members, padded, zlib.compress]), DATA, st.integers(1, 400))
-def test_what_was_compressed_comes_out_whole_in_whatever_pieces_it_came(
+def test_a_compressed_body_is_whole_for_any_division_into_pieces(
         pack: Callable[[bytes], bytes], data: bytes, step: int) -> None:
     packed = pack(data)
     decoder = _Decoder()

@@ -106,7 +106,7 @@ def encode(message) -> bytes:
 
 
 @given(st.lists(messages, max_size=12), st.lists(st.integers(0, 10_000), max_size=20), st.integers(0, 3))
-def test_reads_what_websocket_client_reads_wherever_the_bytes_are_cut(script, places, take_every):
+def test_it_reads_the_same_as_websocket_client_for_any_cut_of_the_bytes(script, places, take_every):
     data = b"".join(map(encode, script))
     ours, reasons, _ = read_all(cut(data, places) if data else [], take_every=take_every)
     assert ours == [payload.lstrip(b" ") for payload in read_with_websocket_client(data)]
@@ -144,13 +144,13 @@ def test_a_close_frame_gives_its_code_and_is_answered():
     (b"\x81\x85abcdhello", "masked"),
     (b"\xc1\x02{}", "reserved bits"),
     (b"\x83\x02{}", "unknown opcode 3"),
-    (frame(b"x", ABNF.OPCODE_CONT), "a continuation of nothing"),
+    (frame(b"x", ABNF.OPCODE_CONT), "a continuation without a message"),
     (frame(b"x", ABNF.OPCODE_TEXT, final=False) + frame(b"y"), "inside a fragmented one"),
     (b"\x09\x00\x00\x00", "a control frame that is fragmented"),
     (frame(b"x" * 2000), "a frame of 2000 bytes"),
     (frame(b"x" * 600, final=False) + frame(b"x" * 600, ABNF.OPCODE_CONT), "a message of more than 1000"),
 ])
-def test_what_the_protocol_forbids_ends_the_connection_and_keeps_what_came_before(data, reason):
+def test_a_protocol_error_ends_the_connection_and_keeps_earlier_frames(data, reason):
     payloads, reasons, sent = read_all([frame(b'"before"') + data], max_frame_bytes=1000)
     assert payloads == [b'"before"']
     assert len(reasons) == 1 and reason in reasons[0]
@@ -176,7 +176,7 @@ def test_many_pings_cost_one_answer_a_read_and_a_message_in_many_parts_is_one():
     (frame(b"late", ABNF.OPCODE_PONG) * (ODD_PER_S + 1), "more than 10000 control frames and parts of messages in a second"),
     ((frame(b"1", final=False) + frame(b"", ABNF.OPCODE_CONT)) * ODD_PER_S, "parts of messages in a second"),
 ])
-def test_a_flood_of_what_brings_nothing_ends_the_connection_and_says_why(flood, reason):
+def test_a_flood_of_useless_frames_ends_the_connection_with_a_reason(flood, reason):
     payloads, reasons, _ = read_all([frame(b"before") + flood[:200_000], flood[200_000:], frame(b"after")])
     assert payloads[0] == b"before" and b"after" not in payloads
     assert len(reasons) == 1 and reason in reasons[0]

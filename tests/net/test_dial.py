@@ -23,7 +23,7 @@ PLAIN = ssl.create_default_context()
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def test_a_resolver_that_hangs_is_given_up_and_holds_one_thread_for_all_who_ask_it() -> None:
+def test_a_hanging_resolver_is_given_up_and_blocks_one_thread_for_all_callers() -> None:
     asked: list[str] = []
 
     def hangs(host: str, port: int) -> list[str]:
@@ -55,7 +55,7 @@ def test_a_name_without_an_address_is_one_clear_error() -> None:
         Dialer(PLAIN, 1.0).open(f"wss://{'a' * 70}.test/ws", {})
 
 
-def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
+def test_the_next_address_is_tried_if_one_does_not_answer() -> None:
     with hostile(answer(with_body(b"here"))) as server:
         http = Http(PLAIN, 5.0, resolve=lambda host, port: ["127.0.0.3", "127.0.0.1"])
         assert http.fetch(f"http://venue.test:{server.port}/").body == b"here"
@@ -120,7 +120,7 @@ def test_a_dial_that_is_killed_leaves_no_connection() -> None:
     assert ended == [True]
 
 
-def test_a_rest_connection_is_used_again_and_replaced_where_the_other_side_closed_it() -> None:
+def test_a_rest_connection_is_reused_and_replaced_if_the_server_closed_it() -> None:
     served: list[int] = []
 
     def twice(sock: socket.socket) -> None:
@@ -160,7 +160,7 @@ def test_a_malformed_address_shows_nothing_of_its_password(url: str) -> None:
 
 @pytest.mark.parametrize(("avoid", "reached"), [("", "127.0.0.1"), ("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1"),
                                                 ("192.0.2.1", "127.0.0.1")])
-def test_of_several_addresses_the_one_that_is_avoided_comes_last(avoid: str, reached: str) -> None:
+def test_the_avoided_address_is_tried_last(avoid: str, reached: str) -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
         dialer = StreamDialer(PLAIN, resolve=lambda host, port: ["127.0.0.1", "127.0.0.2"])
         there = Destination(False, "venue.test", server.getsockname()[1], avoid=avoid)

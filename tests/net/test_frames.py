@@ -24,7 +24,7 @@ def test_frames_remember_when_and_from_whom_they_came():
     assert frames.source_numbers(1, 4).tolist() == [first.source_number, second.source_number, second.source_number]
 
 
-def test_a_source_that_is_gone_leaves_its_number_to_nobody():
+def test_the_number_of_a_source_is_never_used_again():
     numbers = [NoSource().source_number for _ in range(1000)]  # each is freed before the next is made
     assert len(set(numbers)) == 1000 and 0 not in numbers
 
@@ -41,7 +41,7 @@ def test_the_buffer_grows_and_is_used_again():
     assert len(buffer.take_frames()) == 4
 
 
-def test_what_the_parser_got_is_not_overwritten_by_what_is_read_meanwhile():
+def test_taken_frames_are_not_overwritten_by_later_reads():
     buffer = FrameBuffer()
     connection = Connection(ScriptedStream([frame(b"1"), frame(b"2"), frame(b"3")]), buffer, 1000, lambda reason: None)
     connection.sweep(1)

@@ -29,7 +29,7 @@ def lag_after(*reads: list[int]) -> int:
     return lag.ns
 
 
-def test_single_trades_that_are_late_or_early_say_nothing_and_what_stays_late_does():
+def test_single_late_or_early_trades_do_not_change_the_lag_but_lasting_delays_do():
     assert lag_after() == 0
     assert lag_after([5, 7, 9000]) == lag_after([7], [9000]) == lag_after([9000], [-9000], [7]) == 7
     assert lag_after([7], [7], [8], [9000], [9000]) == 8
@@ -89,8 +89,8 @@ def test_trades_hours_ahead_of_the_others_have_the_time_of_their_arrival_and_a_w
         lag.record(np.full(10, off_ns + 20_000_000))
         times = now_ns + np.arange(10) * 1000
         batch = replace(batch_of(10), timestamp=times, received_at=times + off_ns + 20_000_000)
-        assert lag.settled(batch) is None
+        assert lag.corrected_times(batch) is None
         ahead = times.copy()
         ahead[3] += 3 * 3600 * 10**9
-        settled = lag.settled(replace(batch, timestamp=ahead))
+        settled = lag.corrected_times(replace(batch, timestamp=ahead))
         assert settled is not None and settled.tolist() == times.tolist()

@@ -29,7 +29,7 @@ def connected(handler: Callable[[Any], None]) -> Iterator[TextSocket]:
             thread.join()
 
 
-def test_messages_come_in_order_whatever_their_size() -> None:
+def test_messages_of_any_size_come_in_order() -> None:
     def talk(ws: Any) -> None:
         for size in (1, 200_000, 3):
             ws.send('"' + "x" * size + '"')
@@ -54,7 +54,7 @@ def test_a_wait_ends_without_a_message_and_the_next_one_is_not_lost() -> None:
         assert socket.receive(30) == b"1"
 
 
-def test_the_last_message_is_returned_before_the_end_is_told() -> None:
+def test_the_last_message_is_returned_before_the_end_is_reported() -> None:
     def talk(ws: Any) -> None:
         ws.send("1")
         ws.close(1008, "enough")
@@ -67,7 +67,7 @@ def test_the_last_message_is_returned_before_the_end_is_told() -> None:
             socket.send("too late")
 
 
-def test_leaving_tells_the_other_side() -> None:
+def test_leaving_sends_a_close_frame() -> None:
     ended = threading.Event()
 
     def talk(ws: Any) -> None:

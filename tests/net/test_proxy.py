@@ -20,7 +20,7 @@ SECRET = "s3cr3t"
 
 
 def way(environ: dict[str, str], url_host: str = "api.test", port: int = 443, secure: bool = True, configured: str = "") -> str:
-    return str(Proxies(configured, environ).way_to(url_host, port, secure) or "direct")
+    return str(Proxies(configured, environ).proxy_for(url_host, port, secure) or "direct")
 
 
 @pytest.mark.parametrize(("host", "direct"), [
@@ -47,7 +47,7 @@ def test_the_configured_proxy_goes_before_the_environment_and_its_exceptions() -
     ({"https_proxy": "", "HTTPS_PROXY": "http://b:1"}, True, "direct"), ({}, True, "direct"),
     ({"https_proxy": "http://u:p@a"}, True, "http://***@a:80"),
 ])
-def test_the_environment_decides_where_the_config_does_not(environ: dict[str, str], secure: bool, expected: str) -> None:
+def test_the_environment_decides_if_the_config_does_not(environ: dict[str, str], secure: bool, expected: str) -> None:
     assert way(environ, secure=secure) == expected
 
 
@@ -84,12 +84,12 @@ def test_a_malformed_proxy_is_an_error_that_never_shows_its_password(tmp_path, t
     assert SECRET not in str(caught.value)
 
 
-def test_a_malformed_proxy_of_the_environment_is_named_by_its_variable_and_only_where_it_counts() -> None:
+def test_a_malformed_proxy_is_named_by_its_variable_and_only_if_it_is_used() -> None:
     environ = {"HTTPS_PROXY": f"https://user:{SECRET}@proxy:1"}
     with pytest.raises(ConfigError, match=r"^environment HTTPS_PROXY: https://\*\*\*@proxy:1: https is not supported") as caught:
         Proxies("", environ)
     assert SECRET not in str(caught.value)
-    assert str(Proxies("http://own:1", environ).way_to("a", 1, True)) == "http://own:1"
+    assert str(Proxies("http://own:1", environ).proxy_for("a", 1, True)) == "http://own:1"
 
 
 def test_a_proxy_shows_no_password() -> None:

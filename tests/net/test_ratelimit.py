@@ -26,7 +26,7 @@ def test_no_window_holds_more_than_the_burst_and_the_rate(rate, burst, calls):
             assert used <= max(burst, tokens) + rate * (at - begin) + 5 + 1e-6
 
 
-def test_what_is_saved_up_is_there_at_once_and_no_more():
+def test_saved_tokens_are_available_at_once_and_no_more():
     clock = FakeClock()
     bucket = TokenBucket(2.0, 3, clock)
     assert [bucket.reserve() for _ in range(5)] == [0, 0, 0, 0.5, 1.0]
@@ -51,7 +51,7 @@ def test_a_pause_never_shortens_one_that_runs():
     assert bucket.reserve() >= 60
 
 
-def test_those_who_wait_are_served_in_the_order_they_came():
+def test_waiting_callers_are_served_in_order():
     bucket = TokenBucket(200.0, 1, Clock())
     served: list[int] = []
 
@@ -76,16 +76,16 @@ def test_how_long_tokens_take_can_be_asked_without_using_any():
 def test_a_part_of_it_is_given_out_more_slowly_and_whoever_waits_keeps_its_time():
     clock = FakeClock()
     bucket = TokenBucket(2.0, 4, clock)
-    bucket.share(0.5)
+    bucket.use_part(0.5)
     assert [bucket.reserve() for _ in range(4)] == [0, 0, 1.0, 2.0]
-    bucket.share(1.0)
+    bucket.use_part(1.0)
     assert [bucket.reserve() for _ in range(2)] == [2.5, 3.0]
 
 
-def test_a_pause_is_as_long_whatever_part_is_given_out():
+def test_a_pause_keeps_its_length_when_only_a_part_is_used():
     clock = FakeClock()
     bucket = TokenBucket(10.0, 100, clock)
-    bucket.share(0.5)
+    bucket.use_part(0.5)
     bucket.pause(30)
-    bucket.share(1.0)
+    bucket.use_part(1.0)
     assert bucket.wait_s() == 30.1

@@ -87,7 +87,7 @@ def test_everything_else_is_not_followed_with_its_reason(configured: str, target
 
 
 @given(st.text(max_size=60))
-def test_whatever_a_redirect_says_the_rule_answers(text: str) -> None:
+def test_any_redirect_gets_an_answer_from_the_rule(text: str) -> None:
     for start in ("", "https://", "https://api.bithumb.com", "http://127.0.0.1:8000"):
         assert isinstance(redirect_problem("http://127.0.0.1:8000/", start + text), str)
 
@@ -100,7 +100,7 @@ def test_an_address_of_the_inside_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-def test_an_address_of_the_inside_may_be_reached_again_by_the_one_that_is_there() -> None:
+def test_a_private_address_may_redirect_to_itself() -> None:
     again = may_reach("http://10.0.0.5:80/a", "http://10.0.0.5/b", "10.0.0.5")
     assert again("10.0.0.5") and again("1.1.1.1") and not again("127.0.0.1")
     assert not may_reach("https://10.0.0.5/a", "https://10.0.0.5:8443/b", "10.0.0.5")("10.0.0.5")

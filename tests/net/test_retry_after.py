@@ -38,7 +38,7 @@ def test_it_is_read_by_the_standard_and_capped(status: int, text: str, expected:
 @given(st.text() | st.text(alphabet="0123456789 ,:+-GMTueNov"), st.sampled_from([418, 429, 503]))
 @example("Fri, 31 Dec 9999 23:59:59 -2359", 429)
 @example("Mon, 01 Jan 0001 00:00:00 +2359", 429)
-def test_whatever_it_says_there_is_a_pause_that_ends(text: str, status: int) -> None:
+def test_any_header_gives_a_pause_that_ends(text: str, status: int) -> None:
     assert 0 <= retry_after_s(status, text, NOW_NS) <= (BAN_MOST_S if status == 418 else PAUSE_MOST_S)
 
 

@@ -8,7 +8,7 @@ import pytest
 from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.shared_budget import SharedBudget, slice_s_of
-from pumpwatch.net.sliding_window import Verdict
+from pumpwatch.net.sliding_window import RateVerdict
 
 
 class Purse:
@@ -21,18 +21,18 @@ class Purse:
         self.held: list[float] = []
         self.notes: list[str] = []
 
-    def take(self, wanted: int, least: int) -> Verdict:
+    def take(self, wanted: int, least: int) -> RateVerdict:
         self.asked.append((wanted, least))
         if self.away:
             raise ServiceUnavailable("away")
         granted = min(wanted, self.left) if self.left >= least else 0
         self.left -= granted
-        return Verdict(granted, self.limit, self.left, 0.0 if granted else self.wait_s, 0.0)
+        return RateVerdict(granted, self.limit, self.left, 0.0 if granted else self.wait_s, 0.0)
 
     def hold(self, seconds: float) -> None:
         self.held.append(seconds)
 
-    def note(self, result: str) -> None:
+    def count_outcome(self, result: str) -> None:
         self.notes.append(result)
 
 
@@ -53,7 +53,7 @@ def test_one_question_serves_more_requests_the_more_there_are(purse: Purse) -> N
     assert (purse.notes.count("asked"), purse.notes.count("slice")) == (9, 491)
 
 
-def test_a_slice_that_is_old_is_not_used_and_the_next_one_fits_what_was_needed(purse: Purse) -> None:
+def test_an_old_slice_is_not_used_and_the_next_one_fits_the_last_need(purse: Purse) -> None:
     clock = FakeClock()
     budget = budget_of(purse, clock)
     for _ in range(7):
@@ -73,7 +73,7 @@ def test_a_slice_is_never_longer_than_the_rate_allows_for_its_time(purse: Purse)
     assert max(wanted for wanted, _ in purse.asked) == 10
 
 
-def test_a_heavy_request_asks_for_what_its_slice_lacks(purse: Purse) -> None:
+def test_a_heavy_request_takes_the_rest_from_the_purse(purse: Purse) -> None:
     budget = budget_of(purse)
     for weight in (3, 2, 50):
         budget.acquire(weight)
@@ -101,11 +101,11 @@ def test_others_see_that_the_purse_is_empty(purse: Purse) -> None:
     waiting.kill()
 
 
-def test_while_nobody_answers_it_uses_a_fair_part_of_its_own_budget(purse: Purse) -> None:
+def test_without_an_answer_a_fair_part_of_the_own_budget_is_used(purse: Purse) -> None:
     budget, purse.away = budget_of(purse), True
     budget.acquire()
     assert budget.away and budget.rate == 250 and budget.part == 0.25
-    budget.share(0.5)  # another process takes over meanwhile
+    budget.use_part(0.5)  # another process takes over meanwhile
     assert budget.rate == 125
     purse.members = 2
     budget.acquire()

@@ -28,7 +28,7 @@ def test_no_window_holds_more_than_the_limit(steps: list[tuple[float, int]], lim
             granted.append((now := now + verdict.wait_s + 1e-6, weight))
 
 
-def test_a_refused_client_is_told_when_to_come_back_and_others_are_not_refused() -> None:
+def test_a_rejected_client_learns_when_to_come_back_and_others_are_not_rejected() -> None:
     windows = SlidingWindows(2, 60.0)
     assert [windows.take("a", at).remaining for at in (100.5, 110.5)] == [1, 0]
     verdict = windows.take("a", 130.0)
@@ -37,11 +37,11 @@ def test_a_refused_client_is_told_when_to_come_back_and_others_are_not_refused()
     assert windows.take("a", 161.0).allowed
 
 
-def test_a_look_counts_nothing_and_a_note_counts_whatever_there_is() -> None:
+def test_look_counts_nothing_and_count_granted_counts_beyond_the_limit() -> None:
     windows = SlidingWindows(2, 60.0)
     assert [windows.look("a", 100.0).allowed for _ in range(5)] == [True] * 5
     for _ in range(3):
-        windows.note("a", 100.0)
+        windows.count_granted("a", 100.0)
     assert not windows.look("a", 100.0).allowed
 
 

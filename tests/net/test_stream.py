@@ -28,7 +28,7 @@ def received(stream: PlainStream) -> bytes:
     return bytes(target[3:end])
 
 
-def test_what_was_read_too_far_comes_first_again_before_and_after_the_release(ends) -> None:
+def test_data_that_was_put_back_is_read_first_before_and_after_the_release(ends) -> None:
     venue, stream = ends
     venue.sendall(b"head|rest")
     assert stream.recv(1000) == b"head|rest"
@@ -74,7 +74,7 @@ def test_a_post_that_the_kernel_has_no_room_for_is_sent_later_and_in_order(ends)
     assert got == data and flushed
 
 
-def test_the_end_of_a_connection_comes_after_what_was_sent_before_it(ends) -> None:
+def test_the_end_of_a_connection_comes_after_all_data(ends) -> None:
     venue, stream = ends
     stream.release()
     venue.sendall(b"last")

@@ -96,7 +96,7 @@ def test_a_connection_is_read_until_nothing_is_there():
     assert drained(Arriving(5)).reads == 6
 
 
-def test_one_that_never_ends_and_one_that_breaks_hold_up_nothing():
+def test_an_endless_and_a_broken_connection_do_not_delay_the_others():
     assert drained(Arriving(10**6)).reads == LAST_READS
     broken = drained(Arriving(5, breaks=3))
     assert broken.reads == 3 and "broken" in broken.closed
@@ -134,7 +134,7 @@ def test_after_many_frames_the_pipeline_has_its_turn_and_the_other_sockets_come_
         pipe.close()
 
 
-def test_what_comes_behind_frames_that_wait_is_read_after_them(reading):
+def test_data_after_waiting_frames_is_read_after_them(reading):
     reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
     reading.sweep.once()
     reading.send([b"2"])
@@ -155,7 +155,7 @@ def test_frames_that_wait_keep_the_time_at_which_they_were_read(reading):
     assert reading.buffer.take_frames().received_at(0, 5).tolist() == [read_at_ns] * 5
 
 
-def test_frames_that_wait_are_held_back_where_too_many_are_unparsed_and_come_when_the_parser_has_taken_them():
+def test_waiting_frames_are_held_back_until_the_parser_has_taken_the_unparsed_ones():
     made = Reading(max_pending_frames=FRAMES_PER_SWEEP)
     try:
         made.send([b"1"] * (FRAMES_PER_SWEEP + 5))
@@ -229,7 +229,7 @@ def test_while_nothing_comes_it_sleeps(running):
     assert len(turns) - before <= 2  # 50 at its interval
 
 
-def test_what_arrives_wakes_it_and_so_does_a_connection_that_has_frames_already(running):
+def test_data_wakes_the_sweep_and_so_does_a_connection_with_frames(running):
     sweep, _ = running
     gevent.sleep(0.02)
     pipe, buffer = Pipe(), FrameBuffer()

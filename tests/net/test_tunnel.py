@@ -33,7 +33,7 @@ def test_rest_and_websocket_go_through_the_configured_proxy_with_its_user() -> N
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_a_socks_proxy_leads_there_and_resolves_names_where_it_should(scheme: str) -> None:
+def test_a_socks_proxy_connects_and_resolves_names_on_the_right_side(scheme: str) -> None:
     heard: list[bytes] = []
 
     def socks(sock: socket.socket) -> None:

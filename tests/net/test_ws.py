@@ -151,7 +151,7 @@ def test_our_frames_are_masked_and_understood_and_headers_are_sent(authority):
     assert heard == ["yes", "ü" * 70_000, "short"]
 
 
-def test_a_server_that_breaks_off_is_noticed_and_what_it_sent_is_kept(authority):
+def test_a_broken_connection_is_noticed_and_its_data_is_kept(authority):
     def drop(ws):
         ws.send("1")
         ws.socket.shutdown(socket.SHUT_RDWR)
@@ -193,7 +193,7 @@ def test_a_rejected_handshake_shows_the_status():
         Reader(url)
 
 
-def test_nobody_listening_is_one_clear_error():
+def test_a_port_without_a_listener_is_one_clear_error():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -38,15 +38,15 @@ def reading(change: Callable[[OrderBook], OrderBook]) -> Callable[[bytes, Instru
 def test_a_book_of_contracts_has_the_dialects_levels_in_base_units() -> None:
     found = checked()
     assert [state for state, _ in found.values()] == ["ok", "ok"]
-    assert found[REQUESTS][1] == "a weight of 1 of 600 a minute"
+    assert found[REQUESTS][1] == "each has the weight 1, the limit is 600 a minute"
     assert found[SIDES][1].startswith("100 levels of ")
 
 
 @pytest.mark.parametrize(("request_of", "says"), [
     (lambda symbol: HttpRequest("books"), "does not begin with /"),
-    (lambda symbol: HttpRequest("/books", weight=10_000), "a weight of 10000"),
+    (lambda symbol: HttpRequest("/books", weight=10_000), "the weight is 10000"),
     (lambda symbol: 1 / 0, "ZeroDivisionError"),
-    (lambda symbol: HttpRequest(f"/{next(NUMBERS)}"), "another request the second time"),
+    (lambda symbol: HttpRequest(f"/{next(NUMBERS)}"), "a different request the second time"),
 ])
 def test_requests_that_cannot_be_right_are_named(request_of: Callable[[str], Any], says: str) -> None:
     state, detail = checked(request=request_of)[REQUESTS]
@@ -57,7 +57,7 @@ def test_requests_that_cannot_be_right_are_named(request_of: Callable[[str], Any
     (lambda book: dataclasses.replace(book, bids=[(price, size * 100) for price, size in book.bids]), "in base units"),
     (lambda book: dataclasses.replace(book, bids=book.asks[::-1], asks=book.bids[::-1]), "level 0 is"),
     (lambda book: dataclasses.replace(book, asks=()), "asks of 0 levels"),
-    (lambda book: dataclasses.replace(book, at_ns=book.at_ns // 1000), "is its unit another one?"),
+    (lambda book: dataclasses.replace(book, at_ns=book.at_ns // 1000), "is its unit wrong?"),
 ])
 def test_a_book_that_differs_from_the_dialects_is_named(change: Callable[[OrderBook], OrderBook], says: str) -> None:
     state, detail = checked(parse=reading(change))[SIDES]

@@ -50,9 +50,9 @@ def test_candles_of_contracts_add_up_to_base_units() -> None:
     ({"why": "volumes are rounded"}, "a tolerance of 0.0 has the reason"),
     ({"tolerance": 0.001}, "a tolerance of 0.001 has the reason ''"),
     ({"request": lambda symbol, start_ns, end_ns: HttpRequest("candles")}, "does not begin with /"),
-    ({"request": lambda symbol, start_ns, end_ns: HttpRequest("/candles", weight=10_000)}, "a weight of 10000"),
+    ({"request": lambda symbol, start_ns, end_ns: HttpRequest("/candles", weight=10_000)}, "the weight is 10000"),
     ({"request": lambda symbol, start_ns, end_ns: 1 / 0}, "ZeroDivisionError"),
-    ({"request": lambda symbol, start_ns, end_ns: HttpRequest(f"/{next(NUMBERS)}")}, "another request the second time"),
+    ({"request": lambda symbol, start_ns, end_ns: HttpRequest(f"/{next(NUMBERS)}")}, "a different request the second time"),
 ])
 def test_facts_and_requests_that_cannot_be_right_are_named(facts: dict[str, Any], says: str) -> None:
     state, detail = checked(**facts)[REQUESTS]
@@ -62,11 +62,11 @@ def test_facts_and_requests_that_cannot_be_right_are_named(facts: dict[str, Any]
 @pytest.mark.parametrize(("change", "says"), [
     (lambda found: [dataclasses.replace(candle, volume=candle.volume * 100) for candle in found], "in base units"),
     (lambda found: [dataclasses.replace(candle, volume=candle.volume * 1.01) for candle in found], "in base units"),
-    (lambda found: [dataclasses.replace(candle, trades=3) for candle in found], "a minute counts 3 trades of"),
+    (lambda found: [dataclasses.replace(candle, trades=3) for candle in found], "a candle counts 3 trades, the dialect "),
     (lambda found: found[::-1], "not in ascending order"),
     (lambda found: found * 2, "not in ascending order"),
     (lambda found: found[1:], "has no candle"),
-    (lambda found: [*found, dataclasses.replace(found[-1], start_ns=found[-1].start_ns + 10**12 * 6)], "outside of the"),
+    (lambda found: [*found, dataclasses.replace(found[-1], start_ns=found[-1].start_ns + 10**12 * 6)], "outside the"),
 ])
 def test_a_minute_that_does_not_fit_its_trades_is_named(change: Callable[[list[Candle]], list[Candle]], says: str) -> None:
     state, detail = checked(parse=reading(change))[MINUTES]
@@ -84,7 +84,7 @@ def test_more_minutes_than_were_asked_for_are_named() -> None:
         made = CANDLES.request(symbol, start_ns, end_ns)
         return dataclasses.replace(made, params={"instId": symbol})
 
-    assert "candles outside of the 1 minute that were asked for" in checked(request=request)[MINUTES][1]
+    assert "candles outside the 1 minute requested" in checked(request=request)[MINUTES][1]
 
 
 def test_a_parser_that_takes_half_a_body_or_breaks_is_named() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pumpwatch.model import Columns, Control, ControlKind
 from pumpwatch.net.frames import NoSource
-from pumpwatch.plugin_kit.check_frames import Reader, check_frames, joined
+from pumpwatch.plugin_kit.check_frames import FrameReader, check_frames, joined
 from pumpwatch.plugin_kit.sandbox import attempt
 from tests.plugin_kit.good_venue import FRAMES, SPOT, TRADE, changed, failures, results, samples_of
 
@@ -85,15 +85,15 @@ def swallows(text: Any, columns: Columns) -> None:
 
 
 @pytest.mark.parametrize(("parse", "check", "says"), [
-    (opens_a_socket, "parse is pure", "reaches outside: socket."),
-    (reads_a_file, "parse is pure", "reaches outside: "),
+    (opens_a_socket, "parse is pure", "has side effects: socket."),
+    (reads_a_file, "parse is pure", "has side effects: "),
     (prints, "parse is pure", "print 'trades"),
     (counting(), "parse is pure", "different columns for the same frames"),
     (changes_its_input, "parse is pure", "changes its input"),
     (shares_a_list, "parse is pure", "already returned"),
     (only_the_first, "columns agree", ""),
-    (wrong_counts, "columns agree", "counts are not"),
-    (ids_as_text, "columns agree", "must be whole numbers"),
+    (wrong_counts, "columns agree", "counts differ"),
+    (ids_as_text, "columns agree", "must be integers"),
     (raises_a_runtime_error, "parse refuses what it must", "RuntimeError: bad frame (test_check_frames.py:"),
     (swallows, "no frame vanishes", "neither trade, control nor refused"),
 ])
@@ -126,7 +126,7 @@ def test_a_read_control_that_breaks_is_named() -> None:
 
 def test_a_read_control_that_knows_every_frame_is_named() -> None:
     venue = changed(read_control=lambda frame: SPOT.read_control(frame) or Control(ControlKind.OTHER))
-    assert "for other" in failures(check_frames(venue, samples_of()))["unknown frames are reported"]
+    assert "as other" in failures(check_frames(venue, samples_of()))["unknown frames are reported"]
 
 
 def test_a_recorded_frame_that_is_neither_trade_nor_control_fails() -> None:
@@ -151,8 +151,8 @@ def test_frames_of_two_protocols_may_be_in_one_recording() -> None:
 
 
 def test_the_reader_counts_trades_control_and_quarantined_frames() -> None:
-    reader = Reader(SPOT)
-    reader.meet(FRAMES)
+    reader = FrameReader(SPOT)
+    reader.add_symbols(FRAMES)
     read = reader.read([FRAMES[0], b'{"result":null,"id":7}', b"garbage"])
     assert (read.rows, read.controls, read.refused) == (1, 1, 1)
     assert len(joined([b"{}", b"[]"], NoSource())) == 2

@@ -36,7 +36,7 @@ def test_rows_that_descend_within_a_frame_need_newest_first() -> None:
 
 
 @pytest.mark.parametrize(("ids", "failures"), [([1, 2, 3, 4], 0), ([1, 4, 9, 16], 1)])
-def test_a_history_is_held_to_the_same_steps_whatever_its_order(ids: list[int], failures: int) -> None:
+def test_a_history_of_any_order_is_checked_for_the_same_steps(ids: list[int], failures: int) -> None:
     columns, problems = Columns(), Problems("binance.spot", "history")
     columns.trade_id, columns.timestamp = ids[::-1], [1_732_186_800_000 + number for number in ids[::-1]]
     require_contiguous(problems, SPOT, "BTCUSDT", {"timestamp": columns.timestamp, "trade_id": columns.trade_id})

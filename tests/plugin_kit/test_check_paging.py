@@ -34,10 +34,10 @@ def with_depth(venue: Venue, **facts: Any) -> Venue:
 
 @pytest.mark.parametrize(("venue", "dialect", "says"), [
     (SPOT, SPOT_DIALECT, "rows by id in 2 pages, oldest first"),
-    (FUTURES, FUTURES_DIALECT, "the newest 1,000 rows, whatever is asked"),
+    (FUTURES, FUTURES_DIALECT, "the newest 1,000 rows for any query"),
     (OKX[1], okx_dialects()[1], "rows by time in 17 pages"),
     (OKX[1], okx_dialects()[1], "rows by id in 17 pages, newest first"),
-    (PHEMEX[0], phemex_dialects()[0], "rows, whatever is asked"),
+    (PHEMEX[0], phemex_dialects()[0], "rows for any query"),
 ])
 def test_a_history_is_read_to_its_end_in_both_directions(venue: Venue, dialect: Any, says: str) -> None:
     state, detail = checked(venue, dialect)[PAGES]
@@ -45,7 +45,7 @@ def test_a_history_is_read_to_its_end_in_both_directions(venue: Venue, dialect: 
 
 
 @pytest.mark.parametrize(("facts", "says"), [
-    ({"oldest_first": False}, "the first page lacks the newest row of its query: see oldest_first"),
+    ({"oldest_first": False}, "the first page does not have the newest row of its query: see oldest_first"),
     ({"by_time": True}, "by time: "),
     ({"rows_per_request": 500}, "an answer has 1,000 rows, but rows_per_request is 500"),
 ])
@@ -62,7 +62,7 @@ def test_rows_that_use_up_an_id_are_missing_unless_the_history_skips_ids() -> No
     assert checked(FUTURES, dialect)[PAGES][0] == "ok"
 
 
-def test_a_history_that_stands_still_is_left_after_a_page_without_a_new_row() -> None:
+def test_reading_a_history_ends_after_a_page_without_a_new_row() -> None:
     asked: list[int] = []
 
     def request(query: HistoryQuery) -> HttpRequest:
@@ -84,8 +84,8 @@ def test_a_history_of_many_more_pages_than_rows_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    (lambda columns: setattr(columns, "price", [price * 2 for price in columns.price]), "rows that no trade has"),
-    (lambda columns: setattr(columns, "sell", [not sell for sell in columns.sell]), "rows that no trade has"),
+    (lambda columns: setattr(columns, "price", [price * 2 for price in columns.price]), "rows match no trade of the dialect"),
+    (lambda columns: setattr(columns, "sell", [not sell for sell in columns.sell]), "rows match no trade of the dialect"),
     (lambda columns: setattr(columns, "symbol", ["ETHUSDT"] * len(columns.symbol)), "rows of another symbol than BTCUSDT"),
     (lambda columns: columns.trade_id[10**6], "the answer cannot be read"),
 ])
@@ -121,10 +121,10 @@ def halves(columns: Columns) -> None:
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    (no_flags, "without Flag.AGGREGATED"), (no_void_rows, "has another quantity than its trades"),
-    (void_rows_first, "void rows stand before the row that they belong to"), (halves, "has another quantity than its trades"),
+    (no_flags, "without Flag.AGGREGATED"), (no_void_rows, ", its trades "),
+    (void_rows_first, "void rows come before the row that they belong to"), (halves, ", its trades "),
 ])
-def test_an_aggregated_history_that_hides_what_it_joins_is_named(change: Callable[[Columns], None], says: str) -> None:
+def test_an_aggregated_history_that_hides_its_joined_trades_is_reported(change: Callable[[Columns], None], says: str) -> None:
     deeper = FUTURES.aggregated_history
     assert deeper is not None
 

@@ -117,7 +117,6 @@ def test_each_venue_gets_its_own_recordings_and_those_that_it_or_none_can_read()
                     parse_instruments=lambda bodies: [])
     recorded = RecordedFrames(frames=[frames()[0], b"unknown"], instruments=[[LIST]], histories=[HistoryBody("BTCUSDT", b"[]")],
                               by_venue={"binance.futures": RecordedFrames(frames=[b"own"])})
-    assert recorded.of is recorded.by_venue
     venues = [SPOT, other]
     assert recorded.frames_of(SPOT, venues) == [frames()[0], b"unknown"]
     assert recorded.frames_of(other, venues) == [b"own", b"unknown"]

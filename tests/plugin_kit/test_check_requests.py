@@ -21,22 +21,22 @@ NO_SAMPLES = Samples()
 
 @pytest.mark.parametrize(("facts", "check", "says"), [
     ({"subscribe": lambda symbols, number: '{"params":["' + '","'.join(symbols) + f'"],"id":{number}}}'},
-     "odd symbols and request ids", "asks for something else"),
+     "odd symbols and request ids", "does not contain the symbol"),
     ({"subscribe": lambda symbols, number: json.dumps(list(symbols))}, "odd symbols and request ids",
      "leaves out the request id"),
     ({"subscribe": lambda symbols, number: json.dumps([[name[:64] for name in symbols], number])}, "odd symbols and request ids",
-     "asks for something else"),
+     "does not contain the symbol"),
     ({"unsubscribe": lambda symbols, number: symbols[100]}, "odd symbols and request ids", "IndexError"),
     ({"unsubscribe": lambda symbols, number: f'{{"method":"PING","id":{number}}}'}, "odd symbols and request ids",
-     "unsubscribe of 'A/B' asks for something else"),
+     "unsubscribe of 'A/B' does not contain the symbol"),
     ({"subscribe": lambda symbols, number: json.dumps([*symbols[1:], number])}, "subscribe within its limits", "in no message"),
     ({"subscribe": lambda symbols, number: json.dumps([*symbols, "x" * 9000, number])}, "subscribe within its limits",
-     "bytes of 8000"),
+     "bytes, the limit is 8000"),
     ({"history_request": lambda query: 5}, "history requests", "not an HttpRequest"),
     ({"history_request": lambda query: dataclasses.replace(SPOT.history_request(query), path="trades")}, "history requests",
      "does not begin with /"),
     ({"history_request": lambda query: dataclasses.replace(SPOT.history_request(query), weight=10_000)}, "history requests",
-     "a weight of 10000"),
+     "the weight is 10000"),
 ])
 def test_a_wrong_request_is_named(facts: dict[str, Any], check: str, says: str) -> None:
     found = failures(check_requests(changed(**facts), NO_SAMPLES))
@@ -64,7 +64,7 @@ def test_answers_that_name_their_symbol_need_no_request_id() -> None:
     assert results(check_requests(by_symbol, NO_SAMPLES))["odd symbols and request ids"][0] == "ok"
 
 
-def test_where_no_request_drops_a_symbol_unsubscribing_need_not_name_it() -> None:
+def test_if_no_request_drops_a_symbol_unsubscribe_need_not_name_it() -> None:
     venue = changed(unsubscribe=lambda symbols, number: f'{{"method":"PING","id":{number}}}', drops=False)
     assert failures(check_requests(venue, NO_SAMPLES)) == {}
 

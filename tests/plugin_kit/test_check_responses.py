@@ -16,7 +16,7 @@ from pumpwatch.plugin_kit.check_responses import (
     check_responses,
     require_plausible,
 )
-from pumpwatch.plugin_kit.results import Check, Problems
+from pumpwatch.plugin_kit.results import CheckRow, Problems
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue, gather
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import AggregatedHistory, Venue
@@ -40,7 +40,7 @@ def breaking(bodies: Sequence[bytes]) -> list[Instrument]:
     return []
 
 
-def no_list(venue: Venue) -> Check:
+def no_list(venue: Venue) -> CheckRow:
     return check_bad_bodies(venue, "instruments", lambda body: venue.parse_instruments([body]))
 
 
@@ -65,7 +65,7 @@ def test_large_bodies_of_another_kind_must_be_rejected_too() -> None:
     candles = dataclasses.replace(SPOT.candles, parse=lambda body, instrument: [])
     venue = changed(parse_history=only_small, aggregated_history=deeper, candles=candles)
     found = results(check_responses(venue, Samples()))
-    assert found["instruments: bad bodies are refused"] == ("ok", "11 kinds of other answers, and 40 MB of two")
+    assert found["instruments: bad bodies are refused"] == ("ok", "11 kinds of other answers, two of them with 40 MB")
     state, detail = found["history: bad bodies are refused"]
     assert state == "fail" and "40 MB of HTML is accepted as a list" in detail
     for what in ("candles", "aggregated"):

@@ -24,14 +24,14 @@ def test_each_odd_symbol_is_asked_for_twice() -> None:
         return HttpRequest("/books", {"symbol": symbol}, weight=2)
 
     row = check_symbol_requests(SWAPS, "books", request)
-    assert (row.check, row.state) == ("books: requests", "ok") and row.detail.startswith("a weight of 2 of ")
+    assert (row.check, row.state) == ("books: requests", "ok") and row.detail.startswith("each has the weight 2, ")
     assert asked == [symbol for symbol in ODD_SYMBOLS for _ in range(2)]
 
 
 def test_a_request_that_changes_or_cannot_be_made_is_named() -> None:
     numbers = iter(range(100))
     row = check_symbol_requests(SWAPS, "books", lambda symbol: HttpRequest("/books", {"nonce": next(numbers)}))
-    assert row.state == "fail" and "another request the second time" in row.detail
+    assert row.state == "fail" and "a different request the second time" in row.detail
     row = check_symbol_requests(SWAPS, "books", lambda symbol: HttpRequest("/books", {"symbol": symbol.encode("ascii").decode()}))
     assert row.state == "fail" and "it raises UnicodeEncodeError" in row.detail
 

@@ -38,15 +38,15 @@ def reading(change: Callable[[Ticker], Ticker]) -> Callable[[bytes, Instrument],
 def test_a_ticker_of_contracts_has_the_figures_of_the_trades() -> None:
     found = checked()
     assert [state for state, _ in found.values()] == ["ok", "ok"]
-    assert found[REQUESTS][1] == "a weight of 1 of 600 a minute"
+    assert found[REQUESTS][1] == "each has the weight 1, the limit is 600 a minute"
     assert found[FIGURES][1].startswith("price, open_24h, high, low, volume, bid, ask of ")
 
 
 @pytest.mark.parametrize(("request_of", "says"), [
     (lambda symbol: HttpRequest("ticker"), "does not begin with /"),
-    (lambda symbol: HttpRequest("/ticker", weight=10_000), "a weight of 10000"),
+    (lambda symbol: HttpRequest("/ticker", weight=10_000), "the weight is 10000"),
     (lambda symbol: 1 / 0, "ZeroDivisionError"),
-    (lambda symbol: HttpRequest(f"/{next(NUMBERS)}"), "another request the second time"),
+    (lambda symbol: HttpRequest(f"/{next(NUMBERS)}"), "a different request the second time"),
 ])
 def test_requests_that_cannot_be_right_are_named(request_of: Callable[[str], Any], says: str) -> None:
     state, detail = checked(request=request_of)[REQUESTS]
@@ -57,7 +57,7 @@ def test_requests_that_cannot_be_right_are_named(request_of: Callable[[str], Any
     (lambda ticker: dataclasses.replace(ticker, volume=ticker.volume * 100), "volume is"),
     (lambda ticker: dataclasses.replace(ticker, open_24h=ticker.open_24h * 1.01), "open_24h is"),
     (lambda ticker: dataclasses.replace(ticker, trades=1), "1 trades, the dialect has"),
-    (lambda ticker: dataclasses.replace(ticker, at_ns=ticker.at_ns // 1000), "is its unit another one?"),
+    (lambda ticker: dataclasses.replace(ticker, at_ns=ticker.at_ns // 1000), "is its unit wrong?"),
     (lambda ticker: dataclasses.replace(ticker, price=0.0), "rejects the answer"),
 ])
 def test_a_ticker_that_differs_from_the_dialects_is_named(change: Callable[[Ticker], Ticker], says: str) -> None:

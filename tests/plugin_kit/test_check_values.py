@@ -45,7 +45,7 @@ def misreads_exponents(text: Any, columns: Columns) -> None:
     (takes_any_sign, "impossible values are refused", "price: negative: "),
     (takes_seconds, "impossible values are refused", "timestamp: of 1,000 times the unit: "),
     (forgets_the_id, "impossible values are refused", "no field of a frame sets trade_id"),
-    (rejects_an_additional_field, "other spellings mean the same", "with an additional field it is not the same trade"),
+    (rejects_an_additional_field, "other spellings mean the same", "an additional field changes the trade"),
     (misreads_exponents, "other spellings mean the same", "price as 9.70005E+4: "),
 ])
 def test_a_parser_with_one_mistake_fails_where_it_is_made(parse: Any, check: str, says: str) -> None:

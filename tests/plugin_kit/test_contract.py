@@ -65,7 +65,7 @@ def test_a_listing_source_with_one_mistake_fails_where_it_is_made(facts: dict[st
     assert [name for name, (state, _) in results(check_source(source(**facts))).items() if state == "fail"] == [check]
 
 
-def test_a_list_of_markets_and_a_source_that_pushes_are_checked_for_what_they_have() -> None:
+def test_a_list_of_markets_and_a_push_source_are_checked_by_their_own_facts() -> None:
     def reject(body: bytes) -> list[Any]:
         raise BadFrame("not a list")
 
@@ -89,7 +89,7 @@ class Loose(msgspec.Struct):
 
 def test_a_sink_without_its_methods_or_with_loose_options_is_named() -> None:
     row = check_sink(SinkPlugin("mine", Options, lambda options: object()))  # type: ignore[arg-type, return-value]
-    assert row.state == "fail" and "it lacks close, open, read" in row.detail
+    assert row.state == "fail" and "methods are missing: close, open, read" in row.detail
     row = check_sink(SinkPlugin("mine", Loose, lambda options: object()))  # type: ignore[arg-type, return-value]
     assert "accepts unknown keys" in row.detail
     assert json.dumps(row.as_json())

@@ -13,8 +13,8 @@ from pumpwatch_plugins.exchanges.kucoin import VENUES
 from pumpwatch.config import Config, ExchangeConfig, VenueConfig, load
 from pumpwatch.errors import EXIT_USAGE, UsageError
 from pumpwatch.plugin_kit.check_recorded import check_recorded
-from pumpwatch.plugin_kit.recorder import enabled_venues, read_recording, record, recorded_files
-from pumpwatch.plugin_kit.samples import gather
+from pumpwatch.plugin_kit.recorder import enabled_venues, line_of, read_recording, record, recorded_files
+from pumpwatch.plugin_kit.samples import gather, read_frames
 from pumpwatch.sim.process import SimProcess
 from tests.conftest import Cli
 
@@ -95,3 +95,9 @@ def test_a_file_that_is_missing_or_empty_is_wrong_usage(tmp_path: Path, read: Ca
     (tmp_path / "empty").write_bytes(b" \n")
     with pytest.raises(UsageError):
         read(tmp_path)
+
+
+def test_every_recorded_frame_is_read_back_unchanged(tmp_path: Path) -> None:
+    sent = [b'{"a":1}', b"", b" spaced ", b'{"a":\r1}', b'{"a":\n1}', b'{"raw":"x"}', b"ping"]
+    (tmp_path / "frames.jsonl").write_bytes(b"".join(map(line_of, sent)))
+    assert read_frames(tmp_path / "frames.jsonl") == sent

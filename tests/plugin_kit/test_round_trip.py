@@ -38,7 +38,7 @@ def stored_of(count: int) -> TradeBatch:
 def test_the_same_trades_on_both_sides_are_ok(catalogue: Catalogue) -> None:
     row = compare_trades(SPOT, truth_of(3), stored_of(3), catalogue)
     assert (row.of, row.check, row.state) == ("binance.spot", "round trip", "ok")
-    assert row.detail == "3 trades sent, as many stored, each once and unchanged"
+    assert row.detail == "3 trades sent and stored, each once and unchanged"
 
 
 def test_a_missing_a_changed_and_a_doubled_trade_are_named(catalogue: Catalogue) -> None:
@@ -51,7 +51,7 @@ def test_a_missing_a_changed_and_a_doubled_trade_are_named(catalogue: Catalogue)
     assert doubled.state == "fail" and "1 are stored that were not sent" in doubled.detail
 
 
-def test_ids_count_only_where_the_venues_are_ordered_numbers(catalogue: Catalogue) -> None:
+def test_ids_are_compared_only_if_the_venue_s_are_ordered_numbers(catalogue: Catalogue) -> None:
     other_ids = dataclasses.replace(stored_of(3), trade_id=np.array([7, 8, 9]))
     assert compare_trades(SPOT, truth_of(3), other_ids, catalogue).state == "fail"
     assert compare_trades(changed(id_kind=IdKind.UNIQUE), truth_of(3), other_ids, catalogue).state == "ok"

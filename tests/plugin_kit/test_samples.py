@@ -11,7 +11,7 @@ from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
 from pumpwatch.model import Columns
-from pumpwatch.plugin_kit.check_frames import Reader
+from pumpwatch.plugin_kit.check_frames import FrameReader
 from pumpwatch.plugin_kit.samples import gather, read_frames
 from pumpwatch.plugins import load_plugins
 from pumpwatch.venue import HttpRequest
@@ -26,7 +26,7 @@ def test_recorded_frames_are_sorted_into_trades_and_others_and_by_protocol() -> 
     assert samples.seeds == [FRAMES[0], wrapped, FRAMES[20]]
 
 
-def test_a_dialect_makes_frames_and_answers_requests_where_nothing_is_recorded() -> None:
+def test_a_dialect_makes_frames_and_answers_requests_without_a_recording() -> None:
     samples = gather(SPOT, (), SPOT_DIALECT)
     assert samples.origin == "3000 frames of its dialect" and samples.simulated is not None
     columns = Columns()
@@ -41,8 +41,8 @@ def test_another_protocol_of_a_venue_gets_the_frames_that_its_dialect_makes_of_i
     dialects = {dialect.name: dialect for dialect in load_plugins(Config()).dialects}
     (tokenless,) = [venue for venue in KUCOIN if (venue.name, venue.variant) == ("kucoin.spot", "tokenless")]
     samples = gather(tokenless, (), dialects[tokenless.name])
-    reader = Reader(tokenless)
-    reader.meet(samples.trades)
+    reader = FrameReader(tokenless)
+    reader.add_symbols(samples.trades)
     read = reader.read(samples.trades)
     assert (samples.origin, read.rows, read.controls, read.refused) == ("3000 frames of its dialect", 3000, 0, 0)
 

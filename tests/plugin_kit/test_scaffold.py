@@ -73,7 +73,7 @@ def test_the_file_of_a_spot_market_alone_is_a_plugin_in_the_plugin_folder(tmp_pa
     assert [row for row in rows if row.state == "fail"] == []
 
 
-def test_what_a_zipapp_prints_works_there(zipapp: Zipapp, tmp_path: Path) -> None:
+def test_the_output_of_a_zipapp_works(zipapp: Zipapp, tmp_path: Path) -> None:
     made = zipapp.run("plugins", "new", "example", folder=tmp_path)
     assert made.returncode == 0, made.stderr
     package = tmp_path / "pumpwatch-example"
@@ -105,7 +105,7 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     new_plugin("example", tmp_path, Config())
     file = tmp_path / "pumpwatch-example" / "README.md"
     file.write_text("mine")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         new_plugin("example", tmp_path, Config())
     assert file.read_text() == "mine"
 

@@ -15,9 +15,9 @@ def raising(kind: str) -> None:
 def test_hits_misses_and_old_answers_are_counted() -> None:
     redis = RedisConnection(RedisConfig(nodes=["127.0.0.1:1"]))
     counts = CacheCounts(redis)
-    assert counts.ask(lambda: 3.0, lambda age_s: age_s, 10.0) == 3.0
-    assert counts.ask(lambda: 11.0, lambda age_s: age_s, 10.0) is None
-    assert counts.ask(lambda: None, lambda age_s: 0.0, 10.0) is None
+    assert counts.read(lambda: 3.0, lambda age_s: age_s, 10.0) == 3.0
+    assert counts.read(lambda: 11.0, lambda age_s: age_s, 10.0) is None
+    assert counts.read(lambda: None, lambda age_s: 0.0, 10.0) is None
     figures = counts.figures()
     assert (figures["hits"], figures["misses"], figures["hit_age_s"]) == (1, 2, 3.0)
     assert redis.figures()["counts"] == {"hits": 1, "misses": 2}
@@ -25,8 +25,8 @@ def test_hits_misses_and_old_answers_are_counted() -> None:
 
 def test_after_a_late_answer_it_is_not_asked_for_a_moment() -> None:
     counts = CacheCounts(RedisConnection(RedisConfig(nodes=["127.0.0.1:1"])))
-    assert counts.ask(lambda: raising("away"), lambda age_s: 0.0, 10.0) is None
-    assert counts.ask(lambda: 1.0, lambda age_s: age_s, 10.0) == 1.0
-    assert counts.ask(lambda: raising("late"), lambda age_s: 0.0, 10.0) is None
-    assert counts.ask(lambda: 1.0, lambda age_s: age_s, 10.0) is None
+    assert counts.read(lambda: raising("away"), lambda age_s: 0.0, 10.0) is None
+    assert counts.read(lambda: 1.0, lambda age_s: age_s, 10.0) == 1.0
+    assert counts.read(lambda: raising("late"), lambda age_s: 0.0, 10.0) is None
+    assert counts.read(lambda: 1.0, lambda age_s: age_s, 10.0) is None
     assert counts.figures()["failures"] == 2

@@ -32,7 +32,7 @@ WRAPPED.__cause__ = errors.AuthenticationError("WRONGPASS invalid username-passw
     (errors.ResponseError("ERR unknown command 'NONSENSE'"), "rejected", "rejected a command (ERR unknown command"),
     (NodeAway(("127.0.0.1", 1), "a node does not answer"), "away", "node 127.0.0.1:1"),
 ])
-def test_an_error_says_what_it_is(error: Exception, kind: str, said: str) -> None:
+def test_an_error_is_explained(error: Exception, kind: str, said: str) -> None:
     found = explain(error)
     assert found.kind == kind and said in found.message and found.exit_code == EXIT_UNAVAILABLE
 

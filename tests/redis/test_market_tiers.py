@@ -37,7 +37,7 @@ def test_without_redis_nothing_is_shared() -> None:
     assert shared_market(None, TICKER_S, BOOK_S, Clock()) is None
 
 
-def test_what_one_process_has_asked_for_no_other_asks_for(pair: tuple[RedisConnection, RedisConnection]) -> None:
+def test_an_answer_of_one_process_serves_the_others(pair: tuple[RedisConnection, RedisConnection]) -> None:
     clock, trades = Clock(), KeptTrades()
     one, other = (MarketService(trades, None, asker(reply, clock), clock, shared=shared_market(redis, TICKER_S, BOOK_S, clock))
                   for redis, reply in zip(pair, (answer, refused), strict=True))
@@ -55,7 +55,7 @@ def test_a_price_that_a_collector_has_seen_is_known_to_all(pair: tuple[RedisConn
     shared = [shared_market(redis, TICKER_S, BOOK_S, clock) for redis in pair]
     assert shared[0] is not None
     now_ns = clock.now_ns()
-    shared[0].prices.note("binance.spot", {"C1USDT": (now_ns - 10**9, 7.5), "C2USDT": (now_ns - 301 * 10**9, 1.0)})
+    shared[0].prices.put("binance.spot", {"C1USDT": (now_ns - 10**9, 7.5), "C2USDT": (now_ns - 301 * 10**9, 1.0)})
     other = MarketService(trades, None, None, clock, shared=shared[1])
     eventually(lambda: shared[1] and shared[1].prices.of([("binance.spot", "C1USDT")]), "it is there")
     found = other.get_ticker("C1", market="spot")[0]
@@ -69,7 +69,7 @@ def test_an_older_price_of_redis_does_not_hide_a_newer_trade_nor_the_other_way(
     shared = shared_market(pair[0], TICKER_S, BOOK_S, clock)
     assert shared is not None
     now_ns, name = clock.now_ns(), ("binance.spot", "C0USDT")
-    shared.prices.note(name[0], {name[1]: (now_ns - 240 * 10**9, 7.0)})
+    shared.prices.put(name[0], {name[1]: (now_ns - 240 * 10**9, 7.0)})
     eventually(lambda: shared.prices.of([name]), "it is there")
     reads = MarketService(KeptTrades(trades_at((now_ns - 10**9, 9.0, 1.0))), None, None, clock, shared=shared)
     found = reads.get_ticker("C0", market="spot")[0]

@@ -10,7 +10,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.order_book import LEVELS, OrderBook
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.errors import RedisUnavailable
-from pumpwatch.redis.order_books import TTL_S, OrderBooks, SharedBooks, tagged, text
+from pumpwatch.redis.order_books import TTL_S, RedisOrderBooks, SharedBooks, tagged, text
 from tests.redis.waiting import connected, eventually, kind_of, patient
 from tests.redis_server import RedisNode, RedisNodes, single
 
@@ -27,11 +27,11 @@ def redis(redis_cluster: RedisNodes) -> Iterator[RedisConnection]:
 
 
 @pytest.fixture
-def books(redis: RedisConnection) -> OrderBooks:
-    return OrderBooks(redis)
+def books(redis: RedisConnection) -> RedisOrderBooks:
+    return RedisOrderBooks(redis)
 
 
-def test_a_whole_book_comes_back_as_it_was(books: OrderBooks) -> None:
+def test_a_whole_book_comes_back_as_it_was(books: RedisOrderBooks) -> None:
     assert books.read(VENUE, SYMBOL) is None and books.best(VENUE, SYMBOL) is None
     assert books.put(VENUE, SYMBOL, BOOK)
     found = books.read(VENUE, SYMBOL)
@@ -41,7 +41,7 @@ def test_a_whole_book_comes_back_as_it_was(books: OrderBooks) -> None:
     assert books.best(VENUE, SYMBOL) == (BOOK.bids[0], BOOK.asks[0])
 
 
-def test_a_side_or_both_may_be_empty(books: OrderBooks) -> None:
+def test_a_side_or_both_may_be_empty(books: RedisOrderBooks) -> None:
     for book in (OrderBook(bids=[], asks=[(2.0, 1.0)]), OrderBook(bids=[], asks=[])):
         books.put(VENUE, SYMBOL, book)
         found = books.read(VENUE, SYMBOL)
@@ -49,7 +49,7 @@ def test_a_side_or_both_may_be_empty(books: OrderBooks) -> None:
     assert books.best(VENUE, SYMBOL) == (None, None)
 
 
-def test_every_key_of_a_book_is_in_one_slot_and_goes_after_a_minute(books: OrderBooks, redis_cluster: RedisNodes) -> None:
+def test_every_key_of_a_book_is_in_one_slot_and_goes_after_a_minute(books: RedisOrderBooks, redis_cluster: RedisNodes) -> None:
     books.put(VENUE, "ODD{SYMBOL}", BOOK)
     node = redis_cluster.master_of(f"pumpwatch:{{book:{VENUE}:{tagged('ODD{SYMBOL}')}}}:bids")
     keys = sorted(node.ask("KEYS", "*"))
@@ -58,7 +58,7 @@ def test_every_key_of_a_book_is_in_one_slot_and_goes_after_a_minute(books: Order
     assert all(0 < node.ask("PTTL", key) <= TTL_S * 1000 for key in keys)
 
 
-def test_a_book_that_came_earlier_does_not_replace_a_later_one(books: OrderBooks) -> None:
+def test_a_book_that_came_earlier_does_not_replace_a_later_one(books: RedisOrderBooks) -> None:
     books.put(VENUE, SYMBOL, BOOK)
     assert not books.put(VENUE, SYMBOL, OrderBook(bids=[(1.0, 1.0)], asks=[]), age_s=20.0)
     found = books.read(VENUE, SYMBOL)
@@ -69,7 +69,7 @@ def test_one_text_for_each_price() -> None:
     assert text(1) == text(1.0) == "1.0" and float(text(0.1 + 0.2)) == 0.1 + 0.2 and text(1e-9) == "1e-09"
 
 
-def test_what_is_no_book_is_an_error_and_a_key_of_another_type_too(books: OrderBooks, redis: RedisConnection) -> None:
+def test_an_invalid_book_and_a_key_of_another_type_are_errors(books: RedisOrderBooks, redis: RedisConnection) -> None:
     levels, bids = (f"pumpwatch:{{book:{VENUE}:{SYMBOL}}}:{part}" for part in ("levels", "bids"))
     books.put(VENUE, SYMBOL, BOOK)
     patient(redis, lambda client: client.hset(levels, "b100.5", "nonsense"))
@@ -86,7 +86,7 @@ def test_what_is_no_book_is_an_error_and_a_key_of_another_type_too(books: OrderB
     assert kind_of(redis, lambda client: client.ping()) == "ok"
 
 
-def test_a_cache_of_another_process_has_what_was_put(redis: RedisConnection, redis_cluster: RedisNodes) -> None:
+def test_another_process_reads_a_stored_book(redis: RedisConnection, redis_cluster: RedisNodes) -> None:
     other, clock = connected(redis_cluster.addresses), Clock()
     writes, reads = SharedBooks(redis, 30.0, clock), SharedBooks(other, 30.0, clock)
     assert reads.get(KEY) is None
@@ -104,7 +104,7 @@ def test_a_cache_of_another_process_has_what_was_put(redis: RedisConnection, red
 def test_a_book_older_than_it_may_be_is_a_miss(redis: RedisConnection) -> None:
     clock = Clock()
     cache = SharedBooks(redis, 30.0, clock)
-    OrderBooks(redis).put(VENUE, SYMBOL, BOOK, age_s=31.0)
+    RedisOrderBooks(redis).put(VENUE, SYMBOL, BOOK, age_s=31.0)
     assert cache.get(KEY) is None and cache.figures()["misses"] == 1
 
 
@@ -123,7 +123,7 @@ def test_without_redis_nothing_is_there_and_nothing_is_raised() -> None:
 
 def test_a_single_server_holds_books_as_well(single_redis: RedisNode) -> None:
     connection = connected([single_redis.address])
-    books = OrderBooks(connection)
+    books = RedisOrderBooks(connection)
     books.put(VENUE, SYMBOL, BOOK)
     assert books.best(VENUE, SYMBOL) == (BOOK.bids[0], BOOK.asks[0])
     connection.close()

@@ -75,11 +75,11 @@ def test_the_script_and_the_memory_agree(scripts: AtOurTime, single_redis: Redis
     assert single_redis.client.hlen(KEY) <= 65
 
 
-def test_a_part_of_what_is_wanted_is_granted_where_it_is_enough(scripts: AtOurTime) -> None:
+def test_a_part_of_the_wanted_weight_is_granted_if_it_is_enough(scripts: AtOurTime) -> None:
     assert [scripts.take(10**15, 10, weight=6, least=least)[0] for least in (6, 5, 4, 1)] == [6, 0, 4, 0]
 
 
-def test_what_is_held_is_granted_to_nobody_even_once_the_window_is_empty(scripts: AtOurTime) -> None:
+def test_a_held_window_grants_nothing_even_when_it_is_empty(scripts: AtOurTime) -> None:
     now = 10**15
     assert scripts.take(now)[0] == 1
     assert scripts.hold(now, 200 * SECOND_US) == 200 * SECOND_US
@@ -126,7 +126,7 @@ def test_windows_of_another_length_count_apart(alone: RedisConnection) -> None:
     assert [windows.take("limit", KEY, 1, window_s).allowed for window_s in (60.0, 61.0, 60.0)] == [True, True, False]
 
 
-def test_a_key_has_one_hash_tag_whatever_its_parts_are() -> None:
+def test_a_key_with_any_parts_has_one_hash_tag() -> None:
     assert tagged("p", "budget", "a}{b", "binance.spot", rest=":x") == "p:{budget:a)(b:binance.spot}:x"
 
 
@@ -178,7 +178,7 @@ def test_a_script_that_was_flushed_is_sent_again(cluster: RedisConnection, redis
     assert windows.take("limit", KEY, 5, 60.0).remaining == 3
 
 
-def test_a_fail_over_keeps_what_was_counted(cluster: RedisConnection, redis_cluster: RedisNodes) -> None:
+def test_a_fail_over_keeps_the_counts(cluster: RedisConnection, redis_cluster: RedisNodes) -> None:
     windows = SharedWindows(cluster, PATIENT_S)
     assert windows.take("limit", KEY, 5, 600.0, 4).remaining == 1
     in_thread(redis_cluster.fail_over, KEY)
@@ -210,7 +210,7 @@ def answered(ask: Callable[[], Any]) -> Any:
     return eventually(asked, "Redis answers")
 
 
-def test_a_key_of_another_type_is_an_error_and_stays_what_it_is(alone: RedisConnection) -> None:
+def test_a_key_of_another_type_is_an_error_and_stays_unchanged(alone: RedisConnection) -> None:
     windows = SharedWindows(alone, PATIENT_S)
     patient(alone, lambda client: client.set(f"{KEY}:60", "text"))
     with pytest.raises(RedisUnavailable) as caught:

@@ -47,7 +47,7 @@ def test_a_single_server_that_evicts_and_forgets_is_warned_of(single_redis: Redi
     connection.close()
 
 
-def test_what_hurts_has_a_remedy() -> None:
+def test_every_risk_has_a_remedy() -> None:
     assert list(facts().advice()) == []
     old, full, alone = (dataclasses.replace(GOOD, **changed) for changed in (
         {"version": "6.0.9"}, {"used_bytes": 95, "limit_bytes": 100}, {"replicas": 0}))

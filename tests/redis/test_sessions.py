@@ -55,7 +55,7 @@ def test_the_server_has_a_hash_that_lasts_a_day_after_the_last_use(alone: RedisC
     assert not sessions.holds(session)
 
 
-def test_a_key_of_another_type_lets_nobody_in(alone: RedisConnection, single_redis: RedisNode) -> None:
+def test_a_key_of_another_type_grants_no_session(alone: RedisConnection, single_redis: RedisNode) -> None:
     sessions, stranger = sessions_of(alone), sessions_of(alone)
     session = sessions.begin()
     (key,) = single_redis.client.keys()

@@ -57,7 +57,7 @@ def listener(redis_cluster: RedisNodes) -> Iterator[Listener]:
     found.close()
 
 
-def test_messages_come_in_order_whatever_bytes_they_hold(listener: Listener) -> None:
+def test_messages_with_any_bytes_come_in_order(listener: Listener) -> None:
     bodies = [bytes([n]) * n for n in range(200)]
     for body in bodies:
         listener.other.publish(CHANNEL, body)

@@ -25,7 +25,7 @@ def redis(redis_cluster: RedisNodes) -> Iterator[RedisConnection]:
     found.close()
 
 
-def test_a_ticker_comes_back_with_its_age_and_what_is_not_known(redis: RedisConnection) -> None:
+def test_a_ticker_comes_back_with_its_age_and_its_unknown_fields(redis: RedisConnection) -> None:
     clock = Clock()
     cache = SharedTickers(redis, 300.0, clock)
     cache.put(KEY, Ticker(price=2.0, volume=5.0), clock.now_ns() - 100 * NS_PER_S)
@@ -50,7 +50,7 @@ def test_an_older_ticker_does_not_replace_a_newer_one(redis: RedisConnection) ->
     assert ticker.price == 2.0
 
 
-def test_what_is_no_ticker_counts_as_absent(redis: RedisConnection) -> None:
+def test_an_invalid_ticker_counts_as_absent(redis: RedisConnection) -> None:
     cache = SharedTickers(redis, 300.0, Clock())
     patient(redis, lambda client: client.set("pumpwatch:{ticker:binance.futures:C0.USDT}", b"nonsense", px=9000))
     assert cache.get(KEY) is None and cache.figures()["failures"] == 1
@@ -59,10 +59,10 @@ def test_what_is_no_ticker_counts_as_absent(redis: RedisConnection) -> None:
 def test_of_two_collectors_the_newer_price_of_each_symbol_stays(redis: RedisConnection, redis_cluster: RedisNodes) -> None:
     other = connected(redis_cluster.addresses)
     one, two, now_ns = LastPrices(redis), LastPrices(other), 1_764_000_000_000_000_001
-    one.note("binance.spot", {"A": (now_ns, 1.5), "B": (now_ns, 2.5)})
+    one.put("binance.spot", {"A": (now_ns, 1.5), "B": (now_ns, 2.5)})
     eventually(lambda: len(two.of([("binance.spot", "A")])), "it is there")
-    two.note("binance.spot", {"A": (now_ns - 1, 9.0), "B": (now_ns + 1, 0.1 + 0.2)})
-    two.note("gate.spot", {"A": (5, 7.0)})
+    two.put("binance.spot", {"A": (now_ns - 1, 9.0), "B": (now_ns + 1, 0.1 + 0.2)})
+    two.put("gate.spot", {"A": (5, 7.0)})
     wanted = [("binance.spot", "A"), ("binance.spot", "B"), ("binance.spot", "NONE"), ("gate.spot", "A"), ("none.spot", "A")]
     found = eventually(lambda: len(read := one.of(wanted)) == 3 and read, "all are there")
     assert found == {("binance.spot", "A"): (now_ns, 1.5), ("binance.spot", "B"): (now_ns + 1, 0.1 + 0.2),
@@ -71,7 +71,7 @@ def test_of_two_collectors_the_newer_price_of_each_symbol_stays(redis: RedisConn
     other.close()
 
 
-def test_what_is_no_price_is_an_error(redis: RedisConnection) -> None:
+def test_an_invalid_price_is_an_error(redis: RedisConnection) -> None:
     patient(redis, lambda client: client.hset("pumpwatch:{last:gate.spot}", "A", "nonsense"))
     with pytest.raises(RedisUnavailable, match="not a price"):
         LastPrices(redis).of([("gate.spot", "A")])

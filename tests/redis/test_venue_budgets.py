@@ -50,8 +50,8 @@ def test_a_venue_that_asks_one_member_for_patience_gets_it_from_all(alone: Redis
 def test_a_member_learns_how_many_there_are(alone: RedisConnection) -> None:
     one, two = budgets(alone, "a"), budgets(alone, "b")
     part = gevent.spawn(one.run)
-    eventually(lambda: one.windows.appear("budget", "pumpwatch:{budget:192.0.2.7}:members", "a", 30.0) == 1, "it is there")
-    two.appear()
+    eventually(lambda: one.windows.count_member("budget", "pumpwatch:{budget:192.0.2.7}:members", "a", 30.0) == 1, "it is there")
+    two.report_member()
     assert two.members == 2 and two.stats.get("shared_budget_members") == 2
     one.stop()
     part.join(30)
@@ -100,14 +100,14 @@ def test_without_redis_each_member_uses_its_part_and_with_it_the_whole_again() -
     with single() as node:
         connection = connected([node.address])
         one, two = budgets(connection, "a"), budgets(connection, "b")
-        two.appear()
-        one.appear()
+        two.report_member()
+        one.report_member()
         budget = SharedBudget(1000.0, 1000.0, Clock(), one.purse("binance.spot", 600, 60.0), 0.001)
         budget.acquire()
         assert (budget.rate, one.members) == (1000, 2)
         in_thread(node.kill)
         eventually(lambda: acquired(budget).away, "nobody answers")
-        one.appear()
+        one.report_member()
         assert (budget.rate, one.members) == (500, 2)
         in_thread(node.start)
         eventually(lambda: not acquired(budget).away, "it is back")
@@ -121,7 +121,7 @@ def acquired(budget: SharedBudget) -> SharedBudget:
     return budget
 
 
-def test_the_purse_of_a_venue_holds_three_quarters_of_what_it_allows(alone: RedisConnection) -> None:
+def test_the_purse_of_a_venue_holds_three_quarters_of_its_limit(alone: RedisConnection) -> None:
     limits = VenueRateLimits(Clock(), budgets(alone, "a"))
     for venue in load_plugins(Config()).venues:
         budget = limits.requests(venue)

@@ -10,7 +10,7 @@ from pumpwatch.sim.notice_board import NoticeBoard
 from tests.sim.fakes import BOARD, KeptTruth
 
 
-def test_the_simulated_board_is_what_a_dialect_reads() -> None:
+def test_a_dialect_reads_the_simulated_board() -> None:
     board: Board = NoticeBoard(BOARD, FakeClock(), KeptTruth())
     board.posts = BOARD.seed(0, ())
     assert BOARD.rest(HttpCall("GET", "/notices", {}, {}, b"", 0), board).body == b'["old"]'

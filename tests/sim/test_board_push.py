@@ -65,7 +65,7 @@ def key() -> Options:
     return Options(**KEY)
 
 
-def test_a_notice_and_its_edit_are_told_once_each(sim: SimProcess) -> None:
+def test_a_notice_and_its_edit_are_sent_once_each(sim: SimProcess) -> None:
     client = Client(sim, key())
     assert client.up.wait(60)
     number = sim.publish(sim.addresses["coins"][0])["number"]

@@ -53,7 +53,7 @@ def test_an_earlier_time_has_the_book_of_then() -> None:
     assert venue.history.book(0, then_ns).at_ns <= then_ns < venue.history.book(0, time.time_ns()).at_ns
 
 
-def test_without_a_trade_the_book_stands_around_the_first_price() -> None:
+def test_without_a_trade_the_book_is_around_the_first_price() -> None:
     venue = client()
     book = book_around(venue.table, 0, Rows.empty(venue.table), 5)
     assert float(book.texts("asks", 1)[0][0]) == venue.table.specs[0].price

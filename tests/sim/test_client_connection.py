@@ -98,7 +98,7 @@ def test_frames_that_the_kernel_takes_later_are_written_then() -> None:
     assert push(venue, connection, 3) is True  # the caller writes these
 
 
-def test_a_connection_that_ends_writes_what_left_whole_as_sent_and_the_rest_as_unsent() -> None:
+def test_the_end_of_a_connection_records_whole_frames_as_sent_and_the_rest_as_unsent() -> None:
     venue = venue_of(FakeClock())
     connection, stream = connect(venue)
     size = len(venue.frames(venue.dialect.encode("plain", rows_of(1)), "plain")[0]) + 10
@@ -117,7 +117,7 @@ def test_limits_in_time_drop_a_connection(limit: dict[str, float], seconds: floa
     clock = FakeClock()
     venue = venue_of(clock, rules=dataclasses.replace(NO_RULES, **limit))
     connection, _ = connect(venue)
-    connection.keep_time_limits(clock.monotonic() + seconds)
+    connection.enforce_time_limits(clock.monotonic() + seconds)
     assert (connection.reason, connection.ended) == (reason, bool(reason))
 
 
@@ -126,9 +126,9 @@ def test_a_ping_is_due_from_time_to_time_and_its_missing_pong_ends_the_connectio
     venue = venue_of(clock, rules=dataclasses.replace(NO_RULES, ping_every_s=20, pong_within_s=60))
     connection, stream = connect(venue)
     now = clock.monotonic()
-    connection.keep_time_limits(now + 21)
+    connection.enforce_time_limits(now + 21)
     assert stream.written[0][0] == 0x80 | wire.PING and not connection.ended
-    connection.keep_time_limits(now + 100)
+    connection.enforce_time_limits(now + 100)
     assert connection.reason == "no pong"
 
 
@@ -136,9 +136,9 @@ def test_a_close_that_is_not_answered_ends_in_a_drop() -> None:
     clock = FakeClock()
     connection, _ = connect(venue_of(clock))
     connection.close(1001, "bye", linger_s=3)
-    connection.keep_time_limits(clock.monotonic() + 4)
+    connection.enforce_time_limits(clock.monotonic() + 4)
     assert not connection.ended
-    connection.keep_time_limits(clock.monotonic() + 6)
+    connection.enforce_time_limits(clock.monotonic() + 6)
     assert connection.reason == "closed 1001 bye"
 
 
@@ -149,12 +149,12 @@ def test_the_end_of_a_connections_age_is_announced_and_comes_as_its_venue_does_i
     connection, stream = connect(venue)
     for _ in range(2):
         clock.advance(8)
-        connection.keep_time_limits(clock.monotonic())
+        connection.enforce_time_limits(clock.monotonic())
     assert stream.written == [b"\x81\x07closing"], "announced once, 4 s before its end"
     clock.advance(5)
-    connection.keep_time_limits(clock.monotonic())
-    connection.keep_time_limits(clock.monotonic())
+    connection.enforce_time_limits(clock.monotonic())
+    connection.enforce_time_limits(clock.monotonic())
     assert stream.written[1:] == [b"\x88\x05\x03\xe8Bye"] and not connection.ended
     clock.advance(3)
-    connection.keep_time_limits(clock.monotonic())
+    connection.enforce_time_limits(clock.monotonic())
     assert connection.ended and connection.reason == "closed 1000 Bye"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.sim.control import COMMANDS, plan, run_command
+from pumpwatch.sim.control import COMMANDS, plan, read_commands, run_command
 from pumpwatch.sim.options import FaultOptions, ListingOptions, SimOptions
 from pumpwatch.sim.simulation import Simulation
 from tests.sim.fakes import BOARD, DIALECT, connect
@@ -94,3 +96,14 @@ def test_planned_events_are_in_order_of_time(tmp_path: Path) -> None:
     made = Simulation(options, [DIALECT, BOARD])
     assert [at for at, _ in plan(made)] == [1, 2, 3]
     made.close()
+
+
+def test_a_line_that_is_not_a_command_is_answered_and_the_next_one_is_run(simulation: Simulation,
+                                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'[1]\n{"do":"edit","number":[]}\n{"do":"status"}\n')
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        read_commands(simulation, stdin)
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["error" in answer for answer in answers] == [True, True, False]

@@ -12,7 +12,7 @@ def test_its_name_is_exchange_and_market() -> None:
     assert DIALECT.name == "fake.spot"
 
 
-def test_frames_are_binary_where_the_dialect_or_their_form_is() -> None:
+def test_frames_are_binary_if_the_dialect_or_their_form_is() -> None:
     mixed = dataclasses.replace(DIALECT, binary_forms=frozenset({"packed"}))
     assert [mixed.opcode("plain"), mixed.opcode("packed")] == [TEXT, BINARY]
     assert dataclasses.replace(DIALECT, binary=True).opcode("plain") == BINARY

@@ -221,7 +221,7 @@ def test_a_venue_that_is_down_or_hangs_makes_no_connection_and_comes_back(sim: S
     connect(sim, SPOT).close()
 
 
-def test_what_was_queued_when_a_connection_was_cut_is_unsent(sim: SimProcess, client: websocket.WebSocket) -> None:
+def test_frames_queued_at_a_cut_are_unsent(sim: SimProcess, client: websocket.WebSocket) -> None:
     number = number_of(sim)
     sim.fault("freeze", seconds=30)
     time.sleep(0.5)

@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     writer.close()
 
 
-def test_trades_are_what_was_sent_once_without_void_rows(tmp_path: Path) -> None:
+def test_trades_are_the_sent_ones_once_without_void_rows(tmp_path: Path) -> None:
     write(tmp_path)
     truth = load_truth(tmp_path)
     assert len(truth.records) == 6
@@ -65,3 +65,10 @@ def test_a_folder_without_truth_is_named(tmp_path: Path) -> None:
 def test_an_id_in_text_is_known_by_the_number_it_ends_in() -> None:
     assert [id_number(text) for text in ("9f418363-6eb4-598e-9176-000000000017", "x-8371e2c496cc", "sell|1.5")] == [
         17, 0x8371e2c496cc, -1]
+
+
+def test_an_event_keeps_any_line_separator_of_its_text(tmp_path: Path) -> None:
+    writer = TruthWriter(tmp_path, [("x.spot", ["AUSDT"])], {})
+    writer.event("published", title="a\u2028b\x85c")
+    writer.close()
+    assert load_truth(tmp_path).events[0]["title"] == "a\u2028b\x85c"

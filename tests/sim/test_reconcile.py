@@ -42,7 +42,7 @@ def test_equal_sides_are_equal(catalogue: Catalogue) -> None:
 @pytest.mark.parametrize(("stored", "field", "count"), [
     (stored_of(1, 3), "missing", 1), (stored_of(1, 2, 2, 3), "doubled", 1), (stored_of(1, 2, 3, 9), "unknown", 1),
     (dataclasses.replace(stored_of(1, 2, 3), price=np.array([2.5, 9.0, 2.5])), "different", 1)])
-def test_each_difference_is_counted_as_what_it_is(stored: TradeBatch, field: str, count: int, catalogue: Catalogue) -> None:
+def test_each_difference_is_counted_by_its_kind(stored: TradeBatch, field: str, count: int, catalogue: Catalogue) -> None:
     found = compare(truth_of(3), stored, catalogue)
     figures = found.figures()
     assert not found.equal and figures[field] == count

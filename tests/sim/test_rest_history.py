@@ -41,13 +41,13 @@ def ids(rows: Rows) -> list[int]:
 @pytest.mark.parametrize("ask", [
     lambda view: view.recent(0, 4), lambda view: view.last_between(0, 0, 2**62, 4), lambda view: view.last_ids(0, 0, 9999, 4),
     lambda view: view.from_id(0, 1294, 99), lambda view: view.between(0, MINUTE + 294 * NS_PER_S, 2**62, 99)])
-def test_every_question_lacks_the_newest_seconds(history: TradeHistory, ask: Callable[[Any], Rows]) -> None:
+def test_every_answer_leaves_out_the_newest_seconds(history: TradeHistory, ask: Callable[[Any], Rows]) -> None:
     assert max(ids(ask(seen(history)))) == 1299
     assert max(ids(ask(seen(history, lag_s=3)))) == 1297
     assert len(ask(seen(history, lag_s=3))) == 4
 
 
-def test_a_minute_that_lags_lacks_its_newest_trades(history: TradeHistory) -> None:
+def test_a_minute_leaves_out_its_newest_trades(history: TradeHistory) -> None:
     assert [bar.trades for bar in seen(history).minutes(0, MINUTE, END_NS)] == [60] * 5
     assert [bar.trades for bar in seen(history).minutes(0, MINUTE - 1, MINUTE + 1)] == [60], "a minute counts whole"
     assert [bar.trades for bar in seen(history, lag_s=3).minutes(0, MINUTE, END_NS)] == [60] * 4 + [58]
@@ -70,7 +70,7 @@ def test_an_answer_has_old_foreign_no_or_contradicting_rows(history: TradeHistor
     assert rows.price.tolist() == ([100, 101, 100] if form == "conflict" else [100] * len(wanted))
 
 
-def test_a_repeated_page_is_the_first_one_whatever_is_asked(history: TradeHistory) -> None:
+def test_a_repeated_page_is_the_first_one_for_any_request(history: TradeHistory) -> None:
     fault = HistoryFault("repeat", 0, until=6.0)
     first = ids(seen(history, fault).last_ids(0, 0, 1200, 3))
     assert first == [1198, 1199, 1200] == ids(seen(history, fault).last_ids(0, 0, 1197, 3))
@@ -96,7 +96,7 @@ def test_a_symbol_without_trades_breaks_no_distortion(form: str) -> None:
     assert not len(seen(empty, HistoryFault(form, 0, until=6.0)).recent(0, 5))
 
 
-def test_a_book_is_as_new_as_the_newest_trade_whatever_the_lag(history: TradeHistory) -> None:
+def test_a_book_is_as_new_as_the_newest_trade_for_any_lag(history: TradeHistory) -> None:
     assert seen(history, lag_s=30).book(0, END_NS) == history.book(0, END_NS)
     assert history.book(0, END_NS).number == 1299
 

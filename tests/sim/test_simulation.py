@@ -16,7 +16,7 @@ from pumpwatch.sim.ground_truth import load_truth
 from pumpwatch.sim.options import FaultOptions, ListingOptions, SimOptions, TapeOptions
 from pumpwatch.sim.simulation import Simulation
 from pumpwatch.sim.source import LiveSource
-from pumpwatch.sim.tape import TapeSource
+from pumpwatch.sim.tape import RecordingSource
 from tests.sim.fakes import BOARD, DIALECT, connect
 
 
@@ -56,7 +56,7 @@ def test_at_the_end_every_connection_is_dropped(tmp_path: Path) -> None:
     assert connection.reason == "simulation ended"
 
 
-@pytest.mark.parametrize(("mode", "source"), [("live", LiveSource), ("burst", BurstSource), ("tape", TapeSource)])
+@pytest.mark.parametrize(("mode", "source"), [("live", LiveSource), ("burst", BurstSource), ("tape", RecordingSource)])
 def test_each_mode_has_its_source(tmp_path: Path, mode: str, source: type) -> None:
     tape = tmp_path / "tape.jsonl"
     tape.write_text(json.dumps({"raw": '{"s":"AAA","t":1,"T":1,"p":["10.5"]}'}))

@@ -61,7 +61,7 @@ def test_a_tape_is_replayed_byte_for_byte_at_its_own_pace(tmp_path: Path) -> Non
     assert records["price"].tolist() == [61837.63] * 400
 
 
-def test_a_tape_may_be_hurried_and_is_wrapped_where_the_client_wants_it(tmp_path: Path) -> None:
+def test_a_tape_may_be_faster_and_has_the_client_s_form(tmp_path: Path) -> None:
     recorded = [frame(number) for number in range(200)]
     path = tape(tmp_path, recorded, gap_ns=10**9)
     frames, _, _ = replay([path], count=200, rate=2000.0, path="/stream")
@@ -70,7 +70,7 @@ def test_a_tape_may_be_hurried_and_is_wrapped_where_the_client_wants_it(tmp_path
     assert frames == recorded
 
 
-def test_a_line_that_is_no_frame_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_line_without_a_frame_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "broken.jsonl"
     path.write_text(json.dumps({"raw": frame(1)}) + "\nnonsense\n")
     with pytest.raises(ServiceUnavailable, match="exit code 78"):

@@ -11,7 +11,7 @@ import pytest
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import ConfigError
 from pumpwatch.sim.options import TapeOptions
-from pumpwatch.sim.tape import TapeSource, read_tape, tape_specs
+from pumpwatch.sim.tape import RecordingSource, read_tape, tape_specs
 from tests.sim.fakes import DIALECT, START_NS, connect, venue_of
 
 
@@ -54,7 +54,7 @@ def test_frames_come_at_the_recordings_pace_a_multiple_of_it_or_a_rate(
     file = tape(tmp_path / "a.jsonl", *((number * NS_PER_S, raw(10 * number, "10.25", "10.5")) for number in (1, 2, 3)))
     venue = venue_of(FakeClock())
     _, stream = connect(venue, "AAA")
-    source = TapeSource(venue, TapeOptions(files={"fake.spot": [file]}, **options))
+    source = RecordingSource(venue, TapeOptions(files={"fake.spot": [file]}, **options))
     source.prepare()
     seen = []
     for second in (0.5 if not options.get("rate") else 1.0, 1.0, 1.0):

@@ -74,7 +74,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     made.close()
 
 
-def test_what_is_written_arrives_and_what_the_client_sends_is_read(pair: Pair) -> None:
+def test_written_data_arrives_and_client_data_is_read(pair: Pair) -> None:
     pair.stream.write(b"hello")
     pair.stream.flush()
     assert pair.read(5) == b"hello" and pair.stream.queued == 0
@@ -83,7 +83,7 @@ def test_what_is_written_arrives_and_what_the_client_sends_is_read(pair: Pair) -
     assert pair.stream.read() == b"and you"
 
 
-def test_what_the_kernel_does_not_take_is_queued_and_sent_later_in_order(pair: Pair) -> None:
+def test_data_that_the_kernel_does_not_take_is_queued_and_sent_later_in_order(pair: Pair) -> None:
     text = bytes(range(256)) * 512
     for begin in range(0, len(text), 4096):
         pair.stream.write(text[begin:begin + 4096])

@@ -33,7 +33,7 @@ def test_a_trade_without_a_subscriber_uses_up_its_id_and_is_in_the_history() -> 
     assert venue.history.recent(0, 5).trade_id.tolist() == [1, 2]
 
 
-def test_runs_of_a_symbol_share_frames_where_the_venue_groups_trades() -> None:
+def test_runs_of_a_symbol_share_frames_if_the_venue_groups_trades() -> None:
     grouped = dataclasses.replace(DIALECT, trades_per_frame=2, encode=lambda form, rows: [b"|".join(encode(form, rows))])
     venue = venue_of(FakeClock(), grouped)
     _, stream = connect(venue, "AAA", "BBB")

@@ -53,7 +53,7 @@ def test_a_long_message_is_read() -> None:
     pytest.param(b"\x09\x80\0\0\0\0", 1002, id="a ping in fragments"),
     pytest.param(b"\x82\xff\0\0\0\0\x7f\0\0\0\0\0\0\0", 1009, id="too long"),
 ])
-def test_what_a_client_may_not_send_is_refused(data: bytes, code: int) -> None:
+def test_invalid_client_data_is_rejected(data: bytes, code: int) -> None:
     with pytest.raises(wire.ProtocolError) as caught:
         wire.ClientFrames().feed(data)
     assert caught.value.code == code

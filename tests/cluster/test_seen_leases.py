@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pumpwatch.cluster.leases import LeaseRow, View
-from pumpwatch.cluster.seen import Seen
-from pumpwatch.cluster.shards import Shard, Slot
+from pumpwatch.cluster.seen_leases import SeenLeases
+from pumpwatch.cluster.shards import Shard, ShardSlot
 
-SLOT = Slot(Shard("one.spot", 0), 0)
+SLOT = ShardSlot(Shard("one.spot", 0), 0)
 
 
 def view(**lease: LeaseRow) -> View:
@@ -14,7 +14,7 @@ def view(**lease: LeaseRow) -> View:
 
 
 def test_an_emptied_redis_does_not_make_a_member_forget_up_to_when_others_read() -> None:
-    seen = Seen([SLOT])
+    seen = SeenLeases([SLOT])
     assert seen.read_until_us(str(SLOT), 0) == 0
     seen.learn(view(held=LeaseRow("a@1", 5, 2000, 700, "", 0)), 1.0)
     seen.learn(view(), 2.0)
@@ -24,8 +24,8 @@ def test_an_emptied_redis_does_not_make_a_member_forget_up_to_when_others_read()
     assert seen.read_until_us(str(SLOT), 600) == 600  # Redis went back to an older state: the earlier time is the safe one
 
 
-def test_the_time_counts_for_which_nobody_holds_a_slot() -> None:
-    seen = Seen([SLOT])
+def test_the_time_without_a_holder_of_a_slot_is_counted() -> None:
+    seen = SeenLeases([SLOT])
     seen.learn(view(ended=LeaseRow("a@1", 5, 1000, 700, "", 0)), 10.0)
     seen.learn(view(), 12.0)
     assert seen.free_s(SLOT, 13.0) == 3.0
@@ -35,17 +35,17 @@ def test_the_time_counts_for_which_nobody_holds_a_slot() -> None:
     assert seen.free_s(SLOT, 20.0) == 0.0
 
 
-def test_what_redis_forgot_is_told_to_it_and_to_who_took_the_slot_meanwhile() -> None:
-    old, new = Seen([SLOT]), Seen([SLOT])
+def test_a_time_that_redis_lost_is_reported_to_it_and_to_the_new_holder() -> None:
+    old, new = SeenLeases([SLOT]), SeenLeases([SLOT])
     old.learn(view(held=LeaseRow("a@1", 5, 2000, 700, "", 0)), 1.0)
     assert old.unknown_to_redis(view()) == {str(SLOT): 700}
     assert old.unknown_to_redis(view(held=LeaseRow("b@1", 6, 2000, 0, "", 0))) == {str(SLOT): 700}
     assert old.unknown_to_redis(view(held=LeaseRow("a@1", 5, 2000, 600, "", 0))) == {}
-    new.began(str(SLOT), 0)
+    new.record_taken(str(SLOT), 0)
     assert new.waits(str(SLOT))
-    assert new.told(view(), in_time=True) == {}
-    assert new.told(view(held=LeaseRow("b@1", 6, 2000, 700, "", 0)), in_time=True) == {str(SLOT): 700}
+    assert new.reported(view(), in_time=True) == {}
+    assert new.reported(view(held=LeaseRow("b@1", 6, 2000, 700, "", 0)), in_time=True) == {str(SLOT): 700}
     assert not new.waits(str(SLOT))
-    new.began(str(SLOT), 0)
-    assert new.told(view(), in_time=False) == {}
+    new.record_taken(str(SLOT), 0)
+    assert new.reported(view(), in_time=False) == {}
     assert not new.waits(str(SLOT))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from pumpwatch.cluster.once import Once
+from pumpwatch.cluster.work_claims import WorkClaims
 from pumpwatch.redis.connection import RedisConnection
 from tests.redis.waiting import connected, eventually
 from tests.redis_server import RedisNode
@@ -23,7 +23,7 @@ def redis(single_redis: RedisNode) -> Iterator[RedisConnection]:
 
 
 def test_one_member_has_the_turn_and_nobody_once_it_is_done(redis: RedisConnection) -> None:
-    a, b = Once(redis, "once", "a", 60.0), Once(redis, "once", "b", 60.0)
+    a, b = WorkClaims(redis, "once", "a", 60.0), WorkClaims(redis, "once", "b", 60.0)
     assert b.look("backup", "monday") == "free"
     turn = a.claim("backup", "monday")
     assert turn and turn.id.startswith("a@") and b.claim("backup", "monday") is None and b.look("backup", "monday") == "held"
@@ -36,20 +36,20 @@ def test_one_member_has_the_turn_and_nobody_once_it_is_done(redis: RedisConnecti
 
 
 def test_after_the_lease_of_a_dead_member_another_one_has_the_turn_and_the_first_is_rejected(redis: RedisConnection) -> None:
-    a, b = Once(redis, "once", "a", LEASE_S), Once(redis, "once", "b", 60.0)
+    a, b = WorkClaims(redis, "once", "a", LEASE_S), WorkClaims(redis, "once", "b", 60.0)
     late = a.claim("backup", "monday")
     assert late
     turn = eventually(lambda: b.claim("backup", "monday"), "the lease has ended")
     assert not a.renew(late) and not a.finish(late, 60.0) and b.look("backup", "monday") == "held"
     assert b.finish(turn, 60.0) and not a.finish(late, 60.0)
-    again = Once(redis, "once", "a", LEASE_S).claim("other", "monday")
+    again = WorkClaims(redis, "once", "a", LEASE_S).claim("other", "monday")
     assert again
     eventually(lambda: b.look("other", "monday") == "free", "its lease has ended")
     assert a.finish(again, 60.0), "nobody took the turn meanwhile"
 
 
 def test_a_turn_is_kept_while_it_is_used(redis: RedisConnection) -> None:
-    a, b = Once(redis, "once", "a", LEASE_S), Once(redis, "once", "b", LEASE_S)
+    a, b = WorkClaims(redis, "once", "a", LEASE_S), WorkClaims(redis, "once", "b", LEASE_S)
     turn = a.claim("backup", "monday")
     assert turn
     with a.kept(turn):
@@ -60,7 +60,7 @@ def test_a_turn_is_kept_while_it_is_used(redis: RedisConnection) -> None:
 
 
 def test_an_emptied_redis_is_told_what_was_done(redis: RedisConnection, single_redis: RedisNode) -> None:
-    a, b = Once(redis, "once", "a", 60.0), Once(redis, "once", "b", 60.0)
+    a, b = WorkClaims(redis, "once", "a", 60.0), WorkClaims(redis, "once", "b", 60.0)
     turn = a.claim("backup", "monday")
     assert turn and a.finish(turn, 60.0)
     single_redis.ask("FLUSHALL")

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 import gevent
 import msgspec
 
-from pumpwatch.cluster.leases import Asked
+from pumpwatch.cluster.leases import RedisCalls
 from pumpwatch.redis.errors import RedisUnavailable
 
 WITHIN_S = 1.0
@@ -55,10 +55,10 @@ class Turn(msgspec.Struct, frozen=True):
     id: str
 
 
-class Once:
+class WorkClaims:
     """The turns of one member. Every method may raise RedisUnavailable; what it asked for may have been done then."""
 
-    def __init__(self, redis: Asked, cluster: str, member: str, lease_s: float) -> None:
+    def __init__(self, redis: RedisCalls, cluster: str, member: str, lease_s: float) -> None:
         self._redis, self._member, self._lease_s = redis, member, lease_s
         self._tag = f"{redis.prefix}:{{cluster:{cluster}}}:once:"
         self._claim, self._renew, self._finish, self._tell, self._release, self._look = map(
