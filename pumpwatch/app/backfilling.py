@@ -59,7 +59,7 @@ class StoredTradeLookup:
         self._reader = collector.journal.side_reader()
 
     def find(self, number: int, start_ns: int, end_ns: int) -> TradeBatch:
-        """Return an instrument's stored trades, see `BackfillStores`. Raises StorageError if a part of the store cannot be read."""
+        """Return an instrument's stored trades, see `BackfillStores`. Raises StorageError if the store is unreadable."""
         if start_ns >= end_ns:
             return TradeBatch.empty()
         name, = self._collector.catalogue.names([number])

@@ -42,7 +42,7 @@ from pumpwatch.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pumpwatch.cluster.coordinator import Coordinator
-    from pumpwatch.cluster.once import Once
+    from pumpwatch.cluster.work_claims import WorkClaims
     from pumpwatch.redis.connection import RedisConnection
 
 
@@ -53,7 +53,7 @@ class ClusterPlace(Protocol):
     member: str
     redis: RedisConnection
     coordinator: Coordinator
-    once: Once
+    once: WorkClaims
 
     def on_role(self, callback: Callable[[str, bool], None]) -> None:
         """Call `callback` with each role that this member gains (True) or loses (False)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.cluster.once import Turn
+from pumpwatch.cluster.work_claims import Turn
 from pumpwatch.config import Config, PluginsConfig
 from pumpwatch.config_backup import S3_URL, BackupConfig
 from pumpwatch.config_redis import RedisConfig

@@ -6,8 +6,8 @@ import time
 
 import msgspec
 
-from pumpwatch.backup.plan import Plan, Shared
-from pumpwatch.cluster.once import Once
+from pumpwatch.backup.plan import BackupPlan, Shared
+from pumpwatch.cluster.work_claims import WorkClaims
 from pumpwatch.redis.connection import connection_of
 from pumpwatch.redis.errors import RedisUnavailable
 
@@ -16,12 +16,12 @@ FINISHING_S = 60.0  # from the permission to the end of writing; where the proce
 PATIENT_S = 20.0  # for a Redis that fails over at that moment
 
 
-def shares(plan: Plan) -> bool:
+def shares(plan: BackupPlan) -> bool:
     """Return whether a plan has stores that all members share. QuestDB's files on this host are not among them."""
     return bool(plan.sinks or plan.redis or (plan.database and not plan.database.folder))
 
 
-def without_shared(plan: Plan) -> Plan:
+def without_shared(plan: BackupPlan) -> BackupPlan:
     """Return the plan of what this member alone has."""
     own = plan.database if plan.database and plan.database.folder else None
     return msgspec.structs.replace(plan, sinks=None, redis=None, database=own)
@@ -49,7 +49,7 @@ def _finish(shared: Shared, for_s: float, patience_s: float) -> bool:
         redis.connect()
         while True:
             try:
-                return Once(redis, shared.cluster, "", 1.0).finish(shared.turn, for_s)
+                return WorkClaims(redis, shared.cluster, "", 1.0).finish(shared.turn, for_s)
             except RedisUnavailable:
                 if time.monotonic() >= deadline:
                     return True

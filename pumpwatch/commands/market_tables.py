@@ -84,7 +84,8 @@ def candle_rows(answer: CandleAnswer) -> list[Row]:
         exchange, market_type, symbol = answer.series[place]
         moment = time_cell(at_ns, with_day=with_day, digits=0)
         found.append((moment, venue_cell(exchange, market_type), symbol, *map(_short, (opened, high, low, close)),
-                      _amount(volume), _count(trades), CandleOrigin(origin).name.lower(), "" if complete else "may be incomplete"))
+                      _amount(volume), _count(trades), CandleOrigin(origin).name.lower(),
+                      "" if complete else "may be incomplete"))
     return found
 
 

@@ -22,7 +22,6 @@ from pumpwatch.backup.questdb import MARKER
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import BackupState, read_state, record_result
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.cluster.once import Once
 from pumpwatch.config_backup import BackupConfig
 from pumpwatch.redis.connection import RedisConnection
 from tests.ops.data_folder import store
@@ -117,14 +116,14 @@ def redis(single_redis: RedisNode) -> Iterator[RedisConnection]:
     connection.close()
 
 
-def member_of(collector: Collector, redis: RedisConnection, folder: Path) -> Once:
+def member_of(collector: Collector, redis: RedisConnection, folder: Path) -> WorkClaims:
     """Make a collector the member b, with Redis in its backup, which is made at noon."""
     store(collector.folder)
     config = collector.config
     config.redis = redis.config
     config.backup.enabled, config.backup.redis, config.backup.folder = True, True, str(folder)
     collector.clock, collector.started_at_ns = FakeClock(NOON), 0
-    once = Once(redis, "day", "b", 60.0)
+    once = WorkClaims(redis, "day", "b", 60.0)
     collector.cluster = SimpleNamespace(once=once, name="day")  # type: ignore[assignment]
     return once
 
@@ -153,10 +152,10 @@ import os, sys, msgspec
 from pumpwatch.backup.make import make
 from pumpwatch.backup.plan import Plan, Shared
 from pumpwatch.backup import redis as snapshots
-from pumpwatch.cluster.once import Once
+from pumpwatch.cluster.work_claims import WorkClaims
 from tests.redis.waiting import connected
 plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
-once = Once(connected(plan.redis.nodes), "day", "a", 1.0)
+once = WorkClaims(connected(plan.redis.nodes), "day", "a", 1.0)
 turn = once.claim("backup", plan.occasion)
 def stopped(redis):  # as everything is read, and before it may count
     print("here", flush=True)
@@ -171,7 +170,7 @@ print(made.fenced, made.shared, flush=True)
 def test_another_member_makes_the_backup_where_the_one_that_began_it_dies_or_stands_still(
         collector: Collector, redis: RedisConnection, tmp_path: Path, wakes: bool) -> None:
     once, job = member_of(collector, redis, tmp_path / "b"), collector.jobs.backup
-    plan = Plan(data=str(collector.folder), archives=str(collector.folder), folder=str(tmp_path / "a"), redis=redis.config,
+    plan = BackupPlan(data=str(collector.folder), archives=str(collector.folder), folder=str(tmp_path / "a"), redis=redis.config,
                 occasion="2026-11-28")
     maker = subprocess.Popen([sys.executable, "-c", MAKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
@@ -214,6 +213,6 @@ def test_each_member_makes_it_while_redis_is_away_and_tells_it_afterwards(collec
         job._must_make_up()
         node.start()
         eventually(lambda: kind_of(redis, lambda client: client.ping()) == "ok", "it is back")
-        job._state = State(shared="2026-11-28")
+        job._state = BackupState(shared="2026-11-28")
         assert not job._must_make_up() and once.look("backup", "2026-11-28") == "done"
         redis.close()

@@ -35,7 +35,8 @@ def newest(plan: BackupPlan) -> tuple[FolderShelf, Manifest]:
     return shelf, manifests_of(shelf, "")[0]
 
 
-def test_a_server_started_on_restored_files_has_every_row(plan: BackupPlan, questdb_server: QuestDBServer, tmp_path: Path) -> None:
+def test_a_server_started_on_restored_files_has_every_row(plan: BackupPlan, questdb_server: QuestDBServer,
+                                                          tmp_path: Path) -> None:
     questdb_server.sql(DDL.format("f_trades"))
     fill(questdb_server, "f_trades", 4, 1000, 1000)
     files = msgspec.structs.replace(plan, database=QuestDBSource(url=f"http://{questdb_server.addr}",

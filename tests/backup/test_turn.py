@@ -9,26 +9,26 @@ import pytest
 
 from pumpwatch.backup import turn
 from pumpwatch.backup.make import make
-from pumpwatch.backup.plan import Database, Plan, Shared
+from pumpwatch.backup.plan import BackupPlan, QuestDBSource, Shared
 from pumpwatch.backup.state import read_state
 from pumpwatch.backup.turn import finished, may_finish, shares, without_shared
-from pumpwatch.cluster.once import Once, Turn
+from pumpwatch.cluster.work_claims import Turn, WorkClaims
 from pumpwatch.config_redis import RedisConfig
 from tests.redis.waiting import connected
 from tests.redis_server import RedisNode, free_port
 
 
-def test_files_of_this_host_are_shared_with_nobody(plan: Plan) -> None:
-    here, there = Database(url="http://a", folder="/here"), Database(url="http://a")
+def test_files_of_this_host_are_shared_with_nobody(plan: BackupPlan) -> None:
+    here, there = QuestDBSource(url="http://a", folder="/here"), QuestDBSource(url="http://a")
     assert not shares(plan) and not shares(msgspec.structs.replace(plan, database=here))
     for shared in (msgspec.structs.replace(plan, database=there), msgspec.structs.replace(plan, redis=RedisConfig())):
         assert shares(shared) and without_shared(shared) == plan
     assert without_shared(msgspec.structs.replace(plan, database=here, redis=RedisConfig())).database == here
 
 
-def test_what_another_member_has_made_is_left_out_and_what_is_whole_is_told(plan: Plan, single_redis: RedisNode) -> None:
+def test_what_another_member_has_made_is_left_out_and_what_is_whole_is_told(plan: BackupPlan, single_redis: RedisNode) -> None:
     redis = connected([single_redis.address])
-    a, b = Once(redis, "day", "a", 60.0), Once(redis, "day", "b", 60.0)
+    a, b = WorkClaims(redis, "day", "a", 60.0), WorkClaims(redis, "day", "b", 60.0)
     mine = a.claim("backup", "monday")
     assert mine
     of_a = Shared(redis.config, "day", mine)
