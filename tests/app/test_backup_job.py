@@ -22,6 +22,7 @@ from pumpwatch.backup.questdb import MARKER
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import BackupState, read_state, record_result
 from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.cluster.work_claims import WorkClaims
 from pumpwatch.config_backup import BackupConfig
 from pumpwatch.redis.connection import RedisConnection
 from tests.ops.data_folder import store
