@@ -32,7 +32,7 @@ SAVE_S = 2.0
 EDGE_NS = 10 * NS_PER_S  # trades of so long after a slice was taken up may have reached another member alone
 ANSWERED = 20  # requests whose answers are kept
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-RUNBOOK = "docs/rollout.md#when-a-sink-was-taken-back"
+RUNBOOK = "docs/rollout.md#when-a-sink-was-rolled-back"
 
 
 class SinkRollout:
