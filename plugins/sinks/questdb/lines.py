@@ -1,15 +1,15 @@
-"""Turn trades into lines of a client buffer: few of them row by row, many of them as pandas frames.
+"""Turn trades into lines of a client buffer: small batches row by row, large ones as pandas frames.
 
-A frame costs about 2 ms whatever its size, a row about 2 us; from FRAME_FROM rows on the frame is cheaper. So a collector with
-little to send never loads pandas, which takes 45 MB (80 MB where pyarrow is installed).
+A frame costs about 2 ms at any size, a row about 2 us; from FRAME_FROM rows on, a frame is cheaper. So a collector with little to
+send never loads pandas, which takes 45 MB (80 MB if pyarrow is installed).
 
-CPU of the sink's thread a row: `row` takes 1.9 us, frames of up to 10,000 rows took 0.65 to 1.1; lines that this sink once made
-itself took 0.3 to 0.5. Smaller frames were measured in a whole collector only: at 50,000 trades/s its CPU was the same.
-Sending comes on top: about 1 ms a request, beside 0.2 ms by the client's own sender (see `sender` for why it is not used).
+CPU of the sink's thread per row: 1.9 us by `row`, 0.65 to 1.1 us in frames of up to 10,000 rows, 0.3 to 0.5 us for hand-written
+lines. Smaller frames were measured only in a whole collector: at 50,000 trades/s its CPU was the same. Sending adds about 1 ms
+per request, against 0.2 ms by the client's own sender (`sender` explains why it is not used).
 
-Tried and not taken: categoricals and Arrow columns (about as much in all, and they need pyarrow, 170 MB); one frame that is
-filled again and again (0.2 us less at 5,000 rows, but it relies on pandas never copying: a copy would send old trades as new
-ones); a frame a symbol (180 us and more with 1,000 symbols); ids as integers (the server rejects INTEGER for VARCHAR).
+Rejected alternatives: categoricals and Arrow columns (about the same in total, and they need pyarrow, 170 MB); one reused frame
+(0.2 us less at 5,000 rows, but if pandas ever copied it, old trades would be sent as new ones); a frame per symbol (180 us and
+more with 1,000 symbols); ids as integers (the server rejects INTEGER for VARCHAR).
 
 Both ways give the same bytes for the same trades, in the order of the batch, so that the server's line numbers are rows.
 """
@@ -80,7 +80,7 @@ class TradeLines:
         import pandas as pd
 
         def plain(column: Any) -> pd.Series[Any]:
-            """Return a column of objects that pandas takes unseen: left to itself it looks at each of them."""
+            """Return a column of objects that pandas accepts without inspecting each of them."""
             return pd.Series(column, dtype=object, copy=False)
 
         exchanges, market_types, symbols = self._names_of(catalogue)
@@ -107,7 +107,7 @@ class TradeLines:
 
 
 def _nullable(values: np.ndarray[Any, Any], present: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, Any] | None:
-    """Return a column of integers with None where there is nothing; None where no row has a value."""
+    """Return a column of integers with None for absent values; None if no row has a value."""
     if present.all():
         return values
     if not present.any():
