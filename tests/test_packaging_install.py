@@ -42,7 +42,7 @@ def test_without_roots_rights_there_is_one_message(tmp_path: Path) -> None:
     fake.write_text("#!/bin/sh\necho 1000\n")
     fake.chmod(0o755)
     done = run("--no-build", PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("packaging/install needs root's rights\n")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("packaging/install must run as root\n")
 
 
 @needs_systemd

@@ -80,7 +80,7 @@ def test_what_prevents_a_dump_is_said_in_one_line(sink: PostgresSink, postgres: 
 
     with pytest.raises(ConfigError, match="pg_dump is not in /nonexistent"):
         backup(bin_dir="/nonexistent")
-    with pytest.raises(ConfigError, match=r"of version 9, older than the server .* \(\d+\)") as raised:
+    with pytest.raises(ConfigError, match=r"has version 9, older than the server .* \(\d+\)") as raised:
         backup(bin_dir=only(tmp_path / "old", "pg_dump", "echo 'pg_dump (PostgreSQL) 9.6.24'"))
     assert "postgresql-client" in raised.value.hint
     with pytest.raises(ConfigError, match="schema nowhere does not exist, nothing to back up"):
