@@ -4,24 +4,23 @@ Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-
 USDⓈ-M "Compressed Aggregate Trades List" and "Kline Candlestick Data" (2026-08). No official page describes the futures `@trade`
 stream; its facts are from several recorders since the base split of 2026 (2026-08). Checked 2026-11-27.
 
-Symbols: upper case in REST, lower case in streams (`btcusdt@trade`). 1000SATS and 1000PEPE carry their multiplier in the
-base.
-Ids: `t`, contiguous per symbol. On futures, rows with X="NA" (price and quantity 0) use up an id and are not trades. Rows of the
-INSURANCE_FUND and of ADL, which take over positions, are flagged; the venue's own history leaves them out.
-Times: ms. Side: `m` says that the buyer was the maker, so the taker sold. Quantities: base units.
-Quirks: futures `@trade` lives on `/public`. On `/market` it is acknowledged and silent for ever; only `@aggTrade` flows
-there (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in `a` and `b`.
-The symbol lists carry no volumes; ticker/24hr does.
+Symbols: upper case in REST, lower case in streams (`btcusdt@trade`). The base of 1000SATS and 1000PEPE includes the multiplier.
+Ids: `t`, contiguous per symbol. On futures, rows with X="NA" (price and quantity 0) use up an id but are not trades. Rows of the
+INSURANCE_FUND and of ADL, which take over positions, are flagged; the venue's own history omits them.
+Times: ms. Side: `m` means that the buyer was the maker, so the taker sold. Quantities: base units.
+Quirks: futures `@trade` is on `/public`. On `/market` it is acknowledged but never sends; only `@aggTrade` works there (variant
+`agg_trade`). Unknown symbols are acknowledged but silent. Old spot frames have order ids in `a` and `b`. The symbol lists have
+no volumes; ticker/24hr has them.
 Limits: 1,024 streams per connection, then code 4. 5 messages/s on spot and 10 on futures, pings included, then close code
-1008. 300 connects in 5 minutes; REST weight per minute; each market has limits of its own. Heartbeat: the futures server
-pings every 3 minutes only, so we ping as well.
-History: spot has every trade by id (historicalTrades, from `fromId` on), and without an id the newest 1,000 only. Futures
-have the newest 1,000 (paging by id needs a key there); aggTrades reach back 48 hours, at most an hour a request, and join
-fills of one price and side within 100 ms: `f` to `l` are their ids, `a` counts aggregates, and so does `fromId`.
-Candles: klines of base and quote volume and number of trades, the minute that runs included. Block trades have a stream, ids
-and a history of their own; no document says that klines count them, or takeovers. Weight of futures: by `limit`. Books: depth,
-without a time on spot; on futures `T` is that of the matching engine. 50 levels weigh 5 and 2. Tickers: ticker/24hr of one
-symbol, without the best prices on futures.
+1008. 300 connects in 5 minutes; REST weight per minute; each market has separate limits. Heartbeat: the futures server
+pings only every 3 minutes, so we ping as well.
+History: spot has every trade by id (historicalTrades, from `fromId` on); without an id, only the newest 1,000. Futures have only
+the newest 1,000 (paging by id needs a key). aggTrades reach back 48 hours, at most an hour per request, and join fills of one
+price and side within 100 ms: `f` to `l` are the trade ids; `a` and `fromId` are ids of aggregates.
+Candles: klines have base and quote volume and the number of trades, including the current minute. Block trades have a separate
+stream, ids and history; it is not documented whether klines count them, or takeovers. On futures the weight depends on `limit`.
+Books: depth, without a time on spot; on futures `T` is the time of the matching engine. 50 levels weigh 5 and 2. Tickers:
+ticker/24hr of one symbol, without the best prices on futures.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ from pumpwatch import (
 )
 
 NS_PER_MS, ROWS = 1_000_000, 1000  # rows of a history request
-LONGEST_JOIN = 10_000  # trades in one aggregate; a row with a longer range is not believed
+LONGEST_JOIN = 10_000  # trades in one aggregate; a row with a longer range counts as damaged
 TWO_DAYS_S, WINDOW_MS = 2 * 86_400, 3_599_000  # of aggTrades: the reach, and the period of a request, which is less than an hour
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
 NO_ROOM, TRADING = {"code": 4, "msg": "Too many subscriptions"}, "TRADING"
@@ -79,7 +78,7 @@ TICKERS: dict[str, Any] = {"time": ("closeTime", NS_PER_MS), "symbol": "symbol",
 
 
 class Trade(msgspec.Struct, gc=False):
-    """A trade event; numbers in text become floats while they are decoded."""
+    """A trade event; numeric strings are decoded to floats."""
 
     e: Literal["trade", "aggTrade"]
     s: str
@@ -115,7 +114,7 @@ class Aggregate(msgspec.Struct, gc=False):
 
 
 class Kline(msgspec.Struct, array_like=True, gc=False):
-    """A candle; the fields behind these are of no interest."""
+    """A candle; further fields are ignored."""
 
     start: int
     open: float
@@ -209,9 +208,9 @@ def read_control(frame: bytes) -> Control | None:
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read exchangeInfo: what trades against USDT or still may, spot or perpetual; dated contracts are left out.
+    """Read exchangeInfo: symbols that trade or may trade against USDT, spot or perpetual, without dated contracts.
 
-    Symbols that are halted or not open yet (BREAK, HALT, END_OF_DAY, PENDING_TRADING) are subscribed too, for their first trade.
+    Symbols that are halted or not open yet (BREAK, HALT, END_OF_DAY, PENDING_TRADING) are included, to get their first trade.
     """
     return [
         Instrument(symbol=row.symbol, base=row.baseAsset, quote=row.quoteAsset, multiplier=split_multiplier(row.baseAsset),
@@ -227,13 +226,13 @@ def parse_volumes(body: bytes) -> dict[str, float]:
 
 
 def _first_id(query: HistoryQuery) -> int:
-    """Return the first id to ask for, 1,000 ids back if only the last one is known; -1 without ids."""
+    """Return the first id to request, 1,000 ids back if only the last one is known; -1 without ids."""
     first, last = int(query.first_id), int(query.last_id)
     return first if first >= 0 or last < 0 else max(0, last - ROWS + 1)
 
 
 def spot_history_request(query: HistoryQuery) -> HttpRequest:
-    """Ask by id, 1,000 rows a page, back to the first trade: historicalTrades needs no key since 2023. Without ids the newest."""
+    """Request 1,000 rows by id, back to the first trade (without a key since 2023); without ids, the newest rows."""
     first = _first_id(query)
     if first < 0:
         return HttpRequest("/api/v3/trades", {"symbol": query.symbol, "limit": ROWS}, weight=25)
@@ -242,19 +241,19 @@ def spot_history_request(query: HistoryQuery) -> HttpRequest:
 
 
 def futures_history_request(query: HistoryQuery) -> HttpRequest:
-    """Ask for the last 1,000 rows, whatever the query: paging by id needs a key. NA, ADL and insurance rows are missing."""
+    """Request the last 1,000 rows for any query: paging by id needs a key. NA, ADL and insurance rows are missing."""
     return HttpRequest("/fapi/v1/trades", {"symbol": query.symbol, "limit": ROWS}, weight=5)
 
 
 def aggregates_by_time(query: HistoryQuery) -> HttpRequest:
-    """Ask for the oldest 1,000 aggregates of a time, at most an hour of it: a trade's own id leads to none."""
+    """Request the oldest 1,000 aggregates of at most an hour; they cannot be requested by trade id."""
     start, end = query.start_ns // NS_PER_MS, -(-query.end_ns // NS_PER_MS) - 1
     return HttpRequest("/fapi/v1/aggTrades", {"symbol": query.symbol, "limit": ROWS, "startTime": start,
                                               "endTime": max(start, min(end, start + WINDOW_MS))}, weight=20)
 
 
 def aggregates_by_id(query: HistoryQuery) -> HttpRequest:
-    """Ask for 1,000 aggregates from an id of theirs on; without one, by time."""
+    """Request 1,000 aggregates from an aggregate id on; without one, by time."""
     first = _first_id(query)
     if first < 0:
         return aggregates_by_time(query)
@@ -281,9 +280,9 @@ def _append_aggregates(rows: list[Aggregate], symbol: str, columns: Columns) -> 
 
 
 def parse_aggregates(body: bytes, symbol: str, columns: Columns) -> None:
-    """Append the rows of aggTrades under the id of their first trade; void rows behind a row use up the others it joins.
+    """Append the rows of aggTrades with the id of their first trade, each followed by void rows for its other ids.
 
-    A row of more than LONGEST_JOIN trades is left out: their ids stay missing.
+    A row of more than LONGEST_JOIN trades is skipped, so that its ids stay missing.
     """
     rows, joined = _aggregates.decode(body), list[Aggregate]()
     ids: list[int] = []
@@ -302,7 +301,7 @@ def parse_aggregates(body: bytes, symbol: str, columns: Columns) -> None:
 
 
 def parse_aggregates_by_id(body: bytes, symbol: str, columns: Columns) -> None:
-    """Append the rows of aggTrades under their own ids, flagged, as the stream `@aggTrade` has them."""
+    """Append the rows of aggTrades with their own ids, flagged, as in the stream `@aggTrade`."""
     rows = _aggregates.decode(body)
     _append_aggregates(rows, symbol, columns)
     columns.trade_id = [row.a for row in rows]
@@ -312,12 +311,12 @@ def parse_aggregates_by_id(body: bytes, symbol: str, columns: Columns) -> None:
 
 
 def spot_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-    """Ask for the klines of up to 1,000 minutes."""
+    """Request the klines of up to 1,000 minutes."""
     return HttpRequest("/api/v3/klines", _minutes(symbol, start_ns, end_ns, 1000), weight=2)
 
 
 def futures_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-    """Ask for the klines of up to 1,500 minutes; the weight goes by their number."""
+    """Request the klines of up to 1,500 minutes; the weight depends on their number."""
     params = _minutes(symbol, start_ns, end_ns, 1500)
     rows = int(params["limit"])
     return HttpRequest("/fapi/v1/klines", params, weight=1 if rows < 100 else 2 if rows < 500 else 5 if rows <= 1000 else 10)
@@ -330,14 +329,14 @@ def _minutes(symbol: str, start_ns: int, end_ns: int, most: int) -> dict[str, st
 
 
 def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
-    """Read klines, whose volumes are in base units and which count trades."""
+    """Read klines; they have volumes in base units and the number of trades."""
     return ascending_candles(
         Candle(start_ns=row.start * NS_PER_MS, open=row.open, high=row.high, low=row.low, close=row.close, volume=row.volume,
                quote_volume=row.quote_volume, trades=row.trades) for row in _klines.decode(body))
 
 
 def parse_candles_uncounted(body: bytes, instrument: Instrument) -> list[Candle]:
-    """Read klines without their number of trades, where stored rows join several."""
+    """Read klines without their number of trades, for a variant whose stored rows join several trades."""
     return [dataclasses.replace(candle, trades=-1) for candle in parse_candles(body, instrument)]
 
 
@@ -396,5 +395,5 @@ VENUES = [
 
 @hookimpl
 def exchange_venues() -> list[Venue]:
-    """Return both markets, futures also by aggregated trades."""
+    """Return both markets, and futures by aggregated trades as a variant."""
     return VENUES

@@ -4,22 +4,22 @@ Documents: bybit-exchange/docs v5 websocket/public/trade, wss-authentication, ma
 market/recent-trade, market/kline, market/orderbook, rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09.
 Checked 2026-11-27.
 
-Symbols: `BTCUSDT`, spelt alike on both markets; only the address says which market it is. A multiplier is part of the
-base, in front (1000PEPE) or behind (SHIB1000).
+Symbols: `BTCUSDT` on both markets; only the address distinguishes them. A multiplier is part of the base, at its start
+(1000PEPE) or end (SHIB1000).
 Ids: a UUID on linear, an ascending number that skips on spot. `seq` ascends, skips, and is shared by the trades of one
 match. Times: ms. Quantities: base units on both markets.
 Side: `S`, the taker's. Block trades (`BT`) and RPI trades are kept and flagged.
-Quirks: `type` is always "snapshot" and the data are live; subscribing replays nothing. A spot request takes 10 topics.
-One bad topic rejects its whole request. So does a topic that is subscribed already, and that one keeps flowing. A pong
-has op `ping`. The instrument lists carry no volumes, the tickers do. The linear list has more than 500 rows and is paged;
-its cursor comes percent-encoded.
+Quirks: `type` is always "snapshot" but the data are live; subscribing replays nothing. A spot request takes 10 topics.
+One bad topic rejects its whole request. So does a topic that is already subscribed, which stays subscribed. A pong has op
+`ping`. The instrument lists have no volumes, the tickers do. The linear list has more than 500 rows and is paged; its
+cursor is percent-encoded.
 Limits: the topics of a connection may have 21,000 characters together. Both markets share one domain and with it 500
 connects in 5 minutes and 600 REST requests in 5 s. The messages allowed per second are not documented, nor is a
 connection's age.
-History: the newest 60 trades on spot and 1,000 on linear; nothing leads to older ones. Candles: kline, newest first, 1,000 a
-request from `start` to `end`, both inclusive, the minute that runs included; volumes in coins on both markets. No document
-says whether they count block trades. Books: orderbook, 50 levels on both markets; `ts` is the system's time. Tickers: of
-one symbol, with the time of the answer; they do not count trades.
+History: the newest 60 trades on spot and 1,000 on linear, without paging. Candles: kline, newest first, 1,000 per request from
+`start` to `end`, both inclusive, including the current minute; volumes in coins on both markets. It is not documented whether
+they count block trades. Books: orderbook, 50 levels on both markets; `ts` is the system's time. Tickers: of one symbol, with
+the time of the answer and without a number of trades.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ Id = TypeVar("Id", int, str)
 
 
 class LinearTrade(msgspec.Struct, gc=False, kw_only=True):
-    """A trade, its fields in the venue's order, which decodes faster; numbers in text become floats."""
+    """A trade, with fields in the venue's order, for faster decoding; numeric strings become floats."""
 
     T: int
     s: str
@@ -199,7 +199,7 @@ def read_control(frame: bytes) -> Control | None:
     if message["success"]:
         return Control(ControlKind.ACK, request_id)
     named = tuple(NAMED_TOPICS.findall(text))
-    if "already subscribed" in text and named:  # that symbol flows; the rest of its request does not
+    if "already subscribed" in text and named:  # only that symbol is subscribed; the rest of its request was rejected
         return Control(ControlKind.ACK, request_id, named, text)
     return Control(ControlKind.REFUSAL, request_id, named, text)
 
@@ -225,7 +225,7 @@ def next_linear(body: bytes) -> HttpRequest | None:
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read every page: what trades against USDT, spot or perpetual; dated and USDC contracts are left out."""
+    """Read every page: symbols that trade against USDT, spot or perpetual, without dated and USDC contracts."""
     rows = [row for body in bodies for row in _result_in(body)["list"]]
     return [
         Instrument(symbol=row["symbol"], base=row["baseCoin"], quote=row["quoteCoin"],
@@ -243,7 +243,7 @@ def parse_volumes(body: bytes) -> dict[str, float]:
 
 def _history_request(category: str, limit: int) -> Callable[[HistoryQuery], HttpRequest]:
     def request(query: HistoryQuery) -> HttpRequest:
-        """Ask for the newest rows, whatever the query: the venue does not page."""
+        """Request the newest rows for any query: the venue does not page."""
         return HttpRequest(RECENT, {"category": category, "symbol": query.symbol, "limit": limit})
 
     return request
@@ -259,7 +259,7 @@ def _history_parser(rows: type[list[HistoryRow[Any]]]) -> Callable[[bytes, str, 
 
 def _candles_request(category: str) -> Callable[[str, int, int], HttpRequest]:
     def request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-        """Ask for up to 1,000 minutes."""
+        """Request up to 1,000 minutes."""
         start, end = -(-start_ns // NS_PER_MS), -(-end_ns // NS_PER_MS) - 1
         rows = max(1, min(CANDLE_ROWS, (end - start) // 60_000 + 1))
         return HttpRequest(KLINE, {"category": category, "symbol": symbol, "interval": "1", "start": start, "end": end,
@@ -269,7 +269,7 @@ def _candles_request(category: str) -> Callable[[str, int, int], HttpRequest]:
 
 
 def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
-    """Read kline, whose volumes are in base units and which does not count trades."""
+    """Read kline; it has volumes in base units, and no number of trades."""
     result = _result_in(body)
     if result["symbol"] != instrument.symbol:
         raise BadFrame(f"candles of {result['symbol']!r:.80}")

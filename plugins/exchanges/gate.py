@@ -3,23 +3,23 @@
 Documents: gate.com docs developers/apiv4/ws and futures/ws (2026-05), gateapi-python SpotApi and FuturesApi (2025-07),
 frames recorded in 2026-09, limits of candles as others probed them (2026-09-06). Checked 2026-11-27.
 
-Symbols: `BTC_USDT`, spelt alike on both markets; some are Chinese.
+Symbols: `BTC_USDT`, the same on both markets; some are Chinese.
 Ids: contiguous per symbol: `id_market` on spot, which REST calls sequence_id, and `id` on futures. Spot frames from
-before 2026 have `id` only. A spot row whose `range` spans several market ids joins several fills: it keeps its own id
-and is flagged; the other ids are used up without a trade.
+before 2026 have only `id`. A spot row whose `range` spans several market ids joins several fills: it keeps its own id
+and is flagged; the other ids are void.
 Times: on spot text, ms with a fraction; on futures ms, in its REST history seconds with a fraction.
 Side: the taker's: `side` on spot, the sign of `size` on futures. Quantities: base units on spot; contracts of
 quanto_multiplier base units on futures. `is_internal`, flagged: the insurance fund or ADL took over a position.
-Quirks: without the header X-Gate-Size-Decimal sizes are cut to whole contracts. A part of a contract then has size 0, which has
-no side, so it is quarantined. One unknown symbol rejects its whole request, and the answer names it. A request carries its
-sending time, within 60 s of the server's. `spot.system` and `futures.system` announce a restart. Spot lists leveraged tokens.
-Limits: 300 connections per address at once; no documented number of symbols, 200 worked in probes. REST: 200 requests in
-10 s, each path for itself. The allowed connects and messages per second are not documented; the values here are ours.
-History: the newest 1,000 rows of a range of seconds, the last one taken as whole, for 30 days; not by `last_id`, which is no
-longer recommended. If a symbol has more than 1,000 trades in one second, the pages stand still.
-Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts; no
-document says how parts of a contract and takeovers count. Books: `current` is the answer's time, on futures in seconds. Tickers:
-without a time; the price of a day ago comes from a change in percent of two decimals. Futures count contracts.
+Quirks: without the header X-Gate-Size-Decimal sizes are truncated to whole contracts. A fraction then has size 0 and no side, so
+it is quarantined. One unknown symbol rejects its whole request, and the answer names it. A request has its sending time,
+within 60 s of the server's. `spot.system` and `futures.system` announce a restart. Spot lists leveraged tokens.
+Limits: 300 open connections per address; the number of symbols is not documented, 200 worked in probes. REST: 200 requests in
+10 s for each path. The allowed connects and messages per second are not documented; the values here are our choice.
+History: the newest 1,000 rows of a range of seconds, including the whole last second, for 30 days. `last_id` is not used,
+because it is deprecated. If a symbol has more than 1,000 trades in one second, paging cannot advance.
+Candles: 1,000 per request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts;
+it is not documented how fractions and takeovers count. Books: `current` is the answer's time, in seconds on futures. Tickers:
+without a time; the price 24 hours ago is computed from a change in percent with two decimals. Futures count contracts.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ from pumpwatch import (
 )
 
 NAMES = re.compile(r"[^\s\"'`,;:()\[\]]+")
-NS_PER_S, THIRTY_DAYS_S, LONGEST_RANGE = 10**9, 30 * 86_400, 10_000  # a row that spans more ids than that is a damaged frame
-CANDLE_REACH_S = 9_990 * 60  # the oldest of 10,000 minutes go while a request is under way
+NS_PER_S, THIRTY_DAYS_S, LONGEST_RANGE = 10**9, 30 * 86_400, 10_000  # a row that spans more ids counts as damaged
+CANDLE_REACH_S = 9_990 * 60  # 10,000 minutes less a margin, because the oldest expire during a request
 Channel = TypeVar("Channel")
 Result = TypeVar("Result")
-UNIT_NS = {13: 1_000_000, 10: NS_PER_S}  # by digits before the point: ms and seconds of our time
+UNIT_NS = {13: 1_000_000, 10: NS_PER_S}  # by the number of digits before the point: ms, seconds
 
 
 class SpotTrade(msgspec.Struct, gc=False, kw_only=True):
-    """A spot trade, its fields in the venue's order, which decodes faster; REST has sequence_id for id_market."""
+    """A spot trade, with fields in the venue's order, for faster decoding; REST calls id_market sequence_id."""
 
     id: int
     id_market: int = -1
@@ -83,7 +83,7 @@ class SpotTrade(msgspec.Struct, gc=False, kw_only=True):
 
 
 class FuturesTrade(msgspec.Struct, gc=False, kw_only=True):
-    """A futures trade; size is in contracts, negative where the taker sold."""
+    """A futures trade; size is in contracts, negative if the taker sold."""
 
     id: int
     size: float
@@ -103,7 +103,7 @@ class Message(msgspec.Struct, Generic[Channel, Result], gc=False):
 
 
 class FuturesRow(msgspec.Struct):
-    """A trade of the futures' REST history; its time is read digit by digit."""
+    """A trade of the futures' REST history; its time is kept raw, to read it exactly."""
 
     id: int
     price: float
@@ -166,7 +166,7 @@ def _market_id(trade: SpotTrade) -> int:
 
 
 def _times(texts: Sequence[str]) -> list[int]:
-    """Return times in ns. The usual ones, ms with six places, are read all at once."""
+    """Return times in ns. Usual ones (ms with six decimals) are decoded together."""
     joined, count = ",".join(texts), len(texts)
     if len(joined) == 21 * count - 1 and joined[13::21] == "." * count and joined[20::21] == "," * (count - 1):
         times = _numbers.decode(f"[{joined.replace('.', '')}]")
@@ -176,7 +176,7 @@ def _times(texts: Sequence[str]) -> list[int]:
 
 
 def _ns(text: str, digits: int = 0) -> int:
-    """Return a time in ns, exactly. digits: how many stand before its point; 0 accepts both ms and seconds."""
+    """Return a time in ns, exactly. digits: the number before its point, or 0 to accept both ms and seconds."""
     whole, _, fraction = text.partition(".")
     unit = UNIT_NS.get(len(whole)) if digits in (0, len(whole)) else None
     if unit is None or not (text.isascii() and (whole + fraction).isdecimal()):
@@ -186,7 +186,7 @@ def _ns(text: str, digits: int = 0) -> int:
 
 
 def _joined_rows(ranges: Sequence[str]) -> list[int]:
-    """Return the rows whose range is more than one id."""
+    """Return the numbers of rows whose range has more than one id."""
     if "" not in ranges:
         ends = _numbers.decode(f"[{','.join(ranges).replace('-', ',')}]")
         if len(ends) == 2 * len(ranges) and ends[::2] == ends[1::2]:
@@ -195,14 +195,14 @@ def _joined_rows(ranges: Sequence[str]) -> list[int]:
 
 
 def _use_up_ids(joined: Sequence[int], ranges: Sequence[str], columns: Columns) -> None:
-    """Give each row of several fills void rows for the other ids of its range, before and after it."""
+    """Insert void rows for the other ids in the range of each joined row."""
     ids_of: list[Sequence[int]] = [[own_id] for own_id in columns.trade_id]
     for row in joined:
         first, _, last = ranges[row].partition("-")
         span = range(int(first), int(last) + 1)
         if not 0 < len(span) <= LONGEST_RANGE:
             raise BadFrame(f"a range of {ranges[row][:60]!r}")
-        if ids_of[row][0] in span:  # else it counts something else
+        if ids_of[row][0] in span:  # otherwise the range is not of market ids
             ids_of[row] = span
     own_ids = columns.trade_id
     rows = [row for row, ids in enumerate(ids_of) for _ in ids]
@@ -273,7 +273,7 @@ def read_control(frame: bytes) -> Control | None:
 
 
 def _answer_to_request(message: dict[str, Any]) -> Control:
-    """Read the answer to a request. A rejection names its symbol in the text, so every word of it goes along as a candidate."""
+    """Read the answer to a request. A rejection names its symbol in its text, so every word is a candidate."""
     number = message.get("id")
     request_id = number if isinstance(number, int) else None
     error, result = message.get("error"), message.get("result")
@@ -286,13 +286,13 @@ def _answer_to_request(message: dict[str, Any]) -> Control:
 
 
 def parse_spot_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read currency_pairs: what trades against USDT."""
+    """Read currency_pairs: pairs that trade against USDT."""
     return [Instrument(symbol=row["id"], base=row["base"], quote=row["quote"], multiplier=split_multiplier(row["base"]))
             for row in _listed.decode(bodies[0]) if row["quote"] == "USDT" and row["trade_status"] == "tradable"]
 
 
 def parse_futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read contracts, whose base and quote are in their names only. Contracts being delisted are left out."""
+    """Read contracts, without those being delisted. Base and quote are only in their names."""
     found = []
     for row in _listed.decode(bodies[0]):
         base, _, quote = row["name"].rpartition("_")
@@ -308,7 +308,7 @@ def _volumes(path: str, symbol_key: str, volume_key: str) -> Volumes:
 
 
 def _history_request(path: str, symbol_key: str) -> Callable[[HistoryQuery], HttpRequest]:
-    """Ask for the newest 1,000 rows of a time range in whole seconds; an earlier end pages back."""
+    """Request the newest 1,000 rows of a range of whole seconds; an earlier end pages back."""
     return lambda query: HttpRequest(path, {symbol_key: query.symbol, "limit": 1000, "from": query.start_ns // NS_PER_S,
                                             "to": (query.end_ns - 1) // NS_PER_S})
 
@@ -327,7 +327,7 @@ def parse_futures_history(body: bytes, symbol: str, columns: Columns) -> None:
 
 
 def _minutes(path: str, symbol_key: str, rows: int, parse: Callable[[bytes, Instrument], list[Candle]]) -> Candles:
-    """Ask for minutes from the first whole one on, to the last second: no other minute begins before it."""
+    """Request the minutes that begin in [start_ns, end_ns)."""
     return Candles(request=lambda symbol, start_ns, end_ns: HttpRequest(
         path, {symbol_key: symbol, "interval": "1m", "from": -(-start_ns // 60 // NS_PER_S) * 60, "to": (end_ns - 1) // 10**9}),
         parse=parse, rows_per_request=rows, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")

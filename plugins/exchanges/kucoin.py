@@ -3,27 +3,27 @@
 Documents: kucoin-universal-sdk spec/ws and spec/rest (2025-11-04); the tokenless protocol from maintained adapters
 (2026-08) and live observations (2026-08-21, 2026-09-22); docs-new "Get Klines" of spot and of futures. Checked 2026-11-27.
 
-Symbols: `SOMI-USDT`, `SOMIUSDTM`. A renamed coin keeps its old symbol; its base has the new name. XBT is BTC. Thousands
-are part of the base: 1000BONK, 1MBABYDOGE.
-Ids: `tradeId`, text: the number in `sequence` today, a hexadecimal word until 2022. A number is kept as a number, a word
-as text. Both ascend per symbol and skip, so they do not prove a loss. `sequence` proves none either: it numbers all events of
-a symbol's matching engine (level 3: orders received, opened, changed and done, and trades; "Match Execution Data" and "Full
-MatchEngine Data" of spot, `sn` of futures), of which this channel sends the trades. Spot trades recorded in a row in 2021 had
-1612701563869, ...871, ...873 and ...877. A jump is the rule, and looks the same with and without a lost trade.
+Symbols: `SOMI-USDT`, `SOMIUSDTM`. A renamed coin keeps its old symbol; its base has the new name. XBT is BTC. A multiplier is
+part of the base: 1000BONK, 1MBABYDOGE.
+Ids: `tradeId`, text: the number in `sequence` today, a hexadecimal word until 2022. Numbers are stored as numbers, words as
+text. Both ascend per symbol and skip, so they cannot prove a loss. Neither can `sequence`: it numbers all events of a
+symbol's matching engine (level 3: orders received, opened, changed and done, and trades; "Match Execution Data" and "Full
+MatchEngine Data" of spot, `sn` of futures), but this channel sends only trades. Consecutive spot trades recorded in 2021 had
+1612701563869, ...871, ...873 and ...877. Jumps are normal, and look the same with and without a lost trade.
 Times: ns, as text on spot. Side: the taker's. Quantity: base units on spot, lots of `multiplier` base units on futures.
-Quirks: each connection needs a token of its own (a used one ends in 401, for ever), and nothing may be sent before the
-welcome. A symbol that does not exist is acknowledged and stays silent. The last trades may come again after a reconnect.
-Pings are due every 18 s. The tokenless protocol takes one symbol per request and answers in binary frames. A frame's
-keys say which protocol it belongs to, so one `parse` reads both. The REST twins of the tokenless protocol end with 2026:
-both variants use the classic lists and history. The contract list carries volumes; for spot allTickers does.
-Limits, classic: 100 symbols per topic; 400 per spot session by the newer text, 300 by the older one, which is used here
-(more are rejected with 509); 100 messages in 10 s; 30 connects a minute. Tokenless: 600 topics per connection (200 are
-used), 300 messages in 10 s, 250 connects in 5 minutes. The text does not say whether connects and the REST weight of
-2,000 in 30 s count per market; the stricter reading is used: both markets share them.
-History: the last 100 trades, whatever is asked: oldest first on spot, newest first on futures. Candles: 1,500 a request on spot,
-newest first, in base units; 500 on futures, in lots. A minute without a trade has none. Books: 100 levels without a key ("Get
-Part OrderBook"), in lots on futures; 20 levels there weigh as much. Tickers: "Get 24hr Stats" of spot; the contract's row on
-futures, without a time, its volume in base units as clients read it (from memory).
+Quirks: each connection needs a new token (a used one always gets 401), and nothing may be sent before the welcome. A
+symbol that does not exist is acknowledged but silent. The last trades may be sent again after a reconnect. Pings are due
+every 18 s. The tokenless protocol takes one symbol per request and answers in binary frames. A frame's keys identify its
+protocol, so one `parse` reads both. The REST interface of the tokenless protocol ends with 2026, so both variants use the
+classic lists and history. The contract list has volumes; for spot, allTickers has them.
+Limits, classic: 100 symbols per topic; 400 per spot session in the newer text, 300 in the older one, which is used here
+(more are rejected with 509); 100 messages in 10 s; 30 connects per minute. Tokenless: 600 topics per connection (200 are
+used), 300 messages in 10 s, 250 connects in 5 minutes. It is not documented whether connects and the REST weight of 2,000
+in 30 s count per market; the stricter reading is used: both markets share them.
+History: the last 100 trades for any query: oldest first on spot, newest first on futures. Candles: 1,500 per request on spot,
+newest first, in base units; 500 on futures, in lots. Minutes without trades are missing. Books: 100 levels without a key
+("Get Part OrderBook"), in lots on futures; 20 levels have the same weight there. Tickers: "Get 24hr Stats" of spot; the
+contract's row on futures, without a time, its volume in base units as clients read it (from memory).
 """
 
 from __future__ import annotations
@@ -149,14 +149,14 @@ def _tokenless_request(market_type: str, action: str) -> Callable[[Sequence[str]
 
 
 def ping(now_ns: int) -> str:
-    """Return a ping; like every message it has an id of its own."""
+    """Return a ping; like every message it needs a unique id."""
     return f'{{"id":"{now_ns}","type":"ping"}}'
 
 
 def _address_with_token(default_url: str) -> Callable[[bytes, str, str], str]:
-    """Return the function that makes an address of a token's answer.
+    """Return a function that builds the address of a connection from a token's answer.
 
-    The server is the one that the answer names, unless the config names another than the default.
+    The server is the one in the answer, unless the config has another address than the default.
     """
 
     def address(body: bytes, ws_url: str, connection: str) -> str:
@@ -184,7 +184,7 @@ def parse(text: bytes | memoryview, columns: Columns) -> None:
 
 
 def _checked(ids: list[Any]) -> list[Any]:
-    """Return ids as they are. Raises OverflowError for numbers that only fit as text, BadFrame for what is not an id."""
+    """Return valid ids unchanged. Raises OverflowError for numbers that only fit as text, BadFrame for invalid ids."""
     if ids and isinstance(ids[0], int):
         if min(ids) < 0:
             raise BadFrame("a negative id")
@@ -258,7 +258,7 @@ def _rows_in(body: bytes) -> Any:
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read symbols or contracts: what trades against USDT, spot or linear perpetual."""
+    """Read symbols or contracts that trade against USDT, spot or linear perpetual."""
     return [_instrument(row) for row in _rows_in(bodies[0]) if row["quoteCurrency"] == "USDT" and _is_trading(row)]
 
 
@@ -280,7 +280,7 @@ def _instrument(row: dict[str, Any]) -> Instrument:
 
 
 def parse_volumes(body: bytes) -> dict[str, float]:
-    """Read allTickers: symbol -> USDT traded in 24 hours; a symbol that did not trade has null there."""
+    """Read allTickers: symbol -> USDT traded in 24 hours; null, for a symbol that did not trade, becomes 0."""
     return {row["symbol"]: float(row["volValue"] or 0) for row in _data_in(body)["ticker"]}
 
 
@@ -289,7 +289,7 @@ def _history_request(path: str, weight: float) -> Callable[[HistoryQuery], HttpR
 
 
 def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
-    """Append the last trades. On spot they have no trade id but the sequence number, which equals it."""
+    """Append the last trades. On spot they lack the trade id, but their sequence number equals it."""
     rows = msgspec.convert(_rows_in(body), list[HistoryRow], strict=False)
     ids = [row.tradeId or str(row.sequence) for row in rows]
     columns.trade_id = [int(text) for text in ids] if all(text.isdecimal() for text in ids) else _checked(ids)
@@ -302,19 +302,19 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
 
 
 def spot_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-    """Ask for minutes by seconds. No minute begins between the last second and the end, whether that is included or not."""
+    """Request minutes by seconds; the end is the last second before end_ns, so it does not matter whether it is inclusive."""
     return HttpRequest("/api/v1/market/candles", {"symbol": symbol, "type": "1min", "startAt": -(-start_ns // MINUTE_NS) * 60,
                                                   "endAt": (end_ns - 1) // NS_PER_S}, weight=3)
 
 
 def futures_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-    """Ask for minutes by milliseconds, in the same way."""
+    """Request minutes by milliseconds, in the same way."""
     return HttpRequest("/api/v1/kline/query", {"symbol": symbol, "granularity": 1, "from": -(-start_ns // MINUTE_NS) * 60_000,
                                                "to": (end_ns - 1) // NS_PER_MS}, weight=3)
 
 
 def _candles_parser(unit_ns: int, places: Sequence[int]) -> Callable[[bytes, Instrument], list[Candle]]:
-    """Return the function that reads rows of numbers: time, open, high, low, close, volume and turnover stand in `places`."""
+    """Return a reader of rows of numbers; places: of time, open, high, low, close, volume and turnover in a row."""
 
     def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
         rows = msgspec.convert(_data_in(body), list[list[float]], strict=False)

@@ -4,25 +4,25 @@ Documents: OKX API v5, "All trades channel", "Connection count limit", "Notifica
 history", "Get candlesticks history", "Get order book", "Get tickers" (as of 2026-08-09); recordings of 2022-05, 2023, 2025
 and 2026-09. Checked 2026-11-27.
 
-Symbols: `SOMI-USDT`, `SOMI-USDT-SWAP`, spelt alike everywhere. The row of a swap has empty base and quote; they are in
+Symbols: `SOMI-USDT`, `SOMI-USDT-SWAP`, the same everywhere. The row of a swap has empty base and quote; they are in
 `instFamily` (formerly `uly`).
 Ids: `tradeId`, contiguous per symbol. Times: ms, as text like every number. Side: the taker's. Quantity: base units on
 spot; contracts on swaps, also fractions, of ctVal x ctMult base units each.
-Quirks: `trades-all` lives on `/business`. `trades` on `/public` joins the fills of an order (`count` of them, under the
-last one's id); it is read and flagged here, but never subscribed. Each symbol of a subscription is acknowledged or
-rejected by itself. Subscribing pushes the last trade, however old. Ping and pong are bare words, not JSON, and a ping is
+Quirks: `trades-all` is on `/business`. `trades` on `/public` joins the fills of an order (`count` of them, with the last
+one's id); frames of it are read and flagged here, but it is never subscribed. Each symbol of a subscription is acknowledged
+or rejected separately. Subscribing pushes the last trade, at any age. Ping and pong are bare words, not JSON, and a ping is
 due within 30 s of silence. Notice 64008 announces the end of the connection.
 Limits: 480 subscriptions and unsubscriptions an hour per connection, so at most half as many symbols are placed on one.
-64 KB of arguments per request by the newer text, 4,096 bytes by the older one, which is used. 3 connects a second per
-address, for both markets together; REST 20 requests in 2 seconds. No limit of messages or age is documented; the values
-here are ours.
-History: three months, 100 rows a page, newest first, before an id (type 1) or a time (type 2). Pages by time stand still
-where more than 100 trades have one time; pages by id do not. Candles: history-candles, newest first, between `before` and
-`after`, both exclusive, 100 a request: clients use 100 or 300, and a shorter answer would make minutes look quiet. `vol`
-counts contracts on swaps. A candle that is not `confirm`ed is left out. No document says whether candles count block trades,
-which `trades-all` leaves out. Books: `books`, up to 400 levels, as rows of price, quantity in contracts on swaps, a 0 and
-the number of orders; 40 requests in 2 seconds. Tickers: `ticker`; `vol24h` counts contracts on swaps. `volCcy24h` is in the
-quote on spot alone, so swaps have no quote volume.
+64 KB of arguments per request in the newer text, 4,096 bytes in the older one, which is used. 3 connects a second per
+address, for both markets together; REST 20 requests in 2 seconds. Limits of messages or age are not documented; the values
+here are our choice.
+History: three months, 100 rows a page, newest first, before an id (type 1) or a time (type 2). Paging by time cannot advance
+if more than 100 trades have one time; paging by id can. Candles: history-candles, newest first, between `before` and
+`after`, both exclusive, 100 per request: clients use 100 or 300, and a shorter answer would make minutes look quiet. `vol`
+counts contracts on swaps. A candle that is not `confirm`ed is skipped. It is not documented whether candles count block
+trades, which `trades-all` omits. Books: `books`, up to 400 levels, as rows of price, quantity (in contracts on swaps), a 0
+and the number of orders; 40 requests in 2 seconds. Tickers: `ticker`; `vol24h` counts contracts on swaps. `volCcy24h` is in
+the quote only on spot, so swaps have no quote volume.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Argument(msgspec.Struct, gc=False):
 
 
 class Trade(msgspec.Struct, gc=False):
-    """A trade, pushed or of the history; numbers in text become numbers while they are decoded."""
+    """A trade of the stream or the history; numeric strings are decoded to numbers."""
 
     instId: str
     tradeId: int
@@ -207,7 +207,7 @@ def read_control(frame: bytes) -> Control | None:
 
 
 def _named_in(text: str) -> tuple[str, ...]:
-    """Return the symbol that a rejection names; nothing where it is about the whole request."""
+    """Return the symbol that a rejection names, empty if it is about the whole request."""
     found = set(REJECTED_SYMBOL.findall(text))
     return (found.pop(),) if len(found) == 1 else ()
 
@@ -230,7 +230,7 @@ def _data_in(body: bytes) -> list[dict[str, Any]]:
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read the instruments of one type: what is live against USDT, spot or linear perpetual."""
+    """Read the live instruments of one type against USDT, spot or linear perpetual."""
     rows = [row for row in _data_in(bodies[0]) if row["state"] == "live"]
     spot = [_instrument(row["instId"], row["baseCcy"], 1.0) for row in rows
             if row["instType"] == "SPOT" and row["quoteCcy"] == "USDT"]
@@ -251,7 +251,7 @@ def parse_volumes(body: bytes) -> dict[str, float]:
 
 
 def history_request(query: HistoryQuery) -> HttpRequest:
-    """Ask for the 100 rows up to an id, or before a time, newest first, of the last three months."""
+    """Request the 100 rows up to an id, or before a time, newest first, of the last three months."""
     params: dict[str, str | int] = {"instId": query.symbol, "limit": 100}
     if query.last_id >= 0:
         return HttpRequest(HISTORY, params | {"type": 1, "after": query.last_id + 1})
@@ -270,14 +270,14 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
 
 
 def candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-    """Ask for up to 100 minutes."""
+    """Request up to 100 minutes."""
     start, end = -(-start_ns // NS_PER_MS), -(-end_ns // NS_PER_MS)
     rows = max(1, min(CANDLE_ROWS, -(-(end - start) // 60_000)))
     return HttpRequest(CANDLES, {"instId": symbol, "bar": "1m", "before": start - 1, "after": end, "limit": rows})
 
 
 def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
-    """Read history-candles, which does not count trades; contracts become base units."""
+    """Read history-candles, which have no number of trades; contracts become base units."""
     answer = _candles.decode(body)
     if answer.code != "0":
         raise BadFrame(f"{answer.code} {answer.msg}")

@@ -6,27 +6,26 @@ Checked 2026-11-27.
 
 Symbols: case matters and is kept. Spot has a prefix: `sSOMIUSDT`; but `sOLUSDT` is spot OL, not SOL. Perpetuals of cheap
 coins count thousands: `u1000PEPEUSDT`, base "1000 PEPE". Coin and quote come from the product row, never from the symbol.
-Ids: none. All symbols share `sequence`: it orders, and skips. A trade is identified by time, side, price and quantity (as
-numbers, however they are spelt), and by its number among equal ones. A live frame with the sequence and rows of an earlier
-one is that frame sent again; no two recorded frames of a symbol share a sequence otherwise.
+Ids: none. All symbols share `sequence`, which ascends and skips. A trade is identified by time, side, price and quantity
+(compared as numbers), and by its number among equal trades. A live frame with the sequence and rows of an earlier one is a
+repetition of it; otherwise no two recorded frames of a symbol share a sequence.
 Times: ns. Side: the taker's. Rows come newest first.
 Units: spot prices and quantities are integers, scaled by 10^valueScale of the quote and of the base (`currencies`; 8 for
-all so far). Perpetuals have decimal texts, in base units. Coin-margined contracts (`BTCUSD`) are not collected; they have
-integer prices of scale 4, and their frames are read all the same.
+all so far). Perpetuals have decimal texts, in base units. Coin-margined contracts (`BTCUSD`) are not collected, but their
+frames are parsed; they have integer prices of scale 4.
 Quirks: every subscription is answered with up to 1,000 past trades, before or after its acknowledgement. A request takes
-one symbol. `unsubscribe` drops all symbols, and it is not known whether it can drop a single one. A delisted symbol is
-therefore left to fall silent; its place on the connection is free after the next renewal. Without a ping the server
-closes after 31 s, whether data flow or not. The products carry no volumes; the 24-hour tickers do, on spot as an integer
-scaled as the quote.
+one symbol. `unsubscribe` drops all symbols, and it is unknown whether it can drop a single one. A delisted symbol therefore
+stays subscribed until the next renewal of the connection. Without a ping the server closes after 31 s, even while data
+flow. The products have no volumes; the 24-hour tickers have them, on spot as an integer scaled as the quote.
 Limits: 20 requests a second per connection. The documents allow 20 symbols per connection, their later revision 100; 101
 were counted before error 6015. 100 are used, and 6015 moves a symbol to another connection. The documents allow 5
-connections per client; more were open without a complaint. Both markets share one address and with it 200 connects and
-5,000 requests in 5 minutes.
-History: about the newest 1,000 trades, without paging, through a cache that may be a moment old; subscribing gives the same.
-Candles: kline/list, which the documents keep for compatibility, for only it takes a range; fewer than 1,000 minutes, its ends
-whole minutes, the later one excluded. The minute that runs is not in it. kline weighs 10. Spot has scaled integers.
-Books: 30 levels, with a time in ns; they may come through the cache as well. Tickers: md/spot/ticker/24hr, scaled, and
-md/v2/ticker/24hr, which lacks the best prices.
+connections per client, but more were accepted. Both markets share one address, and so 200 connects and 5,000 requests in 5
+minutes.
+History: about the newest 1,000 trades, without paging, from a cache that may be slightly old; subscribing returns the same.
+Candles: kline/list, kept for compatibility by the documents, because only it takes a range; fewer than 1,000 minutes, both
+ends whole minutes, the end exclusive, without the current minute. kline weighs 10. Spot has scaled integers.
+Books: 30 levels, with a time in ns; they may come from the cache too. Tickers: md/spot/ticker/24hr, scaled, and
+md/v2/ticker/24hr, without the best prices.
 """
 
 from __future__ import annotations
@@ -159,7 +158,7 @@ def _subscribe(method: str) -> Callable[[Sequence[str], int], str]:
 
 
 def unsubscribe(symbols: Sequence[str], request_id: int) -> str:
-    """Return a ping, which is answered and changes nothing: `unsubscribe` would drop every other symbol as well."""
+    """Return a ping, which is answered and has no effect: `unsubscribe` would drop all other symbols too."""
     return PING % request_id
 
 
@@ -169,7 +168,7 @@ def parse_spot(text: bytes | memoryview, columns: Columns) -> None:
 
 
 def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
-    """Append the trades of a JSON array of frames of perpetuals (or, all of them, of coin-margined contracts)."""
+    """Append the trades of a JSON array of frames, either all of perpetuals or all of coin-margined contracts."""
     try:
         frames = _frames.decode(text)
     except msgspec.ValidationError:
@@ -199,7 +198,7 @@ def _append_coin_margined(frames: list[ScaledFrame], columns: Columns) -> None:
 
 
 def _rows_of(frames: Sequence[Frame | ScaledFrame], rows_by_frame: Sequence[Sequence[Any]], columns: Columns) -> list[Any]:
-    """Return the rows of all frames, and fill the columns that both kinds of frame have alike."""
+    """Return the rows of all frames, and fill the columns that both kinds of frames share."""
     counts = [len(part) for part in rows_by_frame]
     rows: list[Any] = []
     for part in rows_by_frame:
@@ -223,7 +222,7 @@ def _identities(sells: Sequence[bool | None], prices: Sequence[float], quantitie
 
 
 def _numbers(texts: Sequence[str]) -> list[float]:
-    """Return texts as numbers, read all at once in half the time. Raises for a text that is not a JSON number."""
+    """Return texts as numbers, decoded together in half the time. Raises for a text that is not a JSON number."""
     numbers = _decimals.decode(f"[{','.join(texts)}]")
     if len(numbers) != len(texts):
         raise BadFrame("several numbers in one text")
@@ -231,7 +230,7 @@ def _numbers(texts: Sequence[str]) -> list[float]:
 
 
 def _texts(numbers: Sequence[float]) -> list[str]:
-    """Return numbers as text, written all at once in half the time. 100, 100.0 and 100.00 become one text."""
+    """Return numbers as text, encoded together in half the time. 100, 100.0 and 100.00 become the same text."""
     if not numbers:
         return []
     return f"{msgspec.json.encode(numbers).decode()[1:-1]},".replace(".0,", ",")[:-1].split(",")
@@ -270,20 +269,20 @@ def _instrument(row: dict[str, Any], **units: float) -> Instrument:
 
 
 def spot_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read the spot products. Raises for a currency without a scale, for its trades could not be read."""
+    """Read the spot products. Raises for a currency without a scale, because its trades could not be read."""
     rows, scales = _products(bodies[0], "Spot")
     return [_instrument(row, price_divisor=float(10 ** scales[row["quoteCurrency"]]),
                         contract_size=float(f"1e-{scales[row['baseCurrency']]}")) for row in rows]
 
 
 def futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read the perpetuals that are quoted and settled in USDT: crypto, stocks and pre-market alike."""
+    """Read the perpetuals that are quoted and settled in USDT, including stocks and pre-market contracts."""
     rows, _ = _products(bodies[0], "PerpetualV2")
     return [_instrument(row) for row in rows if row["settleCurrency"] == "USDT"]
 
 
 def unlisted_spot(symbol: str) -> Instrument | None:
-    """Return a spot symbol in the scale that all have had so far; None without the `s` in front, which spot always has."""
+    """Return an unlisted spot symbol with the scale of all symbols so far; None without the prefix `s` of spot."""
     if not symbol.startswith("s"):
         return None
     return Instrument(symbol=symbol, base=symbol, quote="", price_divisor=1e8, contract_size=1e-8)
@@ -295,12 +294,12 @@ def spot_volumes(body: bytes) -> dict[str, float]:
 
 
 def futures_volumes(body: bytes) -> dict[str, float]:
-    """Read the tickers of all perpetuals, to the same."""
+    """Read the tickers of all perpetuals: symbol -> USDT traded in 24 hours."""
     return {row["symbol"]: float(row["turnoverRv"] or 0) for row in msgspec.json.decode(body)["result"]}
 
 
 def _history_request(path: str) -> Callable[[HistoryQuery], HttpRequest]:
-    """Ask for the newest trades, whatever the query: the venue does not page."""
+    """Request the newest trades for any query: the venue does not page."""
     return lambda query: HttpRequest(path, {"symbol": query.symbol})
 
 
@@ -309,13 +308,13 @@ def _history_parser(parse: Callable[[bytes, Columns], None]) -> Callable[[bytes,
         """Append the rows of a symbol's history, newest first as they come."""
         parse(b"[" + bytes(_answer.decode(body).result) + b"]", columns)
         if set(columns.symbol) - {symbol}:
-            raise BadFrame(f"the history of another symbol than {symbol[:80]}")
+            raise BadFrame(f"a history that is not of {symbol[:80]}")
 
     return parse_history
 
 
 def candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-    """Ask for whole minutes of a range."""
+    """Request the whole minutes of a range."""
     return HttpRequest("/exchange/public/md/v2/kline/list", {"symbol": symbol, "resolution": 60, "from": _minutes(start_ns) * 60,
                                                              "to": _minutes(end_ns) * 60}, weight=10)
 
@@ -325,7 +324,7 @@ def _minutes(time_ns: int) -> int:
 
 
 def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
-    """Read candles of either market; the instrument has the scales, and a turnover has that of prices."""
+    """Read candles of either market; the instrument has the scales, and the turnover has that of prices."""
     answer, divisor = _candles.decode(body), instrument.price_divisor
     if answer.code or answer.data is None:
         raise BadFrame(f"{answer.code} {answer.msg}")

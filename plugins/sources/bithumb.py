@@ -1,11 +1,11 @@
 """Bithumb: its notices (https://feed.bithumb.com/notice) by their public API, and its list of markets.
 
 Checked 2026-11-21 against https://apidocs.bithumb.com/reference/공지사항-조회 and a stored answer of 2026-08.
-Addresses: api.bithumb.com/v1/notices redirects to feed-api.bithumb.com/v1/notices. `count` is 1 to 20. It needs no key.
-Rate: 1 request a second from an address; who asks more often is redirected in a circle. The page itself is HTML, not JSON.
-Ids: a row has none; it is the last part of `pc_url`.
-Times: `2026-08-21 17:00:00` in Korean time, without an offset. `published_at` is the time that a notice is planned for, in whole
-minutes, often later than `modified_at`, and a notice may be in the list before it.
+Addresses: api.bithumb.com/v1/notices redirects to feed-api.bithumb.com/v1/notices. `count` is 1 to 20. No key is needed.
+Rate: 1 request a second per address; beyond it, requests are redirected in a circle. The page itself is HTML, not JSON.
+Ids: the last part of `pc_url`.
+Times: `2026-08-21 17:00:00` in Korean time, without an offset. `published_at` is the planned time of a notice, in whole minutes,
+often later than `modified_at`; a notice may be in the list earlier.
 Titles: `리프로토콜(RE) 원화 마켓 추가`, `에이(AAA), 비(BBB) 원화 마켓 추가 (거래 수수료 무료)`, in mirrors behind
 `[마켓 추가]` or `[마켓 추가/수수료 이벤트]`, which here are the categories. An update (`거래 오픈 시간 변경`) is a
 notice of its own and not a new market, and `재거래지원` is not one either.

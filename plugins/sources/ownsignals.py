@@ -1,14 +1,13 @@
 """A user's own signals: JSON files dropped into a folder, and POST requests to this machine with a token.
 
-A signal is a JSON object: `coin` or `coins` (tickers) and, where wanted, `id` (text; the same id again is the same signal),
-`title`, `url`, and `published_at` (ISO 8601 with an offset; without it the time of the file or of the request counts). Any other
-key is refused, as is a time that is longer ago than OLDEST_S or ahead of the clock.
+A signal is a JSON object: `coin` or `coins` (tickers) and optionally `id` (text; the same id means the same signal), `title`,
+`url`, and `published_at` (ISO 8601 with an offset; by default the time of the file or request). Other keys are rejected, and so
+is a time more than OLDEST_S ago or in the future.
 
-Folder: files whose name ends in `.json`, written whole or renamed into place. A file is removed once its signal is durable; one
-that is refused is renamed to `.rejected`, with one line in the log. Only regular files of at most 64 KiB are read; links and
-pipes are refused.
-HTTP: POST / on 127.0.0.1:PORT with `Authorization: Bearer TOKEN`: 202 once the signal is durable, 400 with the reason, 401, 413,
-503 where it could not be made durable: send it again.
+Folder: put files with names ending in `.json` there, by renaming complete files. A file is removed once its signal is durable. A
+rejected file is renamed to `.rejected`, with a line in the log. Only regular files of at most 64 KiB are read, no links or pipes.
+HTTP: POST / on 127.0.0.1:PORT with `Authorization: Bearer TOKEN`. Answers: 202 once the signal is durable, 400 with the reason,
+401, 413, and 503 if it could not be made durable: send it again.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ STATUS = {202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """The folder and the port that take signals. Empty, or 0: not used. A port needs a token, here or in token_file."""
+    """The folder and the port for signals. Empty, or 0: not used. A port needs a token, here or in token_file."""
 
     folder: str = ""
     port: int = 0
@@ -64,7 +63,7 @@ class Signal(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Envelope(msgspec.Struct):
-    """A signal on its way to `parse`, with when it came: a signal without a time is of that moment."""
+    """A signal for `parse`, with its time of arrival, which is the default of its own time."""
 
     at_ns: int
     signal: msgspec.Raw
@@ -75,12 +74,12 @@ _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
 
 def configured(options: Options) -> bool:
-    """Return whether signals may come from anywhere."""
+    """Return whether a folder or a port is configured."""
     return bool(options.folder or options.port)
 
 
 def notice_of(body: bytes, at_ns: int) -> Notice:
-    """Return the notice of a signal that came at at_ns. Raises BadFrame with the reason for anything else."""
+    """Return the notice of a signal that arrived at at_ns. Raises BadFrame with the reason if it is invalid."""
     try:
         signal = _decode_signal(body)
         published_at_ns = time_ns(signal.published_at) if signal.published_at else at_ns
@@ -98,7 +97,7 @@ def notice_of(body: bytes, at_ns: int) -> Notice:
     if published_at_ns < at_ns - OLDEST_S * 10**9:
         raise BadFrame(f"the signal is older than {OLDEST_S} s")
     if published_at_ns > at_ns + AHEAD_S * 10**9:
-        raise BadFrame("the signal lies ahead of this machine's clock")
+        raise BadFrame("the signal's time is ahead of this machine's clock")
     return Notice(source="own_signals", notice_id=signal.id or hashlib.sha256(b"%d " % at_ns + body).hexdigest()[:16],
                   title=signal.title or f"{', '.join(coins)}: a signal of your own", category="", url=signal.url,
                   published_at_ns=published_at_ns, updated_at_ns=published_at_ns, coins=tuple(dict.fromkeys(coins)),
@@ -106,24 +105,24 @@ def notice_of(body: bytes, at_ns: int) -> Notice:
 
 
 def parse(body: bytes) -> list[Notice]:
-    """Return the notice of an envelope. Raises BadFrame for anything else."""
+    """Return the notice of an envelope. Raises BadFrame if it is invalid."""
     try:
         envelope = _decode_envelope(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadFrame(f"not a signal with the time at which it came: {error}") from error
+        raise BadFrame(f"not a signal with its time of arrival: {error}") from error
     return [notice_of(bytes(envelope.signal), envelope.at_ns)]
 
 
-def take(body: bytes, link: PushLink, at_ns: int) -> bool:
-    """Hand over a signal that came at at_ns; return whether it is durable. Raises BadFrame for an invalid one."""
-    notice_of(body, at_ns)  # the reason goes back to whoever sent it
+def take_signal(body: bytes, link: PushLink, at_ns: int) -> bool:
+    """Deliver a signal that arrived at at_ns; return whether it is durable. Raises BadFrame for an invalid one."""
+    notice_of(body, at_ns)  # validates it here, so that the sender gets the reason
     if at_ns < time.time_ns() - OLDEST_S * 10**9:
         raise BadFrame(f"the signal is older than {OLDEST_S} s")
     return bool(link.deliver(b'{"at_ns":%d,"signal":%s}' % (at_ns, body)))
 
 
 def read_file(path: Path) -> tuple[bytes, int]:
-    """Return a regular file's content, and when it was written (ns). Never waits for a pipe, never follows a link.
+    """Return a regular file's content, and the time when it was written (ns). Does not wait for pipes or follow links.
 
     Raises OSError and BadFrame.
     """
@@ -140,16 +139,16 @@ def read_file(path: Path) -> tuple[bytes, int]:
 
 
 class Folder:
-    """The dropped files. `look` takes those that are there."""
+    """The folder of dropped files. `look` takes the files that are there."""
 
     def __init__(self, path: str, link: PushLink) -> None:
         self._path, self._link = Path(path), link
-        self._stuck: set[str] = set()  # names of refused files that could not be renamed
+        self._stuck: set[str] = set()  # names of rejected files that could not be renamed
 
     def look(self) -> None:
-        """Take each file once; one that could not be made durable stays.
+        """Take each file; a signal that could not be made durable stays for the next call.
 
-        Raises ServiceUnavailable where the folder cannot be read.
+        Raises ServiceUnavailable if the folder cannot be read.
         """
         try:
             names = sorted(entry.name for entry in self._path.iterdir() if entry.name.endswith(".json"))
@@ -158,18 +157,18 @@ class Folder:
         for name in [name for name in names if name not in self._stuck][:FILES_PER_LOOK]:
             try:
                 body, at_ns = read_file(self._path / name)
-                if not take(body, self._link, at_ns):
+                if not take_signal(body, self._link, at_ns):
                     return
                 (self._path / name).unlink(missing_ok=True)
             except FileNotFoundError:
                 continue
             except BadFrame as error:
-                self._refuse(name, error.message)
+                self._reject(name, error.message)
             except OSError as error:
-                self._refuse(name, error.strerror or str(error))
+                self._reject(name, error.strerror or str(error))
 
-    def _refuse(self, name: str, reason: str) -> None:
-        log.warning("signal refused file=%r reason=%s", name[:100], json.dumps(reason[:300], ensure_ascii=True))
+    def _reject(self, name: str, reason: str) -> None:
+        log.warning("signal rejected file=%r reason=%s", name[:100], json.dumps(reason[:300], ensure_ascii=True))
         for number in range(100):
             aside = self._path / f"{name.removesuffix('.json')}{f'.{number}' if number else ''}.rejected"
             try:
@@ -185,7 +184,7 @@ Start = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Requests:
-    """The HTTP side as a WSGI application."""
+    """The HTTP interface, as a WSGI application."""
 
     def __init__(self, token: str, link: PushLink) -> None:
         self._token, self._link = token, link
@@ -199,8 +198,8 @@ class Requests:
     def _answer(self, environ: Mapping[str, Any]) -> tuple[int, str]:
         given = str(environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
-            log.warning("signal refused by=http reason=a wrong token")
-            return 401, "a wrong token"
+            log.warning("signal rejected by=http reason=wrong token")
+            return 401, "wrong token"
         if environ.get("REQUEST_METHOD") != "POST":
             return 405, "POST a signal"
         length = str(environ.get("CONTENT_LENGTH") or "")
@@ -209,15 +208,15 @@ class Requests:
         if int(length) > LARGEST_BYTES:
             return 413, f"at most {LARGEST_BYTES} bytes"
         try:
-            durable = take(environ["wsgi.input"].read(int(length)), self._link, time.time_ns())
+            durable = take_signal(environ["wsgi.input"].read(int(length)), self._link, time.time_ns())
             return (202, "") if durable else (503, "not durable: send it again")
         except BadFrame as error:
-            log.warning("signal refused by=http reason=%s", json.dumps(error.message[:300], ensure_ascii=True))
+            log.warning("signal rejected by=http reason=%s", json.dumps(error.message[:300], ensure_ascii=True))
             return 400, error.message
 
 
 def token_of(options: Options) -> str:
-    """Return the token for requests. Raises ServiceUnavailable where it is missing or too short to be a secret."""
+    """Return the token for requests. Raises ServiceUnavailable if it is missing or too short."""
     token = options.token
     if options.token_file:
         try:
@@ -230,7 +229,7 @@ def token_of(options: Options) -> str:
 
 
 def listen(url: str, link: PushLink) -> None:
-    """Take signals until stopped. Raises ServiceUnavailable where the folder or the port cannot be used."""
+    """Take signals until stopped. Raises ServiceUnavailable if the folder or the port cannot be used."""
     options = link.options
     folder = Folder(options.folder, link) if options.folder else None
     server = None
@@ -254,7 +253,7 @@ def listen(url: str, link: PushLink) -> None:
 
 
 def verdict(title: str) -> Verdict:
-    """Return that a title says nothing: a signal names its coins itself."""
+    """Return an empty verdict, because a signal names its coins itself."""
     return Verdict("other")
 
 
@@ -263,5 +262,5 @@ OWN_SIGNALS = PushSource(name="own_signals", listen=listen, parse=parse, verdict
 
 @hookimpl
 def listing_sources() -> list[PushSource]:
-    """Offer the user's own signals."""
+    """Return the source of the user's own signals."""
     return [OWN_SIGNALS]

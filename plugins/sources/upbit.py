@@ -1,15 +1,15 @@
-"""Upbit: its notice board (https://upbit.com/service_center/notice), as its own page reads it, and its list of markets.
+"""Upbit: its notice board (https://upbit.com/service_center/notice), read like its own page does, and its list of markets.
 
 Checked 2026-11-21 against stored answers of 2025-04 to 2026-10. The list is undocumented and needs no key.
 Addresses: api-manager.upbit.com (2024 on) and pub-info.upbit.com (mid-2026 on) serve the same list. `per_page` of 20
-and 30 are accepted, 40 and more refused. ETags are served. Some networks get 403 or an HTML page from the firewall
-in front: the list is then down, not empty.
-Rate: one address may ask every 2 to 3 s; faster gives 429, which passes after some 30 s. 99 of 100 KRW notices come on weekdays
-between 09:00 and 20:30 in Korea, and almost half of them within 7 s after a minute that 5 divides.
+and 30 are accepted, 40 and more rejected. ETags are served. Some networks get 403 or an HTML page from a firewall: the
+list is then down, not empty.
+Rate: one request every 2 to 3 s per address; faster requests get 429 for about 30 s. 99 of 100 KRW notices appear on weekdays
+between 09:00 and 20:30 in Korea, and almost half of them within 7 s after a minute that is a multiple of 5.
 Headers: a plain client is rejected with 403; a browser's User-Agent, Referer and Origin are accepted. `Origin` is for
 these two hosts only: on api.upbit.com, the trading API, it limits a client to one request in 10 s. English titles come
 with `Accept-Language: en`.
-Ids: `id` ascends over all categories; the page's own address takes `uuid` (a random number since mid-2026).
+Ids: `id` ascends over all categories; the URL of the page has `uuid` (a random number since mid-2026).
 Order: by `listed_at`, which every edit renews, so an old notice may come first. `fixed_notices` are pinned.
 Times: ISO 8601 with +09:00, whole seconds; `first_listed_at` is the first publication, and the moment at which
 markets move; `listed_at` is the last edit.
@@ -17,11 +17,11 @@ Titles: a new coin is `이름(SYM) 신규 거래지원 안내 (KRW, BTC, USDT �
 `이름(SYM) KRW 마켓 디지털 자산 추가`, before 2024-04 `KRW, BTC 마켓 디지털 자산 추가 (AAA, BBB)`. If several
 coins share one list it may be their union (YGG, IMX, GAL, ALT got KRW only later). Edits append remarks, which may say
 anything.
-Bodies: `/api/v1/announcements/{uuid}` answers the row with `body`, HTML mixed with text; before mid-2026 it took the id.
+Bodies: `/api/v1/announcements/{uuid}` returns the row with `body`, HTML mixed with text; before mid-2026 it took the id.
 A table has a row a coin: 디지털 자산, 마켓, 네트워크, 거래지원 개시 시점 (`10월 6일 20시 45분 예정`: Korean time, without a
 year). An edit adds lines such as `변경된 거래지원 개시 시점 : 2026-08-10 14:00 KST`.
 Markets: https://docs.upbit.com/kr/reference/list-trading-pairs, without a key, 10 requests a second. A market appears 14 minutes
-to hours after its notice, so it confirms the notice, or tells of one that was missed. Never send `Origin` there.
+to hours after its notice, so it confirms the notice, or reveals one that was missed. Never send `Origin` there.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ COLUMNS = {
 }
 MARKET = re.compile(r"(?<![A-Za-z0-9])(?:KRW|BTC|USDT|ETH)(?![A-Za-z0-9])|원화")
 TICKER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{1,20}(?![A-Za-z0-9])")
-LONGEST_BODY, UNCLOSED = 200_000, 20  # characters; tags: reading these takes time by the square of their number
+LONGEST_BODY, UNCLOSED = 200_000, 20  # characters; unclosed tags, because parsing takes time quadratic in their number
 CHANGED_START = re.compile(r"변경\s*(?:된|후)\s*거래\s*지원\s*개시\s*(?:시점|일시)")
 KOREAN_TIME = re.compile(r"(?:(\d{4})\s*년\s*)?(\d{1,2})\s*월\s*(\d{1,2})\s*일[^0-9오]{0,8}(오전|오후)?\s*(\d{1,2})\s*시"
                          r"(?:\s*(\d{1,2})\s*분)?")
@@ -216,7 +216,7 @@ def body_url(list_url: str, notice: Notice) -> str:
 
 
 def body_text(answer: bytes) -> str:
-    """Return a notice's body from the answer of `body_url`. Raises BadFrame for any other answer, and for one without a body."""
+    """Return a notice's body from the answer of `body_url`. Raises BadFrame for an answer without one."""
     try:
         detail = _decode_detail(answer)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -285,10 +285,10 @@ class Tables(HTMLParser):
 
 
 def read_body(body: str, published_at_ns: int) -> NoticeBody:
-    """Return what the table of a body says of each coin: its markets, and when its trading starts.
+    """Return the markets and the trading start of each coin in a body's table.
 
-    A year that is not written is the one that is nearest to the publication. A changed start in the text counts for the coins
-    that its line names, else for all. Raises BadFrame for a body without a table of markets.
+    A missing year is the one nearest to the publication. A changed start in the text applies to the coins that its line names,
+    or else to all. Raises BadFrame for a body without a table of markets.
     """
     tables = Tables(body)
     markets: dict[str, tuple[str, ...]] = {}
@@ -371,5 +371,5 @@ UPBIT_MARKETS = MarketSource(
 
 @hookimpl
 def listing_sources() -> list[ListingSource | MarketSource]:
-    """Offer Upbit's board and its list of markets."""
+    """Return Upbit's board and its list of markets."""
     return [UPBIT, UPBIT_MARKETS]

@@ -1,16 +1,16 @@
-"""Upbit's announcements as it sends them itself: a WebSocket for holders of an API key.
+"""Upbit's pushed announcements: a WebSocket for holders of an API key.
 
 Checked 2026-11-27 against https://docs.upbit.com/kr/reference/websocket-announcement (available since 2026-08-31) and
 https://docs.upbit.com/kr/reference/websocket-guide.
 Address: wss://api.upbit.com/websocket/v1/private, with `Authorization: Bearer JWT`. The key needs no permission, only the address
 of this machine among its allowed ones. Never send `Origin` there.
 Subscribe: a ticket, `{"type": "announcement", "categories": [...], "include_body": true}`, a format. Without categories every
-notice comes, so none is missed because a category was renamed. The venue does not answer it: silence is normal. An error is
+notice is sent, so a renamed category loses none. The request is not answered: silence is normal. An error is
 `{"error": {"name": ..., "message": ...}}`, such as INVALID_AUTH. The text `PING` is answered with `{"status":"UP"}`.
-Events: CREATED and UPDATED, as they happen: nothing is sent again, so the list is read after each connect. `body` is null where
-it is large. A notice may come earlier or later than in the list.
-Names: the documents name type, categories, body and stream_type; those of the id, title, category and times are taken from the
-list, with the usual others beside them. A message that lacks them is quarantined as it came.
+Events: CREATED and UPDATED, as they happen. Nothing is sent again, so the list is read after each connect. `body` is null if it
+is large. A notice may arrive earlier or later than in the list.
+Names: the documents name type, categories, body and stream_type; the names of id, title, category and times are those of the
+list, with common alternatives. A message without them is quarantined unchanged.
 Limits: 5 connects a second, 5 requests a second, 100 a minute.
 """
 
@@ -31,9 +31,9 @@ from pumpwatch import BadFrame, MessageSocket, Notice, PushLink, PushSource, Ser
 
 URL = "wss://api.upbit.com/websocket/v1/private"
 PAGE = "https://upbit.com/service_center/notice?id={}"
-ANSWER_S = 10.0  # within which the first answer to PING comes
+ANSWER_S = 10.0  # for the first answer to PING
 PING_S = 60.0
-DEAD_S = 150.0  # without any message though we asked: the connection is dead
+DEAD_S = 150.0  # without any message despite PINGs, the connection counts as dead
 LARGEST_KEY_FILE_BYTES = 4096
 DAY_NS = 86_400 * 10**9
 EVENT_CATEGORIES = ("이벤트", "Event", "event")  # notices of these never open a market
@@ -72,12 +72,12 @@ _decode = msgspec.json.Decoder(Message).decode
 
 
 def configured(options: Options) -> bool:
-    """Return whether there is a key."""
+    """Return whether a key is configured."""
     return bool(options.key_file or (options.access_key and options.secret_key))
 
 
 def key_of(options: Options) -> tuple[str, str]:
-    """Return access key and secret key. Raises ServiceUnavailable, whose text shows nothing of them."""
+    """Return access key and secret key. Raises ServiceUnavailable, without any part of them in its text."""
     if not options.key_file:
         return options.access_key, options.secret_key
     try:
@@ -136,7 +136,7 @@ def _read(socket: MessageSocket, link: PushLink) -> None:
             socket.send("PING")
         if body is not None and (problem := problem_of(body)):
             raise ServiceUnavailable(problem)
-        if not up:  # what an invalid key or subscription gets has come by now
+        if not up:  # an error about the key or the subscription would have arrived by now
             up = True
             link.connected()
         if body is not None and not is_status(body):
@@ -144,7 +144,7 @@ def _read(socket: MessageSocket, link: PushLink) -> None:
 
 
 def problem_of(body: bytes) -> str:
-    """Return the error that a message tells, in one line; an empty text where it tells none."""
+    """Return the error in a message, in one line; an empty text without one."""
     try:
         error = _decode(body).error
     except (msgspec.DecodeError, RecursionError):
@@ -162,7 +162,7 @@ def is_status(body: bytes) -> bool:
 
 
 def parse(body: bytes) -> list[Notice | BadFrame]:
-    """Return the announcement of a message, none where it is of an event. Raises BadFrame for any other message."""
+    """Return the announcement of a message, or an empty list for an event. Raises BadFrame for any other message."""
     try:
         message = _decode(body)
         number = str(message.id or message.announcement_id or message.uuid)
@@ -178,16 +178,16 @@ def parse(body: bytes) -> list[Notice | BadFrame]:
     if message.category in EVENT_CATEGORIES:
         return []
     if not published_at_ns:
-        raise BadFrame("an announcement of Upbit has no time of its publication")
+        raise BadFrame("an announcement of Upbit has no publication time")
     if edited and not first:
-        published_at_ns -= DAY_NS  # when it was published is not said, and an edit is never new
+        published_at_ns -= DAY_NS  # the publication time is unknown, but an edit is never new
     return [Notice(source="upbit_announcements", notice_id=number, title=message.title, category=message.category,
                    published_at_ns=published_at_ns, updated_at_ns=updated_at_ns, url=PAGE.format(message.uuid or number),
                    body=message.body or "", raw=body.decode("utf-8", "replace"))]
 
 
 def _ns(given: str | int) -> int:
-    """Return ns since 1970 of a time in ISO 8601, in Korean time where it has no offset, or of ms. 0 stays 0."""
+    """Return a time in ns since 1970, from ISO 8601 (Korean time without an offset) or ms; 0 stays 0."""
     if isinstance(given, int):
         return given * 1_000_000
     return time_ns(given, 9 * 60) if given else 0
@@ -199,5 +199,5 @@ UPBIT_ANNOUNCEMENTS = PushSource(name="upbit_announcements", exchange="upbit", b
 
 @hookimpl
 def listing_sources() -> list[PushSource]:
-    """Offer Upbit's announcements."""
+    """Return Upbit's announcements."""
     return [UPBIT_ANNOUNCEMENTS]

@@ -6,10 +6,10 @@ from pumpwatch import Broker, Listing, SeenTrade, Strategy, StrategyPlugin, hook
 
 
 class BuyFirst(Strategy):
-    """Buys once: spot, or futures where the run has leverage; where nothing has traded yet, at the first trade."""
+    """Buys once: spot, or futures if the run has leverage; if nothing has traded yet, at the first trade."""
 
     def on_listing(self, listing: Listing, broker: Broker) -> None:
-        """Buy where most was traded so far."""
+        """Buy on the market with the largest volume so far."""
         self.bought = False
         kind = "futures" if broker.leverage > 1 else "spot"
         kinds = {broker.market_type(market) for market in broker.markets}
@@ -19,7 +19,7 @@ class BuyFirst(Strategy):
             self.buy(max(traded, key=broker.volume), broker)
 
     def on_trade(self, trade: SeenTrade, broker: Broker) -> None:
-        """Buy at the first trade of a market that had none."""
+        """Buy at the first trade if no market had traded before."""
         if not self.bought and trade.market in self.markets:
             self.buy(trade.market, broker)
 

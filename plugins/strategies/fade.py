@@ -9,10 +9,10 @@ BACK = 0.03  # from the peak
 
 
 class Fade(Strategy):
-    """Sells short once, where a futures price has risen by RISE and then fallen by BACK."""
+    """Sells short once, after a futures price has risen by RISE and then fallen by BACK."""
 
     def on_listing(self, listing: Listing, broker: Broker) -> None:
-        """Remember the prices."""
+        """Record the prices at the listing."""
         self.sold = False
         self.start = {market: price for market in broker.markets if (price := broker.last(market)) is not None}
         self.peak = dict(self.start)

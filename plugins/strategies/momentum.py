@@ -8,10 +8,10 @@ RISE = 0.02  # from the price at the listing
 
 
 class Momentum(Strategy):
-    """Buys once, where the price is first RISE above that at the listing. It never buys where nothing rises."""
+    """Buys once, on the first market whose price is RISE above that at the listing."""
 
     def on_listing(self, listing: Listing, broker: Broker) -> None:
-        """Remember the prices."""
+        """Record the prices at the listing."""
         self.bought = False
         self.start = {market: price for market in broker.markets if (price := broker.last(market)) is not None}
 

@@ -1,17 +1,17 @@
-"""spread: buy where the coin is cheap, and sell it short where it is dear, until the prices meet."""
+"""spread: buy the coin where it is cheap, and sell it short where it is expensive, until the prices meet."""
 
 from __future__ import annotations
 
 from pumpwatch import Broker, Listing, SeenTrade, Strategy, StrategyPlugin, hookimpl
 
-OPEN, CLOSE = 0.01, 0.002  # how far apart the prices are
+OPEN, CLOSE = 0.01, 0.002  # price differences that open and close the pair
 
 
 class Spread(Strategy):
     """Opens one pair: long on any market, short on a futures market of another venue. It closes both once the prices meet."""
 
     def on_listing(self, listing: Listing, broker: Broker) -> None:
-        """Remember the prices."""
+        """Record the prices at the listing."""
         self.pair: tuple[str, str] | None = None
         self.closed = False
         self.prices = {market: price for market in broker.markets if (price := broker.last(market)) is not None}
@@ -29,11 +29,12 @@ class Spread(Strategy):
             self.closed = True
 
     def apart(self, cheap: str, dear: str) -> float:
-        """Return by which part the dear market is above the cheap one."""
+        """Return the share by which the price of `dear` exceeds that of `cheap`."""
         return float(self.prices[dear] / self.prices[cheap] - 1)
 
     def look(self, market: str, broker: Broker) -> None:
-        """Open the pair of this market and another one, where they are far apart."""
+        """Open a pair of this market and another one if their prices differ enough."""
+
         for other in sorted(self.prices.keys() - {market}):
             for cheap, dear in ((market, other), (other, market)):
                 if broker.market_type(dear) == "futures" and OPEN <= self.apart(cheap, dear) < 1:
@@ -47,4 +48,4 @@ class Spread(Strategy):
 @hookimpl
 def paper_strategies() -> list[StrategyPlugin]:
     """Return the strategy."""
-    return [StrategyPlugin(name="spread", create=Spread, about="buys where the coin is cheap, sells short where it is dear")]
+    return [StrategyPlugin(name="spread", create=Spread, about="buys where the coin is cheap, sells short where it is expensive")]

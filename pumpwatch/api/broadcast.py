@@ -1,7 +1,7 @@
-"""Sends the same events to every watcher of the page, each encoded once, however many watch.
+"""Send the page's events to all watchers, encoding each event only once.
 
-A topic is a name and its latest value. A watcher is sent each topic once, and again whenever its value has changed: a slow
-watcher, or one that was away, skips the values between. Nothing is read or encoded while nobody watches.
+A topic is a name with its latest value. A watcher gets each topic once, and again whenever its value has changed. A slow watcher,
+or one that was disconnected, skips intermediate values. Nothing is read or encoded without watchers.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from gevent.event import Event
 from pumpwatch.clock import Clock
 
 EVERY_S = 1.0
-RETRY_MS = 2000  # after which a browser asks again
-HEARTBEAT_S = 5.0  # without an event: something is sent, so that a connection that is gone is noticed
+RETRY_MS = 2000  # a browser reconnects after this time
+HEARTBEAT_S = 5.0  # without an event, a comment is sent, so that a dead connection is detected
 MOST_WATCHERS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A name, a function that returns the value as plain data, and after how many seconds it is read again.
+    """A name, a function that returns the value as plain data, and the interval between reads in seconds.
 
-    waits: reading may wait for a disk, so it holds up no other topic that does not. first: it is sent to a watcher that begins,
-    and never again.
+    waits: reading may wait for a disk, so such topics are read in another greenlet. first: it is sent only to new watchers.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Topic:
 
 @dataclass(slots=True)
 class _Latest:
-    """The last value of a topic, encoded and as its event, and the number of the publication that brought it."""
+    """The last value of a topic, as JSON and as an event, and the number of the publication that changed it."""
 
     payload: bytes = b""
     event: bytes = b""
@@ -48,45 +47,45 @@ class _Latest:
 
 
 class TooManyWatchers(Exception):
-    """All places are taken."""
+    """The maximum number of watchers is reached."""
 
 
 class Broadcast:
-    """The topics and their watchers. `run` and `run_waiting` are bodies of supervised greenlets; all of it is on the hub.
+    """The topics and their watchers. `run` and `run_waiting` are bodies of supervised greenlets; everything runs on the hub.
 
-    tick: called each second, whether or not somebody watches.
+    tick: called each second, even without watchers.
     """
 
     def __init__(self, clock: Clock, tick: Callable[[], None], topics: Sequence[Topic], most: int = MOST_WATCHERS) -> None:
         self._clock, self._tick, self._topics, self._most = clock, tick, topics, most
-        self._token = f"{clock.now_ns():x}"  # the numbers of another process mean nothing here
+        self._token = f"{clock.now_ns():x}"  # event ids of another process do not match
         self._latest = {topic.name: _Latest() for topic in topics}
         self._number = 0
         self._news, self._joined = Event(), Event()
         self._joint: dict[int, bytes] = {}  # number seen -> all events since, until the next publication
-        self._watches: set[Watch] = set()
+        self._watches: set[PageWatch] = set()
         self.stopped = False
 
     @property
     def watchers(self) -> int:
-        """Return how many watch now."""
+        """Return the number of watchers."""
         return len(self._watches)
 
-    def watch(self, last_id: str = "") -> Watch:
-        """Return the events of a new watcher; `last_id` is the last event that it had. Raises TooManyWatchers."""
+    def watch(self, last_id: str = "") -> PageWatch:
+        """Return the events of a new watcher; `last_id` is the id of the last event that it got. Raises TooManyWatchers."""
         if len(self._watches) >= self._most:
             raise TooManyWatchers
-        if not self._watches:  # what was read for earlier ones may be hours old
+        if not self._watches:  # the values of earlier watchers may be hours old
             self._latest = {topic.name: _Latest() for topic in self._topics}
             self._joint.clear()
         token, _, number = last_id.partition("-")
         seen = int(number) if token == self._token and number.isascii() and number.isdecimal() and len(number) < 18 else 0
-        watch = Watch(self, min(seen, self._number))
+        watch = PageWatch(self, min(seen, self._number))
         self._watches.add(watch)
         self._joined.set()
         return watch
 
-    def leave(self, watch: Watch) -> None:
+    def leave(self, watch: PageWatch) -> None:
         """Forget a watcher."""
         self._watches.discard(watch)
 
@@ -103,19 +102,19 @@ class Broadcast:
             self._joined.wait(max(0.0, due - self._clock.monotonic()))
 
     def run_waiting(self) -> None:
-        """Do the same for the topics that may wait."""
+        """Do the same for topics that may wait for a disk."""
         while not self.stopped:
             self._publish(waits=True)
             gevent.sleep(EVERY_S / 2)
 
     def stop(self) -> None:
-        """End both, and every watch."""
+        """End `run`, `run_waiting` and every watch."""
         self.stopped = True
         self._joined.set()
         self._news.set()
 
     def _publish(self, waits: bool) -> None:
-        """Read the topics that are due, and wake the watchers if one has changed."""
+        """Read the topics that are due, and wake the watchers if a value has changed."""
         changed = [topic.name for topic in self._topics
                    if topic.waits == waits and not topic.first and self._watches and self._has_changed(topic)]
         if not changed:
@@ -130,13 +129,13 @@ class Broadcast:
         news.set()
 
     def _has_changed(self, topic: Topic) -> bool:
-        """Read a topic if it is due; return whether its value is another one."""
+        """Read a topic if it is due; return whether its value has changed."""
         now, latest = self._clock.monotonic(), self._latest[topic.name]
         if topic.every_s > EVERY_S and now - latest.read_at < topic.every_s - EVERY_S / 4:
             return False
         latest.read_at = now
         payload = msgspec.json.encode(topic.read())
-        latest = self._latest[topic.name]  # others may watch by now
+        latest = self._latest[topic.name]  # a new first watcher may have reset it during the read
         before, latest.payload = latest.payload, payload
         return payload != before
 
@@ -149,22 +148,22 @@ class Broadcast:
         return self._number, events
 
     def beginning(self) -> bytes:
-        """Return what a watcher is sent at first."""
+        """Return the first events for a new watcher."""
         return f"retry: {RETRY_MS}\n\n".encode() + b"".join(
             _event(topic.name, msgspec.json.encode(topic.read())) for topic in self._topics if topic.first)
 
     def wait(self, seconds: float) -> None:
-        """Return at the next publication, or after `seconds`."""
+        """Wait for the next publication, at most `seconds`."""
         self._news.wait(seconds)
 
 
 def _event(name: str, payload: bytes, number: str = "") -> bytes:
-    """Return an event; JSON is one line."""
+    """Return a server-sent event; its JSON must be one line."""
     return f"event: {name}\n{f'id: {number}{chr(10)}' if number else ''}data: ".encode() + payload + b"\n\n"
 
 
-class Watch(Iterator[bytes]):
-    """The events for one watcher, without an end until the broadcast stops. The server closes it in every case."""
+class PageWatch(Iterator[bytes]):
+    """The endless events for one watcher, until the broadcast stops. The server always closes it."""
 
     def __init__(self, source: Broadcast, seen: int) -> None:
         self._source, self._seen = source, seen
@@ -188,5 +187,5 @@ class Watch(Iterator[bytes]):
         return events
 
     def close(self) -> None:
-        """Leave."""
+        """End the watch."""
         self._source.leave(self)

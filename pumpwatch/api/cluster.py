@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.api.route import Call, Route
+from pumpwatch.api.route import ApiCall, Route
 
 
 class Cluster(msgspec.Struct):
-    """This member, every member and every shard, as Redis had them at the last beat. name: empty without a cluster."""
+    """This member, all members and all shards, as of the last beat in Redis. name: empty without a cluster."""
 
     name: str = ""
     member: str = ""
@@ -22,8 +22,8 @@ class Cluster(msgspec.Struct):
     shards: list[dict[str, Any]] = []
 
 
-def cluster(call: Call) -> Cluster:
-    """Return the state, at most about a second older than the last beat."""
+def cluster(call: ApiCall) -> Cluster:
+    """Return the state of the last beat, at most about a second late."""
     found = call.desk.figures().get("cluster") or {}
     return Cluster(**{key: found[key] for key in Cluster.__struct_fields__ if key in found})
 

@@ -1,4 +1,4 @@
-"""Say what is wrong with a query or a body: which field, what it may be, and an example."""
+"""Describe an invalid query or body: the field, its allowed values, and an example."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pumpwatch.printable import printable
 _PLACE = re.compile(r"at `\$\.([A-Za-z_]+)")
 _MISSING = re.compile(r"missing required field `([A-Za-z_]+)`")
 _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
-SHOWN = 60  # characters of a name that a caller made up
+SHOWN = 60  # characters of an unknown name
 
 
 def complaint(kind: type[msgspec.Struct], error: msgspec.ValidationError, word: str) -> str:
-    """Return one sentence for a person; `word` is what a field of `kind` is called there: parameter, or field."""
+    """Return one sentence about an error; `word` is the term for a field of `kind`: parameter or field."""
     _, components = msgspec.json.schema_components([kind], ref_template="{name}")
     fields: Mapping[str, Any] = components[kind.__name__]["properties"]
     text = str(error)
@@ -33,7 +33,7 @@ def complaint(kind: type[msgspec.Struct], error: msgspec.ValidationError, word: 
 
 
 def _allowed(name: str, schema: Mapping[str, Any]) -> str:
-    """Return the values that a field takes, with an example where its schema has one."""
+    """Return the values that a field accepts, with an example if its schema has one."""
     examples = schema.get("examples")
     example = f", for example {name}={examples[0]}" if examples else ""
     return _values(schema) + example

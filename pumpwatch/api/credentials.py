@@ -1,4 +1,4 @@
-"""The credentials of a request: the token, or the cookie of a session."""
+"""Read the credentials of a request: the token, or a session's cookie."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes
 
 
 def has_token(authorization: str, token: str) -> bool:
-    """Return whether an Authorization header has the token; never where there is none.
+    """Return whether an Authorization header has the token; False if `token` is empty.
 
-    It is given as Bearer, or as the password of Basic, for which browsers ask. The comparison takes the same time for whatever
-    is given.
+    Clients send it as Bearer, or as the password of Basic, for which browsers prompt. The comparison takes constant time.
     """
     given = hashlib.sha256(_token_in(authorization)).digest()
     return hmac.compare_digest(given, hashlib.sha256(token.encode()).digest()) and bool(token)
@@ -34,7 +33,7 @@ def _token_in(authorization: str) -> bytes:
 
 
 def session_in(cookies: str) -> str:
-    """Return the id of the session that a Cookie header names, empty where it has none of our form."""
+    """Return the session id in a Cookie header, empty without a valid one."""
     for cookie in cookies.split(";"):
         name, _, value = cookie.strip().partition("=")
         if name == COOKIE:
@@ -43,5 +42,8 @@ def session_in(cookies: str) -> str:
 
 
 def cookie_of(session: str, lasts_s: float, *, secure: bool) -> str:
-    """Return the Set-Cookie header of a session: no script reads it, and no other site has it sent. `lasts_s` 0 removes it."""
+    """Return the Set-Cookie header of a session; `lasts_s` 0 removes it.
+
+    Scripts cannot read the cookie, and browsers do not send it for requests of other sites.
+    """
     return f"{COOKIE}={session}; Path=/; Max-Age={lasts_s:.0f}; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")

@@ -1,4 +1,4 @@
-"""The parts of a collector that the API reads."""
+"""The parts of a collector that the API uses."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The parts of a collector that handlers may read.
+    """The parts of a collector that handlers may use.
 
-    figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
-    reason why the collector does not record, empty where it does. jobs: a row for each job of the scheduler. connections: a row
-    for each connection of a venue such as binance.spot, None where it is not collected. broadcast: the events of the page.
-    samples: the metrics as of now. roll_out: takes a step of a sink's roll-out, and returns its state.
-    queries: counts what is read. market: answers about tickers and order books, by asking venues; None where it cannot.
-    paper_starts: starts paper runs in processes of their own; None where it cannot. sessions: of browsers that gave the token.
+    figures: the last content of status.json, at most about a second old; shared, so never change it. unready: the reason why the
+    collector does not record, empty if it does. jobs: a row for each scheduled job. connections: a row for each connection of a
+    venue such as binance.spot, None if the venue is not collected. broadcast: the events of the page. samples: the current
+    metrics. roll_out: takes a step of a sink's roll-out, and returns its state. queries: counts and times queries of trades.
+    market: fetches tickers and order books from venues, None if it is not available. paper_starts: starts paper runs in separate
+    processes, None if it is not available. sessions: of browsers that sent the token.
     """
 
     config: Config
@@ -62,6 +62,6 @@ class Desk:
     queries: QueryFigures = field(default_factory=partial(QueryFigures, 0.0))
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Call a function in a native thread of the API while only the calling greenlet waits."""
+        """Call a function in a native thread of the API; only the calling greenlet waits."""
         result: T = self.threads.apply(function, args, named)
         return result

@@ -1,4 +1,4 @@
-"""Trades as bytes, a piece at a time: JSON lines, CSV, Arrow and Parquet, with the fields of `store.trade_rows`."""
+"""Encode trades piece by piece as JSON lines, CSV, Arrow and Parquet, with the fields of `store.trade_rows`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pumpwatch.model import NO_SEQUENCE, SIDES, TradeBatch
 from pumpwatch.store.trade_rows import TRADE_FIELDS, trade_columns
 
 PIECE_ROWS = 5_000  # of JSON lines and CSV: about a megabyte
-NEW_LINE = b"\xff"  # stands for the end of a line until a piece is encoded: no text in UTF-8 has this byte
+NEW_LINE = b"\xff"  # marks the end of a line until a piece is encoded: UTF-8 text never has this byte
 NEEDS_QUOTES = frozenset(",\"\r\n")
 
 
@@ -58,7 +58,7 @@ class _JsonRow(msgspec.Struct, gc=False):
 
 
 def json_lines(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[bytes]:
-    """Yield one JSON object a line."""
+    """Yield JSON lines, one object per trade."""
     encode = msgspec.json.Encoder().encode_lines
 
     def head(*names: str) -> bytes:
@@ -73,7 +73,7 @@ def json_lines(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[
 def csv_lines(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[bytes]:
     """Yield CSV with a header line.
 
-    A piece is encoded as one JSON array of numbers and of prepared texts: that takes a fifth of the time of `csv.writer`.
+    A piece is encoded as one JSON array of numbers and prepared texts, in a fifth of the time of `csv.writer`.
     """
     encode = msgspec.json.Encoder().encode
 
@@ -93,14 +93,14 @@ def csv_lines(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[b
 
 
 def _heads(batch: TradeBatch, catalogue: Catalogue, text: Callable[[str, str, str, str], bytes]) -> list[msgspec.Raw]:
-    """Return the text of exchange, market type, symbol and side for each trade; it is made once for each that occurs."""
+    """Return the text of exchange, market type, symbol and side for each trade; equal texts are made only once."""
     held, place = np.unique(batch.instrument, return_inverse=True)
     texts = [msgspec.Raw(text(*names, side)) for names in catalogue.names(held) for side in SIDES]
     return [texts[number] for number in (place * len(SIDES) + batch.side).tolist()]
 
 
 def _sequence(batch: TradeBatch, missing: Any) -> list[Any]:
-    """Return the sequence numbers, with `missing` for those that are."""
+    """Return the sequence numbers, with `missing` for trades without one."""
     absent = batch.sequence_number == NO_SEQUENCE
     if absent.all():
         return [missing] * len(batch)
@@ -108,7 +108,7 @@ def _sequence(batch: TradeBatch, missing: Any) -> list[Any]:
 
 
 def _csv_floats(column: NDArray[np.float64]) -> list[Any]:
-    """Return numbers that are encoded as `repr` writes them; JSON writes the very small and very large ones otherwise."""
+    """Return numbers that are encoded as by `repr`; JSON writes very small and very large numbers differently."""
     values: list[Any] = column.tolist()
     size = np.abs(column)
     for row in np.flatnonzero(~((size >= 1e-4) & (size < 1e16) | (size == 0))).tolist():
@@ -117,7 +117,7 @@ def _csv_floats(column: NDArray[np.float64]) -> list[Any]:
 
 
 def _csv_text(text: str) -> bytes:
-    """Return one field, quoted where CSV wants that."""
+    """Return one field, quoted if CSV requires it."""
     if not NEEDS_QUOTES.intersection(text):
         return text.encode()
     line = io.StringIO(newline="")
@@ -138,14 +138,14 @@ class _Writer(Protocol):
 
 
 def arrow_stream(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[bytes]:
-    """Yield a stream of Arrow record batches. Raises ImportError where pyarrow is not installed."""
+    """Yield a stream of Arrow record batches. Raises ImportError without pyarrow."""
     import pyarrow
 
     yield from _written(batches, catalogue, pyarrow.ipc.new_stream)
 
 
 def parquet_file(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[bytes]:
-    """Yield a Parquet file, each batch as a row group. Raises ImportError where pyarrow is not installed."""
+    """Yield a Parquet file with one row group per batch. Raises ImportError without pyarrow."""
     from pyarrow import parquet
 
     yield from _written(batches, catalogue, lambda out, schema: parquet.ParquetWriter(out, schema, compression="zstd"))
@@ -165,7 +165,7 @@ def _written(batches: Iterable[TradeBatch], catalogue: Catalogue, open_writer: C
         return content
 
     class Forward(io.RawIOBase):
-        """A file that only grows, of which no more is kept than has not been yielded."""
+        """A write-only file that keeps only the bytes that were not yielded yet."""
 
         def writable(self) -> bool:
             return True

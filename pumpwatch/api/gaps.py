@@ -1,4 +1,4 @@
-"""The gaps, the newest first, a page at a time."""
+"""List the gaps page by page, the newest first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from pumpwatch.api.route import Call, Route
+from pumpwatch.api.route import ApiCall, Route
 from pumpwatch.model import Gap, GapState
 from pumpwatch.store.ledger import Ledger, is_missing
 
@@ -17,18 +17,18 @@ LAST = 2**63 - 1
 
 
 class GapQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """before: the `next` of the page before."""
+    """before: `next` of the previous page. exchange: empty for all."""
 
     before: Annotated[int, Meta(ge=1, le=LAST)] = LAST
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     state: Literal["open", "filled", "lost", "any"] = "any"
-    exchange: Annotated[str, Meta(max_length=40)] = ""  # empty: of every one
+    exchange: Annotated[str, Meta(max_length=40)] = ""
 
 
 class GapRow(msgspec.Struct):
-    """Trades that may be missing in [from_ns, to_ns).
+    """A gap: trades may be missing in [from_ns, to_ns).
 
-    symbol: empty where it is several, of which `symbols` has the first; symbol_count 0 means every one of the venue.
+    symbol: empty for several symbols; `symbols` then has the first ones. symbol_count: 0 for all symbols of the venue.
     """
 
     id: int
@@ -46,14 +46,14 @@ class GapRow(msgspec.Struct):
 
 
 class Gaps(msgspec.Struct):
-    """A page of gaps. next: ask for the following page with before=next; null: this is the last one."""
+    """A page of gaps. next: the value of `before` for the next page, null on the last page."""
 
     gaps: list[GapRow]
     next: int | None
 
 
-def gaps(call: Call) -> Gaps:
-    """Answer with a page of gaps."""
+def gaps(call: ApiCall) -> Gaps:
+    """Return a page of gaps."""
     query: GapQuery = call.query
     found = call.desk.offload(_read, Path(call.desk.config.store.dir), query)
     page = [_row(number, gap) for number, gap in found[:query.limit]]

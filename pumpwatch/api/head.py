@@ -1,4 +1,4 @@
-"""Read and check the head of a request: bounded in size, and strict where two readers might understand different things."""
+"""Read and check the head of a request: bounded in size, and strict where other HTTP parsers might read it differently."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LARGEST_BODY = 65_536
 _REQUEST = re.compile(rb"([A-Z]{1,20}) (/[\x21-\x7e]*) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _ONCE = ("host", "content-length", "transfer-encoding", "content-type", "authorization", "origin", "expect")
-_FORBIDDEN = re.compile(r"%(?:00|0[ad]|2e|2f|5c)", re.IGNORECASE)  # what is spelt this way wants to be something else
+_FORBIDDEN = re.compile(r"%(?:00|0[ad]|2e|2f|5c)", re.IGNORECASE)  # encoded to hide NUL, a line end, a dot or a slash
 
 
-class Lines(Protocol):
+class LineReader(Protocol):
     """The socket as a file."""
 
     def readline(self, size: int, /) -> bytes:
@@ -27,10 +27,10 @@ class Lines(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A request without its body. headers: by name in lower case, those given twice joined by commas.
+class RequestHead:
+    """A request without its body. headers: by lower-case name; repeated ones are joined by commas.
 
-    length: of the body in bytes, None where it comes in chunks.
+    length: of the body in bytes, None if it is chunked.
     """
 
     method: str
@@ -41,8 +41,8 @@ class Head:
     keep_alive: bool
 
 
-def read_head(lines: Lines) -> Head | None:
-    """Return the next request, None where the client has closed the connection before one. Raises Problem."""
+def read_head(lines: LineReader) -> RequestHead | None:
+    """Return the next request, None if the client has closed the connection. Raises Problem."""
     line = _line(lines, 414, "the address is too long")
     if line is None:
         return None
@@ -52,15 +52,15 @@ def read_head(lines: Lines) -> Head | None:
     method, target = found[1].decode(), found[2].decode()
     path = target.partition("?")[0]
     if _FORBIDDEN.search(path) or "\\" in path or "#" in target or ".." in path.split("/"):
-        raise Problem(400, "the path has characters that no address here has")
+        raise Problem(400, "the path has forbidden characters")
     headers = _headers(lines, LONGEST_HEAD - len(line))
     version = f"HTTP/1.{found[3].decode()}"
     words = {word.strip().lower() for word in headers.get("connection", "").split(",")}
     keep_alive = "close" not in words and (version == "HTTP/1.1" or "keep-alive" in words)
-    return Head(method, target, version, headers, _length(headers, version), keep_alive)
+    return RequestHead(method, target, version, headers, _length(headers, version), keep_alive)
 
 
-def _line(lines: Lines, status: int, problem: str) -> bytes | None:
+def _line(lines: LineReader, status: int, problem: str) -> bytes | None:
     line = lines.readline(LONGEST_LINE + 2)
     if not line:
         return None
@@ -71,13 +71,13 @@ def _line(lines: Lines, status: int, problem: str) -> bytes | None:
     return line[:-2]
 
 
-def _headers(lines: Lines, room: int) -> dict[str, str]:
+def _headers(lines: LineReader, room: int) -> dict[str, str]:
     headers: dict[str, str] = {}
     count = 0
     while True:
         line = _line(lines, 431, "a header is too long")
         if line is None:
-            raise Problem(400, "the head ends early")
+            raise Problem(400, "the request ends within its headers")
         if not line:
             return headers
         room, count = room - len(line) - 2, count + 1
@@ -90,7 +90,7 @@ def _headers(lines: Lines, room: int) -> dict[str, str]:
             raise Problem(400, "not a header")
         name, value = found[1].decode().lower(), found[2].decode("latin-1")
         if name in headers and name in _ONCE:
-            raise Problem(400, f"the header {name} is given twice")
+            raise Problem(400, f"the header {name} is repeated")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
 
 
@@ -101,9 +101,9 @@ def _length(headers: dict[str, str], version: str) -> int | None:
         raise Problem(400, "the header host is missing")
     if coding is not None:
         if length is not None or version == "HTTP/1.0":
-            raise Problem(400, "a body has a length or comes in chunks, not both")
+            raise Problem(400, "a body has either a length or chunks, and HTTP/1.0 has no chunks")
         if coding.lower() != "chunked":
-            raise Problem(501, "of the transfer codings only chunked is understood")
+            raise Problem(501, "chunked is the only supported transfer coding")
         return None
     if length is None:
         return 0

@@ -1,4 +1,4 @@
-"""Who a client is, and how many connections it has at a time. Requests are limited by `rate_limits.py`."""
+"""Identify clients, and limit their open connections. `rate_limits.py` limits their requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def client_of(address: str) -> str:
-    """Return whom an address belongs to: itself, or for IPv6 its network of 64 bits, which one client has for itself."""
+    """Return the client of an address: the address itself, or for IPv6 its /64 network, which usually belongs to one client."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -18,27 +18,27 @@ def client_of(address: str) -> str:
     return address
 
 
-class Connections:
-    """Counts the open connections, in all and of each client, who may have half of them."""
+class ConnectionLimit:
+    """Counts the open connections in total and per client; one client may have half of the maximum."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._most_of_one = most, max(1, most // 2)
-        self._of: dict[str, int] = {}
+        self._most, self._most_per_client = most, max(1, most // 2)
+        self._by_client: dict[str, int] = {}
         self.open = 0
 
     def enter(self, client: str) -> bool:
-        """Count a connection, or return False where it is one too many."""
-        if self.open >= self._most or self._of.get(client, 0) >= self._most_of_one:
+        """Count a connection, or return False if it exceeds a limit."""
+        if self.open >= self._most or self._by_client.get(client, 0) >= self._most_per_client:
             return False
         self.open += 1
-        self._of[client] = self._of.get(client, 0) + 1
+        self._by_client[client] = self._by_client.get(client, 0) + 1
         return True
 
     def leave(self, client: str) -> None:
         """Undo one `enter`."""
         self.open -= 1
-        left = self._of[client] - 1
+        left = self._by_client[client] - 1
         if left:
-            self._of[client] = left
+            self._by_client[client] = left
         else:
-            del self._of[client]
+            del self._by_client[client]

@@ -1,4 +1,4 @@
-"""The listings as `replay.show` returns them, read at most once a second, however often they are asked for."""
+"""The listings as `replay.show` returns them, read at most once a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRESH_S = 1.0
 
 
 class ListingRows:
-    """The rows of a config's listings. `all` and `matching` read in a thread, where only the caller waits."""
+    """The rows of a config's listings. `all` and `matching` read in a thread; only the caller waits."""
 
     def __init__(self, config: Config, clock: Clock, threads: ThreadPool) -> None:
         self._config, self._clock, self._threads = config, clock, threads
@@ -25,7 +25,7 @@ class ListingRows:
         self._read_at_s = float("-inf")
 
     def all(self) -> list[dict[str, Any]]:
-        """Return every listing, the oldest first; shared, so never change them. Raises StorageError."""
+        """Return all listings, the oldest first; the rows are shared, so never change them. Raises StorageError."""
         with self._reading:
             if self._clock.monotonic() - self._read_at_s > FRESH_S:
                 self._rows = self._threads.apply(replay.show, (self._config,))
@@ -33,5 +33,6 @@ class ListingRows:
             return self._rows
 
     def matching(self, wanted: str) -> list[dict[str, Any]]:
-        """Return the listings of a coin, notice or archive; none for anything else. Raises StorageError."""
+        """Return the listings with this id, notice id, coin or archive name. Raises StorageError."""
+
         return [row for row in self.all() if wanted in (row["id"], row["notice_id"], row["coin"], Path(row["archive"]).name)]

@@ -1,4 +1,4 @@
-"""Listings and the files of their archives, and the drill."""
+"""Routes for listings, the files of their archives, and drills."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import msgspec
 from msgspec import Meta
 
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.route import Answer, Call, Problem, Route
+from pumpwatch.api.route import Answer, ApiCall, Problem, Route
 from pumpwatch.listing import manifest
 from pumpwatch.listing.archive import read_analysis
 from pumpwatch.listing.inbox import chosen_source, drop
 
 PIECE = 262_144
 TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8", ".parquet": "application/vnd.apache.parquet"}
-# An archive's chart has its own policy in its head. Here it gets an origin of its own as well: it cannot call the API.
+# A chart has its own policy in its HTML. The sandbox also gives it an opaque origin, so that it cannot call the API.
 CHART = {"Content-Security-Policy": "sandbox allow-scripts; frame-ancestors 'self'", "X-Frame-Options": "SAMEORIGIN"}
-UNKNOWN = Problem(404, "this listing is not known: /api/listings names those that are")
+UNKNOWN = Problem(404, "unknown listing: /api/listings has the known ones")
 
 
 class ListingsQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """The newest `limit` listings, without the `offset` newest."""
+    """Select `limit` listings after the `offset` newest."""
 
     limit: Annotated[int, Meta(ge=1, le=500)] = 50
     offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class ListingRow(msgspec.Struct):
-    """A listing as `pumpwatch listing show --json` has it."""
+    """A listing, as in `pumpwatch listing show --json`."""
 
     id: str
     source: str
@@ -54,14 +54,14 @@ class ListingRow(msgspec.Struct):
 
 
 class Listings(msgspec.Struct):
-    """The newest listings first. total: how many there are."""
+    """A page of listings, the newest first. total: the number of all listings."""
 
     listings: list[ListingRow]
     total: int
 
 
 class ArchiveFile(msgspec.Struct):
-    """A file of an archive, and the address to get it at."""
+    """A file of an archive, and the path of its URL."""
 
     name: str
     bytes: int
@@ -77,14 +77,14 @@ class ListingDetail(msgspec.Struct):
     files: list[ArchiveFile]
 
 
-class Found(msgspec.Struct):
-    """Every listing of this id: a notice may list several coins."""
+class FoundListings(msgspec.Struct):
+    """All listings with this id: a notice may list several coins."""
 
     listings: list[ListingDetail]
 
 
 class Drill(msgspec.Struct, forbid_unknown_fields=True):
-    """A notice to make up. source: the board whose rules judge the title. delay_s: how long ago it was published."""
+    """A drill: a made-up notice. source: the board whose rules judge the title. delay_s: how long ago it was published."""
 
     coin: Annotated[str, Meta(min_length=1, max_length=20, pattern="^[A-Za-z0-9]+$", examples=["PEPE"],
                               description="one coin, of at most 20 letters and digits")]
@@ -94,7 +94,7 @@ class Drill(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Dropped(msgspec.Struct):
-    """The made-up notice. The collector takes it within a second."""
+    """The made-up notice. The collector reads it within a second."""
 
     notice_id: str
     symbol: str
@@ -103,8 +103,8 @@ class Dropped(msgspec.Struct):
     source: str
 
 
-def listings(call: Call) -> Listings:
-    """Answer with the newest listings."""
+def listings(call: ApiCall) -> Listings:
+    """Return the newest listings."""
     query: ListingsQuery = call.query
     rows = call.desk.listings.all()[::-1]
     return Listings([_row(row) for row in rows[query.offset:query.offset + query.limit]], len(rows))
@@ -114,12 +114,12 @@ def _row(row: dict[str, Any]) -> ListingRow:
     return msgspec.convert({**row, "archive": Path(row["archive"]).name}, ListingRow)
 
 
-def listing(call: Call) -> Found:
-    """Answer with one listing: its id, its notice's id, its coin, or the name of its archive."""
+def listing(call: ApiCall) -> FoundListings:
+    """Return the listings with an id, a notice id, a coin or an archive name."""
     found = call.desk.listings.matching(call.path["id"])
     if not found:
         raise UNKNOWN
-    return Found([call.desk.offload(_detail, row) for row in found])
+    return FoundListings([call.desk.offload(_detail, row) for row in found])
 
 
 def _detail(row: dict[str, Any]) -> ListingDetail:
@@ -129,13 +129,13 @@ def _detail(row: dict[str, Any]) -> ListingDetail:
 
 
 def _files(archive: Path) -> list[ArchiveFile]:
-    made = manifest.read_manifest(archive)
-    rows = [(name, row.bytes, row.sha256) for name, row in made.files.items()] if made else []
-    return [ArchiveFile(name, size, digest, f"/api/listings/{archive.name}/files/{name}") for name, size, digest in rows]
+    found = manifest.read_manifest(archive)
+    return [ArchiveFile(name, row.bytes, row.sha256, f"/api/listings/{archive.name}/files/{name}")
+            for name, row in (found.files if found else {}).items()]
 
 
-def archive_file(call: Call) -> Answer:
-    """Answer with a file of an archive that its manifest names, or with the manifest."""
+def archive_file(call: ApiCall) -> Answer:
+    """Return a file of an archive that its manifest names, or the manifest itself."""
     name = call.path["name"]
     archives = sorted({Path(row["archive"]) for row in call.desk.listings.matching(call.path["id"]) if row["archive"]})
     if not archives:
@@ -147,41 +147,42 @@ def archive_file(call: Call) -> Answer:
 
 
 def _open(archives: Sequence[Path], name: str) -> tuple[IO[bytes], int]:
-    """Open a file. Its name is one of the manifest's, so that no other file of the machine can be asked for."""
+    """Open a file. The manifest must name it, so that no other file of the machine can be requested."""
     for archive in archives:
-        made = manifest.read_manifest(archive)
+        found = manifest.read_manifest(archive)
         path = archive / name
-        if made is None or name not in {manifest.FILE, *made.files} or not path.resolve().is_relative_to(archive.resolve()):
+        if found is None or name not in {manifest.FILE, *found.files} or not path.resolve().is_relative_to(archive.resolve()):
             continue
         try:
             content = path.open("rb")
         except OSError:
             continue
         return content, path.stat().st_size
-    raise Problem(404, "the archive does not have this file: the listing names its files")
+    raise Problem(404, "the archive does not have this file: /api/listings/ID lists its files")
 
 
 def file_pieces(desk: Desk, content: IO[bytes]) -> Iterator[bytes]:
-    """Yield an open file in pieces, each read in a thread, and close it."""
+    """Yield an open file in pieces that are read in a thread, and close it."""
     with content:
         while piece := desk.offload(content.read, PIECE):
             yield piece
 
 
-def drill(call: Call) -> Dropped:
+def drill(call: ApiCall) -> Dropped:
     """Drop a made-up notice, as `pumpwatch listing fake` does."""
-    asked: Drill = call.body
-    return msgspec.convert(call.desk.offload(_drop, call.desk, asked), Dropped)
+    wanted: Drill = call.body
+    return msgspec.convert(call.desk.offload(_drop, call.desk, wanted), Dropped)
 
 
-def _drop(desk: Desk, asked: Drill) -> dict[str, Any]:
-    source = chosen_source(desk.config, asked.source, desk.plugins) if asked.source else None
-    return drop(desk.config, asked.coin, title=asked.title, source=source, delay_s=asked.delay_s, clock=desk.clock)
+def _drop(desk: Desk, wanted: Drill) -> dict[str, Any]:
+    source = chosen_source(desk.config, wanted.source, desk.plugins) if wanted.source else None
+    return drop(desk.config, wanted.coin, title=wanted.title, source=source, delay_s=wanted.delay_s, clock=desk.clock)
 
 
 ROUTES = (
     Route("/api/listings", listings, "Listings, the newest first", Listings, ListingsQuery, errors=(503,)),
-    Route("/api/listings/{id}", listing, "A listing with the analysis and the files of its archive", Found, errors=(404, 503)),
+    Route("/api/listings/{id}", listing, "A listing with the analysis and the files of its archive", FoundListings,
+          errors=(404, 503)),
     Route("/api/listings/{id}/files/{name:path}", archive_file, "A file of a listing's archive",
           media=("application/json", "text/html; charset=utf-8", "application/vnd.apache.parquet", "application/octet-stream"),
           errors=(404, 503)),

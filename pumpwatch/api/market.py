@@ -1,7 +1,7 @@
 """Candles, tickers, order books and 24-hour figures of one or more coins.
 
-Candles and figures are read in a native thread, from the store and from the trades in memory. Venues are asked in greenlets,
-within the collector's own budgets, and only for what is not kept.
+Candles and figures are read in a native thread, from the store and from the trades in memory. Tickers and order books that are
+not cached are fetched from the venues in greenlets, within the collector's request budgets.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.market_answers import BookRow, CandlesAnswer, StatsRow, TickerRow
-from pumpwatch.api.route import JSON, Answer, Call, Problem, Route
+from pumpwatch.api.market_answers import CandlesAnswer, OrderBookRow, StatsRow, TickerRow
+from pumpwatch.api.route import JSON, Answer, ApiCall, Problem, Route
 from pumpwatch.api.trades import Time, asked_range
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
@@ -34,21 +34,21 @@ from pumpwatch.store.recent import Held, extract
 MOST = 20_000  # candles of an answer, about 6 MB
 AHEAD_NS = 60 * NS_PER_S  # a venue's clock may be ahead of ours
 Coins = Annotated[str, Meta(min_length=1, max_length=400, pattern="^[0-9A-Za-z]+(,[0-9A-Za-z]+){0,19}$", examples=["SOMI,PEPE"],
-                             description="one coin, or up to 20 with commas between them, in one parameter")]
+                             description="one coin, or up to 20 coins separated by commas, in one parameter")]
 Name = Annotated[str, Meta(max_length=40)]
 T = TypeVar("T")
 
 
 class CoinsQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """coin: one, or up to twenty with commas between them."""
+    """coin: one, or up to twenty separated by commas. exchange: empty for all."""
 
     coin: Coins
-    exchange: Name = ""  # empty: every one
+    exchange: Name = ""
     market: Literal["spot", "futures", "any"] = "any"
 
 
 class CandlesQuery(CoinsQuery, forbid_unknown_fields=True, rename={"from_": "from"}):
-    """from and to as for trades; limit: the last ones of each symbol."""
+    """from, to: as for trades. limit: the number of last candles of each symbol."""
 
     interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1m"
     from_: Time = "-1h"
@@ -63,7 +63,7 @@ class BookQuery(CoinsQuery, forbid_unknown_fields=True):
 
 
 class HeldTrades:
-    """The trades in memory as they were at one moment."""
+    """A snapshot of the trades in memory, as a source of trades for a `MarketService`."""
 
     def __init__(self, catalogue: Catalogue, held: Sequence[Held], from_ns: int) -> None:
         self.catalogue, self._held, self._from_ns = catalogue, held, from_ns
@@ -77,36 +77,36 @@ class HeldTrades:
         return self._from_ns
 
     def whole_from_ns(self) -> int:
-        """Return the same."""
+        """Return the time since which memory has every trade."""
         return self._from_ns
 
     def look_again(self) -> None:
-        """Do nothing: the catalogue is the collector's own."""
+        """Do nothing, because this is the collector's own catalogue."""
 
     def state(self) -> object:
-        """Return the same value always: these trades do not change."""
+        """Return a constant, because these trades do not change."""
         return 0
 
     def problems(self) -> list[str]:
-        """Return nothing: memory can always be read."""
+        """Return an empty list, because memory can always be read."""
         return []
 
 
-def candles(call: Call) -> Answer:
-    """Answer with candles by symbol and time, and with the times that no candle covers though trades of them may be missing."""
+def candles(call: ApiCall) -> Answer:
+    """Return candles by symbol and time, and the times without a candle in which trades may be missing."""
     query = call.query
     from_ns, to_ns = asked_range(query.from_, query.to, call.desk.clock.now_ns())
 
     def read(service: MarketService) -> bytes:
-        ids = service.ids(*_chosen(query))
+        coins, exchange, market = _chosen(query)
+        ids = service.ids(coins, exchange, market)
         wanted = min(query.limit, max(0, to_ns - from_ns) // interval_ns(query.interval) + 1) * len(ids)
         if wanted > MOST:
-            raise Problem(400, f"up to {wanted:,} candles in this time, more than {MOST:,}: ask for less, or a longer interval")
-        coins, exchange, market = _chosen(query)
+            raise Problem(400, f"up to {wanted:,} candles in this time, more than {MOST:,}: request fewer, or a longer interval")
         try:
             found = service.get_candles(coins, query.interval, from_ns, to_ns, exchange=exchange, market=market,
                                         limit=query.limit)
-        except UsageError as error:  # the coins are known: too long a time
+        except UsageError as error:  # the coins are known, so the time is too long
             raise Problem(400, str(error)) from error
         return msgspec.json.encode({"candles": found.records(), "problems": found.problems, "not_covered": [
             {"exchange": exchange, "market_type": market_type, "symbol": symbol, "from_ns": begin, "to_ns": end}
@@ -115,8 +115,8 @@ def candles(call: Call) -> Answer:
     return Answer(_from_store(call, from_ns, read), JSON)
 
 
-def stats(call: Call) -> Answer:
-    """Answer with the figures of the last 24 hours."""
+def stats(call: ApiCall) -> Answer:
+    """Return the figures of the last 24 hours."""
     def read(service: MarketService) -> bytes:
         coins, exchange, market = _chosen(call.query)
         return _rows(service.get_stats(coins, exchange=exchange, market=market))
@@ -124,22 +124,22 @@ def stats(call: Call) -> Answer:
     return Answer(_from_store(call, call.desk.clock.now_ns() - DAY_NS, read), JSON)
 
 
-def ticker(call: Call) -> Answer:
-    """Answer with tickers, of own trades where a symbol has recent ones."""
+def ticker(call: ApiCall) -> Answer:
+    """Return tickers, from recorded trades if a symbol has recent ones."""
     coins, exchange, market = _chosen(call.query)
-    return Answer(_rows(_told(lambda: _service(call).get_ticker(coins, exchange=exchange, market=market))), JSON)
+    return Answer(_rows(_or_problem(lambda: _service(call).get_ticker(coins, exchange=exchange, market=market))), JSON)
 
 
-def orderbook(call: Call) -> Answer:
-    """Answer with order books."""
+def orderbook(call: ApiCall) -> Answer:
+    """Return order books."""
     coins, exchange, market = _chosen(call.query)
     depth = call.query.depth
-    return Answer(_rows(_told(lambda: _service(call).get_orderbook(coins, depth, exchange=exchange, market=market))), JSON)
+    return Answer(_rows(_or_problem(lambda: _service(call).get_orderbook(coins, depth, exchange=exchange, market=market))), JSON)
 
 
-def _service(call: Call) -> MarketService:
+def _service(call: ApiCall) -> MarketService:
     if call.desk.market is None:
-        raise Problem(503, "venues cannot be asked here")
+        raise Problem(503, "this collector cannot query venues")
     return call.desk.market
 
 
@@ -147,8 +147,8 @@ def _chosen(query: CoinsQuery) -> tuple[list[str], str | None, str | None]:
     return query.coin.split(","), query.exchange or None, None if query.market == "any" else query.market
 
 
-def _told(read: Callable[[], T]) -> T:
-    """Return what is read; errors become answers."""
+def _or_problem(read: Callable[[], T]) -> T:
+    """Return what `read` returns. Raises Problem for its errors."""
     try:
         return read()
     except UsageError as error:
@@ -160,26 +160,26 @@ def _told(read: Callable[[], T]) -> T:
 
 
 def days(desk: Desk, ids: Sequence[int]) -> dict[int, SymbolStats]:
-    """Return the last 24 hours of instruments, of those that are known; none while the store cannot be read."""
+    """Return the last 24 hours of instruments by id, without unknown ones; empty if the store cannot be read."""
     try:
-        return _beside(desk, desk.clock.now_ns() - DAY_NS, lambda service: service.days(ids))
+        return _with_memory(desk, desk.clock.now_ns() - DAY_NS, lambda service: service.days(ids))
     except PumpWatchError:
         return {}
 
 
-def _from_store(call: Call, from_ns: int, read: Callable[[MarketService], bytes]) -> bytes:
-    return _told(lambda: _beside(call.desk, from_ns, read))
+def _from_store(call: ApiCall, from_ns: int, read: Callable[[MarketService], bytes]) -> bytes:
+    return _or_problem(lambda: _with_memory(call.desk, from_ns, read))
 
 
-def _beside(desk: Desk, from_ns: int, read: Callable[[MarketService], T]) -> T:
+def _with_memory(desk: Desk, from_ns: int, read: Callable[[MarketService], T]) -> T:
     """Read in a native thread, from the store and from the trades in memory since a time."""
-    held = desk.recent.held(from_ns, desk.clock.now_ns() + AHEAD_NS)  # on the hub: quick, and memory does not change meanwhile
+    held = desk.recent.held(from_ns, desk.clock.now_ns() + AHEAD_NS)  # quick, and must run on the hub, which changes memory
     trades = HeldTrades(desk.catalogue, held, desk.recent.covers_from_ns)
     return desk.offload(_read, trades, Path(desk.config.store.dir), desk.clock, read)
 
 
 def _read(trades: HeldTrades, folder: Path, clock: Clock, read: Callable[[MarketService], T]) -> T:
-    """Read with a store that is opened for this answer, in this thread."""
+    """Open the store in this thread, and read."""
     store, problem = opened_store(folder)
     try:
         return read(MarketService(trades, store, None, clock, records=partial(evidence, folder), store_problem=problem))
@@ -190,15 +190,15 @@ def _read(trades: HeldTrades, folder: Path, clock: Clock, read: Callable[[Market
 
 def _rows(found: Sequence[Found[Any]]) -> bytes:
     return msgspec.json.encode([
-        {"exchange": one.exchange, "market_type": one.market_type, "symbol": one.symbol,
-         "value": None if one.value is None else _figures(one.value), "source": one.source, "age_s": round(one.age_s, 3),
-         "problem": one.problem,
-         **({"day_source": one.day_source, "day_age_s": round(one.day_age_s, 3)} if one.day_source else {})}
-        for one in found])
+        {"exchange": row.exchange, "market_type": row.market_type, "symbol": row.symbol,
+         "value": None if row.value is None else _figures(row.value), "source": row.source, "age_s": round(row.age_s, 3),
+         "problem": row.problem,
+         **({"day_source": row.day_source, "day_age_s": round(row.day_age_s, 3)} if row.day_source else {})}
+        for row in found])
 
 
 def _figures(value: Any) -> dict[str, Any]:
-    """Return the figures of a value; those that are not known are None, or nan, which JSON has as null."""
+    """Return the figures of a value; unknown ones are None, or nan, which JSON encodes as null."""
     found = asdict(value)
     for name in ("trades", "sequence"):
         if found.get(name) == -1:
@@ -210,6 +210,6 @@ ROUTES = (
     Route("/api/candles", candles, f"Candles of coins, at most {MOST:,} at once", CandlesAnswer, CandlesQuery, errors=(404, 503)),
     Route("/api/ticker", ticker, "Tickers of coins, by own trades or the venues", list[TickerRow], CoinsQuery,
           errors=(404, 503)),
-    Route("/api/orderbook", orderbook, "The order books of coins", list[BookRow], BookQuery, errors=(404, 503)),
+    Route("/api/orderbook", orderbook, "The order books of coins", list[OrderBookRow], BookQuery, errors=(404, 503)),
     Route("/api/stats", stats, "The figures of coins in the last 24 hours", list[StatsRow], CoinsQuery, errors=(404, 503)),
 )

@@ -1,4 +1,4 @@
-"""The shapes of answers about market data, for the OpenAPI description. Figures that are not known are null."""
+"""The structs of market data answers, for the OpenAPI description. Unknown figures are null."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Count = int | None
 
 
 class CandleRow(msgspec.Struct):
-    """One candle. timestamp: of its start, ns. Volumes are in base units, quote_volume in the quote."""
+    """One candle. timestamp: its start, ns UTC. Volumes are in base units, quote_volume in quote units."""
 
     exchange: str
     market_type: str
@@ -41,7 +41,7 @@ class NotCovered(msgspec.Struct):
 
 
 class CandlesAnswer(msgspec.Struct):
-    """Candles by symbol and time. problems: what could not be read."""
+    """Candles by symbol and time. problems: data that could not be read."""
 
     candles: list[CandleRow]
     problems: list[str]
@@ -49,9 +49,9 @@ class CandlesAnswer(msgspec.Struct):
 
 
 class FoundRow(msgspec.Struct):
-    """The answer about one symbol. source: memory, journal, cache, redis, disk, store or venue; age_s: how old it is.
+    """The answer for one symbol. source: memory, journal, cache, redis, disk, store or venue. age_s: its age.
 
-    Without a value `problem` says the reason.
+    problem: the reason if there is no value.
     """
 
     exchange: str
@@ -63,7 +63,7 @@ class FoundRow(msgspec.Struct):
 
 
 class TickerFigures(msgspec.Struct):
-    """A price and its last 24 hours. change: a share, 0.1 for 10 % more. at_ns: the venue's own time, 0 where it gives none."""
+    """A price and its last 24 hours. change: a share, 0.1 for +10 %. at_ns: the venue's time, 0 if it sends none."""
 
     price: float
     at_ns: int
@@ -79,7 +79,7 @@ class TickerFigures(msgspec.Struct):
 
 
 class TickerRow(FoundRow):
-    """A ticker. day_source: of its 24 hours, `candles` or `venue`; absent where these are not known."""
+    """A ticker. day_source: the source of its 24 hours, `candles` or `venue`; absent if they are unknown."""
 
     value: TickerFigures | None
     day_source: str = ""
@@ -87,7 +87,7 @@ class TickerRow(FoundRow):
 
 
 class BookFigures(msgspec.Struct):
-    """An order book: (price, quantity) in base units, the best first. at_ns: the venue's own time, 0 where it gives none."""
+    """An order book: (price, quantity in base units), best first. at_ns: the venue's time, 0 if it sends none."""
 
     bids: list[tuple[float, float]]
     asks: list[tuple[float, float]]
@@ -95,14 +95,14 @@ class BookFigures(msgspec.Struct):
     sequence: Count
 
 
-class BookRow(FoundRow):
+class OrderBookRow(FoundRow):
     """An order book."""
 
     value: BookFigures | None
 
 
 class StatsFigures(msgspec.Struct):
-    """The figures of [from_ns, to_ns). exact: the first minute is counted by its trades alone. change: a share."""
+    """The figures of [from_ns, to_ns). exact: the first partial minute was counted by its trades. change: a share."""
 
     from_ns: int
     to_ns: int

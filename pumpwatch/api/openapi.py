@@ -1,4 +1,4 @@
-"""The OpenAPI description, made of the routes and their types."""
+"""Generate the OpenAPI description from the routes and their types."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 
 from pumpwatch import __version__
 from pumpwatch.api.credentials import COOKIE
-from pumpwatch.api.route import JSON, PROBLEM, Answer, Call, ProblemBody, Route, title_of
+from pumpwatch.api.route import JSON, PROBLEM, Answer, ApiCall, ProblemBody, Route, title_of
 
-OF_ALL = (400, 401, 403, 408, 413, 414, 421, 429, 431, 500, 501, 503)  # that the server may answer before a route is asked
-SEGMENT = "^[0-9A-Za-z][0-9A-Za-z:._-]*$"  # of a path; a name of an archive's file has slashes as well
+OF_ALL = (400, 401, 403, 408, 413, 414, 421, 429, 431, 500, 501, 503)  # the server may send these before a handler runs
+SEGMENT = "^[0-9A-Za-z][0-9A-Za-z:._-]*$"  # a path segment; names of archive files may also have slashes
 REFS = "#/components/schemas/{name}"
 PATH = "/api/openapi.json"
-ABOUT = """The HTTP API of a PumpWatch collector. It reads; calls that do something, such as the drill,
+ABOUT = """The HTTP API of a PumpWatch collector. Most calls only read; calls that change something, such as the drill,
 need the token.
 Errors are problem details (RFC 9457). Times whose names end in `_ns` are nanoseconds since 1970, UTC."""
 
@@ -24,11 +24,12 @@ Errors are problem details (RFC 9457). Times whose names end in `_ns` are nanose
 RETRY = "Retry-After"
 _WHOLE = {"type": "integer", "minimum": 0}
 LIMIT_HEADERS: dict[str, Any] = {
-    RETRY: {"description": "Seconds until the client may ask again", "schema": _WHOLE},
-    "X-RateLimit-Limit": {"description": "Requests that the client has within 60 s. Without a limit, these headers are missing",
+    RETRY: {"description": "Seconds until the client may send another request", "schema": _WHOLE},
+    "X-RateLimit-Limit": {"description": "Requests allowed within 60 s. Without a limit, these headers are missing",
                           "schema": _WHOLE},
-    "X-RateLimit-Remaining": {"description": "Requests that are left of them now", "schema": _WHOLE},
-    "X-RateLimit-Reset": {"description": "Seconds until all of them are there again, without another request", "schema": _WHOLE}}
+    "X-RateLimit-Remaining": {"description": "Requests that are left now", "schema": _WHOLE},
+    "X-RateLimit-Reset": {"description": "Seconds until all requests are available again, without further requests",
+                          "schema": _WHOLE}}
 
 
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
@@ -88,15 +89,15 @@ def _in_query(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
 
 
 def openapi_json(routes: Iterable[Route]) -> bytes:
-    """Return the description as JSON, two spaces deep."""
+    """Return the description as JSON, indented by two spaces."""
     return msgspec.json.format(msgspec.json.encode(describe(routes)), indent=2) + b"\n"
 
 
 def route_of(routes: Iterable[Route]) -> Route:
-    """Return the route that answers with the description of the others and of itself."""
+    """Return a route that serves the description of the given routes and of itself."""
     made: list[bytes] = []
 
-    def openapi(call: Call) -> Answer:
+    def openapi(call: ApiCall) -> Answer:
         return Answer(made[0], JSON)
 
     own = Route(PATH, openapi, "This description")

@@ -1,4 +1,4 @@
-"""The static files of the page, read once and served from memory: a request never opens a file."""
+"""The static files of the page, read once and served from memory, so that a request never opens a file."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=u
          ".svg": "image/svg+xml", ".png": "image/png", ".ico": "image/x-icon", ".woff2": "font/woff2",
          ".webmanifest": "application/manifest+json", ".json": "application/json"}
 TEXT = "text/plain; charset=utf-8"
-CHART = ("chart.js", "lightweight-charts.js", "lightweight-charts.LICENSE")  # of the archives' charts: drawn by the same code
-SQUEEZED = ("text/", "image/svg", "application/")
+CHART = ("chart.js", "lightweight-charts.js", "lightweight-charts.LICENSE")  # the code that draws the archives' charts
+COMPRESSIBLE = ("text/", "image/svg", "application/")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A file. etag: of its content. squeezed: the content as gzip, empty where that is not shorter."""
+    """A file. etag: of its content. gzipped: the compressed content, empty if it would not be shorter."""
 
     content: bytes
     content_type: str
     etag: str
-    squeezed: bytes
+    gzipped: bytes
 
 
 def read_pages() -> dict[str, Page]:
-    """Return the files of the folder `page` and of charts by path: `/` is index.html, others are at `/NAME`."""
+    """Return the files of the folder `page` and of charts by URL path: `/` is index.html, others are at `/NAME`."""
     pages = {f"/{name}": _page(name, content) for name, content in _walk(files("pumpwatch.api") / "page", "")}
     pages |= {f"/{name}": _page(name, (files("pumpwatch.listing") / "page" / name).read_bytes()) for name in CHART}
     if "/index.html" in pages:
@@ -46,5 +46,5 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
 
 def _page(name: str, content: bytes) -> Page:
     kind = next((kind for suffix, kind in TYPES.items() if name.endswith(suffix)), TEXT)
-    squeezed = gzip.compress(content, 9, mtime=0) if kind.startswith(SQUEEZED) else b""
-    return Page(content, kind, f'"{hashlib.sha256(content).hexdigest()[:16]}"', squeezed if len(squeezed) < len(content) else b"")
+    gzipped = gzip.compress(content, 9, mtime=0) if kind.startswith(COMPRESSIBLE) else b""
+    return Page(content, kind, f'"{hashlib.sha256(content).hexdigest()[:16]}"', gzipped if len(gzipped) < len(content) else b"")

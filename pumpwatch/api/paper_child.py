@@ -1,6 +1,6 @@
-"""Lower this process and bound its memory, then become `pumpwatch ARGUMENTS`: the body of the processes of `paper_starts`.
+"""The body of the processes of `paper_starts`: lower the priority, limit the memory, then exec `pumpwatch ARGUMENTS`.
 
-The kernel keeps priority, memory and the parent's death over the change of program; what it starts has the first two.
+The priority, the memory limit and the death signal of the parent survive exec; child processes inherit the first two.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pumpwatch.notify.sender import end_with_parent
 
 NICE = 19
 NICE_SESSION = 10  # a tenth of the weight of another session
-AUTOGROUP = Path("/proc/self/autogroup")  # a session of its own has a share of its own, which nice does not lower
+AUTOGROUP = Path("/proc/self/autogroup")  # each session has its own CPU share, which the nice value of a process does not lower
 
 
 def lower(most_bytes: int) -> None:
-    """Let this process have a small share of the cores while others want them, and so many bytes of memory of its own."""
+    """Limit this process to a small share of busy cores, and to `most_bytes` of private memory."""
     with suppress(OSError):
         os.nice(NICE)
-    if os.getsid(0) == os.getpid():  # else the share of whoever else is in the session would shrink with it
+    if os.getsid(0) == os.getpid():  # otherwise other processes of the session would be slowed too
         with suppress(OSError):
             AUTOGROUP.write_text(str(NICE_SESSION))
     resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
@@ -31,7 +31,7 @@ def lower(most_bytes: int) -> None:
 
 
 def main(given: Sequence[str]) -> None:
-    """Become `pumpwatch` with the arguments after the first two: the parent's process id, and the most bytes of memory."""
+    """Run `pumpwatch` with the arguments after the first two, the parent's process id and the memory limit in bytes."""
     parent, most_bytes, *arguments = given
     if not end_with_parent(int(parent)):
         return

@@ -1,6 +1,6 @@
-"""Start paper runs for the API, one at a time, each in a process of its own that recording does not notice.
+"""Start paper runs for the API, one at a time, in separate processes that do not disturb recording.
 
-The process has the lowest priority, at most `api.reader_memory_bytes` of memory and LONGEST_S seconds. It ends with the
+A process has the lowest priority, at most `api.reader_memory_bytes` of memory and LONGEST_S seconds. It ends with the
 collector.
 """
 
@@ -25,12 +25,12 @@ from pumpwatch.printable import printable
 PROGRAM = "import sys; from pumpwatch.api.paper_child import main; main(sys.argv[1:])"
 LONGEST_S = 900.0
 REMEMBERED = 50  # starts; the oldest are forgotten
-SHOWN = 300  # characters of what a run said
+SHOWN = 300  # last characters of a failed run's output
 _RUN = re.compile(rf"{FOLDER}/([0-9A-Za-z_-]+)/")  # in the path that the command prints
 
 
 class PaperStart(msgspec.Struct):
-    """A run that was started. run_id: of a run that is done, else null. problem: why it failed."""
+    """A run that was started. run_id: null until it is done. problem: why it failed."""
 
     id: str
     state: Literal["running", "done", "failed"] = "running"
@@ -50,7 +50,7 @@ class PaperStarts:
     def start(self, arguments: Sequence[str]) -> PaperStart:
         """Start `pumpwatch paper run ARGUMENTS`. Raises UsageError while another one runs."""
         if any(start.state == "running" for start in self._starts.values()):
-            raise UsageError("a paper run is being made: one runs at a time")
+            raise UsageError("another paper run is still running: wait for it to end")
         start = PaperStart(secrets.token_hex(8))
         self._starts[start.id] = start
         while len(self._starts) > REMEMBERED:
@@ -61,12 +61,12 @@ class PaperStarts:
                                                "paper", "run", *arguments, *source))
         return start
 
-    def of(self, start_id: str) -> PaperStart | None:
-        """Return a start as it is now, None where it is not known."""
+    def start_of(self, start_id: str) -> PaperStart | None:
+        """Return the current state of a start, None if it is unknown."""
         return self._starts.get(start_id)
 
     def _run(self, start: PaperStart, words: Sequence[str]) -> None:
-        """Make the run, in a native thread."""
+        """Run the process and record its outcome, in a native thread."""
         environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
             ended = run_child(words, b"", self._within_s, environ)
@@ -78,6 +78,6 @@ class PaperStarts:
         if ended.code == EXIT_OK and found:
             start.run_id, start.state = found[-1], "done"
             return
-        said = printable(" ".join(text.split())[-SHOWN:]) or f"it ended with {ended.code}"
-        start.problem = f"it took more than {self._within_s:,.0f} s and was ended" if ended.code is None else said
+        reason = printable(" ".join(text.split())[-SHOWN:]) or f"it ended with exit code {ended.code}"
+        start.problem = f"it took more than {self._within_s:,.0f} s and was killed" if ended.code is None else reason
         start.state = "failed"

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the collector's metrics, read when somebody asks."""
+"""`/metrics` for Prometheus: the collector's metrics, read for each request."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from pumpwatch.api.route import Answer, Call, Route
+from pumpwatch.api.route import Answer, ApiCall, Route
 from pumpwatch.ops.metric import Metric, Sample
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class Exposition(Collector):
-    """Samples as prometheus-client takes them. They must come metric by metric."""
+    """Converts samples for prometheus-client. They must be grouped by metric."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._samples = samples
@@ -39,14 +39,14 @@ class Exposition(Collector):
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:
-    """Return samples in Prometheus's text format. The library's own samples of this process are left out."""
+    """Return samples in Prometheus's text format, without the library's own samples of this process."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Exposition(samples))
     return generate_latest(registry)
 
 
-def prometheus(call: Call) -> Answer:
-    """Answer with every metric, as of now."""
+def prometheus(call: ApiCall) -> Answer:
+    """Return the current value of every metric."""
     return Answer(exposition(call.desk.samples()), CONTENT_TYPE_LATEST)
 
 

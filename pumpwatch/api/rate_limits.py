@@ -1,7 +1,7 @@
-"""Limit the requests of a client within a sliding minute, in this process or in all that share a Redis.
+"""Limit the requests of each client within a sliding minute, in this process or in all processes that share a Redis.
 
-A client is the holder of the token, a session, or an address. Files of the page and its events have a limit of their own, in the
-memory of the process, so that the page stays usable where the API's limit is low. So has what a page on this machine asks.
+A client is the token, a session, or an address. The page's files and events have a separate limit in the memory of the process,
+so that the page stays usable if the API's limit is low. Requests of a page on this machine count towards that limit.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pumpwatch.net.sliding_window import RateVerdict, SlidingWindows
 from pumpwatch.stats import Stats
 
 WINDOW_S = 60.0
-PAGE_REQUESTS = 600  # of one address in a minute, for files and events of the page
+PAGE_REQUESTS = 600  # for files and events of the page, per address and minute
 STREAM = "/api/stream"
-MOST_HELD = 4096  # clients that are known to have to wait
+MOST_HELD = 4096  # clients that are remembered because they must wait
 
 
 class SharedLimit(Protocol):
-    """Counts requests of all processes."""
+    """Counts the requests of all processes."""
 
     def take(self, client: str, limit: int, window_s: float) -> RateVerdict:
-        """Count a request if it is within the limit. Raises ServiceUnavailable where it does not answer."""
+        """Count a request if it is within the limit. Raises ServiceUnavailable if the shared store does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. by: `token`, `session` or `address`. name: what its requests are counted by."""
+    """The sender of a request. by: `token`, `session` or `address`. name: the key for counting its requests."""
 
     by: str
     name: str
@@ -44,14 +44,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request that may go on. caller: None where it was not asked who it is. headers: of the answer."""
+    """An admitted request. caller: None if it was not determined. headers: for the answer."""
 
     caller: Caller | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class RateLimits:
-    """The limit on requests of each client. per_minute: 0 for none. pages: paths of files of the page, as they are requested."""
+    """The request limit of each client. per_minute: 0 for no limit. pages: URL paths of the page's files."""
 
     def __init__(self, per_minute: int, pages: Iterable[str], sessions: Sessions, clock: Clock, stats: Stats,
                  shared: SharedLimit | None = None) -> None:
@@ -59,24 +59,24 @@ class RateLimits:
         self._pages = frozenset((*pages, STREAM))
         self._own = SlidingWindows(per_minute, WINDOW_S)
         self._page = SlidingWindows(max(PAGE_REQUESTS, per_minute), WINDOW_S)
-        self._strangers = SlidingWindows(max(PAGE_REQUESTS, per_minute), WINDOW_S)  # sessions that are none, by address
-        self._held: dict[str, float] = {}  # clients that are denied until then
+        self._strangers = SlidingWindows(max(PAGE_REQUESTS, per_minute), WINDOW_S)  # invalid sessions, by address
+        self._held: dict[str, float] = {}  # client -> monotonic time until which it is denied
 
     def admit(self, path: str, headers: Mapping[str, str], address: str) -> Admission:
-        """Count a request and let it go on. Raises Problem (429) where its client has asked too often.
+        """Count and admit a request. Raises Problem (429) if its client exceeds the limit.
 
-        path: without the query. headers: by lower-case name. address: where the request comes from.
+        path: without the query. headers: by lower-case name. address: of the sender.
         """
         if not self._per_minute:
             return Admission()
         now = self._clock.monotonic()
         if path in self._pages or (_is_here(address) and headers.get("sec-fetch-site") == "same-origin"):
-            return Admission(None, self._told(self._page.take(client_of(address), now), "page"))
+            return Admission(None, self._limit_headers(self._page.take(client_of(address), now), "page"))
         caller = self.caller(headers, address)
-        return Admission(caller, self._told(self._verdict(caller.name, now), caller.by))
+        return Admission(caller, self._limit_headers(self._verdict(caller.name, now), caller.by))
 
     def caller(self, headers: Mapping[str, str], address: str) -> Caller:
-        """Return who sent a request. An address that names many sessions that are none is not believed to have one."""
+        """Return the sender of a request. If an address sends too many invalid sessions, its sessions are ignored."""
         if has_token(headers.get("authorization", ""), self._sessions.token):
             return Caller("token", "token")
         client, now = client_of(address), self._clock.monotonic()
@@ -88,7 +88,7 @@ class RateLimits:
         return Caller("address", f"address:{client}")
 
     def _verdict(self, name: str, now: float) -> RateVerdict:
-        """Return whether a client may ask. One that must wait costs no question to those who count with us."""
+        """Return whether a client may send a request. The shared store is not asked about a client that must wait."""
         own = self._own.look(name, now)
         if not own.allowed:
             return own
@@ -117,8 +117,8 @@ class RateLimits:
         if len(self._held) < MOST_HELD:
             self._held[name] = now + verdict.wait_s
 
-    def _told(self, verdict: RateVerdict, by: str) -> dict[str, str]:
-        """Return the headers of the answer. Raises Problem for a request that is one too many."""
+    def _limit_headers(self, verdict: RateVerdict, by: str) -> dict[str, str]:
+        """Return the headers of the answer. Raises Problem for a request beyond the limit."""
         headers = {"X-RateLimit-Limit": str(verdict.limit), "X-RateLimit-Remaining": str(verdict.remaining),
                    "X-RateLimit-Reset": str(math.ceil(verdict.reset_s))}
         if not verdict.allowed:

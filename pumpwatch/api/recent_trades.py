@@ -10,14 +10,14 @@ import numpy as np
 from msgspec import Meta
 
 from pumpwatch.api.encodings import TradeRow, trade_rows
-from pumpwatch.api.route import JSON, Answer, Call, Problem, Route
+from pumpwatch.api.route import JSON, Answer, ApiCall, Problem, Route
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.query import QueryPart
 from pumpwatch.store.recent import Held, extract
 
-LOOKS_S = (10, 60, 300, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in all that memory holds
+LOOKS_S = (10, 60, 300, 86_400)  # busy coins have enough trades in the first span; quiet ones need all of memory
 AHEAD_NS = 60 * NS_PER_S  # a venue's clock may be ahead of ours
 
 Coin = Annotated[str, Meta(min_length=1, max_length=30, pattern="^[0-9A-Za-z]+$", examples=["PEPE"],
@@ -32,7 +32,7 @@ class RecentQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SymbolTrades(msgspec.Struct):
-    """The last trades of one symbol, the newest last. price and at_ns are of the newest; null where memory has none."""
+    """The last trades of one symbol, the newest last. price, at_ns: of the newest trade, null without trades in memory."""
 
     exchange: str
     market_type: str
@@ -43,19 +43,19 @@ class SymbolTrades(msgspec.Struct):
     trades: list[TradeRow]
 
 
-class RecentTrades(msgspec.Struct):
+class CoinTrades(msgspec.Struct):
     """A coin on every venue that lists it."""
 
     coin: str
     symbols: list[SymbolTrades]
 
 
-def recent(call: Call) -> Answer:
-    """Answer with the last trades and prices of a coin."""
+def recent(call: ApiCall) -> Answer:
+    """Return the last trades and prices of a coin."""
     desk, query = call.desk, call.query
     ids = desk.catalogue.matching(query.coin)
     if not ids:
-        raise Problem(404, "this coin is not known: no venue that is collected lists it")
+        raise Problem(404, "unknown coin: none of the collected venues lists it")
     last: dict[int, TradeBatch] = {}
     now_ns, began_s = desk.clock.now_ns(), desk.clock.monotonic()
     for look_s in LOOKS_S:
@@ -72,7 +72,7 @@ def recent(call: Call) -> Answer:
 
 
 def _encoded(catalogue: Catalogue, coin: str, ids: Sequence[int], last: Mapping[int, TradeBatch]) -> bytes:
-    """Return a `RecentTrades` as JSON, encoded symbol by symbol: a hundred of them are megabytes, too much for one call."""
+    """Return a `CoinTrades` as JSON, encoded symbol by symbol: one call for a hundred symbols would block for too long."""
     encode = msgspec.json.encode
     return b'{"coin":%b,"symbols":[%b]}' % (
         encode(coin), b",".join(encode(_of_symbol(catalogue, number, last.get(number))) for number in ids))
@@ -92,5 +92,5 @@ def _of_symbol(catalogue: Catalogue, number: int, batch: TradeBatch | None) -> S
                         newest.timestamp if newest else None, rows)
 
 
-ROUTES = (Route("/api/trades/recent", recent, "The last trades and prices of a coin on every venue, from memory", RecentTrades,
+ROUTES = (Route("/api/trades/recent", recent, "The last trades and prices of a coin on every venue, from memory", CoinTrades,
                 RecentQuery, errors=(404,)),)

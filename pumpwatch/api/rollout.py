@@ -1,4 +1,4 @@
-"""The roll-out of a sink: its state, and the switch."""
+"""Routes for the roll-out of a sink: its state and its steps."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.api.route import Call, Problem, Route
+from pumpwatch.api.route import ApiCall, Problem, Route
 
 ACTIONS = ("start", "pause", "advance", "back")
 
 
 class Rollout(msgspec.Struct):
-    """The roll-out of a sink. state: as `pumpwatch rollout --json` has it, empty where the config names no sink."""
+    """The roll-out of a sink. state: as in `pumpwatch rollout --json`, empty if the config names no sink."""
 
     state: dict[str, Any]
 
@@ -23,12 +23,12 @@ class Switch(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
 
 
-def rollout(call: Call) -> Rollout:
+def rollout(call: ApiCall) -> Rollout:
     """Return the state, at most about a second old."""
     return Rollout(call.desk.figures().get("rollout") or {})
 
 
-def switch(call: Call) -> Rollout:
+def switch(call: ApiCall) -> Rollout:
     """Start, pause, advance or take back, as `pumpwatch rollout ACTION` does. Raises UsageError where that is not possible."""
     action, asked = call.path["action"], call.body
     if action not in ACTIONS:

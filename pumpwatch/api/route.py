@@ -1,4 +1,4 @@
-"""A route: its address, its types and the function that answers."""
+"""A route: its path, its types and its handler."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ JSON = "application/json"
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """A route without parameters."""
+    """The query of a route without parameters."""
 
 
 class Problem(PumpWatchError):
-    """Answer with an error, as problem details (RFC 9457)."""
+    """The request is answered with an error, as problem details (RFC 9457)."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -29,9 +29,9 @@ class Problem(PumpWatchError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with a body of its own: bytes, or pieces that are sent as they come. The iterator is closed at the end.
+    """An answer that is not a JSON struct: bytes, or an iterator of pieces, which is always closed.
 
-    content_type: empty where the status, such as 204, has no body.
+    content_type: empty if the status, such as 204, has no body.
     """
 
     body: bytes | Iterator[bytes]
@@ -41,8 +41,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One request: the values in its path, its query and body as the structs of the route, and its headers by lower-case name."""
+class ApiCall:
+    """One request: its path values, its query and body as structs of the route, and its headers by lower-case name."""
 
     desk: Desk
     path: Mapping[str, str]
@@ -55,14 +55,13 @@ class Call:
 class Route:
     """One method of one path.
 
-    path: with `{name}` for a value of one segment, and `{name:path}` for the rest of the path. answer: the struct that a JSON
-    answer is, or the shape of what a handler encodes itself; None where it returns an `Answer` whose kinds `media` names. body:
-    the struct of a JSON body. errors: the status codes besides those that every route has. token: the caller needs the token,
-    wherever it calls from.
+    path: with `{name}` for a value of one segment, and `{name:path}` for the rest of the path. answer: the struct of the JSON
+    answer, also if the handler encodes it itself; None if it returns an `Answer` with a content type of `media`. body: the struct
+    of a JSON body. errors: status codes besides those of every route. token: the caller needs the token even on this machine.
     """
 
     path: str
-    handle: Callable[[Call], Any]
+    handle: Callable[[ApiCall], Any]
     summary: str
     answer: Any = None
     query: type[msgspec.Struct] = NoQuery
@@ -75,7 +74,7 @@ class Route:
 
 
 class ProblemBody(msgspec.Struct):
-    """Problem details. `type` is always about:blank: the status says it all, and `detail` is for a person."""
+    """Problem details. `type` is always about:blank; `detail` is for a person."""
 
     title: str
     status: int
@@ -93,5 +92,5 @@ TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Con
 
 
 def title_of(status: int) -> str:
-    """Return the words of a status code."""
+    """Return the reason phrase of a status code."""
     return TITLES.get(status) or HTTPStatus(status).phrase

@@ -1,7 +1,7 @@
-"""The HTTP server: gevent's, with limits on everything that a client may send, and on the time it may take.
+"""The HTTP server: gevent's, with limits on the size and time of everything that a client sends.
 
-A client can only harm its own connection. A head must be there within HEAD_S, a body within BODY_S, and a client that takes no
-piece of an answer for SEND_S is let go. Connections beyond the limits are closed at once; requests beyond the limit of their
+A client can only harm its own connection. A head must arrive within HEAD_S, a body within BODY_S, and a client that reads
+nothing for SEND_S is disconnected. Connections beyond the limits are closed immediately; requests beyond the limit of their
 client get 429 before their body is read.
 """
 
@@ -19,8 +19,8 @@ from gevent import pywsgi, socket
 
 from pumpwatch.api.application import HEADERS, LIMIT_HEADERS
 from pumpwatch.api.guard import CALLER
-from pumpwatch.api.head import LARGEST_BODY, Head, read_head
-from pumpwatch.api.limits import Connections, client_of
+from pumpwatch.api.head import LARGEST_BODY, RequestHead, read_head
+from pumpwatch.api.limits import ConnectionLimit, client_of
 from pumpwatch.api.rate_limits import Admission, RateLimits
 from pumpwatch.api.route import PROBLEM, Problem, problem_json, title_of
 from pumpwatch.stats import Stats
@@ -28,17 +28,17 @@ from pumpwatch.stats import Stats
 log = logging.getLogger(__name__)
 
 HEAD_S, BODY_S, SEND_S, HANDSHAKE_S = 10.0, 10.0, 20.0, 5.0
-IDLE_S = 75.0  # a browser may keep a connection so long between two requests
-LINGER_S, LINGER_BYTES = 2.0, 16 << 20  # of what a refused client still sends: it would not read the answer otherwise
-ACCEPTS = 16  # connections that are accepted before others get their turn
+IDLE_S = 75.0  # longest pause between two requests of a connection
+LINGER_S, LINGER_BYTES = 2.0, 16 << 20  # a rejected client may finish sending this much, or it would not read the answer
+ACCEPTS = 16  # connections that are accepted before other greenlets run
 
 
 class _TooSlow(BaseException):
-    """The client takes too long."""
+    """The client exceeds a time limit. A BaseException, so that no handler of `Exception` catches it."""
 
 
 def refusal(problem: Problem) -> bytes:
-    """Return a whole answer that ends the connection."""
+    """Return a complete answer that ends the connection."""
     body = problem_json(problem.status, problem.detail)
     headers = {**HEADERS, **problem.headers, "Content-Type": PROBLEM, "Content-Length": str(len(body)), "Connection": "close",
                "Cache-Control": "no-store"}
@@ -50,19 +50,19 @@ FULL = refusal(Problem(503, "too many connections are open", {"Retry-After": "5"
 
 
 class Handler(pywsgi.WSGIHandler):
-    """One connection. It reads a head by our rules, and leaves the rest of HTTP to gevent."""
+    """One connection. It reads heads and bodies by our rules, and leaves the rest of HTTP to gevent."""
 
     server: Server
     first = True
     admission = Admission()
 
     def handle_one_request(self) -> Any:
-        """Answer one request; return True where another one may follow."""
+        """Answer one request; return True if another one may follow."""
         try:
             head = self._head()
             if head is None:
                 return None
-            self._take(head)
+            self._admit(head)
             body = self._body(head)
         except Problem as problem:
             self._refuse(problem)
@@ -80,7 +80,7 @@ class Handler(pywsgi.WSGIHandler):
         self.handle_one_response()
         return None if self.close_connection or self.rfile.closed else True
 
-    def _head(self) -> Head | None:
+    def _head(self) -> RequestHead | None:
         """Return the next head within the time limit. Raises Problem, OSError and _TooSlow."""
         if not self.first:
             with gevent.Timeout(IDLE_S, _TooSlow):
@@ -90,8 +90,8 @@ class Handler(pywsgi.WSGIHandler):
         with gevent.Timeout(HEAD_S, _TooSlow):
             return read_head(self.rfile)
 
-    def _take(self, head: Head) -> None:
-        """Set what gevent reads of a request. Raises Problem where the client asks too often."""
+    def _admit(self, head: RequestHead) -> None:
+        """Count a request, and set the attributes that gevent reads. Raises Problem if the client exceeds its limit."""
         self.command, self.path, self.request_version = head.method, head.target, head.version
         self.requestline = f"{head.method} {head.target} {head.version}"
         self.headers = pywsgi.OldMessage()
@@ -101,7 +101,7 @@ class Handler(pywsgi.WSGIHandler):
         self.server.stats.add("api_requests_total")
         self.admission = self.server.limits.admit(head.target.partition("?")[0], head.headers, self.client_address[0])
 
-    def _body(self, head: Head) -> bytes:
+    def _body(self, head: RequestHead) -> bytes:
         """Return the whole body within the time limit. Raises Problem, OSError and _TooSlow."""
         if head.length == 0:
             return b""
@@ -112,7 +112,7 @@ class Handler(pywsgi.WSGIHandler):
             with gevent.Timeout(BODY_S, _TooSlow):
                 body: bytes = source.read(LARGEST_BODY + 1)
         except _TooSlow:
-            raise Problem(408, f"the body was not there within {BODY_S:g} s") from None
+            raise Problem(408, f"the body did not arrive within {BODY_S:g} s") from None
         except OSError:
             raise Problem(400, "the body ends early, or its chunks are not valid") from None
         if len(body) > LARGEST_BODY:
@@ -120,7 +120,7 @@ class Handler(pywsgi.WSGIHandler):
         return body
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with an error, and let the client finish what it is sending, so that it reads the answer."""
+        """Send an error, and let the client finish sending, so that it reads the answer."""
         self.server.stats.add("api_refused_total", status=str(problem.status))
         with suppress(OSError, _TooSlow), gevent.Timeout(LINGER_S, _TooSlow):
             self.socket.sendall(refusal(problem))
@@ -130,16 +130,16 @@ class Handler(pywsgi.WSGIHandler):
                 left -= len(piece)
 
     def get_environ(self) -> dict[str, Any]:
-        """Return the request for the application. Headers whose names have an underscore are left out."""
+        """Return the WSGI environment. Headers whose names have an underscore are left out."""
         environ: dict[str, Any] = super().get_environ()
         environ[CALLER], environ[LIMIT_HEADERS] = self.admission.caller, self.admission.headers
         return environ
 
     def log_request(self) -> None:
-        """Log nothing: a page asks all the time."""
+        """Log nothing, because pages send requests all the time."""
 
     def _log_error(self, kind: Any, value: Any, traceback: Any) -> None:
-        """Count an answer that broke off: the client has gone, or was let go."""
+        """Count an answer that broke off, because the client disconnected or was too slow."""
         self.close_connection = True
         self.server.stats.add("api_broken_off_total")
         if not isinstance(value, OSError) and isinstance(value, Exception):
@@ -147,7 +147,7 @@ class Handler(pywsgi.WSGIHandler):
 
 
 class Server(pywsgi.WSGIServer):
-    """Listens at one address. `start` raises OSError where it is taken."""
+    """Listens at one address. `start` raises OSError if the address is taken."""
 
     handler_class = Handler
 
@@ -155,15 +155,15 @@ class Server(pywsgi.WSGIServer):
                  connections: int, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(address, application, backlog=128, log=None, error_log=None)
         self.base_env["wsgi.url_scheme"] = "https" if tls is not None else "http"
-        self.stats, self.limits, self._connections = stats, limits, Connections(connections)
+        self.stats, self.limits, self._connections = stats, limits, ConnectionLimit(connections)
         self.max_accept = ACCEPTS
         self._handshake = tls
 
     def set_max_accept(self) -> None:
-        """Keep ours."""
+        """Keep ACCEPTS; gevent would set its own value here."""
 
     def do_handle(self, sock: Any, address: Any) -> None:
-        """Take a connection, or close it at once where there are too many."""
+        """Serve a connection, or close it immediately if it exceeds a limit."""
         client = client_of(address[0])
         if not self._connections.enter(client):
             self.stats.add("api_connections_refused_total")

@@ -1,4 +1,4 @@
-"""Every store: its health with the reason, its size, and how long its answers take."""
+"""List the stores with health, size and response times."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.api.route import Call, Route
+from pumpwatch.api.route import ApiCall, Route
 
 SHOWN = 160  # characters of a state on the page
 
 
 class CallRow(msgspec.Struct):
-    """The calls of one method since the start. p50_ms, p99_ms: of the last 1,000; null while the first one runs."""
+    """The calls of one method since the start. p50_ms, p99_ms: of the last 1,000 calls, null before the first has ended."""
 
     operation: str
     total: int
@@ -25,11 +25,11 @@ class CallRow(msgspec.Struct):
     errors: dict[str, int]
 
 
-class Store(msgspec.Struct):
-    """One store. state: `up`, or why it is not. The others are null where the store does not tell.
+class StoreRow(msgspec.Struct):
+    """One store. state: `up`, or the reason why it is not. Figures that the store does not report are null.
 
-    parts: segments, partitions, chunks, or masters. connections: that are open, of which `busy` carry a call. failed_in_a_row:
-    tries since the last that went well; of Redis, looks at its nodes.
+    parts: segments, partitions, chunks, or masters. connections: open ones; busy: those with a running call. failed_in_a_row:
+    failed attempts since the last success; for Redis, checks of its nodes.
     """
 
     store: str
@@ -51,11 +51,11 @@ class Store(msgspec.Struct):
 class Stores(msgspec.Struct):
     """Every store of the collector."""
 
-    stores: list[Store]
+    stores: list[StoreRow]
 
 
 def rows_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each store from a collector's figures, with the calls of sinks and of Redis."""
+    """Return a row for each store in a collector's figures, with the calls of sinks and Redis."""
     calls = {sink["name"]: sink.get("calls", ()) for sink in figures.get("sinks", ())}
     calls["redis"] = (figures.get("redis") or {}).get("calls", ())
     return [{**row, "calls": calls.get(row["store"], row["calls"])} for row in figures.get("stores", ())]
@@ -69,9 +69,9 @@ def small(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown, "state": row["state"][:SHOWN], "p99_ms": slowest}
 
 
-def stores(call: Call) -> Stores:
-    """Return the stores, with states of the last second and sizes of the last half minute."""
-    return Stores(msgspec.convert(rows_of(call.desk.figures()), list[Store]))
+def stores(call: ApiCall) -> Stores:
+    """Return the stores; states are at most a second old, sizes half a minute."""
+    return Stores(msgspec.convert(rows_of(call.desk.figures()), list[StoreRow]))
 
 
 ROUTES = (Route("/api/stores", stores, "Every store: health, size, connections, times of its calls", Stores),)

@@ -1,15 +1,15 @@
-"""The page's events, as server-sent events."""
+"""Route for the page's server-sent events."""
 
 from __future__ import annotations
 
 from pumpwatch.api.broadcast import TooManyWatchers
-from pumpwatch.api.route import Answer, Call, Problem, Route
+from pumpwatch.api.route import Answer, ApiCall, Problem, Route
 
 EVENTS = "text/event-stream"
 
 
-def stream(call: Call) -> Answer:
-    """Answer with events without an end. A browser that comes back names the last one that it had."""
+def stream(call: ApiCall) -> Answer:
+    """Return an endless stream of events. A browser that reconnects names the last event that it got."""
     try:
         watch = call.desk.broadcast.watch(call.headers.get("last-event-id", ""))
     except TooManyWatchers:

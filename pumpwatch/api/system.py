@@ -1,4 +1,4 @@
-"""The state of the collector: alive, ready, its figures, its jobs."""
+"""Routes for the state of the collector: alive, ready, figures, jobs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from pumpwatch import __version__
-from pumpwatch.api.route import Call, Problem, Route
-from pumpwatch.api.venues import VenueRow
+from pumpwatch.api.route import ApiCall, Problem, Route
+from pumpwatch.api.venues import VenueStatusRow
 
 
 class Health(msgspec.Struct):
@@ -26,7 +26,7 @@ class Ready(msgspec.Struct):
 
 
 class SinkRow(msgspec.Struct):
-    """One sink, and how many trades it has yet to take."""
+    """One sink, and the number of trades that it lacks."""
 
     name: str
     state: str
@@ -34,7 +34,7 @@ class SinkRow(msgspec.Struct):
 
 
 class JournalRow(msgspec.Struct):
-    """The journal. durable_ms: from the reading of a trade until it is on the disk."""
+    """The journal. durable_ms: from reading a trade until it is on disk."""
 
     backlog_trades: int
     bytes: int
@@ -57,7 +57,7 @@ class SystemStatus(msgspec.Struct):
     cpu_s: float
     max_rss_bytes: int
     page: str
-    venues: list[VenueRow]
+    venues: list[VenueStatusRow]
     journal: JournalRow
     sinks: list[SinkRow]
     recent: dict[str, Any]
@@ -74,14 +74,14 @@ class Figure(msgspec.Struct):
     value: float
 
 
-class Figures(msgspec.Struct):
+class MetricFigures(msgspec.Struct):
     """Every counter and gauge."""
 
     metrics: list[Figure]
 
 
 class JobRow(msgspec.Struct):
-    """One job. took_s: null before the first run and while one runs. error: of the last run, empty where it went well."""
+    """One job. took_s: null before the first run and during a run. error: of the last run, empty if it succeeded."""
 
     name: str
     next_at: str | None
@@ -98,40 +98,40 @@ class Jobs(msgspec.Struct):
     jobs: list[JobRow]
 
 
-def health(call: Call) -> Health:
-    """Answer that the process lives."""
+def health(call: ApiCall) -> Health:
+    """Return that the process is alive."""
     return Health("live", __version__, float(call.desk.figures().get("up_s", 0.0)))
 
 
-def ready(call: Call) -> Ready:
-    """Answer whether trades are recorded."""
+def ready(call: ApiCall) -> Ready:
+    """Return that trades are recorded; otherwise answer 503 with the reason."""
     if reason := call.desk.unready():
         raise Problem(503, f"the collector does not record: {reason}", {"Retry-After": "1"})
     return Ready("ready")
 
 
-def status(call: Call) -> dict[str, Any]:
-    """Answer with the figures of the last second."""
+def status(call: ApiCall) -> dict[str, Any]:
+    """Return the figures of the last second."""
     figures = call.desk.figures()
     if not figures:
         raise Problem(503, "the collector is starting, and has not written any figures yet", {"Retry-After": "1"})
     return figures
 
 
-def metrics(call: Call) -> Figures:
-    """Answer with every counter and gauge."""
-    return Figures([Figure(name, labels, value) for name, labels, value in call.desk.stats.items()])
+def metrics(call: ApiCall) -> MetricFigures:
+    """Return every counter and gauge."""
+    return MetricFigures([Figure(name, labels, value) for name, labels, value in call.desk.stats.items()])
 
 
-def jobs(call: Call) -> Jobs:
-    """Answer with the scheduled jobs."""
+def jobs(call: ApiCall) -> Jobs:
+    """Return the scheduled jobs."""
     return Jobs(msgspec.convert(call.desk.jobs(), list[JobRow]))
 
 
 ROUTES = (
     Route("/api/health", health, "Whether the process lives", Health),
     Route("/api/ready", ready, "Whether trades are recorded", Ready, errors=(503,)),
-    Route("/api/metrics", metrics, "Every counter and gauge, as JSON", Figures),
+    Route("/api/metrics", metrics, "Every counter and gauge, as JSON", MetricFigures),
     Route("/api/system/status", status, "The collector's figures, as of the last second", SystemStatus, errors=(503,)),
     Route("/api/jobs", jobs, "The scheduled jobs: last run, next run, last error", Jobs),
 )

@@ -1,7 +1,7 @@
-"""The topics of the page: its figures, made small.
+"""The topics of the page: the figures that it shows.
 
-Everything comes from figures that the collector has anyway. Rates are of the last second; the last five minutes of them are kept
-for the lines that a page draws when it is opened.
+They are derived from the collector's own figures. Rates are of the last second; those of the last five minutes are kept for the
+lines that a new page draws.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pumpwatch.stats import Stats
 from pumpwatch.store.listed import ListingRecord
 
 SPAN_S = 300
-CPU_OVER = 10  # seconds
+CPU_OVER = 10  # readings, one per second, over which the CPU share is measured
 LISTINGS = 20
 WINDOWS = "windows"  # in the figures of listings, beside the sources
 
@@ -31,7 +31,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The sources of the page's figures. `listings` may wait for the disk, and raises StorageError where it fails."""
+    """The sources of the page's figures. `listings` may wait for the disk, and raises StorageError if it fails."""
 
     config: Config
     clock: Clock
@@ -53,7 +53,7 @@ class Rates:
         self._series: dict[str, deque[float]] = {}
 
     def add(self, now_s: float, totals: dict[str, float]) -> None:
-        """Take up the totals of a moment; the first one only begins."""
+        """Add the total trades by venue at a time; the first call sets the baseline."""
         if self._at is not None and now_s > self._at:
             self.second += 1
             for name, total in totals.items():
@@ -62,7 +62,7 @@ class Rates:
         self._at, self._totals = now_s, totals
 
     def last(self, name: str) -> float:
-        """Return the trades a second of the last second."""
+        """Return the trades per second in the last second."""
         return self._series[name][-1] if name in self._series else 0.0
 
     def history(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Rates:
 
 
 class Topics:
-    """The topics of one collector. `tick` is to be called each second."""
+    """The topics of one collector. Call `tick` each second."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -84,13 +84,13 @@ class Topics:
         self._coins: tuple[int, list[str]] = (-1, [])
 
     def all(self) -> list[Topic]:
-        """Return them in the order in which a page gets them."""
+        """Return all topics in the order in which a page gets them."""
         return [Topic("history", self._rates.history, first=True), Topic("figures", self.figures),
                 Topic("boards", self.boards, 2.0), Topic("jobs", self._sources.jobs, 2.0), Topic("log", self._sources.warnings),
                 Topic("listings", self.listings, 2.0, waits=True), Topic("coins", self.coins, 5.0)]
 
     def tick(self) -> None:
-        """Take up the counts of this second."""
+        """Add the counts of this second."""
         figures, stats = self._sources.figures(), self._sources.stats
         self._rates.add(self._sources.clock.monotonic(),
                         {name: stats.get("trades_total", venue=name) for name in map(_name, figures.get("venues", ()))})
@@ -98,7 +98,7 @@ class Topics:
             self._cpu.append((figures["written_monotonic_s"], figures["cpu_s"]))
 
     def figures(self) -> Figures:
-        """Return the figures of this second, {} before the first ones. Times in ms since 1970 or seconds, sizes in bytes."""
+        """Return the figures of this second, {} before the first ones. Units are in the keys; sizes without one are bytes."""
         figures = self._sources.figures()
         if not figures:
             return {}
@@ -129,7 +129,7 @@ class Topics:
                 "problem": row["problem"] or row["list_problem"] or row["redundancy_problem"]}
 
     def _disk(self, disk: Figures) -> Figures:
-        """Return the disk of the store, with the shares at which its levels begin."""
+        """Return the figures of the store's disk, with the used shares at which its levels begin."""
         options = self._sources.config.disk
         limits = [options.clean_up_percent / 100, options.emergency_percent / 100, options.full_percent / 100]
         return {**{key: disk[key] for key in ("free_bytes", "used_share", "level", "days_left")}, "limits": limits}
@@ -149,7 +149,7 @@ class Topics:
                 for name, state in listing.items() if name != WINDOWS]
 
     def listings(self) -> list[dict[str, Any]]:
-        """Return the last listings, the newest first; those of the last reading where the ledger does not answer."""
+        """Return the last listings, the newest first; if the ledger does not answer, those of the last successful read."""
         try:
             records = self._sources.listings()
         except StorageError:

@@ -1,11 +1,11 @@
-"""Read stored trades in a process of its own, and encode them: the body of the processes of `reader_pool`.
+"""The body of the processes of `reader_pool`: read stored trades and encode them.
 
-The process shares no lock with the collector, has a lower priority, and may use so much memory and no more. It reads a part
-of the time after the other. A part becomes longer while it holds few trades, and shorter where there are many, or where memory
-does not suffice. It serves one request after the other, and ends when the collector does or no longer wants its answer.
+The process shares no lock with the collector, has a lower priority and a memory limit. It reads the time range part by part.
+Parts become longer while they hold few trades, and shorter if they hold many or do not fit into memory. The process serves
+requests one by one, and ends when the collector ends or no longer wants its answer.
 
-Messages are a letter, four bytes of length, and the content: `Q` a request as JSON, `H` the status and the detail of the answer
-as JSON, `D` a piece of it, `E` its end, `F` that it broke off, with the reason.
+A message is a letter, four bytes of length, and the content. `Q`: a request as JSON. `H`: status and detail of the answer as
+JSON. `D`: a piece of the answer. `E`: its end. `F`: the answer broke off, with the reason.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pumpwatch.store.query import QueryResult
 from pumpwatch.store.stored import StoredTrades
 
 HEAD = struct.Struct("!cI")
-WANTED_ROWS = 50_000  # of a part
+WANTED_ROWS = 50_000  # per part
 FIRST_NS, SHORTEST_NS, LONGEST_NS = 10 * NS_PER_S, NS_PER_S // 100, 3600 * NS_PER_S
-# Beside a program that wants the whole core, a new process begins its answer after 2.2 s; with niceness 10 after 5.7 s, with 0
-# after 1.7 s. Recording was as fast with 5 as with 10, in one run of each.
+# On a busy core, a new process starts its answer after 2.2 s; with niceness 10 after 5.7 s, with 0 after 1.7 s. Recording was as
+# fast with 5 as with 10, in one run of each.
 NICE = 5
 BUFFER_BYTES = 1 << 20
 
@@ -44,7 +44,7 @@ class Start(msgspec.Struct):
     config: Config
 
 
-class Wanted(msgspec.Struct):
+class WantedTrades(msgspec.Struct):
     """A request: trades of a coin in [from_ns, to_ns)."""
 
     coin: str
@@ -56,18 +56,18 @@ class Wanted(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct):
-    """The status of an answer; `detail` says why it is an error."""
+    """The status of an answer; `detail` is the reason of an error."""
 
     status: int
     detail: str = ""
 
 
 class Incomplete(PumpWatchError):
-    """A place that may hold trades of the time did not answer."""
+    """A part of the store that may have trades of the time did not answer."""
 
 
-def parts(stored: StoredTrades, wanted: Wanted) -> Iterator[TradeBatch]:
-    """Yield the trades, part by part. Raises Incomplete, MemoryError where the shortest part is still too much."""
+def parts(stored: StoredTrades, wanted: WantedTrades) -> Iterator[TradeBatch]:
+    """Yield the trades part by part. Raises Incomplete, or MemoryError if even the shortest part does not fit."""
     at_ns, length_ns = max(wanted.from_ns, stored.begins_ns()), FIRST_NS
     while at_ns < wanted.to_ns:
         end_ns = min(at_ns + length_ns, wanted.to_ns)
@@ -90,20 +90,20 @@ def parts(stored: StoredTrades, wanted: Wanted) -> Iterator[TradeBatch]:
             length_ns = max(length_ns // 2, SHORTEST_NS)
 
 
-def pieces(stored: StoredTrades, wanted: Wanted) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the messages of an answer. Memory that does not suffice and places that do not answer are told in it."""
-    told = False
+def pieces(stored: StoredTrades, wanted: WantedTrades) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the messages of an answer. Errors, such as too little memory, become messages too."""
+    started = False
     try:
         if not stored.knows(wanted.coin):
-            yield b"H", msgspec.json.encode(Outcome(404, "nothing is stored of this coin"))
+            yield b"H", msgspec.json.encode(Outcome(404, "no trades of this coin are stored"))
             return
         for piece in FORMATS[wanted.form][1](parts(stored, wanted), stored.catalogue):
-            if not told:
-                told = True
+            if not started:
+                started = True
                 yield b"H", msgspec.json.encode(Outcome(200))
             if piece:
                 yield b"D", piece
-        if not told:
+        if not started:
             yield b"H", msgspec.json.encode(Outcome(200))
         yield b"E", b""
         return
@@ -112,8 +112,8 @@ def pieces(stored: StoredTrades, wanted: Wanted) -> Iterator[tuple[bytes, bytes]
     except PumpWatchError as error:
         status, reason = 503, f"a part of the store did not answer: {error.message}"
     except MemoryError:
-        status, reason = 503, "the reader's memory does not suffice: api.reader_memory_bytes"
-    yield (b"F", reason.encode()) if told else (b"H", msgspec.json.encode(Outcome(status, reason)))
+        status, reason = 503, "the reader process has too little memory: raise api.reader_memory_bytes"
+    yield (b"F", reason.encode()) if started else (b"H", msgspec.json.encode(Outcome(status, reason)))
 
 
 class _Link:
@@ -123,7 +123,7 @@ class _Link:
         self._socket = sock
 
     def send(self, kind: bytes, content: bytes) -> None:
-        """Send a message. Raises OSError where the collector no longer wants it."""
+        """Send a message. Raises OSError if the collector no longer wants it."""
         self._socket.sendall(HEAD.pack(kind, len(content)))
         self._socket.sendall(content)
 
@@ -143,14 +143,14 @@ class _Link:
 
 
 def limit_memory(most: int) -> None:
-    """Let this process use so many bytes of memory of its own."""
+    """Limit the private memory of this process to `most` bytes."""
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def serve() -> None:
-    """Answer the requests that come over descriptor 0, until it is closed. This is the body of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the collector
+    """Answer the requests on file descriptor 0 until it is closed. This is the body of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the collector, which then ends this process
     os.nice(NICE)
     sock = socket.socket(fileno=os.dup(0))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
@@ -160,12 +160,12 @@ def serve() -> None:
         limit_memory(config.api.reader_memory_bytes)
         plugins = load_plugins(config)
         while True:
-            answer(link, config, plugins, msgspec.json.decode(link.receive(), type=Wanted))
+            answer(link, config, plugins, msgspec.json.decode(link.receive(), type=WantedTrades))
     except (EOFError, OSError):
         return
 
 
-def answer(link: _Link, config: Config, plugins: Plugins, wanted: Wanted) -> None:
-    """Answer one request. Raises OSError where the collector no longer wants the answer."""
+def answer(link: _Link, config: Config, plugins: Plugins, wanted: WantedTrades) -> None:
+    """Answer one request. Raises OSError if the collector no longer wants the answer."""
     for kind, content in pieces(StoredTrades(config, plugins), wanted):
         link.send(kind, content)

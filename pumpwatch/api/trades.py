@@ -1,4 +1,4 @@
-"""Stored trades of a coin, streamed as they are read."""
+"""Route for the stored trades of a coin, streamed as they are read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec import Meta
 from pumpwatch.api.encodings import FORMATS
 from pumpwatch.api.reader_pool import Busy, Refused
 from pumpwatch.api.recent_trades import Coin
-from pumpwatch.api.route import Answer, Call, Problem, Route
-from pumpwatch.api.trade_reader import Wanted
+from pumpwatch.api.route import Answer, ApiCall, Problem, Route
+from pumpwatch.api.trade_reader import WantedTrades
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.moments import parse_moment
@@ -28,35 +28,35 @@ Time = Annotated[str, Meta(max_length=40, pattern=_TIME, examples=["-1h"], descr
 
 
 class TradesQuery(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
-    """from and to: ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`."""
+    """from, to: ISO 8601 (UTC without a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. exchange: empty for all."""
 
     coin: Coin
     from_: Time = "-20m"
     to: Time = "now"
-    exchange: Annotated[str, Meta(max_length=40)] = ""  # empty: of every one
+    exchange: Annotated[str, Meta(max_length=40)] = ""
     market: Literal["spot", "futures", "any"] = "any"
     format: Literal["ndjson", "csv", "arrow", "parquet"] = "ndjson"
 
 
 def asked_range(from_text: str, to_text: str, now_ns: int) -> tuple[int, int]:
-    """Return from and to of a query in ns. Raises Problem where one is not a time, or from is after to."""
+    """Return from and to of a query in ns UTC. Raises Problem if one is not a time, or if from is after to."""
     try:
         start_ns, end_ns = parse_moment(from_text, now_ns), parse_moment(to_text, now_ns)
     except (ValueError, OverflowError) as error:
-        raise Problem(400, "from or to is not a day of the calendar: give a time such as 2026-11-21T10:00Z or -1h") from error
+        raise Problem(400, "from or to is not a valid date: use a time such as 2026-11-21T10:00Z or -1h") from error
     if start_ns > end_ns:
-        raise Problem(400, "from is after to: give the earlier time as from, for example from=-2h&to=-1h")
+        raise Problem(400, "from is after to: use the earlier time as from, for example from=-2h&to=-1h")
     return start_ns, end_ns
 
 
-def trades(call: Call) -> Answer:
-    """Answer with a coin's trades."""
+def trades(call: ApiCall) -> Answer:
+    """Return a coin's trades."""
     query = call.query
     start_ns, end_ns = asked_range(query.from_, query.to, call.desk.clock.now_ns())
     if end_ns - start_ns > LONGEST_DAYS * 86_400 * NS_PER_S:
-        raise Problem(400, f"ask for at most {LONGEST_DAYS} days at a time")
+        raise Problem(400, f"request at most {LONGEST_DAYS} days at a time")
     _check_exchange(call, query.exchange)
-    wanted = Wanted(query.coin, start_ns, end_ns, query.exchange or None, None if query.market == "any" else query.market,
+    wanted = WantedTrades(query.coin, start_ns, end_ns, query.exchange or None, None if query.market == "any" else query.market,
                     query.format)
     began_s, problem = call.desk.clock.monotonic(), ""
     try:
@@ -70,19 +70,18 @@ def trades(call: Call) -> Answer:
     except (ServiceUnavailable, OSError) as error:
         problem = str(error)
         raise Problem(503, f"stored trades cannot be read: {error}") from error
-    finally:  # how long the rest takes depends on the client
+    finally:  # only until the first rows: the rest depends on the client
         ms = (call.desk.clock.monotonic() - began_s) * 1000
         part = QueryPart("reader", None, ms, problem, "to its first rows")
         call.desk.queries.record(query.coin, start_ns, end_ns, [part], None, ms)
 
 
-
-def _check_exchange(call: Call, exchange: str) -> None:
-    """Raise Problem for an exchange of which neither a plugin nor a stored trade is known."""
+def _check_exchange(call: ApiCall, exchange: str) -> None:
+    """Raise Problem for an exchange that has neither a plugin nor stored trades."""
     known = {venue.exchange for venue in call.desk.plugins.venues}
     if exchange in ("", *known) or exchange in (known := known | {name for name, _ in call.desk.catalogue.venues}):
         return
-    raise Problem(404, f"the exchange {printable(exchange)} is not known: give one of {', '.join(sorted(known))}")
+    raise Problem(404, f"unknown exchange {printable(exchange)}: use one of {', '.join(sorted(known))}")
 
 
 ROUTES = (Route("/api/trades", trades, f"A coin's stored trades by time, at most {LONGEST_DAYS} days at once", None, TradesQuery,

@@ -1,4 +1,4 @@
-"""The venues and their connections."""
+"""Routes for the venues and their connections."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.api.route import Call, Problem, Route
+from pumpwatch.api.route import ApiCall, Problem, Route
 
 
-class VenueRow(msgspec.Struct):
+class VenueStatusRow(msgspec.Struct):
     """One venue, as in `pumpwatch status --json`.
 
-    slices: into how many its symbols are divided among collectors, 0 where this one reads all; slices_read: those read here;
-    elsewhere: symbols of the others.
+    slices: the number of slices of its symbols in a cluster, 0 if this collector reads all. slices_read: those read here.
+
+    elsewhere: the number of symbols in the other slices.
+
     """
 
     exchange: str
@@ -42,11 +44,11 @@ class VenueRow(msgspec.Struct):
 class Venues(msgspec.Struct):
     """Every venue that is collected."""
 
-    venues: list[VenueRow]
+    venues: list[VenueStatusRow]
 
 
 class ConnectionRow(msgspec.Struct):
-    """A connection. doubles: the one that it doubles or that doubles it. Ages are null before the first connection or trade."""
+    """A connection. doubles: the number of the other connection of its pair. Ages are null before the first connect or trade."""
 
     connection: int
     doubles: int | None
@@ -60,7 +62,7 @@ class ConnectionRow(msgspec.Struct):
     problem: str
 
 
-class VenueConnections(msgspec.Struct):
+class VenueConnectionRows(msgspec.Struct):
     """The connections of one venue."""
 
     exchange: str
@@ -68,22 +70,23 @@ class VenueConnections(msgspec.Struct):
     connections: list[ConnectionRow]
 
 
-def venues(call: Call) -> Venues:
-    """Answer with every venue."""
-    return Venues(msgspec.convert(call.desk.figures().get("venues", []), list[VenueRow]))
+def venues(call: ApiCall) -> Venues:
+    """Return all venues."""
+    return Venues(msgspec.convert(call.desk.figures().get("venues", []), list[VenueStatusRow]))
 
 
-def connections(call: Call) -> VenueConnections:
-    """Answer with the connections of a venue such as binance.spot."""
+def connections(call: ApiCall) -> VenueConnectionRows:
+    """Return the connections of a venue such as binance.spot."""
     found: list[dict[str, Any]] | None = call.desk.connections(call.path["venue"])
     if found is None:
-        raise Problem(404, "this venue is not collected: /api/venues names those that are")
+        raise Problem(404, "this venue is not collected: /api/venues lists the collected ones")
+
     exchange, _, market_type = call.path["venue"].partition(".")
-    return VenueConnections(exchange, market_type, msgspec.convert(found, list[ConnectionRow]))
+    return VenueConnectionRows(exchange, market_type, msgspec.convert(found, list[ConnectionRow]))
 
 
 ROUTES = (
     Route("/api/venues", venues, "Every venue: connections, rates, lag, gaps", Venues),
     Route("/api/venues/{venue}/connections", connections, "The connections of a venue, which is named EXCHANGE.MARKET",
-          VenueConnections, errors=(404,)),
+          VenueConnectionRows, errors=(404,)),
 )

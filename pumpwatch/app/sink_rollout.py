@@ -32,7 +32,7 @@ SAVE_S = 2.0
 EDGE_NS = 10 * NS_PER_S  # just after a slice was taken over, trades may have reached only another member
 ANSWERED = 20  # requests whose answers are kept
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-RUNBOOK = "docs/rollout.md#when-a-sink-was-taken-back"
+RUNBOOK = "docs/rollout.md#when-a-sink-was-rolled-back"
 
 
 class SinkRollout:

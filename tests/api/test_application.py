@@ -10,7 +10,7 @@ import pytest
 
 from pumpwatch.api.application import HEADERS, Application
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.route import Answer, Call, Problem, ProblemBody, Route
+from pumpwatch.api.route import Answer, ApiCall, Problem, ProblemBody, Route
 from pumpwatch.errors import ServiceUnavailable, StorageError, UsageError
 from tests.api.desk import TOKEN, guard_of
 
@@ -30,7 +30,7 @@ def test_every_answer_has_the_headers_that_protect_it(client: falcon.testing.Tes
     (Problem(404, "gone"), 404), (UsageError("no such coin"), 422), (StorageError("the disk is full"), 503),
     (ServiceUnavailable("hangs"), 503), (ValueError("a fault of ours"), 500)])
 def test_an_error_becomes_problem_details(desk: Desk, error: Exception, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    def handler(call: Call) -> None:
+    def handler(call: ApiCall) -> None:
         raise error
 
     answer = client_with(desk, Route("/x", handler, "")).simulate_get("/x")

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pumpwatch.api.head import LARGEST_BODY, LONGEST_HEAD, LONGEST_LINE, MOST_HEADERS, Head, read_head
+from pumpwatch.api.head import LARGEST_BODY, LONGEST_HEAD, LONGEST_LINE, MOST_HEADERS, RequestHead, read_head
 from pumpwatch.api.route import Problem
 
 
-def read(text: str) -> Head | None:
+def read(text: str) -> RequestHead | None:
     return read_head(io.BytesIO(text.replace("\n", "\r\n").encode("latin-1")))
 
 
 def test_a_head_is_read_to_its_end_and_no_further() -> None:
     source = io.BytesIO(b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nAccept: 1\r\naccept:  2 \r\nContent-Length: 3\r\n\r\nabcGET")
     head = read_head(source)
-    assert head == Head("POST", "/a?b=c", "HTTP/1.1", {"host": "x", "accept": "1, 2", "content-length": "3"}, 3, True)
+    assert head == RequestHead("POST", "/a?b=c", "HTTP/1.1", {"host": "x", "accept": "1, 2", "content-length": "3"}, 3, True)
     assert source.read() == b"abcGET"
 
 

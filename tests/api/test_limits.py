@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from pumpwatch.api.limits import Connections, client_of
+from pumpwatch.api.limits import ConnectionLimit, client_of
 
 
 def test_one_client_has_half_of_the_connections_at_most() -> None:
-    connections = Connections(4)
+    connections = ConnectionLimit(4)
     assert [connections.enter("a") for _ in range(3)] == [True, True, False]
     assert [connections.enter(name) for name in "bcd"] == [True, True, False]
     connections.leave("a")
     assert connections.open == 3 and connections.enter("d")
     for name in "abcd":
         connections.leave(name)
-    assert connections.open == 0 and not connections._of
+    assert connections.open == 0 and not connections._by_client
 
 
 @pytest.mark.parametrize(("address", "client"), [

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.market_answers import BookRow, TickerRow
+from pumpwatch.api.market_answers import OrderBookRow, TickerRow
 from pumpwatch.market.service import MarketService
 from tests.api.desk import client_of
 from tests.market.market_parts import KeptTrades, asker
@@ -48,7 +48,7 @@ def test_tickers_and_books_say_their_source(desk: Desk) -> None:
     books = asking(desk, {"lastUpdateId": 1, "bids": [["1", "1"]], "asks": [["2", "1"]]})
     row, = books.simulate_get("/api/orderbook", query_string="coin=C0&market=spot&depth=5").json
     assert row["value"]["bids"] == [[1.0, 1.0]]
-    assert msgspec.convert([row], list[BookRow])[0].value is not None
+    assert msgspec.convert([row], list[OrderBookRow])[0].value is not None
 
 
 @pytest.mark.parametrize(("path", "query", "status"), [

@@ -208,7 +208,7 @@ def test_the_price_of_a_cheap_coin_is_shown_whole(watcher: Watcher) -> None:
 def test_a_coin_that_no_venue_lists_is_said_to_be_so(watcher: Watcher) -> None:
     page = watcher.page
     page.goto(page.url + "#/coin/NOWHERE")
-    expect(page.locator("#coin-none")).to_have_text("No venue that is read lists NOWHERE.")
+    expect(page.locator("#coin-none")).to_have_text("None of the collected venues lists NOWHERE.")
     expect(page.locator("#coin-view table:visible")).to_have_count(0)
     page.goto(page.url.replace("NOWHERE", COIN))
     expect(page.locator("#coin-prices tr")).to_have_count(VENUES)

@@ -78,7 +78,7 @@ def test_a_run_is_started_by_whoever_has_the_token(desk: Desk, tmp_path: Path) -
 @pytest.mark.parametrize(("body", "status", "said"), [
     ({}, 400, "the field archive is missing"),
     ({"archive": "../etc"}, 400, "archive"),
-    ({"archive": "NOPE_20261121T100000Z"}, 422, "is not there"),
+    ({"archive": "NOPE_20261121T100000Z"}, 422, "unknown archive"),
     ({"archive": "C0_1", "strategy": "/tmp/evil.py"}, 400, "strategy"),
     ({"archive": "C0_1", "strategy": "--all"}, 400, "strategy"),
     ({"archive": "C0_1", "delays_ms": []}, 400, "delays_ms"),

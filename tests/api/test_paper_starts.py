@@ -22,7 +22,7 @@ def end_of(starts: PaperStarts, start: PaperStart) -> PaperStart:
     with gevent.Timeout(60):
         while start.state == "running":
             gevent.sleep(0.01)
-    found = starts.of(start.id)
+    found = starts.start_of(start.id)
     assert found is not None
     return found
 
@@ -44,9 +44,9 @@ def test_a_run_that_fails_says_why() -> None:
 def test_one_runs_at_a_time_and_one_that_hangs_is_ended() -> None:
     starts = starts_of("import time; time.sleep(600)", within_s=0.5)
     first = starts.start([])
-    with pytest.raises(UsageError, match="one runs at a time"):
+    with pytest.raises(UsageError, match="still running"):
         starts.start([])
-    assert end_of(starts, first).problem == "it took more than 0 s and was ended"
+    assert end_of(starts, first).problem == "it took more than 0 s and was killed"
     assert end_of(starts, starts.start([])).state == "failed"
 
 
@@ -60,4 +60,4 @@ def test_old_starts_are_forgotten() -> None:
     first = end_of(starts, starts.start([]))
     for _ in range(50):
         end_of(starts, starts.start([]))
-    assert starts.of(first.id) is None
+    assert starts.start_of(first.id) is None

@@ -6,21 +6,26 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gevent.monkey import get_original
 
+from pumpwatch.api import reader_pool
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.reader_pool import LEAST_BYTES, PACE_S, Busy, ReaderPool, Refused, _Progress
-from pumpwatch.api.trade_reader import Wanted
+from pumpwatch.api.trade_reader import WantedTrades
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.stats import Stats
 from tests.api.desk import config_of, fill_journal
 
+SPAWN = get_original("os", "posix_spawn")
 
-def wanted(coin: str = "C0") -> Wanted:
+
+def wanted(coin: str = "C0") -> WantedTrades:
     now_ns = Clock().now_ns()
-    return Wanted(coin, now_ns - 7200 * NS_PER_S, now_ns, None, None, "ndjson")
+    return WantedTrades(coin, now_ns - 7200 * NS_PER_S, now_ns, None, None, "ndjson")
 
 
 def wait_until_gone(pid: int) -> None:
@@ -35,7 +40,7 @@ def test_a_process_serves_one_request_after_the_other_and_is_replaced_where_it_h
     pool = desk.readers
     first = b"".join(pool.read(wanted()))
     (pid,) = pool.pids
-    with pytest.raises(Refused, match="nothing is stored"):
+    with pytest.raises(Refused, match="no trades of this coin"):
         pool.read(wanted("NOPE"))
     assert b"".join(pool.read(wanted())) == first and first.count(b"\n") > 100
     assert pool.pids == {pid}
@@ -85,6 +90,24 @@ def test_time_that_the_store_takes_is_not_held_against_the_client() -> None:
     progress.taken(LEAST_BYTES, 1001)
     progress.offered(1001)
     assert not progress.is_slow(1002)
+
+
+def test_a_process_that_ends_at_its_start_is_reaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
+
+    def spawn_one_that_ends(path: str, words: Any, environ: Any, *, file_actions: Any) -> int:
+        pids.append(SPAWN("/bin/true", ("true",), environ, file_actions=file_actions))
+        os.waitid(os.P_PID, pids[-1], os.WEXITED | os.WNOWAIT)
+        return pids[-1]
+
+    monkeypatch.setattr(reader_pool, "_spawn", spawn_one_that_ends)
+    pool = ReaderPool(config_of(tmp_path), Stats(), 1, wait_s=0.1)
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailable, match="ended at its start"):
+            pool.read(wanted())
+    assert not pool.pids
+    for pid in pids:
+        wait_until_gone(pid)
 
 
 def test_closing_ends_the_idle_processes(desk: Desk, tmp_path: Path) -> None:

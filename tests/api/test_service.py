@@ -38,6 +38,6 @@ def test_a_taken_port_is_told_once_and_tried_again(tmp_path: Path, caplog: pytes
     body.join(10)
     assert body.dead and running.url == ""
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1 and "no page for now, the collection goes on" in warnings[0]
+    assert len(warnings) == 1 and "page not available, recording goes on" in warnings[0]
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.INFO] == [
         f"page http://127.0.0.1:{port}/"]

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from pumpwatch.api.broadcast import Broadcast, Topic, Watch
-from pumpwatch.api.route import Answer, Call, NoQuery, Problem
+from pumpwatch.api.broadcast import Broadcast, PageWatch, Topic
+from pumpwatch.api.route import Answer, ApiCall, NoQuery, Problem
 from pumpwatch.api.stream import ROUTES, stream
 from pumpwatch.clock import FakeClock
 
 
-def call(broadcast: Broadcast, **headers: str) -> Call:
+def call(broadcast: Broadcast, **headers: str) -> ApiCall:
     desk: Any = SimpleNamespace(broadcast=broadcast)
-    return Call(desk, {}, NoQuery(), None, {name.replace("_", "-"): value for name, value in headers.items()})
+    return ApiCall(desk, {}, NoQuery(), None, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def make(most: int = 2) -> Broadcast:
@@ -25,7 +25,7 @@ def make(most: int = 2) -> Broadcast:
 def test_the_answer_is_a_stream_of_events_that_nobody_stores() -> None:
     broadcast = make()
     answer = stream(call(broadcast))
-    assert isinstance(answer, Answer) and isinstance(answer.body, Watch)
+    assert isinstance(answer, Answer) and isinstance(answer.body, PageWatch)
     assert answer.content_type in ROUTES[0].media
     assert answer.headers["Cache-Control"] == "no-store" and answer.headers["X-Accel-Buffering"] == "no"
     assert next(answer.body) == b"retry: 2000\n\n" and broadcast.watchers == 1
@@ -36,12 +36,12 @@ def test_the_answer_is_a_stream_of_events_that_nobody_stores() -> None:
 def test_a_browser_that_comes_back_says_where_it_was() -> None:
     broadcast = make()
     first = stream(call(broadcast)).body
-    assert isinstance(first, Watch)
+    assert isinstance(first, PageWatch)
     next(first)
     broadcast._publish(waits=False)
     number = next(line for line in next(first).decode().splitlines() if line.startswith("id: "))
     again = stream(call(broadcast, last_event_id=number.removeprefix("id: "))).body
-    assert isinstance(again, Watch)
+    assert isinstance(again, PageWatch)
     assert again._news() == b""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.api import trade_reader
-from pumpwatch.api.trade_reader import Incomplete, Wanted, parts, pieces
+from pumpwatch.api.trade_reader import Incomplete, WantedTrades, parts, pieces
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import TradeBatch
@@ -42,15 +42,15 @@ class Scripted:
         return QueryResult(batch, [QueryPart("journal", rows, 1.0, self.problem)])
 
 
-def wanted(hours: float, form: str = "ndjson", coin: str = "C0") -> Wanted:
-    return Wanted(coin, 0, int(hours * HOUR_NS), None, None, form)  # type: ignore[arg-type]
+def wanted(hours: float, form: str = "ndjson", coin: str = "C0") -> WantedTrades:
+    return WantedTrades(coin, 0, int(hours * HOUR_NS), None, None, form)  # type: ignore[arg-type]
 
 
-def read(stored: Scripted, request: Wanted) -> list[TradeBatch]:
+def read(stored: Scripted, request: WantedTrades) -> list[TradeBatch]:
     return list(parts(stored, request))  # type: ignore[arg-type]
 
 
-def told(stored: Scripted, request: Wanted) -> list[tuple[bytes, bytes]]:
+def told(stored: Scripted, request: WantedTrades) -> list[tuple[bytes, bytes]]:
     return list(pieces(stored, request))  # type: ignore[arg-type]
 
 

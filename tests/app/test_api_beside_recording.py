@@ -78,12 +78,12 @@ def test_a_taken_port_is_one_warning_and_the_page_comes_once_it_is_free(tmp_path
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with recording(tmp_path, f"127.0.0.1:{port}") as collector:
-            collector.wait_for_log("no page for now, the collection goes on")
+            collector.wait_for_log("page not available, recording goes on")
             records_on(collector)
             assert "page http" not in collector.log()
             other.close()
             collector.wait_for_log(f"page http://127.0.0.1:{port}/")
-            assert collector.log().count("no page for now") == 1
+            assert collector.log().count("page not available") == 1
             assert health(port) == 200
 
 

@@ -25,7 +25,7 @@ TOKEN = "a-token-for-the-tests-0123456789"
 
 def test_an_address_that_is_not_allowed_is_refused_before_anything_starts(collector: Collector) -> None:
     collector.config = Config(api=ApiConfig(listen="0.0.0.0:8321"))
-    with pytest.raises(ConfigError, match="others reach"):
+    with pytest.raises(ConfigError, match="other machines can reach"):
         Serving(collector, collector.status, collector.jobs)
 
 

@@ -1,8 +1,8 @@
-"""PostgreSQL as a sink, with the TimescaleDB extension where the database has it.
+"""PostgreSQL as a sink, with the TimescaleDB extension if the database has it.
 
-Documents: postgresql.org/docs (COPY, partitioning), docs.timescale.com (hypertables, continuous aggregates), psycopg.org; tried
-with server 15.18, PgBouncer 1.18 and TimescaleDB 2.23, checked 2026-11-28. psycopg is the extra `postgres`; it is loaded on
-first use.
+Documents: postgresql.org/docs (COPY, partitioning), docs.timescale.com (hypertables, continuous aggregates), psycopg.org; tested
+with server 15.18, PgBouncer 1.18 and TimescaleDB 2.23, checked 2026-11-28. psycopg comes with the extra `postgres` and is loaded
+on first use.
 """
 
 from __future__ import annotations

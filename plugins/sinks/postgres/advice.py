@@ -1,4 +1,4 @@
-"""Settings of a PostgreSQL server that hurt, each with the statement that mends it. Names are those of server 14 to 18."""
+"""Find harmful settings of a PostgreSQL server, with the statement that corrects each. Names are those of server 14 to 18."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ WAL_MB = 2_048
 SETTINGS = {
     "fsync": ("on", "a power cut may destroy the whole database"),
     "full_page_writes": ("on", "a power cut may leave torn pages"),
-    "autovacuum": ("on", "temporary tables of each write fill the catalogue, and statistics grow old"),
+    "autovacuum": ("on", "temporary tables of each write bloat the catalogue, and statistics become outdated"),
 }
 
 
 def advice(server: Server) -> list[tuple[str, str]]:
-    """Return (what hurts, the statement that mends it). Raises ServiceUnavailable where the server does not answer."""
+    """Return (problem, the statement that corrects it). Raises ServiceUnavailable if the server does not answer."""
     rows = server.rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", ([*SETTINGS, "max_wal_size"],))
     found = {str(name): str(value) for name, value in rows}
     return [*_settings(found), *_extension(server)]
@@ -32,5 +32,5 @@ def _settings(found: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 def _extension(server: Server) -> Iterator[tuple[str, str]]:
     if server.rows("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb' AND installed_version IS NULL"):
-        yield ("TimescaleDB is there and not used: trades are in plain partitions, without compression",
+        yield ("TimescaleDB is available but not used: trades are in plain partitions, without compression",
                "before the first trades: CREATE EXTENSION timescaledb; a schema that has trades stays as it is")

@@ -1,8 +1,8 @@
 """Back up one schema with pg_dump, all of it as of one moment: a dump of the tables without trades, and one for each day.
 
-The moment is a snapshot that this module holds and every pg_dump uses. A day that is over and has not changed is not dumped
-again: the file of an earlier backup is taken over. A database with TimescaleDB can only be dumped as a whole, since the
-extension's own tables say which chunk belongs to what.
+All pg_dump processes use one snapshot that this module holds. A past day that has not changed is not dumped again; the file of an
+earlier backup is used. A database with TimescaleDB can only be dumped as a whole, because the extension's own tables map chunks
+to tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pumpwatch import BackupPart, ConfigError, HeldBackup, Readable
 ABOUT, TABLES, DATABASE = "about.json", "tables.dump", "database.dump"
 DAY_FILE = "days/{}.dump"
 DUMP = ("--format=custom", "--compress=0", "--no-owner", "--no-privileges")  # the backup compresses by itself
-HOLD_S = 24 * 3600.0  # the longest statement of ours while the snapshot is held
+HOLD_S = 24 * 3600.0  # longest statement while the snapshot is held
 STATE = ("SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,"
          " coalesce((SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'), '')")
 TABLE_NAMES = ("SELECT c.relname::text, c.relispartition, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n ON"
@@ -33,7 +33,7 @@ TABLE_NAMES = ("SELECT c.relname::text, c.relispartition, pg_total_relation_size
 
 
 class Held:
-    """One schema at one moment, as `HeldBackup`."""
+    """A snapshot of one schema, as a `HeldBackup`."""
 
     def __init__(self, connection: Any, programs: Programs, server: Server, schema: str, keys: Mapping[str, str]) -> None:
         self._connection, self._programs, self._schema = connection, programs, schema
@@ -50,7 +50,7 @@ class Held:
         self._days = [] if engine == TIMESCALE else [(name, size) for name, partition, size in tables if partition]
         days = {name for name, _ in self._days}
         made = [f"{schema}.{name}" for name, _ in self._days if MADE.fullmatch(name)]
-        if made:  # none may go before it is dumped
+        if made:  # days must not be dropped before they are dumped
             connection.execute(f"LOCK TABLE {', '.join(made)} IN ACCESS SHARE MODE".encode())
         rest = [(name, size) for name, _, size in tables if name not in days]
         names = [name for name, _ in rest]
@@ -68,7 +68,7 @@ class Held:
 
     @contextlib.contextmanager
     def open(self, part: BackupPart) -> Iterator[Readable]:
-        """Yield the dump as pg_dump prints it."""
+        """Yield the output of pg_dump for a part."""
         if part.name == ABOUT:
             yield io.BytesIO(json.dumps(self._about).encode())
             return
@@ -89,10 +89,10 @@ class Held:
 
 @contextlib.contextmanager
 def hold(server: Server, options: PostgresOptions) -> Iterator[HeldBackup]:
-    """Hold the schema as it is now. Raises ServiceUnavailable or ConfigError."""
+    """Take a snapshot of the schema. Raises ServiceUnavailable or ConfigError."""
     import psycopg
 
-    # Before the snapshot: a change in between makes the next backup dump the day again, and hides nothing.
+    # Keys are read before the snapshot, so that a change in between makes the next backup dump the day again.
     keys = {part.name: part.key for part in parts(server, options.schema)}
     server.close_idle()
     programs = Programs(options)
@@ -103,7 +103,7 @@ def hold(server: Server, options: PostgresOptions) -> Iterator[HeldBackup]:
                            b" SET LOCAL idle_in_transaction_session_timeout = 0")
         there = connection.execute(b"SELECT to_regclass(%s) IS NOT NULL", (f"{options.schema}.schema_version",)).fetchone()
         if there is None or not there[0]:
-            raise ConfigError(f"{server.place}: schema {options.schema} is not there, nothing to back up",
+            raise ConfigError(f"{server.place}: schema {options.schema} does not exist, nothing to back up",
                               "start the collector once with this sink, or set sinks.postgres.schema")
         yield Held(connection, programs, server, options.schema, keys)
     except psycopg.Error as error:

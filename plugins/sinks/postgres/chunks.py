@@ -1,4 +1,4 @@
-"""The chunks of TimescaleDB: how long they are, and how long they stay. The extension's own jobs do the work."""
+"""Set the length and the retention of TimescaleDB's chunks. The extension's own jobs do the work."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ POLICY = ("SELECT extract(epoch FROM (config ->> 'drop_after')::interval) / 8640
 
 
 def fit_chunks(server: Server, schema: str, hours: int = 0) -> int:
-    """Have new chunks be as long as fits the volume, or as the options say; return their hours. Raises ServiceUnavailable.
+    """Set the length of new chunks by the volume or by `hours`; return it in hours. Raises ServiceUnavailable.
 
-    hours: 0 makes them a day, and an hour once the newest whole chunk shows that a day takes more than LARGE_DAY_BYTES; back to
-    a day below half of that. Chunks that are there stay as they are.
+    hours: 0 means a day, or an hour once the newest complete chunk shows that a day takes more than LARGE_DAY_BYTES; below half
+    of that it is a day again. Existing chunks stay as they are.
     """
     table, now_h = f"{schema}.trade_history", round(float(server.rows(INTERVAL, (schema,))[0][0]))
     wanted = hours or _by_volume(server, schema, now_h)
@@ -41,7 +41,7 @@ def _by_volume(server: Server, schema: str, now_h: int) -> int:
 
 
 def set_retention(server: Server, schema: str, days: int) -> None:
-    """Have chunks dropped after so many days, 0: never; the policy is replaced where it differs."""
+    """Drop chunks after `days` days, 0: never; an existing policy is replaced if it differs."""
     table = f"{schema}.trade_history"
     found = [round(float(kept)) for kept, in server.rows(POLICY, (schema,))]
     if found == ([days] if days else []):

@@ -1,8 +1,8 @@
-"""The days of the table of trades: their sizes, how they go, and a copy of one as Parquet.
+"""The days of the trades table: list their sizes, drop them, and copy one as Parquet.
 
-A day is a partition, or with TimescaleDB a chunk, which may be an hour. The number of its trades is counted once and kept as the
-comment of its table, together with figures that change with every insert: most days never have to be counted again. Candles are
-tables of their own and stay when a day goes.
+A day is a partition or, with TimescaleDB, a chunk, which may last an hour. Its trades are counted once. The count is stored as
+the comment of its table, with figures that change with every insert, so that most days are never counted again. Candles have
+separate tables and stay when a day is dropped.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pumpwatch_plugins.sinks.postgres.upkeep import Upkeep
 
 from pumpwatch import PumpWatchError, ServiceUnavailable, StoredDay
 
-COUNT_MS = 300_000  # for one day: hundreds of millions of trades are one pass over a table
-COUNTING_S = 60.0  # of one look: days that are not counted by then are listed at a later one
+COUNT_MS = 300_000  # for one day with hundreds of millions of trades
+COUNTING_S = 60.0  # per call of `days`; a later call lists days that were not counted by then
 COUNTED = "pumpwatch counted "
-# After a crash of the server all counters begin at zero again, and so does the time since which they count.
+# After a crash of the server all counters restart at zero, and stats_reset changes.
 CHANGES = ("concat_ws('.', c.relfilenode, pg_relation_size(c.oid), pg_stat_get_tuples_inserted(c.oid),"
            " pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid),"
            " (SELECT (extract(epoch FROM stats_reset) * 1000)::bigint FROM pg_stat_bgwriter))")
@@ -47,7 +47,7 @@ DROP_CHUNK = "SELECT drop_chunks(%s::regclass, older_than => %s::timestamptz, ne
 
 
 class Part:
-    """One partition or chunk that is over. key: changes with its trades."""
+    """One past partition or chunk. key: changes with its trades. trades: None if they must be counted."""
 
     def __init__(self, schema: str, name: str, comment: str | None, key: str, size_bytes: int, start: datetime,
                  end: datetime | None) -> None:
@@ -59,12 +59,12 @@ class Part:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Return the first ns of its time and the one after the last."""
+        """Return its time [from, to) in ns."""
         return _ns(self.start), _ns(self.end)
 
 
 def parts(server: Server, schema: str) -> list[Part]:
-    """Return what holds trades and is over, the oldest first. Raises ServiceUnavailable."""
+    """Return the past partitions or chunks, the oldest first. Raises ServiceUnavailable."""
     table = f"{schema}.trade_history"
     if server.rows("SELECT to_regclass(%s) IS NULL", (table,))[0][0]:
         return []
@@ -79,12 +79,12 @@ class Days:
 
     def __init__(self, server: Server, options: PostgresOptions, upkeep: Upkeep) -> None:
         self._server, self._options, self._schema, self._upkeep = server, options, options.schema, upkeep
-        self._counted: dict[str, tuple[str, int]] = {}  # beside the comments, which a full disk does not take
+        self._counted: dict[str, tuple[str, int]] = {}  # as in the comments, which cannot be written to a full disk
 
     def days(self) -> list[StoredDay]:
-        """Return the days that are counted, the oldest first, without the one that is written.
+        """Return the counted days, the oldest first, without the current one.
 
-        A day is counted when it was not yet, or has changed; the others follow at a later call where that takes long.
+        New and changed days are counted first; after COUNTING_S the remaining days are left to a later call.
         """
         found, until = [], time.monotonic() + COUNTING_S
         for part in parts(self._server, self._schema):
@@ -92,7 +92,7 @@ class Days:
                 part.trades = self._counted[part.table][1]
             if part.trades is None:
                 if time.monotonic() > until:
-                    break  # those before it are the ones that go first
+                    break  # older days are dropped first, and are in the list
                 part.trades = self._count(part)
             if part.trades:
                 found.append(StoredDay(part.name, *part.bounds, part.trades, part.size_bytes))
@@ -101,12 +101,12 @@ class Days:
     def _count(self, part: Part) -> int:
         trades = int(self._server.rows(f"SELECT count(*) FROM {part.table}", (), COUNT_MS)[0][0])
         self._counted[part.table] = part.key, trades
-        with contextlib.suppress(PumpWatchError):  # a server without room
+        with contextlib.suppress(PumpWatchError):  # the server's disk may be full
             self._server.rows(f"COMMENT ON TABLE {part.table} IS '{COUNTED}{trades} {part.key}'")
         return trades
 
     def keep_days(self, days: int) -> None:
-        """Have days go by themselves after so long; 0: as the options say."""
+        """Set the retention to `days` days; 0 restores that of the options."""
         self._upkeep.keep_days(days)
         if self._is_timescale():
             set_retention(self._server, self._schema, days or self._options.retention_days)
@@ -116,7 +116,7 @@ class Days:
         return bool(there) and self._server.rows(f"SELECT engine FROM {self._schema}.schema_version LIMIT 1") == [(TIMESCALE,)]
 
     def drop_days(self, days: Sequence[StoredDay]) -> None:
-        """Drop these days at once. Raises ServiceUnavailable while a backup reads them."""
+        """Drop these days immediately. Raises ServiceUnavailable while a backup reads them."""
         by_name = {part.name: part for part in parts(self._server, self._schema)}
         timescale = self._is_timescale()
         for part in (by_name[day.name] for day in days if day.name in by_name):
@@ -127,7 +127,7 @@ class Days:
         self._upkeep.forget()
 
     def write_parquet(self, day: StoredDay, file: BinaryIO) -> None:
-        """Write the day's trades as Parquet, with the columns that the table has in QuestDB."""
+        """Write the day's trades as Parquet, with the columns of QuestDB's table."""
         write_trades(self._server, self._table_of(day), file)
 
     def day_sums(self, day: StoredDay) -> tuple[int, int]:
@@ -139,10 +139,10 @@ class Days:
         for part in parts(self._server, self._schema):
             if part.name == day.name:
                 return part.table
-        raise ServiceUnavailable(f"{self._server.place}: {day.name} is not there any more")
+        raise ServiceUnavailable(f"{self._server.place}: {day.name} does not exist any more")
 
     def files_in(self) -> str:
-        """Return the server's folder: that of the options, or, on this machine, as the server names it to users who may know."""
+        """Return the server's folder: from the options or, on this machine, from the server if the user may see it."""
         if self._options.data_dir or not _is_here(self._options.dsn):
             return str(self._options.data_dir)
         try:

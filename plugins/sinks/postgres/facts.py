@@ -1,4 +1,4 @@
-"""Figures of the server: version, sizes, compression, cache."""
+"""Read figures of the server: version, sizes, compression, cache."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _COMPRESSED = ("SELECT before_compression_total_bytes, after_compression_total_b
 
 
 def facts(server: Server, schema: str) -> ServerFacts:
-    """Return the figures of one schema. Raises ServiceUnavailable where the server does not answer."""
+    """Return the figures of one schema. Raises ServiceUnavailable if the server does not answer."""
     version, extension, hit, read = server.rows(_SERVER)[0]
     size, parts = server.rows(_TABLES, (schema,))[0]
     name, ratio = f"PostgreSQL {version.split()[0]}", None
     if extension:
         name += f", TimescaleDB {extension}"
-    if extension and server.rows(_IS_HYPERTABLE, (schema,)):  # not before `open`, nor where plain partitions were there first
+    if extension and server.rows(_IS_HYPERTABLE, (schema,)):  # not before `open`, nor in a schema of plain partitions
         chunks_size, parts = server.rows(_CHUNKS, (schema,))[0]
         size += chunks_size
         before, after = (server.rows(_COMPRESSED, (schema,)) if parts else [(None, None)])[0]

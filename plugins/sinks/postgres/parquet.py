@@ -1,4 +1,4 @@
-"""Copy the trades of one table as Parquet: the server sends CSV, which pyarrow parses by columns."""
+"""Copy the trades of one table as Parquet: the server sends CSV, and pyarrow parses it by columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 class _Pieces(io.RawIOBase):
-    """The pieces of a COPY as a file."""
+    """A readable file of the pieces of a COPY."""
 
     def __init__(self, pieces: Iterator[Any]) -> None:
         self._pieces, self._rest = pieces, b""
@@ -42,7 +42,7 @@ class _Pieces(io.RawIOBase):
 
 
 def write_trades(server: Server, table: str, file: BinaryIO) -> None:
-    """Write every trade of a table, ordered by time. Raises ServiceUnavailable where the server, or pyarrow, is not there."""
+    """Write every trade of a table, ordered by time. Raises ServiceUnavailable without the server or without pyarrow."""
     try:
         import pyarrow
         import pyarrow.csv

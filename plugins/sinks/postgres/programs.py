@@ -1,4 +1,4 @@
-"""Run pg_dump and pg_restore, which come with PostgreSQL's client programs, without showing a password to other users."""
+"""Run pg_dump and pg_restore of PostgreSQL's client programs without showing a password to other users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 300  # characters of a foreign text
 
 
 class Programs:
-    """The programs for one database, and how they reach it."""
+    """The client programs for one database."""
 
     def __init__(self, options: PostgresOptions) -> None:
         self.dsn = options.backup_dsn or options.dsn
@@ -30,9 +30,9 @@ class Programs:
         self._folder, self._password = options.bin_dir, options.password
 
     def find(self, name: str, least: int, server: str) -> str:
-        """Return the path of a program that is at least of this major version. Raises ConfigError.
+        """Return the path of a program with at least this major version. Raises ConfigError.
 
-        server: in words, whose version it is.
+        server: describes the server with that version, for the message.
         """
         path = str(Path(self._folder) / name) if self._folder else shutil.which(name)
         hint = f"install postgresql-client-{least} or newer, or set sinks.postgres.bin_dir to the folder that has {name}"
@@ -45,18 +45,18 @@ class Programs:
         found = re.search(r"(\d+)(?:\.\d+|\w+)*\s*(?:\(|$)", said.strip())
         major = int(found[1]) if found else 0
         if major < least:
-            raise ConfigError(f"{path} is of version {major}, older than {server} ({least})", hint)
+            raise ConfigError(f"{path} has version {major}, older than {server} ({least})", hint)
         return path
 
     @contextlib.contextmanager
     def reading(self, *words: str) -> Iterator[Output]:
-        """Run a program and yield what it prints. It is ended where that is not read to its end."""
+        """Run a program and yield its output. The program is ended if the output is not read to its end."""
         with self._running(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as (process, said):
             assert process.stdout
             yield Output(process.stdout, lambda: self._finish(words[0], process, said))
 
     def feed(self, source: Any, *words: str) -> None:
-        """Run a program that reads a pipe. Raises ServiceUnavailable where it fails."""
+        """Run a program that reads a pipe. Raises ServiceUnavailable if it fails."""
         with self._running(words, stdin=source, stdout=subprocess.DEVNULL) as (process, said):
             self._finish(words[0], process, said)
 
@@ -88,22 +88,22 @@ class Programs:
                     process.stdout.close()
 
     def _finish(self, program: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-        """Wait for the end of a program. Raises ServiceUnavailable where it failed."""
+        """Wait for the end of a program. Raises ServiceUnavailable if it failed."""
         if code := process.wait():
             said.seek(0)
             lines = [line for line in said.read().decode("utf-8", "replace").splitlines() if "error" in line.lower()]
-            reason = lines[0][:SHOWN] if lines else f"it ended with {code}"
+            reason = lines[0][:SHOWN] if lines else f"it ended with exit code {code}"
             raise ServiceUnavailable(f"{self.place}: {Path(program).name}: {reason.removeprefix(f'{Path(program).name}: ')}")
 
 
 class Output:
-    """The output of a program. Its end counts once the program has ended well."""
+    """The output of a program. Its end is reported only if the program has succeeded."""
 
     def __init__(self, pipe: Any, finish: Any) -> None:
         self._pipe, self._finish = pipe, finish
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most `size` bytes. Raises ServiceUnavailable at the end of a program that failed."""
+        """Return at most `size` bytes, empty at the end. Raises ServiceUnavailable at the end if the program has failed."""
         piece: bytes = self._pipe.read(size)
         if not piece:
             self._finish()

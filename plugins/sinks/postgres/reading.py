@@ -1,4 +1,4 @@
-"""Read trades back, from a replica where there is one that is not far behind."""
+"""Read trades back, from a replica if one is configured and not far behind."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pumpwatch import NO_SEQUENCE, PumpWatchError, TradeBatch
 log = logging.getLogger(__name__)
 
 Name = tuple[str, str, str]  # exchange, market_type, symbol
-NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that is the same text again after a turn as int64
+NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that a round trip through int64 does not change
 LAG_EVERY_S = 5.0
-# A replica that has everything which it was sent may still have been cut off for hours: its last transaction tells that.
+# A replica that was cut off for hours has replayed everything that it received; the time of its last transaction shows the lag.
 LAG = ("SELECT CASE WHEN pg_is_in_recovery() THEN"
        " coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 1e9) ELSE 0 END")
 
 
 class Readers:
-    """The primary, and a replica that is asked first while it is near. Any thread may call."""
+    """The primary, and a replica that is queried first while it is not far behind. Any thread may call."""
 
     def __init__(self, primary: Server, options: PostgresOptions) -> None:
         self._primary, self._most_s = primary, options.read_lag_s
@@ -35,7 +35,7 @@ class Readers:
         self._looked_at, self._problem = -LAG_EVERY_S, ""
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Ask the replica, or the primary where the replica cannot answer. Raises what `Server.rows` raises."""
+        """Query the replica, or the primary if the replica cannot answer. Raises the errors of `Server.rows`."""
         replica = self._replica
         if replica is not None and self._is_near(replica):
             try:
@@ -64,7 +64,7 @@ class Readers:
         return not self._problem
 
     def _note(self, problem: str) -> None:
-        """Remember why the replica is not asked; log the change."""
+        """Record why the replica is not used, and log a change."""
         if bool(problem) != bool(self._problem):
             if problem:
                 log.warning("replica not used, the primary answers sink=postgres reason=%r", problem)
@@ -88,7 +88,7 @@ def read(readers: Readers, schema: str, ids: Mapping[Name, int], start_ns: int, 
 
 
 def batch_of(rows: Sequence[tuple[Any, ...]]) -> TradeBatch:
-    """Turn rows into columns, a column at a time."""
+    """Turn rows into a batch, column by column."""
     if not rows:
         return TradeBatch.empty()
     columns = zip(*rows, strict=True)
@@ -103,7 +103,7 @@ def batch_of(rows: Sequence[tuple[Any, ...]]) -> TradeBatch:
 
 
 def _ids(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """Return ids as numbers, and as text where a number would not give the text back."""
+    """Return ids as numbers, and as text if a number would change the text."""
     plain = [text if NUMBER.fullmatch(text) else "" for text in texts]
     odd = [b"" if number else text.encode() for number, text in zip(plain, texts, strict=True)]
     return np.array([int(text or 0) for text in plain], np.int64), np.array(odd) if any(odd) else None

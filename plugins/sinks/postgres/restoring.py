@@ -1,9 +1,9 @@
 """Restore a backup into an empty database with pg_restore: tables, days, then indexes.
 
-While it runs, and after it was cut off, the empty schema `SCHEMA_restoring` is there: the sink does not open then, and the next
-restore removes what the one before had stored. After a failure all that it made is dropped, by a new connection where the first
-one was lost; the error says what is left. With TimescaleDB the extension's two steps are taken around pg_restore, as its
-documents ask (docs.timescale.com, "Logical backup"), and the extension is made in the version of the backup.
+The empty schema `SCHEMA_restoring` marks a restore that is running or was interrupted. The sink does not open while it exists,
+and the next restore removes the data of the interrupted one. After a failure all new tables are dropped, over a new connection if
+the first one was lost; the error says what is left. With TimescaleDB, pg_restore runs between the extension's pre and post steps
+(docs.timescale.com, "Logical backup"), and the extension is created in the version of the backup.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def restore(server: Server, options: PostgresOptions, names: Sequence[str], open
         try:
             about = msgspec.json.decode(file.read(), type=About)
         except ValueError as error:
-            raise UsageError(f"{ABOUT} is not one of a backup: {error}") from error
+            raise UsageError(f"{ABOUT} is not part of a PostgreSQL backup: {error}") from error
     programs = Programs(options)
     connection = server.connect(programs.dsn)
     try:
@@ -67,7 +67,7 @@ def restore(server: Server, options: PostgresOptions, names: Sequence[str], open
 
 
 class _Restoring:
-    """One restore, by one connection beside those of pg_restore."""
+    """One restore, with one connection besides those of pg_restore."""
 
     def __init__(self, connection: Any, programs: Programs, server: Server, about: About) -> None:
         self._connection, self._programs, self._server, self._about = connection, programs, server, about
@@ -82,7 +82,7 @@ class _Restoring:
         return bool(self._one("SELECT pg_try_advisory_lock(hashtext('pumpwatch restore ' || %s))", self._about.schema)[0])
 
     def check(self, options: PostgresOptions) -> None:
-        """Raise UsageError or ConfigError where the server is not the place for this backup."""
+        """Raise UsageError or ConfigError if the backup cannot be restored onto this server."""
         about, where = self._about, f"{self._place}: "
         if options.schema != about.schema:
             raise ConfigError(f"{where}the backup is of schema {about.schema}, and sinks.postgres.schema is {options.schema}",
@@ -93,7 +93,7 @@ class _Restoring:
                               f"restore onto PostgreSQL {about.major} or newer")
         self._program = self._programs.find("pg_restore", about.major, "the server of the backup")
         if not self._lock():
-            raise UsageError(f"{where}another restore is under way", "wait for its end")
+            raise UsageError(f"{where}another restore is running", "wait until it has ended")
         cut_off = self._one("SELECT 1 FROM pg_namespace WHERE nspname = %s", self._mark) is not None
         there = self._one("SELECT 1 FROM pg_namespace WHERE nspname = %s", about.schema) is not None
         if about.engine == TIMESCALE:
@@ -108,7 +108,7 @@ class _Restoring:
             raise UsageError(f"{self._place}: schema {about.schema} is there already, or a restore was cut off", FRESH_HINT)
         if not self._one("SELECT 1 FROM pg_available_extension_versions WHERE name = 'timescaledb' AND version = %s",
                          about.extension):
-            raise ConfigError(f"{self._place}: the backup needs TimescaleDB {about.extension}, which the server does not offer",
+            raise ConfigError(f"{self._place}: the backup needs TimescaleDB {about.extension}, which the server does not have",
                               "install that version; update it after the restore: ALTER EXTENSION timescaledb UPDATE")
         if extension not in ("", about.extension):
             raise ConfigError(f"{self._place}: it has TimescaleDB {extension}, and the backup needs {about.extension}",
@@ -127,9 +127,9 @@ class _Restoring:
 
     @contextlib.contextmanager
     def marked(self) -> Iterator[None]:
-        """Hold the mark of a restore; remove what an earlier one had stored, and at a failure what this one has.
+        """Hold the mark of a restore; remove the data of an earlier one, and those of this one if it fails.
 
-        The hint of the error says what is there then.
+        The hint of the error says what is left then.
         """
         import psycopg
 
@@ -191,11 +191,11 @@ class _Restoring:
         self.after()
 
     def before(self) -> None:
-        """Have TimescaleDB stop its jobs and triggers."""
+        """Stop TimescaleDB's jobs and triggers."""
         self._one("SELECT timescaledb_pre_restore()")
 
     def after(self) -> None:
-        """Have it go on."""
+        """Restart TimescaleDB's jobs and triggers."""
         self._one("SELECT timescaledb_post_restore()")
 
     def _feed(self, open_part: OpenPart, name: str, *words: str) -> None:

@@ -1,10 +1,8 @@
-"""Turn trades into the binary form of COPY, by columns: no object is made for a trade.
+"""Turn trades into the binary form of COPY, by columns, without an object per trade.
 
-Every row has the same width, so that numpy fills all of them at once. Names are not sent with each row: a row holds the number of
-its instrument, and the statement that merges the rows gets the names of these instruments. An id that is text is padded with zero
-bytes, which the server cuts off. Format: postgresql.org/docs/current/sql-copy.html, "Binary Format".
-
-CPU a row: see `python -m tests.bench sinks`.
+All rows have the same width, so that numpy fills them at once. A row has only the number of its instrument; the statement that
+merges the rows gets the names of the instruments. Text ids are padded with zero bytes, which the server removes. Format:
+postgresql.org/docs/current/sql-copy.html, "Binary Format". `python -m tests.bench sinks` measures the CPU per row.
 """
 
 from __future__ import annotations
@@ -34,13 +32,13 @@ Bytes = np.ndarray[Any, np.dtype[np.void]]
 
 
 def stage_table() -> str:
-    """Return the statement that creates the table which COPY fills; it goes with its transaction."""
+    """Return the statement that creates the table for COPY; the table is dropped at the end of the transaction."""
     columns = ", ".join(f"{name} {kind}" for name, _, kind in COLUMNS)
     return f"CREATE TEMP TABLE {STAGE} ({columns}, {TEXT_ID} bytea) ON COMMIT DROP"
 
 
 def copy_statement(batch: TradeBatch) -> str:
-    """Return the COPY that takes `copy_body` of this batch."""
+    """Return the COPY statement for `copy_body` of this batch."""
     names = [name for name, _, _ in COLUMNS] + ([TEXT_ID] if batch.text_id is not None else [])
     return f"COPY {STAGE} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
 
@@ -71,7 +69,7 @@ def stage_columns(batch: TradeBatch) -> dict[str, np.ndarray[Any, Any]]:
 
 @lru_cache(maxsize=64)
 def _row(width: int) -> np.dtype[np.void]:
-    """Return a row of the format: the number of fields, then each with its length before it."""
+    """Return the type of a row: the number of fields, then each field after its length."""
     fields: list[tuple[str, str]] = [("fields", ">i2")]
     for name, kind, _ in COLUMNS:
         fields += [(f"{name}_bytes", ">i4"), (name, kind)]
@@ -83,8 +81,8 @@ def _row(width: int) -> np.dtype[np.void]:
 def merge(schema: str, source: str, numbers: str) -> str:
     """Return the INSERT of staged rows; its values are the numbers and names of the batch's instruments.
 
-    source: the temporary table, or a subquery with its columns. ONCE at its end makes it leave out what is there. A NUMERIC gets
-    the shortest digits that stand for the double: a cast alone would keep 15 of its 17.
+    source: the temporary table, or a subquery with its columns. Append ONCE to skip trades that exist. A NUMERIC gets the
+    shortest digits that represent the double; a plain cast would keep only 15 of 17 digits.
     """
     number = "{}::text::numeric" if numbers == "numeric" else "{}"
     return (
@@ -99,7 +97,7 @@ def merge(schema: str, source: str, numbers: str) -> str:
 
 
 def by_unnest() -> str:
-    """Return a subquery with the columns of the temporary table, from an array a column: for a server without COPY."""
+    """Return a subquery with the columns of the temporary table, from one array per column, for a server without COPY."""
     arrays = ", ".join(f"%s::{'int8' if kind == 'timestamptz' else kind}[]" for _, _, kind in COLUMNS)
     names = ", ".join(name for name, _, _ in COLUMNS)
     moment = ("'2000-01-01 00:00+00'::timestamptz + {0} / 1000000 * interval '1 second'"

@@ -1,8 +1,7 @@
-"""The tables of the sink: versioned SQL files, applied forwards by one runner under an advisory lock.
+"""The tables of the sink: versioned SQL files, applied in order under an advisory lock.
 
-`NNN_NAME.sql` belongs to every database, `NNN_NAME.native.sql` to one of plain partitions, `NNN_NAME.timescale.sql` to one whose
-trades are a hypertable. Which of the two a database is, is decided when its first version is made, and stays. A step is never
-changed after its release.
+`NNN_NAME.sql` applies to every database, `NNN_NAME.native.sql` to plain partitions, `NNN_NAME.timescale.sql` to a hypertable. The
+first version decides between the two for good. A step never changes after its release.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "migrations"
 NATIVE, TIMESCALE = "native", "timescale"
-LOCK = "hashtext('pumpwatch ' || %s)"  # one runner a schema
-MIGRATION_MS = 600_000  # candles of a filled table are made by the upkeep, so a step is short; an index is not
+LOCK = "hashtext('pumpwatch ' || %s)"  # one migration per schema at a time
+MIGRATION_MS = 600_000  # creating an index may take minutes; the upkeep computes candles later
 TYPES = {"double": ("double precision", "double precision"), "numeric": ("numeric(36, 18)", "numeric")}
 SHOWN_TYPES = {"double": "double precision", "numeric": "numeric"}
 COLUMNS = ("time", "received_at", "price", "quantity", "sequence_number", "time_ns", "received_ns", "flags", "side", "exchange",
@@ -50,7 +49,7 @@ class Step:
 
 
 def steps(folder: Path = FOLDER) -> list[Step]:
-    """Return the steps in their order."""
+    """Return the steps in order."""
     found: dict[int, Step] = {}
     for path in sorted(folder.glob("*.sql")):
         match = re.fullmatch(r"(\d{3})_(\w+)(?:\.(native|timescale))?\.sql", path.name)
@@ -61,9 +60,9 @@ def steps(folder: Path = FOLDER) -> list[Step]:
 
 
 def ensure(server: Server, options: PostgresOptions, upto: int | None = None) -> Schema:
-    """Bring the schema up to this version of PumpWatch, or check that it is. upto: the last step to take, for tests.
+    """Migrate the schema to this version of PumpWatch, and check its columns. upto: the last step to apply, for tests.
 
-    Raises ConfigError for a schema that is newer, a table in the way, or columns that do not fit; ServiceUnavailable.
+    Raises ConfigError for a newer schema, a conflicting table, or wrong columns; ServiceUnavailable.
     """
     known = steps()
     last = known[-1].version if upto is None else upto
@@ -88,7 +87,7 @@ def ensure(server: Server, options: PostgresOptions, upto: int | None = None) ->
 
 
 def restoring_mark(schema: str) -> str:
-    """Return the schema that is there while a backup is being restored."""
+    """Return the name of the schema that exists while a backup is being restored."""
     return f"{schema[:50]}_restoring"
 
 
@@ -112,7 +111,7 @@ def _migrate(server: Server, connection: psycopg.Connection[Any], options: Postg
 
 
 def filled(text: str, options: PostgresOptions, engine: str) -> str:
-    """Return the text of a step with its types and queries."""
+    """Return the text of a step with its placeholders replaced by types and queries."""
     number, wide = TYPES[options.numbers]
     values = {"number": number, "wide_number": wide, "partitioned": " PARTITION BY RANGE (time)" if engine == NATIVE else "",
               "roll_up_5m": roll_up("5 minutes", "candles", engine), "roll_up_1h": roll_up("1 hour", "candles_5m", engine),
@@ -140,7 +139,7 @@ def roll_up(width: str, source: str, engine: str) -> str:
 
 
 def daily(engine: str) -> str:
-    """Return the SELECT of a coin's day, UTC, over what each exchange traded."""
+    """Return the SELECT of an instrument's daily statistics, by UTC day."""
     return (f"SELECT {_bucket('1 day', engine)} AS time, exchange, market_type, symbol, {_edge('open', True, engine)} AS open,"
             f" max(high) AS high, min(low) AS low, {_edge('close', False, engine)} AS close, sum(volume) AS volume,"
             " sum(turnover) AS turnover, sum(turnover) / nullif(sum(volume), 0) AS average_price,"
@@ -149,7 +148,7 @@ def daily(engine: str) -> str:
 
 
 def _stored(connection: psycopg.Connection[Any], schema: str) -> tuple[int, str]:
-    """Return the version and the engine of the schema; 0 where it holds no version."""
+    """Return the version and the engine of the schema; 0 and an empty text without a version."""
     if not _exists(connection, "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'schema_version'", schema):
         return 0, ""
     rows = connection.execute(

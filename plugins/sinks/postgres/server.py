@@ -1,11 +1,11 @@
-"""Connections to PostgreSQL, and what its errors mean.
+"""Connect to PostgreSQL, and translate its errors.
 
-Every call blocks: PumpWatch calls a sink in native threads (pumpwatch/store/sink_threads.py). psycopg itself waits in C or by
-gevent's sockets, whichever it finds, so this module waits by the system's own poll, with a limit. psycopg_pool is not used: its
-workers are threads of `threading`, which gevent makes greenlets of whichever thread came first.
+Every call blocks: PumpWatch calls a sink in native threads (pumpwatch/store/sink_threads.py). psycopg itself waits in C or on
+gevent's sockets, so this module waits by the system's own poll, with a time limit. psycopg_pool is not used: gevent turns its
+worker threads into greenlets of the thread that first uses it.
 
-Nothing is set for a session, since PgBouncer in transaction mode gives each transaction another one: limits are set by SET LOCAL,
-and statements are never prepared.
+Nothing is set per session, because PgBouncer in transaction mode may use another session for each transaction: limits are set by
+SET LOCAL, and statements are never prepared.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import psycopg
 
 CONNECT_S = 5
-MARGIN_S = 3.0  # an answer may come so much later than the server's own limit for the statement
-LOCK_MS = 1_000  # writers wait as long as a DROP waits
+MARGIN_S = 3.0  # how long an answer may exceed the server's own statement timeout
+LOCK_MS = 1_000  # writers wait while a DROP waits, so it must be short
 BRIEFLY = f"SET LOCAL lock_timeout = {LOCK_MS}"
 LOCKED = "55P03"
-IDLE_MOST = 4  # connections that wait for the next question
+IDLE_MOST = 4  # idle connections to keep
 SHOWN = 300  # characters of a foreign text
 LOGIN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "pg_hba.conf rejects",
          'FATAL: database "', 'FATAL: role "', "is not permitted to log in", "permission denied for database")
@@ -34,8 +34,8 @@ HINTS = {
     "25006": "the server is read-only: it is a replica, or default_transaction_read_only is on"
              " (ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf())",
     "53100": "the server's disk is full: free space there; the trades stay in the journal",
-    "53300": "the server has no free connection: raise max_connections, or put PgBouncer before it",
-    LOCKED: "another transaction uses it, such as a backup: it is tried again later",
+    "53300": "the server has no free connection: raise max_connections, or put PgBouncer in front of it",
+    LOCKED: "another transaction uses it, such as a backup: it is retried later",
     "57014": "it took longer than sinks.postgres.statement_timeout_ms, or somebody cancelled it",
 }
 FORBIDDEN = "42501"
@@ -44,21 +44,21 @@ FORBIDDEN_HINT = ("grant it: GRANT CREATE ON DATABASE lets PumpWatch create its 
 
 
 class StatementRejected(ServiceUnavailable):
-    """The server rejects the data of a statement; sending the same again will not help."""
+    """The server rejects the data of a statement; retrying does not help."""
 
 
 class Server:
-    """One database, and its replica where there is one. Safe from any thread."""
+    """One database with a pool of connections. Any thread may call."""
 
     def __init__(self, options: PostgresOptions) -> None:
         self._options = options
         self.place = place_of(options.dsn)
         self.timeout_ms = options.statement_timeout_ms
         self._idle: list[psycopg.Connection[Any]] = []
-        self._lent: set[int] = set()  # by id; the operations of a set are whole in any thread
+        self._lent: set[int] = set()  # ids of connections in use; single set operations are thread-safe
 
     def connect(self, dsn: str = "") -> psycopg.Connection[Any]:
-        """Return a new connection in which a statement commits by itself. Raises ConfigError or ServiceUnavailable."""
+        """Return a new connection in autocommit mode. Raises ConfigError or ServiceUnavailable."""
         import psycopg
         from pumpwatch_plugins.sinks.postgres.waiting import PolledConnection
 
@@ -75,10 +75,10 @@ class Server:
 
     @contextlib.contextmanager
     def session(self, timeout_ms: int | None = None, also: str = "") -> Iterator[psycopg.Connection[Any]]:
-        """Lend a connection, in a transaction with a time limit, which is committed at the end.
+        """Lend a connection in a transaction with a time limit, which is committed at the end.
 
-        also: statements that begin it, sent along with BEGIN. A connection is closed where its transaction fails for another
-        reason than the data. Raises what `translated` returns.
+        also: statements that are sent along with BEGIN. The connection is closed if the transaction fails for any reason other
+        than its data. Raises the result of `translated`.
         """
         import psycopg
 
@@ -108,12 +108,12 @@ class Server:
 
     @property
     def pool(self) -> tuple[int, int]:
-        """Return how many connections are open, and how many of them are lent."""
+        """Return the number of open connections, and the number of those in use."""
         lent = len(self._lent)
         return lent + len(self._idle), lent
 
     def rows(self, statement: str, values: Sequence[Any] = (), timeout_ms: int | None = None) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows. A connection that has died while it waited is replaced once."""
+        """Run one statement and return its rows. An idle connection that has died is replaced once."""
         was_idle = bool(self._idle)
         try:
             return self._rows(statement, values, timeout_ms)
@@ -125,9 +125,9 @@ class Server:
             return self._rows(statement, values, timeout_ms)
 
     def drop(self, statement: str, values: Sequence[Any] = ()) -> None:
-        """Run a statement that drops something. Raises ServiceUnavailable at once where another transaction uses it.
+        """Run a DROP. Raises ServiceUnavailable after LOCK_MS if another transaction uses the table.
 
-        A DROP that waits has locked the whole table of trades by then, and nobody could write.
+        A waiting DROP already holds a lock on the whole trades table, so writers must wait too.
         """
         with self.session(also=BRIEFLY) as connection:
             connection.execute(statement.encode(), values or None)
@@ -144,7 +144,7 @@ class Server:
             connection.close()
 
     def close_idle(self) -> None:
-        """Close the connections that wait for a question."""
+        """Close the idle connections."""
         while self._idle:
             with contextlib.suppress(Exception):
                 self._idle.pop().close()
@@ -158,9 +158,9 @@ def place_of(dsn: str) -> str:
 
 
 def translated(error: Any, place: str) -> PumpWatchError:
-    """Return what an error of psycopg means for us.
+    """Translate an error of psycopg.
 
-    ConfigError: a person must act. StatementRejected: the data is at fault. ServiceUnavailable: anything that may pass.
+    ConfigError: a person must act. StatementRejected: the data are invalid. ServiceUnavailable: may succeed later.
     """
     state = error.sqlstate or ""
     said = " ".join(str(error).split())[:SHOWN]

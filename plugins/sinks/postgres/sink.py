@@ -1,14 +1,14 @@
 """The PostgreSQL sink.
 
-A batch is one transaction: COPY into a temporary table, then an INSERT that leaves out what is there already, so that writing a
-batch again changes nothing. ON CONFLICT DO NOTHING takes the server 15 us a row where a plain INSERT takes 9, so the plain one is
-tried first, except for a minute after it met a trade that was there, and after the sink was opened. The primary key is (symbol,
-time, trade_id, exchange, market_type, time_ns). An acknowledged batch is visible at once, and survives a power cut where the
-server has its defaults (fsync and synchronous_commit on).
+A batch is one transaction: COPY into a temporary table, then an INSERT that skips existing trades, so that writing a batch again
+changes nothing. ON CONFLICT DO NOTHING costs the server 15 us per row, a plain INSERT 9 us. So the plain one is tried first,
+except during the minute after it found an existing trade, and after `open`. The primary key is (symbol, time, trade_id, exchange,
+market_type, time_ns). An acknowledged batch is visible immediately, and survives a power cut if fsync and synchronous_commit are
+on (the defaults).
 
-The server does not name the row that it rejects: the drain halves the batch until the row stands alone. A batch holds prices and
-quantities as doubles. NUMERIC gets the shortest digits that stand for the double, which are those of the venue as long as these
-have 15 digits or fewer.
+The server does not name a rejected row, so the drain halves the batch until the row is isolated. A batch has prices and
+quantities as doubles. NUMERIC gets the shortest digits that represent the double; these are the venue's digits if it sends at
+most 15.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ if TYPE_CHECKING:
     import psycopg
 
 FLUSH_ROWS = 20_000  # 2.1 MB as a binary body
-UNNEST_ROWS = 300  # 64 KB: more than that in one statement ends PGlite
+UNNEST_ROWS = 300  # 64 KB: a larger statement crashes PGlite
 COUNTED_AT_ONCE = 50  # ranges in one statement
 SUM_TIMEOUT_MS = 120_000
-NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operating system may lose, with a wide margin
-LATE_SYNC_S = 10.0  # the same with synchronous_commit off: three times wal_writer_delay, which is 10 s at most
+NOTHING_SYNCED_S = 300.0  # how much a server that does not sync may lose, with a wide margin
+LATE_SYNC_S = 10.0  # the same with synchronous_commit off: three times wal_writer_delay, at most 10 s
 ERROR_CHARS = 200
 MINUTE_NS = 60 * 10**9
-FIT_S = 3600.0  # between two looks at the size of chunks
-CAREFUL_S = 60.0  # what is sent again comes in a row, after an outage
+FIT_S = 3600.0  # between two checks of the size of chunks
+CAREFUL_S = 60.0  # repeated trades come together, after an outage
 SCHEMA_CHARS = 30  # of the schema in the name of a trial: PostgreSQL takes 63 in all
 TRIAL = "_trial_"  # in the schema of a trial
 
@@ -97,7 +97,7 @@ class PostgresSink:
         self._state = state
 
     def server(self) -> str:
-        """Return in words which server and schema this is. It opens the sink."""
+        """Return a description of the server and the schema. Opens the sink."""
         if self._state is None:
             self.open()
         assert self._state
@@ -106,15 +106,15 @@ class PostgresSink:
         return f"{self._server.place}, version {self._state.server}, {kind}, schema {self._schema} version {self._state.version}"
 
     def facts(self) -> ServerFacts:
-        """Return the version, the size of the schema, its partitions or chunks, and how well they are compressed and cached."""
+        """Return the version, the size of the schema, its partitions or chunks, and its compression and cache ratios."""
         found: ServerFacts = facts(self._server, self._schema)
         return found
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
-        """Store the batch in transactions of at most FLUSH_ROWS rows. A transaction that is rejected stores none of its rows."""
+        """Store the batch in transactions of at most FLUSH_ROWS rows. A rejected transaction stores none of its rows."""
         if self._state is None:
             raise ServiceUnavailable("the PostgreSQL sink is not open")
-        accepted, refused, started = 0, list[tuple[int, str]](), time.monotonic()
+        accepted, rejected, started = 0, list[tuple[int, str]](), time.monotonic()
         for start in range(0, len(batch), FLUSH_ROWS):
             part = batch if len(batch) <= FLUSH_ROWS else batch.take(slice(start, start + FLUSH_ROWS))
             try:
@@ -122,13 +122,13 @@ class PostgresSink:
                 accepted += len(part)
             except StatementRejected as error:
                 if len(part) == 1:
-                    refused.append((start, error.message))
+                    rejected.append((start, error.message))
         self._rows += accepted
         self._write_s += time.monotonic() - started
-        return WriteResult(accepted, refused)
+        return WriteResult(accepted, rejected)
 
     def _flush(self, batch: TradeBatch, catalogue: Catalogue, engine: str) -> None:
-        """Store a batch in one transaction. Raises StatementRejected where its data is at fault."""
+        """Store a batch in one transaction. Raises StatementRejected if its data are invalid."""
         native = engine == schemas.NATIVE
         if native:
             self._upkeep.make_days(np.unique(batch.timestamp // sql.DAY_NS).tolist())
@@ -146,7 +146,7 @@ class PostgresSink:
     def _copy(self, connection: psycopg.Connection[Any], batch: TradeBatch, names: list[Any]) -> None:
         import psycopg
 
-        batch = batch.take(np.argsort(batch.instrument, kind="stable"))  # neighbours in the index, too
+        batch = batch.take(np.argsort(batch.instrument, kind="stable"))  # in the order of the index
         with connection.cursor() as cursor, cursor.copy(stage.copy_statement(batch).encode()) as copy:
             copy.write(stage.copy_body(batch))
         statement = stage.merge(self._schema, stage.STAGE, self._options.numbers)
@@ -168,7 +168,7 @@ class PostgresSink:
             connection.execute(statement.encode(), [*values, *names])
 
     def trouble(self) -> str:
-        """Return an empty string: what is acknowledged is visible. The upkeep that is due is done meanwhile."""
+        """Do the due upkeep. Return an empty text, because acknowledged trades are always visible."""
         state = self._state
         if state is not None and state.engine == schemas.NATIVE:
             self._upkeep.run()
@@ -178,12 +178,12 @@ class PostgresSink:
         return ""
 
     def advice(self) -> Sequence[tuple[str, str]]:
-        """Return which of the server's settings hurt, see `advice.advice`."""
+        """Return harmful settings of the server, see `advice.advice`."""
         found: Sequence[tuple[str, str]] = advice(self._server)
         return found
 
     def keeping(self) -> Keeping:
-        """Return how much this server may lose and what it deletes, by its own settings."""
+        """Return how much this server may lose and when it deletes, from its own settings."""
         fsync, commit, started, table = self._server.rows(
             "SELECT current_setting('fsync'), current_setting('synchronous_commit'),"
             " (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint, to_regclass(%s)::oid::bigint",
@@ -194,7 +194,7 @@ class PostgresSink:
                        keeps_s=self._options.retention_days * 86_400.0)
 
     def count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
-        """Count the trades in each range by timestamp alone."""
+        """Count the trades in each range of timestamps."""
         found = [0] * len(ranges)
         for first in range(0, len(ranges), COUNTED_AT_ONCE):
             part = enumerate(ranges[first:first + COUNTED_AT_ONCE], first)
@@ -216,7 +216,7 @@ class PostgresSink:
         return found
 
     def write_listing(self, listing: Listing, event: ListingEvent) -> None:
-        """Insert one row of listing_events; the same listing again replaces it. Raises PumpWatchError where it is rejected."""
+        """Insert one row of listing_events; the same listing again replaces it. Raises PumpWatchError if it is rejected."""
         row = [sql.moment(listing.announced_at_ns), listing.source, listing.notice_id, listing.symbol, listing.title,
                sql.moment(listing.detected_at_ns), sql.moment(listing.triggered_at_ns),
                (listing.triggered_at_ns - listing.announced_at_ns) / 1e6, listing.needs_body, event.archive, event.trades,
@@ -243,13 +243,13 @@ class PostgresSink:
         self._server.rows(*sql.upsert(self._schema, table, columns, rows))
 
     def close(self) -> None:
-        """Close the connections; what was not answered for remains the caller's."""
+        """Close the connections; the caller keeps trades that were not acknowledged."""
         self._state = None
         self._server.close_idle()
         self._readers.close()
 
     def backup(self) -> AbstractContextManager[HeldBackup]:
-        """Hold the schema for pg_dump, see `backup.hold`."""
+        """Take a snapshot of the schema for pg_dump, see `backup.hold`."""
         held: AbstractContextManager[HeldBackup] = hold(self._server, self._options)
         return held
 
@@ -259,7 +259,7 @@ class PostgresSink:
         return found
 
     def trial(self, name: str) -> PostgresSink:
-        """Return a sink on the same database with a schema of its own: `SCHEMA_trial_NAME`."""
+        """Return a sink on the same database with a separate schema: `SCHEMA_trial_NAME`."""
         return PostgresSink(msgspec.structs.replace(self._options, schema=f"{self._schema[:SCHEMA_CHARS]}{TRIAL}{name}"))
 
     def trial_place(self) -> str:
@@ -267,8 +267,8 @@ class PostgresSink:
         return f"{self._server.place}, schema {self._schema}"
 
     def remove_trial(self) -> None:
-        """Drop the schema of a trial. Raises ConfigError for a sink that is none."""
+        """Drop the schema of a trial. Raises ConfigError for any other sink."""
         if TRIAL not in self._schema:
-            raise ConfigError(f"{self.trial_place()}: not the schema of a trial, it is not dropped")
+            raise ConfigError(f"{self.trial_place()}: this is not the schema of a trial, so it is not dropped")
         self._server.rows(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE", (), SUM_TIMEOUT_MS)
         self.close()

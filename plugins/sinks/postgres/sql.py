@@ -1,4 +1,4 @@
-"""The SQL of the PostgreSQL sink beside its schema: moments, ranges of time, sums, rows of health and listings."""
+"""The SQL of the PostgreSQL sink except its schema: times, ranges, sums, rows of health and listings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ KEYS = {"exchange_health": ("time", "exchange", "market_type"), "listing_events"
 
 
 def moment(time_ns: int) -> datetime:
-    """Return a time (ns UTC) with its microseconds."""
+    """Return a time (ns UTC), truncated to microseconds."""
     return EPOCH + timedelta(microseconds=time_ns // US_NS)
 
 
 def literal(time_ns: int) -> str:
-    """Return a time (ns UTC) as an SQL literal, with its microseconds."""
+    """Return a time (ns UTC), truncated to microseconds, as an SQL literal."""
     return f"'{moment(time_ns).isoformat()}'::timestamptz"
 
 
@@ -46,7 +46,7 @@ def counts(schema: str, ranges: Iterable[tuple[int, tuple[int, int]]]) -> str:
 
 
 def _part() -> str:
-    """Return what a trade adds to a checksum."""
+    """Return the expression of a trade's part of the checksum."""
     number = ("CASE WHEN trade_id ~ '^-?[0-9]{1,18}$' THEN trade_id::bigint WHEN trade_id ~ '^-?[0-9]{19}$' AND trade_id::numeric"
               " BETWEEN -9223372036854775807 AND 9223372036854775807 THEN trade_id::bigint ELSE 0 END")
 
@@ -72,7 +72,7 @@ def table_sums(table: str) -> str:
 
 
 def upsert(schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
-    """Return an INSERT of these rows, which replaces rows of the same key, and its values."""
+    """Return an INSERT of these rows that replaces rows with the same key, and its values."""
     keys = KEYS[table]
     row = f"({', '.join(['%s'] * len(columns))})"
     changed = ", ".join(f"{column} = EXCLUDED.{column}" for column in columns if column not in keys)

@@ -1,4 +1,4 @@
-"""The upkeep of plain PostgreSQL, without TimescaleDB: days made ahead and dropped, and candles of changed minutes.
+"""Upkeep of plain PostgreSQL without TimescaleDB: create days ahead, drop old ones, and compute candles of changed minutes.
 
 With the extension, its own policies do all of this (chunks.py).
 """
@@ -20,7 +20,7 @@ from pumpwatch import ServiceUnavailable, TradeBatch
 
 MINUTE_NS = 60 * 10**9
 AHEAD_DAYS, BEHIND_DAYS = 3, 400  # from today; trades of other days are in trade_history_other
-SETTLED_S = 10.0  # after its end a minute gets its candles: late trades come within seconds
+SETTLED_S = 10.0  # candles of a minute are computed this long after its end: late trades arrive within seconds
 MINUTES_AT_ONCE = 30
 DAYS_EVERY_S = 600.0
 MADE = re.compile(r"trade_history_(\d{8})")
@@ -33,24 +33,24 @@ class Upkeep:
 
     def __init__(self, server: Server, options: PostgresOptions) -> None:
         self._server, self._schema, self._retention_days = server, options.schema, options.retention_days
-        self._kept_days = options.retention_days  # of the trades, which may go earlier than the rest
+        self._kept_days = options.retention_days  # of trades, which may be dropped earlier than the rest
         self._made: set[int] = set()  # days since 1970 that have a partition, or cannot have one
         self._days_at = 0.0
 
     def keep_days(self, days: int) -> None:
-        """Have trades go after so many days from now on; 0: as the options say."""
+        """Set the retention of trades to `days` days; 0 restores that of the options."""
         self._kept_days, self._days_at = days or self._retention_days, 0.0
 
     def forget(self) -> None:
-        """Look at everything again: the tables may be new."""
+        """Forget what was found: the tables may be new."""
         self._made, self._days_at = set(), 0.0
 
     def make_days(self, days: Iterable[int]) -> None:
-        """Make the partitions of these days since 1970 that are near today."""
+        """Create the partitions of those of these days (since 1970) that are near today."""
         today = time.time_ns() // DAY_NS
         for day in sorted(set(days) - self._made):
             if today - BEHIND_DAYS <= day <= today + AHEAD_DAYS:
-                with contextlib.suppress(StatementRejected):  # trades of this day are in trade_history_other, and stay there
+                with contextlib.suppress(StatementRejected):  # trade_history_other has trades of this day, which stay there
                     self._make_day(day)
             self._made.add(day)
 
@@ -63,7 +63,7 @@ class Upkeep:
                 f" FOR VALUES FROM ({literal(day * DAY_NS)}) TO ({literal((day + 1) * DAY_NS)})".encode())
 
     def run(self) -> None:
-        """Do what is due."""
+        """Do the due upkeep."""
         if time.monotonic() >= self._days_at:
             self._days_at = time.monotonic() + DAYS_EVERY_S
             today = time.time_ns() // DAY_NS
@@ -73,7 +73,7 @@ class Upkeep:
             pass
 
     def drop_old(self) -> None:
-        """Drop the days, and delete the other rows, that are older than the retention."""
+        """Drop days, and delete other rows, that are older than the retention."""
         if not self._retention_days:
             return
         now = moment(time.time_ns())
@@ -93,10 +93,10 @@ class Upkeep:
             self._server.rows(f"DELETE FROM {self._schema}.{table} WHERE time < %s", (before,))
 
     def make_candles(self) -> int:
-        """Make the candles of minutes that changed and are over; return how many minutes that were.
+        """Compute the candles of past minutes that have changed; return the number of these minutes.
 
-        A minute is taken off the list in the transaction that makes its candles, and a writer puts it there in that of its
-        trades: a crash of either loses none. A minute whose row a writer holds is left for the next time.
+        The transaction that computes a minute's candles removes it from the list, and a writer adds it in the transaction of its
+        trades, so that a crash loses none. A minute that a writer has locked is left for the next call.
         """
         until = moment(time.time_ns() - MINUTE_NS) - timedelta(seconds=SETTLED_S)
         with self._server.session() as connection:
@@ -110,7 +110,7 @@ class Upkeep:
 
 
 def candles_of_minute(schema: str) -> str:
-    """Return the statement that makes the candles of one minute; its values are the minute, twice."""
+    """Return the statement that computes the candles of one minute; its values are the minute, twice."""
     order = "ORDER BY time{0}, time_ns{0}, length(trade_id){0}, trade_id{0}"
     changed = ", ".join(f"{name} = EXCLUDED.{name}" for name in CANDLE[4:])
     return (
@@ -124,7 +124,7 @@ def candles_of_minute(schema: str) -> str:
 
 
 def touch(schema: str, batch: TradeBatch) -> str:
-    """Return the statement that puts the minutes of a batch on the list; it is the last one of the writer's transaction."""
+    """Return the statement that adds the minutes of a batch to the list; it is the last one of the writer's transaction."""
     minutes = np.unique(batch.timestamp // MINUTE_NS).tolist()
     values = ", ".join(f"({literal(minute * MINUTE_NS)}, 1)" for minute in minutes)
     return (f"INSERT INTO {schema}.stale_minutes (time, touched) VALUES {values}"

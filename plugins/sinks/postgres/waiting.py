@@ -1,7 +1,7 @@
-"""A connection of psycopg that waits by the system's own poll, for a limited time.
+"""A psycopg connection that waits by the system's own poll, for a limited time.
 
-psycopg itself waits by gevent's poll where gevent has replaced it, which starts a hub in each thread, and without a limit: a
-server that is suspended would hold a thread for ever. Steps and answers are those of psycopg's own `wait_poll` (3.2 and 3.3).
+In a process patched by gevent, psycopg itself waits by gevent's poll, which starts a hub in each thread. It also waits without a
+limit, so a suspended server would block a thread forever. The protocol is that of psycopg's `wait_poll` (3.2 and 3.3).
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ POLLIN, POLLOUT, BROKEN = 1, 4, 8 | 16 | 32  # POLLERR, POLLHUP, POLLNVAL
 
 
 class PolledConnection(psycopg.Connection[Any]):
-    """A connection for native threads. limit_s: of one step, after which the connection is broken."""
+    """A connection for native threads. limit_s: the time limit of one step, after which the connection is closed."""
 
     limit_s = 30.0
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Run one step of the protocol. Raises OperationalError where the server does not answer in time."""
+        """Run one step of the protocol. Raises OperationalError if the server does not answer in time."""
+
         deadline = time.monotonic() + (self.limit_s if timeout is None else timeout)
         poll = _poll()
         try:

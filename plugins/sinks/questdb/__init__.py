@@ -1,6 +1,7 @@
-"""QuestDB as a sink: rows of trades made by its own client, everything else by SQL, all of it over HTTP.
+"""QuestDB as a sink. QuestDB's client builds the rows of trades; everything else is SQL; all of it uses HTTP.
 
-Documents: questdb.com/docs (ILP, DDL, REST) and the client's own; tried with server 9.3.4 and client 6.0.0, checked 2026-11-27.
+Documents: questdb.com/docs (ILP, DDL, REST) and those of the client; tested with server 9.3.4 and client 6.0.0, checked
+2026-11-27.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings and states of a QuestDB server that hurt, each with the statement or line of server.conf that mends it.
+"""Find harmful settings and states of a QuestDB server, with the statement or line of server.conf that corrects each.
 
 Names and defaults are those of server 9.3.4 (SHOW PARAMETERS, tables(), wal_tables()), checked 2026-11-28.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.sql import Table, text
 
-BEHIND = 200  # transactions that are acknowledged and not visible: minutes of them
+BEHIND = 200  # acknowledged transactions that are not visible: minutes of trades
 LAG_US = 600_000_000  # the server's default
 PARAMETERS = {
     "cairo.wal.apply.enabled": ("true", "acknowledged trades never become visible"),
@@ -19,7 +19,7 @@ PARAMETERS = {
 
 
 def advice(server: Server, tables: Sequence[Table]) -> list[tuple[str, str]]:
-    """Return (what hurts, the command that mends it). Raises ServiceUnavailable where the server does not answer."""
+    """Return (problem, the command that corrects it). Raises ServiceUnavailable if the server does not answer."""
     names = ", ".join(text(table.name) for table in tables)
     try:
         return [*_suspended(server, names), *_tables(server, names, {table.name: table for table in tables}),
@@ -34,8 +34,8 @@ def _suspended(server: Server, names: str) -> Iterator[tuple[str, str]]:
         if suspended:
             yield f"table {name} is suspended, {sent - applied:,} transactions wait", f"ALTER TABLE {name} RESUME WAL"
         elif sent - applied > BEHIND:
-            yield (f"table {name} is {sent - applied:,} transactions behind what was acknowledged",
-                   "wal.apply.worker.count=2 in server.conf, or a faster disk; queries with large sorts slow it as well")
+            yield (f"table {name}: {sent - applied:,} acknowledged transactions are not visible yet",
+                   "wal.apply.worker.count=2 in server.conf, or a faster disk; queries with large sorts slow it too")
 
 
 def _tables(server: Server, names: str, wanted: dict[str, Table]) -> Iterator[tuple[str, str]]:
@@ -44,10 +44,10 @@ def _tables(server: Server, names: str, wanted: dict[str, Table]) -> Iterator[tu
         if not wal:
             yield f"table {name} has no write-ahead log", f"ALTER TABLE {name} SET TYPE WAL, then restart the server"
         if not dedup:
-            yield (f"table {name} does not deduplicate: what is sent again is stored again",
+            yield (f"table {name} does not deduplicate: trades that are sent again are stored twice",
                    f"ALTER TABLE {name} DEDUP ENABLE UPSERT KEYS({', '.join(wanted[name].keys)})")
         if lag_us > LAG_US:
-            yield (f"table {name} holds rows back for up to {lag_us / 1e6:.0f} s before they are visible",
+            yield (f"table {name}: rows become visible up to {lag_us / 1e6:.0f} s late",
                    f"ALTER TABLE {name} SET PARAM o3MaxLag = 600s")
 
 

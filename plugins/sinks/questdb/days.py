@@ -1,8 +1,8 @@
-"""The days of the table of trades: their sizes, how they go, and a copy of one as Parquet.
+"""The days of the trades table: list their sizes, drop them, and copy one as Parquet.
 
-Measured on server 9.3.4: DROP PARTITION makes every materialized view on the table invalid, and a view that is built again holds
-no more than the table does; a TTL drops the same days with the next write and leaves the views as they are. So days of a table
-with views go by a shorter TTL, and those of a table without views at once.
+Measured on server 9.3.4: DROP PARTITION invalidates every materialized view on the table, and a rebuilt view covers only the days
+that the table still has. A TTL drops the same days with the next write and leaves the views as they are. So days of a table with
+views are dropped by a shorter TTL, and those of a table without views immediately.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Days:
         self._server, self._table, self._options = server, table, options
 
     def days(self) -> list[StoredDay]:
-        """Return the days that the table holds, the oldest first, without the one that is written."""
+        """Return the days of the table, the oldest first, without the current one."""
         rows = self._server.exec(
             "SELECT name, partitionBy, minTimestamp::long, maxTimestamp::long, numRows, diskSize"
             f" FROM table_partitions({text(self._table)})"
@@ -38,11 +38,11 @@ class Days:
         return [StoredDay(name, *_bounds(kind, first, last), trades, size) for name, kind, first, last, trades, size in rows]
 
     def keep_days(self, days: int) -> None:
-        """Set the table's TTL; 0: that of the options."""
+        """Set the table's TTL; 0 restores the TTL of the options."""
         set_ttl(self._server, self._table, days or self._options.ttl_days)
 
     def drop_days(self, days: Sequence[StoredDay]) -> None:
-        """Drop these days at once where the table has no view."""
+        """Drop these days immediately if the table has no view."""
         if self._has_views():
             return
         for first in range(0, len(days), AT_ONCE):
@@ -54,7 +54,7 @@ class Days:
                                       f" {text(self._table)} LIMIT 1"))
 
     def write_parquet(self, day: StoredDay, file: BinaryIO) -> None:
-        """Have the server write the day's rows as Parquet."""
+        """Write the day's rows as Parquet; the server makes the file."""
         self._server.export(f"SELECT {EXPORTED} FROM {self._table} {_within(day)}", file)
 
     def day_sums(self, day: StoredDay) -> tuple[int, int]:
@@ -64,7 +64,7 @@ class Days:
         return trades, int(checksum or 0)
 
     def files_in(self) -> str:
-        """Return the server's folder of tables: that of the options, or, on this machine, as the server names it."""
+        """Return the server's folder of tables: from the options or, if the server is on this machine, from the server."""
         own: str = self._options.data_dir
         if own or not _is_here(self._options.addr):
             return own
@@ -79,7 +79,7 @@ class Days:
 
 
 def _bounds(kind: str, first_ns: int, last_ns: int) -> tuple[int, int]:
-    """Return the whole time of a partition of a day; of another one, that of its trades."""
+    """Return the whole day for a daily partition, and the time of its trades for any other."""
     start_ns = first_ns // DAY_NS * DAY_NS
     return (start_ns, start_ns + DAY_NS) if kind == "DAY" else (first_ns, last_ns + 1)
 

@@ -1,8 +1,8 @@
 """Talk to a QuestDB server over HTTP: SQL to `/exec`, rows to `/write`, its settings from `/settings`.
 
-Measured on server 9.3.4: `/exec` takes GET only (405 for POST) and drops the connection where the address is longer than
-32 KB, so a statement must not grow with the question. Redirects are not followed, and every answer has a limit in bytes: the
-sink talks to the address in its config and to no other. A host reaches its own loopback without a proxy.
+Measured on server 9.3.4: `/exec` accepts only GET (405 for POST) and drops the connection if the URL is longer than 32 KB, so the
+length of a statement must be bounded. Redirects are not followed, and the size of every answer is limited: the sink talks only to
+the address in its config. Loopback is reached without a proxy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from requests.auth import HTTPBasicAuth
 from pumpwatch import ConfigError, ServiceUnavailable, proxy_to
 
 UNREACHABLE = "is QuestDB running there? `packaging/questdb start DIR` starts one"
-OURS = "this is an error in PumpWatch and not in your setup: please report this line"
+OURS = "this is a bug in PumpWatch, not in your setup: please report this line"
 SHOWN = 200  # characters of a foreign text
-MIN_BYTES_PER_S = 2 << 20  # a write may take this much longer than the timeout: rows may go over a slow line
-ANSWER_BYTES = 64 << 20  # of an answer to SQL; a page of trades takes 4 MB
-NOTE_BYTES = 64 << 10  # of any other answer
+MIN_BYTES_PER_S = 2 << 20  # extends the timeout of a write by its size, for slow networks
+ANSWER_BYTES = 64 << 20  # largest answer to SQL; a page of trades takes 4 MB
+NOTE_BYTES = 64 << 10  # largest other answer
 READ_BYTES = 64 << 10  # of an answer at a time
 EXPORT_S, EXPORTED_BYTES = 120.0, 1 << 20  # the server makes the whole file before it sends the first byte
 
@@ -32,25 +32,25 @@ TradeRow = tuple[str, str, str, int, bool, float | None, float | None, str, int 
 
 
 class StatementRejected(ServiceUnavailable):
-    """The server rejects a statement; trying again will not help."""
+    """The server rejects a statement; retrying does not help."""
 
 
 class Answer(msgspec.Struct):
-    """The part of a REST answer that is used."""
+    """The used part of an answer to SQL."""
 
     dataset: list[list[Any]] = []
     error: str = ""
 
 
 class TradesAnswer(msgspec.Struct):
-    """The same for trades: rows of known types are decoded in half the time."""
+    """The same for trades: rows with known types decode twice as fast."""
 
     dataset: list[TradeRow] = []
     error: str = ""
 
 
 class Config(msgspec.Struct):
-    """The part of the server's configuration that is used."""
+    """The used part of the server's configuration."""
 
     versions: list[int] = msgspec.field(default_factory=list, name="line.proto.support.versions")
 
@@ -69,7 +69,7 @@ class Reply:
     body: bytes
 
     def shown(self) -> str:
-        """Return it for a message, shortened."""
+        """Return the reply, shortened for a message."""
         return f"HTTP {self.status}: {self.body.decode('utf-8', 'replace')[:SHOWN]!r}"
 
 
@@ -80,9 +80,9 @@ A = TypeVar("A", Answer, TradesAnswer)
 
 
 class Server:
-    """The HTTP side of one QuestDB, in any thread.
+    """The HTTP interface of one QuestDB. Any thread may use it.
 
-    `trades` keeps a connection for each thread that calls it, which saves one of the five milliseconds of a short query.
+    `trades` keeps one connection per calling thread, which saves one of the five milliseconds of a short query.
     """
 
     def __init__(self, options: QuestDBOptions) -> None:
@@ -91,12 +91,12 @@ class Server:
         self._auth = HTTPBasicAuth(options.user.encode(), options.password.encode()) if options.user else None
         self._verify: bool | str = options.ca_file or True
         self._timeout_s = options.request_timeout_ms / 1000
-        self._sessions: dict[int, requests.Session] = {}  # of `trades`, by thread: gevent's sockets stay in theirs
+        self._sessions: dict[int, requests.Session] = {}  # of `trades`, by thread: gevent's sockets belong to one thread
 
     def session(self) -> requests.Session:
-        """Return a new session. From the environment it takes only the proxy that PumpWatch itself would use."""
+        """Return a new session. It uses nothing from the environment but PumpWatch's own choice of a proxy."""
         session = requests.Session()
-        session.trust_env = False  # neither .netrc, nor certificates that the config does not name
+        session.trust_env = False  # ignore .netrc and certificates of the environment
         if proxy := proxy_to(self._url):
             session.proxies = {"http": proxy, "https": proxy}
         return session
@@ -104,35 +104,35 @@ class Server:
     def exec(self, statement: str, timeout_s: float | None = None) -> list[list[Any]]:
         """Run one statement and return its rows.
 
-        Raises ServiceUnavailable, StatementRejected where the server rejects it, ConfigError where it rejects the user.
+        Raises ServiceUnavailable; StatementRejected if the server rejects the statement; ConfigError if it rejects the user.
         """
         with self.session() as session:
             return self._ask(session, statement, timeout_s or self._timeout_s, ANSWER).dataset
 
     def export(self, statement: str, file: BinaryIO) -> None:
-        """Write the rows of a SELECT to a file as Parquet, as they come. Raises ServiceUnavailable."""
+        """Write the rows of a SELECT to a file as Parquet. Raises ServiceUnavailable."""
         try:
             with self.session() as session, session.get(
                     f"{self._url}/exp", params={"query": statement, "fmt": "parquet"}, auth=self._auth, verify=self._verify,
                     timeout=self._timeout_s + EXPORT_S, allow_redirects=False, stream=True) as answer:
                 if answer.status_code != 200 or "parquet" not in answer.headers.get("Content-Type", ""):
                     said = next(answer.iter_content(SHOWN), b"")
-                    raise ServiceUnavailable(f"QuestDB at {self.addr} exports nothing: {Reply(answer.status_code, said).shown()}")
+                    raise ServiceUnavailable(f"QuestDB at {self.addr} does not export: {Reply(answer.status_code, said).shown()}")
                 file.writelines(answer.iter_content(EXPORTED_BYTES))
         except requests.RequestException as error:
             raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {_cause(error)}", UNREACHABLE) from error
 
     def trades(self, statement: str) -> list[TradeRow]:
-        """Run a SELECT of whole trades."""
+        """Run a SELECT of the columns of TradeRow, and return its rows."""
         thread = threading.get_native_id()
         if thread not in self._sessions:
             self._sessions[thread] = self.session()
         return self._ask(self._sessions[thread], statement, self._timeout_s, TRADES_ANSWER).dataset
 
     def protocol_versions(self) -> list[int]:
-        """Return the versions of the line protocol that the server accepts; empty where it names none.
+        """Return the versions of the line protocol that the server accepts; empty if it does not list them.
 
-        Raises ServiceUnavailable, or ConfigError where the server rejects the user.
+        Raises ServiceUnavailable, or ConfigError if the server rejects the user.
         """
         with self.session() as session:
             reply = self._request(session, "GET", "/settings", {}, self._timeout_s, NOTE_BYTES)
@@ -147,9 +147,9 @@ class Server:
         raise ServiceUnavailable(f"QuestDB at {self.addr} does not show its settings: {reply.shown()}")
 
     def write(self, session: requests.Session, rows: bytes) -> Reply:
-        """Post lines, with times in nanoseconds, and return the server's answer, whatever it is.
+        """Post lines with times in nanoseconds, and return the server's answer with any status.
 
-        Raises ServiceUnavailable where it does not answer in time, or redirects.
+        Raises ServiceUnavailable if the server does not answer in time, or redirects.
         """
         timeout_s = self._timeout_s + len(rows) / MIN_BYTES_PER_S
         return self._request(session, "POST", "/write", {"precision": "n"}, timeout_s, NOTE_BYTES, rows)
@@ -169,7 +169,7 @@ class Server:
 
     def _request(self, session: requests.Session, method: str, path: str, query: dict[str, str], timeout_s: float, most: int,
                  data: bytes | None = None) -> Reply:
-        """Return the whole answer. Raises ServiceUnavailable if it does not come, redirects, or is longer than `most`."""
+        """Return the whole answer. Raises ServiceUnavailable without an answer, for a redirect, and beyond `most` bytes."""
         body = bytearray()
         try:
             with session.request(method, self._url + path, params=query, data=data, auth=self._auth, verify=self._verify,

@@ -1,16 +1,16 @@
-"""Turn trades into lines of a client buffer: few of them row by row, many of them as pandas frames.
+"""Turn trades into lines of a client buffer: small batches row by row, large ones as pandas frames.
 
-A frame costs 1.5 to 2 ms whatever its size, a row 2 us; from FRAME_FROM rows on the frame is cheaper. So a collector with
-little to send never loads pandas, which takes 45 MB (80 MB where pyarrow is installed).
+A frame costs 1.5 to 2 ms at any size, a row 2 us; from FRAME_FROM rows on, a frame is cheaper. So a collector with little to
+send never loads pandas, which takes 45 MB (80 MB if pyarrow is installed).
 
-Where pyarrow is installed the frame's texts are Arrow arrays: they need no Python object a row, and the client does not hold the
-GIL while it reads them. Elsewhere they are objects, and frames are small. CPU of the sink's thread at 20,000 rows: 0.8 us a row
-with pyarrow, 1.7 without; `row` takes 1.9, lines that this sink once made itself took 0.3 to 0.5. Sending comes on top: about
-1 ms a request, beside 0.2 ms by the client's own sender (see `sender` for why it is not used).
+With pyarrow, the frame's texts are Arrow arrays: they need no Python object per row, and the client does not hold the GIL while
+it reads them. Without it, they are objects, and frames are small. CPU of the sink's thread at 20,000 rows: 0.8 us per row with
+pyarrow, 1.7 without; `row` takes 1.9, hand-written lines took 0.3 to 0.5. Sending adds about 1 ms per request, against 0.2 ms by
+the client's own sender (`sender` explains why it is not used).
 
-Tried and not taken: categoricals (0.1 us more than Arrow's texts); one frame that is filled again and again (0.2 us less at 5,000
-rows, but it relies on pandas never copying: a copy would send old trades as new ones); a frame a symbol (180 us and more with
-1,000 symbols); ids as integers (the server rejects INTEGER for VARCHAR).
+Rejected alternatives: categoricals (0.1 us more than Arrow's texts); one reused frame (0.2 us less at 5,000 rows, but if pandas
+ever copied it, old trades would be sent as new ones); a frame per symbol (180 us and more with 1,000 symbols); ids as integers
+(the server rejects INTEGER for VARCHAR).
 
 All ways give the same bytes for the same trades, in the order of the batch, so that the server's line numbers are rows.
 """
@@ -114,7 +114,7 @@ class TradeLines:
         import pandas as pd
 
         def plain(column: Any) -> pd.Series[Any]:
-            """Return a column of objects that pandas takes unseen: left to itself it looks at each of them."""
+            """Return a column of objects that pandas accepts without inspecting each of them."""
             return pd.Series(column, dtype=object, copy=False)
 
         exchanges, market_types, symbols = self._names_of(catalogue)
@@ -143,7 +143,7 @@ def _optional(batch: TradeBatch) -> list[tuple[str, np.ndarray[Any, Any], np.nda
 
 
 def _nullable(values: np.ndarray[Any, Any], present: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, Any] | None:
-    """Return a column of integers with None where there is nothing; None where no row has a value."""
+    """Return a column of integers with None for absent values; None if no row has a value."""
     if present.all():
         return values
     if not present.any():

@@ -20,10 +20,10 @@ class QuestDBOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     tls: bool = False
     ca_file: str = ""
     table_prefix: str = ""  # before trades, exchange_health, listing_events, candles_1m, candles_5m
-    ttl_days: int = 30  # 0: keep for ever
+    ttl_days: int = 30  # 0: keep forever
     candles: bool = True
     request_timeout_ms: int = 3000
-    data_dir: str = ""  # the server's folder, where it is on this machine and does not say it
+    data_dir: str = ""  # the folder of a server on this machine that does not report it
 
     def __post_init__(self) -> None:
         address = ADDRESS.fullmatch(self.addr)

@@ -1,7 +1,7 @@
-"""Read trades back from QuestDB: in pages of time, by statements that do not grow with the number of symbols.
+"""Read trades back from QuestDB in pages of time, with statements of bounded length.
 
-Each row carries its exchange, market_type and symbol, so names are matched here. A statement names the symbols where they are
-few, which spares the server all other rows; it does not name thousands of them.
+Each row has its exchange, market_type and symbol, which are matched here. A statement lists the symbols only if they are few, so
+that the server skips all other rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Name = tuple[str, str, str]  # exchange, market_type, symbol
 PAGE_ROWS = 20_000  # decoded in one go, on the hub
 NAMED_CHARS = 2_000  # of symbols in a statement; in a URL each character may take twelve, and 32 KB is the limit
 POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
-NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that is the same text again after a turn as int64
+NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that a round trip through int64 does not change
 
 
 def read(server: Server, table: str, ids: Mapping[Name, int], start_ns: int, end_ns: int) -> TradeBatch:
@@ -50,7 +50,7 @@ def _pages(server: Server, table: str, where: str, start_ns: int, end_ns: int) -
 
 
 def _batch(rows: Sequence[TradeRow], ids: Mapping[Name, int]) -> TradeBatch:
-    """Turn rows into columns, a column at a time: the busiest coin has 20,000 rows in a window."""
+    """Turn rows into a batch, column by column: the busiest coin has 20,000 rows in a window."""
     instruments = np.array([ids.get(row[:3], -1) for row in rows], np.int32)
     if len(rows) and instruments.min() < 0:  # another instrument
         rows = [row for row, number in zip(rows, instruments.tolist(), strict=True) if number >= 0]
@@ -68,7 +68,7 @@ def _batch(rows: Sequence[TradeRow], ids: Mapping[Name, int]) -> TradeBatch:
 
 
 def _ids(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """Return ids as numbers, and as text where a number would not give the text back."""
+    """Return ids as numbers, and as text if a number would change the text."""
     joined = "".join(texts)
     if joined.isascii() and joined.isdecimal() and max(map(len, texts)) < 19 and "" not in texts:
         numbers = np.array(list(map(int, texts)), np.int64)

@@ -1,9 +1,9 @@
-"""Send trades to QuestDB; find out which row an answer blames.
+"""Send trades to QuestDB, and find the row that a rejection names.
 
-The client of QuestDB makes the rows (see `lines`), and `Server` posts them. The client's own sender is not used: client 6.0.0
-follows a redirect of a write, to any place, and then never returns. A post of ours follows none and ends in time. Nothing is
-sent twice here: the drain keeps a batch until it is stored. A failed post leaves everything in doubt; sending the batch again is
-harmless, since the table deduplicates. The client is imported by `open`, so that only a collector with this sink pays for it.
+QuestDB's client builds the rows (see `lines`), and `Server` posts them. The client's own sender is not used, because client 6.0.0
+follows a redirected write anywhere and then never returns; `Server` follows none and has a timeout. This module never retries:
+the drain keeps a batch until it is stored. After a failed post the outcome is unknown; sending the batch again is harmless,
+because the table deduplicates. `open` imports the client, so that only a collector with this sink pays for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 VERSIONS = (2, 3)  # of the line protocol, in order of preference: 1 has no nanoseconds, and both give the same bytes for trades
 LOGIN = "the user of sinks.questdb.user must be allowed to write to the table {}"
-SERVER_LOG = "QuestDB's own log says more; the trades are sent again until it stores them"
+SERVER_LOG = "see QuestDB's own log; the trades are sent again until it stores them"
 
 
 class Refusal(msgspec.Struct):
@@ -47,7 +47,7 @@ class TradeSender:
         self._buffer: type[Buffer]
 
     def open(self) -> None:
-        """Choose the protocol version. Raises ServiceUnavailable, or ConfigError where no version fits."""
+        """Choose the protocol version. Raises ServiceUnavailable, or ConfigError if no version fits."""
         self.close()
         named = self._server.protocol_versions() or [VERSIONS[0]]
         fitting = [version for version in VERSIONS if version in named]
@@ -64,9 +64,9 @@ class TradeSender:
         self._session = self._server.session()
 
     def send(self, batch: TradeBatch, catalogue: Catalogue) -> tuple[int, str] | None:
-        """Send the batch in one request. None: stored. (row, reason): nothing is stored because of this row; -1: not known which.
+        """Send the batch in one request. Return None if it is stored, else (row, reason): nothing is stored because of this row.
 
-        Raises ServiceUnavailable when the outcome is unknown, or the server rejects for another reason than a row.
+        row: -1 if it is unknown. Raises ServiceUnavailable if the outcome is unknown, or for a rejection that names no row.
         """
         if self._session is None:
             raise ServiceUnavailable("the QuestDB sink is not open")
@@ -101,8 +101,8 @@ class TradeSender:
 
 
 def blamed_row(reply: Reply) -> tuple[int, str] | None:
-    """Return the row that the server's answer names, counted from 0, and why; None where it names none."""
-    if reply.status != 400:  # a server that failed says nothing about the row
+    """Return the row that the server's answer names, counted from 0, and the reason; None if it names none."""
+    if reply.status != 400:  # other errors are not about a row
         return None
     try:
         refusal = REFUSAL.decode(reply.body)

@@ -1,11 +1,11 @@
 """The QuestDB sink.
 
 An acknowledged flush is in the server's WAL and becomes visible a little later. It survives a killed server. It survives a power
-cut only where the server syncs each commit (`cairo.commit.mode=sync`), which is not its default. A write on a connection that
-was open when its table was dropped is acknowledged and lost: `keeping` detects that.
+cut only if the server syncs each commit (`cairo.commit.mode=sync`), which is not the default. A write on a connection that was
+open when its table was dropped is acknowledged and lost; `keeping` detects this.
 Writing a batch again changes nothing: DEDUP UPSERT over (timestamp, exchange, market_type, symbol, trade_id).
-One row of a wrong type makes the server reject its whole flush and name the line; nothing of that flush is stored. A suspended
-table still acknowledges and shows nothing new: `trouble` asks for it.
+If one row has a wrong type, the server rejects the whole flush and names the line; nothing of that flush is stored. A suspended
+table acknowledges rows without making them visible; `trouble` checks for it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from pumpwatch import (
 FLUSH_ROWS = 25_000  # 4.5 MB as lines, held twice while they are sent
 COUNTED_AT_ONCE = 50  # ranges in one statement
 VISIBLE_WITHIN_S = 10.0  # acknowledged trades, before they are counted
-NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operating system may lose, with a wide margin
+NOTHING_SYNCED_S = 300.0  # how much a server that does not sync may lose, with a wide margin
 ERROR_CHARS = 200
 HEALTH_ROWS = 10  # in one statement
 TRIAL = "trial_"  # in the prefix of the tables of a trial
@@ -73,7 +73,7 @@ class QuestDBSink:
     def open(self) -> None:
         """Create missing tables and views, check the existing ones, and choose the protocol version."""
         self.close()
-        self._server.exec("SELECT 1")  # a server that hangs is found out in request_timeout_ms
+        self._server.exec("SELECT 1")  # detects a hanging server within request_timeout_ms
         if self._options.candles and not exists(self._server, self._tables[0]):
             drop_views(self._server, self._options.table_prefix)
         for table in self._tables:
@@ -83,26 +83,26 @@ class QuestDBSink:
         self._sender.open()
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
-        """Send the batch in flushes of at most FLUSH_ROWS rows; return when the server has answered for each."""
-        accepted, refused = 0, []
+        """Send the batch in flushes of at most FLUSH_ROWS rows; return when the server has answered each."""
+        accepted, rejected = 0, []
         for start in range(0, len(batch), FLUSH_ROWS):
             part = batch if len(batch) <= FLUSH_ROWS else batch.take(slice(start, start + FLUSH_ROWS))
             blamed = self._flush(part, catalogue)
             if blamed is None:
                 accepted += len(part)
             elif blamed[0] >= 0:
-                refused.append((start + blamed[0], blamed[1]))
-        return WriteResult(accepted, refused)
+                rejected.append((start + blamed[0], blamed[1]))
+        return WriteResult(accepted, rejected)
 
     def trouble(self) -> str:
-        """Return the suspended tables with the statement that resumes each; empty without any."""
+        """Return the suspended tables with the statement that resumes each; empty if there are none."""
         ours = {table.name for table in self._tables}
         rows = self._server.exec("SELECT name, errorTag, errorMessage FROM wal_tables() WHERE suspended")
         return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split())
                          + f": ALTER TABLE {name} RESUME WAL" for name, tag, message in rows if name in ours)
 
     def advice(self) -> Sequence[tuple[str, str]]:
-        """Return which of the server's settings hurt, see `advice.advice`."""
+        """Return harmful settings of the server, see `advice.advice`."""
         found: Sequence[tuple[str, str]] = advice(self._server, self._tables)
         return found
 
@@ -125,7 +125,7 @@ class QuestDBSink:
         return ServerFacts(self._version(), size, parts)
 
     def keeping(self) -> Keeping:
-        """Return how much this server may lose and what it deletes, by its own settings where it shows them."""
+        """Return how much this server may lose and when it deletes, from its own settings if it shows them."""
         try:
             mode, started = self._server.exec("SELECT value, pg_postmaster_start_time()::long FROM (SHOW PARAMETERS)"
                                               " WHERE property_path = 'cairo.commit.mode'")[0]
@@ -148,7 +148,7 @@ class QuestDBSink:
         return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
     def count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
-        """Count the trades in each range by timestamp alone: half a millisecond a range, however many rows it holds."""
+        """Count the trades in each range of timestamps, in half a millisecond per range of any size."""
         self._wait_until_visible()
         counts = [0] * len(ranges)
         for first in range(0, len(ranges), COUNTED_AT_ONCE):
@@ -166,7 +166,7 @@ class QuestDBSink:
                 checksum in rows]
 
     def _wait_until_visible(self) -> None:
-        """Wait until what was acknowledged by now can be read. Raises ServiceUnavailable where that takes too long."""
+        """Wait until all trades acknowledged so far are visible. Raises ServiceUnavailable if that takes too long."""
         _, sent = self._transactions()
         deadline = time.monotonic() + VISIBLE_WITHIN_S
         while self._transactions()[0] < sent:
@@ -176,14 +176,14 @@ class QuestDBSink:
 
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int,
              catalogue: Catalogue) -> TradeBatch:
-        """Return the trades of these names in [start_ns, end_ns) that are visible."""
+        """Return the visible trades of these names in [start_ns, end_ns)."""
         if not names:
             return TradeBatch.empty()
         ids = {name: catalogue.ids_of(name[:2])[name[2]] for name in names}
         return read_trades(self._server, self._trades, ids, start_ns, end_ns)
 
     def write_listing(self, listing: Listing, event: ListingEvent) -> None:
-        """Insert one row of listing_events; the same listing again replaces it. Raises PumpWatchError where it is rejected."""
+        """Insert one row of listing_events; the same listing again replaces it. Raises PumpWatchError if it is rejected."""
         row = {
             "timestamp": listing.announced_at_ns, "source": listing.source, "notice_id": listing.notice_id,
             "symbol": listing.symbol, "title": listing.title, "announced_at": listing.announced_at_ns,
@@ -209,11 +209,11 @@ class QuestDBSink:
             self._server.exec(insert(self._health, ("timestamp", *columns), values[first:first + HEALTH_ROWS]))
 
     def close(self) -> None:
-        """Drop the connection; what was not flushed remains the caller's."""
+        """Close the connection; the caller keeps trades that were not flushed."""
         self._sender.close()
 
     def trial(self, name: str) -> QuestDBSink:
-        """Return a sink on the same server with tables of its own: `TABLE_PREFIXtrial_NAME_trades` and so on."""
+        """Return a sink on the same server with separate tables: `TABLE_PREFIXtrial_NAME_trades` and so on."""
         options = msgspec.structs.replace(self._options, table_prefix=f"{self._options.table_prefix}{TRIAL}{name}_")
         return QuestDBSink(options)
 
@@ -222,16 +222,16 @@ class QuestDBSink:
         return f"QuestDB at {self._server.addr}, tables {', '.join(table.name for table in self._tables)}"
 
     def remove_trial(self) -> None:
-        """Drop the tables and views of a trial. Raises ConfigError for a sink that is none."""
+        """Drop the tables and views of a trial. Raises ConfigError for any other sink."""
         if TRIAL not in self._options.table_prefix:
-            raise ConfigError(f"{self.trial_place()}: not the tables of a trial, they are not dropped")
+            raise ConfigError(f"{self.trial_place()}: these are not tables of a trial, so they are not dropped")
         self.close()
         drop_views(self._server, self._options.table_prefix)
         for table in self._tables:
             self._server.exec(f"DROP TABLE IF EXISTS {table.name}", DDL_TIMEOUT_S)
 
     def _flush(self, batch: TradeBatch, catalogue: Catalogue) -> tuple[int, str] | None:
-        """Send one request. None: stored. (row, reason): nothing is stored because of this row; -1: not known which."""
+        """Send one request, see `TradeSender.send`; a time before 1970 is rejected here."""
         early = np.flatnonzero((batch.timestamp < 0) | (batch.received_at < 0))
         if len(early):
             return int(early[0]), "a time before 1970"

@@ -1,8 +1,7 @@
 """The SQL of the QuestDB sink: its tables and views, and the check of existing ones.
 
-No INDEX on symbol: of our queries only the count of a day becomes faster, and the table 1.7 times as large. Views are
-refreshed once a minute, which costs the server a fifth of an immediate refresh. `flags` and `sequence_number` are NULL
-for a trade that has none.
+`symbol` has no INDEX: it would speed up only the count of a day, and make the table 1.7 times as large. Views are refreshed once
+a minute, which costs the server a fifth of an immediate refresh. `flags` and `sequence_number` are NULL for trades without them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ TRADE_COLUMNS = (
     ("side", "SYMBOL"), ("price", "DOUBLE"), ("quantity", "DOUBLE"), ("trade_id", "VARCHAR"),
     ("sequence_number", "LONG"), ("received_at", "TIMESTAMP_NS"), ("flags", "INT"),
 )
-# Text as a string: server 9.3.4 exports a VARCHAR column as NULL where no value of the partition is longer than nine bytes.
+# Text is cast to string: server 9.3.4 exports a VARCHAR column as NULL if no value of the partition is longer than nine bytes.
 EXPORTED = ", ".join(f"{name}::string {name}" if kind == "VARCHAR" else name for name, kind in TRADE_COLUMNS)
 HEALTH_COLUMNS = (
     ("timestamp", "TIMESTAMP_NS"), ("exchange", "SYMBOL"), ("market_type", "SYMBOL"), ("connections", "INT"),
@@ -38,14 +37,14 @@ LISTING_COLUMNS = (
     ("archive", "VARCHAR"), ("trades", "LONG"), ("announced_at", "TIMESTAMP_NS"), ("trigger_delay_ms", "DOUBLE"),
     ("exchanges_with_data", "VARCHAR"), ("drill", "BOOLEAN"),
 )
-# columns that tables of an earlier version lack; they are added to those
+# columns that are added to tables of an earlier version
 ADDED = frozenset({"status", "last_trade_time", "message_count", "error_message", "announced_at", "trigger_delay_ms",
                    "exchanges_with_data", "drill"})
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table; its first column is the designated timestamp. ttl_days: 0 keeps for ever, None changes nothing."""
+    """One table; its first column is the designated timestamp. ttl_days: 0 keeps days forever, None leaves the TTL as it is."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
@@ -54,7 +53,7 @@ class Table:
     ttl_days: int | None = None
 
     def ddl(self) -> str:
-        """Return the CREATE TABLE statement; it changes nothing where the table exists."""
+        """Return the CREATE TABLE statement, which does not change an existing table."""
         columns = ", ".join(f"{name} {kind}" for name, kind in self.columns)
         ttl = f" TTL {self.ttl_days} DAYS" if self.ttl_days else ""
         return (f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}) TIMESTAMP({self.columns[0][0]})"
@@ -119,9 +118,9 @@ def insert(table: str, columns: Sequence[str], rows: Iterable[Sequence[float | s
 
 
 def ensure(server: Server, table: Table) -> None:
-    """Create the table where it is missing. Check an existing one, add new columns, and set its TTL.
+    """Create a missing table. Check an existing one, add new columns, and set its TTL.
 
-    Raises ConfigError that names the table and column, what was expected and found, and the statement that repairs it.
+    Raises ConfigError with the table and column, the expected and the found type, and the statement that corrects it.
     """
     server.exec(table.ddl(), DDL_TIMEOUT_S)
     found = _columns(server, table)
@@ -164,7 +163,7 @@ def _add_columns(server: Server, table: Table, new: Sequence[tuple[str, str]]) -
 
 
 def set_ttl(server: Server, name: str, days: int) -> None:
-    """Set after how many days the server drops a table's days; 0: never."""
+    """Set the age in days at which the server drops a table's days; 0: never."""
     statement = f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = {text(name)}"
     value, unit = server.exec(statement, DDL_TIMEOUT_S)[0]
     if value * HOURS.get(unit, 0) != days * 24:  # 7 days come back as 1 WEEK, none as 0 HOUR
@@ -177,16 +176,15 @@ def exists(server: Server, table: Table) -> bool:
 
 
 def drop_views(server: Server, prefix: str) -> None:
-    """Drop the candle views of a table that was dropped, before it is created again: the server calls them valid for a while."""
+    """Drop the candle views of a dropped table before it is recreated: the server reports them as valid for a while."""
     for name in (f"{prefix}candles_5m", f"{prefix}candles_1m"):
         server.exec(f"DROP MATERIALIZED VIEW IF EXISTS {name}", DDL_TIMEOUT_S)
 
 
 def ensure_views(server: Server, prefix: str) -> None:
-    """Create missing candle views, and rebuild them where their table was dropped or emptied.
+    """Create missing candle views, and rebuild them if their table was dropped or emptied.
 
-    Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the sink is opened
-    the next time.
+    Rebuilt candles cover the trades that the table still has. A long rebuild continues the next time the sink is opened.
     """
     for view in candle_views(prefix):
         server.exec(view, DDL_TIMEOUT_S)

@@ -8,7 +8,7 @@ const EVERY_MS = 1000;
 const SHOWN = 40;
 const NS_PER_MS = 1e6;
 
-/** The last price of each market, for one coin, and how far it is off the median of all. */
+/** Return the last price of each market per coin, with its distance from the median of all markets. */
 function marketsOf(symbols) {
   const found = symbols.map(({ exchange, market_type: market, symbol, multiplier, price: last, at_ns: at, trades }) => ({
     venue: `${exchange}.${market}`, symbol, price: last === null ? null : last / multiplier, side: trades.at(-1)?.side,
@@ -18,7 +18,7 @@ function marketsOf(symbols) {
   return found.map((market) => ({ ...market, off: market.price === null || !median ? null : 100 * (market.price / median - 1) }));
 }
 
-/** The last trades of all markets together, the newest first. */
+/** Return the last trades of all markets, the newest first. */
 function tradesOf(symbols) {
   return symbols.flatMap(({ exchange, market_type: market, symbol, multiplier, trades }) => trades.map((trade) => ({
     key: `${exchange} ${market} ${symbol} ${trade.trade_id}`, venue: `${exchange}.${market}`, at: trade.timestamp / NS_PER_MS,
@@ -53,8 +53,8 @@ export function coinView(dialog) {
       const body = await answer.json();
       if (wanted !== coin) return;
       if (answer.ok) show(body);
-      else if (answer.status === 404) showNone(`No venue that is read lists ${wanted}.`);
-      else note(body.detail ?? `the collector answers ${answer.status}`);
+      else if (answer.status === 404) showNone(`None of the collected venues lists ${wanted}.`);
+      else note(body.detail ?? `The collector answers with status ${answer.status}.`);
     } catch (error) {
       if (error.name !== "AbortError") note("The collector does not answer.");
     }
@@ -63,7 +63,7 @@ export function coinView(dialog) {
 
   const note = (text) => write(find("coin-note"), text);
 
-  /** Say that there is nothing to show, in the place of the tables; without a text, show the tables. */
+  /** Show a text instead of the tables; without a text, show the tables. */
   function showNone(text) {
     const none = find("coin-none");
     write(none, text);
@@ -77,7 +77,7 @@ export function coinView(dialog) {
     const markets = marketsOf(body.symbols).sort((a, b) => (a.venue < b.venue ? -1 : 1));
     const trades = tradesOf(body.symbols);
     places = Math.max(places, ...[...markets, ...trades].map((row) => digits(row.price)));
-    note(`${markets.length} markets; prices of one coin, by the venues' clocks`);
+    note(`${markets.length} markets; prices per coin; times by the venues' clocks`);
     prices.show(markets);
     tape.show(trades);
   }
@@ -89,7 +89,7 @@ export function coinView(dialog) {
     places = 0;
     write(find("coin-name"), coin);
     showNone("");
-    note("asking");
+    note("loading");
     prices.show([]);
     tape.show([]);
     ask();

@@ -1,4 +1,4 @@
-// Elements that change only where their text does: a page that redraws each second stays calm, and a screen reader silent.
+// Change an element only if its text changes, so that a page that redraws each second does not flicker or trigger screen readers.
 
 export const find = (id) => document.getElementById(id);
 
@@ -13,7 +13,7 @@ export function mark(element, name, value) {
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** Make an element with a class, a text and children. */
+/** Create an element with a class, texts and children. */
 export function make(tag, className = "", ...content) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -21,7 +21,7 @@ export function make(tag, className = "", ...content) {
   return element;
 }
 
-/** Rows that stay while their key does: `create` makes one, `update` fills it, both get the item. */
+/** Rows that are kept as long as their key exists: `create` makes a row, `update` fills it; both get the item. */
 export class Rows {
   constructor(parent, keyOf, create, update) {
     Object.assign(this, { parent, keyOf, create, update, known: new Map() });
@@ -44,7 +44,7 @@ export class Rows {
   }
 }
 
-/** A table row with a cell for each class name; the first is its heading. */
+/** Create a table row with a cell for each class name; the first cell is its heading. */
 export function tableRow(classNames) {
   const row = document.createElement("tr");
   classNames.forEach((className, number) => {
@@ -55,7 +55,7 @@ export function tableRow(classNames) {
   return row;
 }
 
-/** Write texts into the cells of a row; undefined leaves a cell alone. */
+/** Write texts into the cells of a row; undefined leaves a cell unchanged. */
 export function fill(row, texts) {
   texts.forEach((text, number) => text !== undefined && write(row.children[number], text));
 }

@@ -1,4 +1,4 @@
-// Figures as text. Every function returns "–" for what is not known.
+// Format figures as text. Every function returns "–" for unknown values.
 
 export const NONE = "–";
 const known = (value) => typeof value === "number" && Number.isFinite(value);
@@ -21,7 +21,7 @@ export function bytes(value) {
   return `${WHOLE.format(value)} B`;
 }
 
-/** A share of 1 as 73 % */
+/** 0.73 as 73 % */
 export const percent = (value, places = 0) => (known(value) ? `${(100 * value).toFixed(places)} %` : NONE);
 
 /** A change: +1.25 %, −0.40 % */
@@ -38,7 +38,7 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-/** The same in one part, for a narrow column: 12 s, 3 m, 2 h, 4 d */
+/** Seconds in one unit, for a narrow column: 12 s, 3 m, 2 h, 4 d */
 export function age(seconds) {
   if (!known(seconds)) return NONE;
   const s = Math.max(0, Math.floor(seconds));
@@ -46,22 +46,22 @@ export function age(seconds) {
   return `${s} s`;
 }
 
-/** A moment in ms since 1970 as 10:20:33, with `places` digits of the second after the point; UTC */
+/** A time in ms since 1970 as 10:20:33, UTC, with `places` decimals of the second */
 export function clock(ms, places = 0) {
   return known(ms) && ms > 0 ? new Date(ms).toISOString().slice(11, places ? 20 + places : 19) : NONE;
 }
 
-/** The same with its day: 2026-11-28 10:20:33 */
+/** A time in ms since 1970 as 2026-11-28 10:20:33, UTC */
 export function moment(ms) {
   return known(ms) && ms > 0 ? new Date(ms).toISOString().slice(0, 19).replace("T", " ") : NONE;
 }
 
-/** The number of digits after the point of a price with seven significant ones at most */
+/** The number of decimals of a price with at most seven significant digits */
 export function digits(value) {
   return known(value) ? price(value).split(".")[1]?.length ?? 0 : 0;
 }
 
-/** A price with seven significant digits at most, or with so many after the point */
+/** A price with at most seven significant digits, or with `places` decimals */
 export function price(value, places) {
   if (!known(value)) return NONE;
   if (places !== undefined) return value.toFixed(Math.min(places, 20));

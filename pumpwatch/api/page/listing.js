@@ -36,7 +36,7 @@ export function listingView(dialog, listings) {
     const answer = await fetch(url);
     if (answer.ok) return answer[kind]();
     const problem = await answer.json().catch(() => ({}));
-    throw new Error(problem.detail ?? `the collector answers ${answer.status}`);
+    throw new Error(problem.detail ?? `the collector answers with status ${answer.status}`);
   }
 
   function clear() {
@@ -46,19 +46,19 @@ export function listingView(dialog, listings) {
     rows.show([]);
   }
 
-  /** Show the listing as it is now; its chart once there is one, and again when it is replaced. */
+  /** Show the listing's current state, and its chart whenever the archive is new or replaced. */
   function changed() {
     if (!id) return;
-    const item = listings().find((one) => one.id === id);
+    const item = listings().find((listing) => listing.id === id);
     if (!item) return;
     write(find("listing-name"), item.coin);
     note(`${item.source}: ${item.title} (published ${moment(item.announced_ms)} UTC, seen ${seconds(item.seen_after_ms)})`);
     const state = `${item.archive} ${item.trades}`;
     find("chart").hidden = find("movers").hidden = !item.archive;
     write(find("chart-note"), item.archive
-      ? "Seconds from the publication, by the venues' clocks. Above: the price of one coin; a dot is a venue's first abnormal trade. Below: the value of all trades, buys up and sells down."
-      : item.problem || (item.ends_ms > serverNow() ? "The window is open. The chart comes when it has closed."
-        : "The window has closed. The chart comes with the archive."));
+      ? "Seconds from the publication, by the venues' clocks. Top: price per coin; a dot marks a venue's first abnormal trade. Bottom: value of all trades, buys up and sells down."
+      : item.problem || (item.ends_ms > serverNow() ? "The window is open. The chart appears when it has closed."
+        : "The window has closed. The chart appears with the archive."));
     mark(find("listing-files"), "href", item.archive ? `api/listings/${encodeURIComponent(item.archive)}/files/manifest.json` : "");
     if (!item.archive || drawn === state) return;
     drawn = state;
@@ -70,7 +70,7 @@ export function listingView(dialog, listings) {
     close();
     id = name;
     write(find("listing-name"), "");
-    note("This listing is not among the last ones.");
+    note("This listing is not in the list of recent listings.");
     write(find("chart-note"), "");
     find("chart").hidden = find("movers").hidden = true;
     changed();

@@ -6,12 +6,12 @@ import { serverNow } from "./now.js";
 
 const secondsSince = (ms) => (serverNow() - ms) / 1000;
 
-// A figure that would change each second without news is not shown: the page stays calm.
+// Ages below NOW_S are shown as a word, so that they do not change each second.
 const NOW_S = 10;
 const ago = (ms) => (secondsSince(ms) < NOW_S ? "now" : `${age(secondsSince(ms))} ago`);
 const until = (ms) => (-secondsSince(ms) < NOW_S ? "soon" : `in ${age(-secondsSince(ms))}`);
 
-/** Show the last listings; `open` is called with the listing that was chosen. */
+/** Return a function that shows listings; `open` is called with a chosen listing. */
 export function listingList(open) {
   const rows = new Rows(find("listing-rows"), (item) => item.id, (item) => {
     const button = make("button", "", make("b"), make("span", "what"), make("span", "when"), make("span", "title"));
@@ -38,7 +38,7 @@ function windowInWords(item) {
   if (item.archive) return `${whole(item.trades)} trades`;
   if (item.problem) return "no archive";
   const left = -secondsSince(item.ends_ms);
-  return left > 0 ? `window, ${duration(left)} left` : "archive to come";
+  return left > 0 ? `window, ${duration(left)} left` : "archive pending";
 }
 
 const boards = new Rows(find("board-rows"), (board) => board.name, () => {

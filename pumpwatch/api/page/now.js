@@ -1,8 +1,8 @@
-// The collector's clock: this machine's may differ from it.
+// The collector's clock, which may differ from the browser's.
 
 let ahead = 0;
 
-/** Take up the collector's time, in ms since 1970. */
+/** Set the collector's time, in ms since 1970. */
 export function setNow(ms) {
   ahead = ms - Date.now();
 }

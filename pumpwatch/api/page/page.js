@@ -1,4 +1,4 @@
-// The page: takes the collector's events, shows them, and opens the views of a coin and of a listing.
+// The page: shows the collector's events, and opens the views of a coin and of a listing.
 
 import { coinView } from "./coin.js";
 import { find, mark, write } from "./dom.js";
@@ -21,7 +21,7 @@ const go = (view, name) => { location.hash = `#/${view}/${encodeURIComponent(nam
 const showListings = listingList((item) => go("listing", item.id));
 const showCoins = search((coin) => go("coin", coin));
 
-/** A view is open while the address names it: a reload, the back button and a link all find it. */
+/** A view is open while the URL names it, so that reloads, the back button and links work. */
 const views = { coin: coinView(find("coin-view")), listing: listingView(find("listing-view"), () => latest.listings) };
 
 function follow() {
@@ -49,7 +49,7 @@ addEventListener("hashchange", follow);
 function showFigures(figures) {
   if (!figures.venues) return;  // the collector is starting
   const before = latest.figures;
-  if (before && before.version !== figures.version) location.reload();  // another version brings another page
+  if (before && before.version !== figures.version) location.reload();  // another version may have another page
   latest.figures = figures;
   setNow(figures.at_ms);
   history.add(figures.second, [["", figures.rate], ...figures.venues.map((venue) => [venue.name, venue.rate])]);
@@ -59,7 +59,7 @@ function showFigures(figures) {
   write(find("about"), `${figures.version}, up ${duration(figures.up_s)}`);
 }
 
-/** Say whether the collector is there; figures that are old are shown as such. */
+/** Show whether the collector answers, and how old its figures are. */
 function showState(state, heardAt) {
   const quiet = heardAt === null ? null : (performance.now() - heardAt) / 1000;
   const words = { opening: "connecting", live: "live", late: `no figures for ${age(quiet)}`, gone: "gone" };
@@ -68,14 +68,14 @@ function showState(state, heardAt) {
   write(find("link-text"), words[state]);
   const gone = find("gone");
   const text = state === "gone"
-    ? "The collector has gone away: it does not answer. This page asks again by itself."
-    : state === "late" ? "The collector is silent: it is connected and sends no figures." : "";
+    ? "The collector has gone away: it does not answer. This page reconnects automatically."
+    : state === "late" ? "The collector is silent: it is connected but sends no figures." : "";
   if (gone.hidden !== !text) gone.hidden = !text;
   if (!text) return;
   if (!gone.children.length) gone.append(document.createElement("b"), document.createElement("span"));
-  write(gone.firstChild, text);  // an alert is read out when this changes, so the seconds are not a part of it
+  write(gone.firstChild, text);  // screen readers announce each change, so the seconds are in another element
   mark(gone.lastChild, "aria-hidden", "true");
-  write(gone.lastChild, heardAt === null ? "" : ` Its last figures are ${duration(quiet)} old, of ${clock(Date.now() - quiet * 1000)} UTC.`);
+  write(gone.lastChild, heardAt === null ? "" : ` Its last figures are ${duration(quiet)} old (${clock(Date.now() - quiet * 1000)} UTC).`);
 }
 
 listen("api/stream", {

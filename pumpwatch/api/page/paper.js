@@ -1,4 +1,4 @@
-// Paper runs that are kept: the last ones, each a link to its page.
+// The last paper runs, each a link to its page.
 
 import { Rows, find, make, mark, write } from "./dom.js";
 import { change, moment, percent, whole } from "./format.js";
@@ -9,7 +9,7 @@ const COINS = 3;
 
 const money = (text) => `${text.startsWith("-") ? "\u2212" : "+"}${Math.abs(Number(text)).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
 
-/** A delay in words: what it gave, and of several listings the median and how many lost. */
+/** Return the result of a delay; for several listings the median and the share that lost. */
 function delayInWords(row, several) {
   const delay = `${whole(row.delay_ms)} ms`;
   if (!row.entered) return `${delay} no entry`;
@@ -22,7 +22,7 @@ function coinsInWords(run) {
   return run.coins.slice(0, COINS).join(", ") + (more > 0 ? ` and ${whole(more)} more` : "");
 }
 
-/** Show the last runs now, each minute, and when the page is looked at again. */
+/** Show the last runs now, each minute, and when the page becomes visible again. */
 export function showPaperRuns() {
   const rows = new Rows(find("paper-rows"), ({ run, made_ms: made }) => `${run.run_id} ${made}`, () => {
     const link = make("a", "", make("b"), make("span", "what"), make("span", "when"), make("span", "delays"));
@@ -32,7 +32,7 @@ export function showPaperRuns() {
   }, (row, { run, made_ms: made, files }) => {
     const link = row.firstChild;
     const [coins, what, when, delays] = link.children;
-    mark(link, "href", files["run.html"].slice(1));  // as everything here, from where the page is
+    mark(link, "href", files["run.html"].slice(1));  // relative to the page, like every URL here
     write(coins, coinsInWords(run));
     write(what, run.strategy);
     write(when, moment(made));
@@ -52,7 +52,7 @@ export function showPaperRuns() {
       find("paper").hidden = !runs.length;
       rows.show(runs);
     } catch {
-      // the page says by itself that the collector is gone
+      // page.js shows that the collector is gone
     }
   }
 

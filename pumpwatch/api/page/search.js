@@ -4,7 +4,7 @@ import { find, make } from "./dom.js";
 
 const SHOWN = 8;
 
-/** The coins that match what was typed, the best first: exact, then by beginning, then anywhere. */
+/** Return the coins that match the typed text, best first: exact, then by prefix, then anywhere. */
 export function matching(coins, typed) {
   const wanted = typed.trim().toUpperCase();
   if (!wanted) return [];
@@ -14,7 +14,7 @@ export function matching(coins, typed) {
     .slice(0, SHOWN).map(([, coin]) => coin);
 }
 
-/** Make the search work; returns a function that takes the list of known coins. `open` is called with a coin. */
+/** Set up the search; return a function that takes the list of known coins. `open` is called with a chosen coin. */
 export function search(open) {
   const input = find("coin");
   const list = find("coins");

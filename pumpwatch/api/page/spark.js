@@ -1,6 +1,6 @@
-// A line of the last minutes on a canvas, sharp on any screen.
+// A line chart of the last minutes on a canvas, sharp on any screen.
 
-/** Draw `values`, one a second, the last one of second `end`, over the whole width for `span` seconds. */
+/** Draw `values`, one per second up to second `end`, over the whole width of `span` seconds. */
 export function spark(canvas, values, span, end) {
   const ratio = devicePixelRatio || 1;
   const width = canvas.clientWidth;
@@ -31,7 +31,8 @@ export function spark(canvas, values, span, end) {
   context.globalAlpha = 1;
 }
 
-/** The mean of each `step` seconds, null where nothing is known. Steps begin at fixed seconds, so that the line moves and does not shimmer. */
+/** Return the mean of each `step` seconds, null for unknown ones. Steps begin at fixed seconds, so that the line does not shimmer. */
+
 function means(values, span, end, step) {
   const columns = Math.ceil(span / step);
   const first = Math.floor(end / step) - columns + 1;

@@ -1,11 +1,11 @@
-// The tiles, the journal, memory, sinks, backfill and channels, and the roll-out of a sink.
+// Show the tiles, journal, memory, sinks, backfill and channels, and the roll-out of a sink.
 
 import { Rows, fill, find, make, mark, tableRow, write } from "./dom.js";
 import { bytes, clock, duration, percent, rate, whole } from "./format.js";
 
 const sum = (items, key) => items.reduce((total, item) => total + (item[key] ?? 0), 0);
 
-// The level of memory or disk, as the collector says it, to the state of its tile.
+// The state of a tile, by the collector's level of memory or disk.
 const LEVELS = { shrunk: "odd", above: "bad", clean_up: "odd", emergency: "bad", full: "bad" };
 
 /** Write a tile: its figure, its note, and whether it is "odd" or "bad". */
@@ -47,11 +47,11 @@ function showDisk(disk) {
   const [cleanUp, emergency] = disk.limits;
   tile("disk", percent(disk.used_share), `of ${percent(cleanUp)}, ${bytes(disk.free_bytes)} free${left}`, LEVELS[disk.level]);
   const [first, second, last] = disk.limits.map((share) => percent(share));
-  mark(find("disk-note"), "title", `clean-up above ${first}, emergency above ${second}, recording alone above ${last}`);
+  mark(find("disk-note"), "title", `clean-up above ${first}, emergency above ${second}, only recording above ${last}`);
   meter(find("disk-meter"), disk.used_share, cleanUp, emergency);
 }
 
-/** Show a share of 1 on a meter, which turns at `odd` and at `bad`. */
+/** Show a share from 0 to 1 on a meter, which changes colour at `odd` and at `bad`. */
 function meter(element, share, odd, bad) {
   element.hidden = share === null;
   if (share === null) return;
@@ -70,7 +70,7 @@ const makePairs = (name) => new Rows(find(name), (row) => row.name, (row) => {
 const pairs = makePairs("store-rows");
 const rolledOut = makePairs("rollout-rows");
 
-/** A row for each store: the files, the sinks, Redis. A figure that a store does not tell stays empty; pointing at a row shows the rest. */
+/** A row for each store: the files, the sinks, Redis. Unknown figures stay empty; the tooltip of a row shows the rest. */
 const kept = new Rows(find("kept-rows"), (row) => row.store, () => tableRow(["", "", "n", "n", "n"]), (row, item) => {
   const known = (value, text) => (value === null || value === undefined ? "" : text(value));
   fill(row, [item.store, item.state.split(": ")[0], known(item.size_bytes, bytes), known(item.connections, (open) => `${whole(item.busy)}/${whole(open)}`),
@@ -103,7 +103,7 @@ function backfillRow(backfill) {
   return { name: "backfill", main: `${whole(backfill.left)} symbols left`, more: `about ${duration(backfill.left_s)}`, state: "odd" };
 }
 
-/** Show the roll-out of a sink: its phase, its share, and how the sink's answers differ; nothing without one. */
+/** Show the roll-out of a sink with its phase, share and differences; hide the section without one. */
 function showRollout(rollout) {
   find("rollout").hidden = !rollout.sink;
   if (!rollout.sink) return;

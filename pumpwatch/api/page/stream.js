@@ -1,12 +1,12 @@
-// The collector's events, and whether it is still there.
+// Receive the collector's events, and detect whether it still answers.
 
 const SILENT_MS = 5_000;  // the collector sends each second
-const DEAD_MS = 15_000;  // a connection that is silent for so long is opened again
+const DEAD_MS = 15_000;  // a connection that is silent for this long is reopened
 const AGAIN_MS = 2_000;
 
 /**
- * Listen for the topics of `handlers` (topic -> function of its data), and tell `onState` each second how it is:
- * "opening", "live", "late" (no figures for a while) or "gone" (not reachable), and since when in ms (of performance.now).
+ * Listen for the topics of `handlers` (topic -> function of its data). Call `onState` each second with the state, "opening",
+ * "live", "late" (no figures for a while) or "gone" (not reachable), and the time of the last event (performance.now, in ms).
  */
 export function listen(url, handlers, onState) {
   let source = null;
@@ -24,13 +24,13 @@ export function listen(url, handlers, onState) {
       source.addEventListener(topic, (event) => {
         heard();
         handler(JSON.parse(event.data));
-        if (topic === "figures") tell();
+        if (topic === "figures") reportState();
       });
     }
-    source.onerror = () => { failed = true; tell(); };
+    source.onerror = () => { failed = true; reportState(); };
   }
 
-  function tell() {
+  function reportState() {
     const now = performance.now();
     const quietMs = heardAt === null ? now : now - heardAt;
     const state = failed ? "gone" : heardAt === null ? "opening" : quietMs > SILENT_MS ? "late" : "live";
@@ -39,10 +39,10 @@ export function listen(url, handlers, onState) {
 
   function watch() {
     const now = performance.now();
-    const closed = source.readyState === EventSource.CLOSED;  // refused, for example while it has too many watchers
+    const closed = source.readyState === EventSource.CLOSED;  // rejected, for example because of too many watchers
     const quietMs = now - Math.max(heardAt ?? 0, openedAt);
     if ((closed && now - openedAt > AGAIN_MS) || quietMs > DEAD_MS) open();
-    tell();
+    reportState();
   }
 
   open();

@@ -1,4 +1,4 @@
-// The table of venues, with the last five minutes of each as a line.
+// The table of venues, with a line chart of the last five minutes for each.
 
 import { Rows, fill, find, make, mark, tableRow } from "./dom.js";
 import { age, rate, whole } from "./format.js";
@@ -7,20 +7,20 @@ import { spark } from "./spark.js";
 export const SPAN_S = 300;
 const CLASSES = ["", "n", "line", "n", "n far", "n far", "n mid", "n mid", "n", "n far", "n far", "n far"];
 
-/** The rates of the last minutes by venue, "" for all together: one a second. */
+/** The rates of the last minutes by venue, one per second; "" is the sum of all. */
 export class History {
   constructor() {
     this.series = new Map();
     this.end = 0;
   }
 
-  /** Take up the history that the collector kept: {end, venues: {name: [rate, ...]}}. */
+  /** Load the collector's history: {end, venues: {name: [rate, ...]}}. */
   load({ end, venues }) {
     this.series = new Map(Object.entries(venues));
     this.end = end;
   }
 
-  /** Add one second of a venue; seconds that were missed stay empty. */
+  /** Add the rates of one second, as [name, rate] pairs; missed seconds stay empty. */
   add(second, rates) {
     const missed = Math.min(SPAN_S, second - this.end - 1);
     if (second <= this.end) return;
@@ -38,10 +38,10 @@ export class History {
   }
 }
 
-/** Whether other collectors of the cluster read all of a venue. */
+/** Return whether other collectors of the cluster read all symbols of a venue. */
 const isReadElsewhere = (venue) => !venue.of && !venue.symbols && venue.elsewhere > 0;
 
-/** The worst that a venue's row says: "bad", "odd" or "". */
+/** Return the worst state in a venue's row: "bad", "odd" or "". */
 export function stateOf(venue) {
   if (isReadElsewhere(venue)) return "";
   if (!venue.of || (venue.up < venue.of && (venue.down_s > 30 || !venue.up))) return "bad";
@@ -64,8 +64,9 @@ export function venueTable(history) {
     const state = stateOf(venue);
     mark(row, "data-state", state);
     mark(row, "title", venue.problem);
-    mark(row.children[0].firstChild, "title", state ? venue.problem || "see the figures of its row"
-         : isReadElsewhere(venue) ? "other collectors read it" : "it is read");
+    mark(row.children[0].firstChild, "title", state ? venue.problem || "see the figures in this row"
+         : isReadElsewhere(venue) ? "other collectors read it" : "it is recorded");
+
     mark(row.children[3], "data-state", venue.up < venue.of ? state : "");
     mark(row.children[7], "data-state", venue.silent ? "odd" : "");
     mark(row.children[8], "data-state", venue.lag_ms > 5000 ? "odd" : "");

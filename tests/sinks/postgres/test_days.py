@@ -94,7 +94,7 @@ def test_a_day_is_copied_as_parquet_and_checked_against_the_server(filled: Postg
 
 
 def test_a_day_that_is_gone_is_named(sink: PostgresSink, tmp_path: Path) -> None:
-    with (tmp_path / "x").open("wb") as file, pytest.raises(ServiceUnavailable, match="is not there any more"):
+    with (tmp_path / "x").open("wb") as file, pytest.raises(ServiceUnavailable, match="does not exist any more"):
         sink.write_parquet(StoredDay("trade_history_20200101", 0, 1, 1, 1), file)
 
 

@@ -129,7 +129,7 @@ def test_a_killed_restore_is_refused_by_the_sink_and_made_again(files: Files, po
     while not marker.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     sink = PostgresSink(PostgresOptions(dsn=postgres.dsn))
-    with pytest.raises(UsageError, match="another restore is under way"):
+    with pytest.raises(UsageError, match="another restore is running"):
         restored(sink, files[0])
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
@@ -159,4 +159,4 @@ def test_a_server_that_does_not_fit_is_named(files: Files, postgres: Database, t
     refused(about(engine="timescale", extension="2.23.0"), ConfigError, r"needs TimescaleDB 2\.23\.0, which the server does not")
     refused(content, ConfigError, "is of schema pumpwatch, and sinks.postgres.schema is other", schema="other")
     refused(content, ConfigError, "pg_restore is not in", bin_dir=str(tmp_path))
-    refused({**content, "about.json": b"{}"}, UsageError, "about.json is not one of a backup")
+    refused({**content, "about.json": b"{}"}, UsageError, "about.json is not part of a PostgreSQL backup")

@@ -232,6 +232,6 @@ def test_a_trial_has_tables_of_its_own_and_leaves_nothing_behind(sink: QuestDBSi
     trial.remove_trial()
     tables = [name for name, in questdb_server.sql("SELECT table_name FROM tables()")]
     assert f"{prefix}trades" in tables and not [name for name in tables if "trial" in name]
-    with pytest.raises(ConfigError, match="not the tables of a trial"):
+    with pytest.raises(ConfigError, match="not tables of a trial"):
         sink.remove_trial()
     assert questdb_server.count(f"{prefix}trades") == 0
