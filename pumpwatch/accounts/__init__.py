@@ -1,6 +1,6 @@
-"""The account ledger of paper trading: users, accounts, orders, positions, fills, transfers, and the events that made them.
+"""The account ledger of paper trading: users, accounts, orders, positions, fills, transfers, and the events behind them.
 
-It moves made-up money alone: nothing here can send an order anywhere.
+It contains made-up money only: it cannot send an order anywhere.
 """
 
 from __future__ import annotations

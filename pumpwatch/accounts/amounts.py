@@ -1,7 +1,7 @@
-"""Exact amounts: at most 36 digits, 18 of them behind the point. Never a float.
+"""Exact amounts: Decimals of at most 36 digits, 18 of them decimals. Never floats.
 
-Sums and differences are made here and are exact: Python's own operators round to 28 digits. Products and quotients are rounded
-half to even at the 18th place.
+Use these functions for sums and differences, which are exact: Python's operators round to 28 digits. Products and quotients are
+rounded half to even to 18 decimals.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _STEP = Decimal(1).scaleb(-PLACES)
 
 
 def plain(value: Decimal) -> Decimal:
-    """Return an amount in its one spelling: without trailing zeros, exponent or negative zero."""
+    """Return an amount in canonical form: without trailing zeros, exponent or negative zero."""
     return _add(_normal(value), ZERO)  # a sum with 0 has no exponent above 0
 
 
 def amount(value: object, name: str) -> Decimal:
-    """Return a value as an amount in its one spelling. Raises InvalidValue that names it; a float is refused."""
+    """Return a value as an amount in canonical form. Raises InvalidValue, which names the field; for any float, too."""
     if not isinstance(value, (Decimal, int)) or isinstance(value, bool):
         raise InvalidValue(f"{name}: {value!r} is not a Decimal")
     found = value if value.__class__ is Decimal else Decimal(value)
@@ -33,7 +33,7 @@ def amount(value: object, name: str) -> Decimal:
     if found and found.adjusted() >= DIGITS:
         raise InvalidValue(f"{name}: {found} has more than {DIGITS} digits before the point")
     if found != _quantized(found, _STEP):
-        raise InvalidValue(f"{name}: {found} has more than {PLACES} digits behind the point")
+        raise InvalidValue(f"{name}: {found} has more than {PLACES} decimals")
     return plain(found)
 
 
@@ -54,24 +54,24 @@ def not_negative(value: object, name: str) -> Decimal:
 
 
 def times(first: Decimal, second: Decimal) -> Decimal:
-    """Return a product. Raises InvalidValue where it is not an amount."""
+    """Return a rounded product. Raises InvalidValue if it is too large."""
     return _rounded(_EXACT.multiply(first, second))
 
 
 def divided(first: Decimal, second: Decimal) -> Decimal:
-    """Return a quotient; the divisor is not zero. Raises InvalidValue where it is not an amount."""
+    """Return a rounded quotient; the divisor must not be zero. Raises InvalidValue if it is too large."""
     return _rounded(_EXACT.divide(first, second))
 
 
 def share(whole: Decimal, part: Decimal, of: Decimal) -> Decimal:
-    """Return `whole` times `part` by `of`, rounded once; all of it where part and of are equal."""
+    """Return `whole` x `part` / `of`, rounded once; exactly `whole` if part equals of."""
     if part == of:
         return whole
     return _rounded(_EXACT.divide(_EXACT.multiply(whole, part), of))
 
 
 def total(first: Decimal, *others: Decimal) -> Decimal:
-    """Return an exact sum. Raises InvalidValue where it is not an amount."""
+    """Return an exact sum. Raises InvalidValue if it is too large."""
     found = first
     for value in others:
         found = _add(found, value)
@@ -81,12 +81,12 @@ def total(first: Decimal, *others: Decimal) -> Decimal:
 
 
 def less(first: Decimal, second: Decimal) -> Decimal:
-    """Return an exact difference. Raises InvalidValue where it is not an amount."""
+    """Return an exact difference. Raises InvalidValue if it is too large."""
     return total(first, second.copy_negate())
 
 
 def negative(value: Decimal) -> Decimal:
-    """Return an amount with the other sign. A minus sign in the code would round to the digits of Python's context."""
+    """Return an amount with the opposite sign. The operator `-` would round to Python's decimal context."""
     return value.copy_negate() if value else ZERO
 
 

@@ -1,4 +1,4 @@
-"""The proof of an account ledger, and its tables made again from its events."""
+"""Check an account ledger against its events, and rebuild its tables from them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pumpwatch.accounts.refusals import DamagedLedgerError
 from pumpwatch.accounts.replay import Replay, replays
 from pumpwatch.findings import FAIL, OK, Finding
 
-TOLD = 5  # faults of one subject that are told one by one
+REPORTED = 5  # faults of one subject that are reported one by one
 PROVED = {
     "database": "its pages are sound",
     "events": "every event can be applied",
     "versions": "no version is skipped",
-    "entries": "those of each event sum to zero",
-    "balances": "each is the sum of its entries, and is at least what is locked",
-    "projections": "every row equals what the events make of it",
+    "entries": "the entries of each event sum to zero",
+    "balances": "each is the sum of its entries, and at least the locked amount",
+    "projections": "every row agrees with the events",
 }
-HINTS = {"projections": "the events count; the ledger's `rebuild` makes the rows from them",
-         "balances": "the events count; the ledger's `rebuild` makes the balances from them"}
+HINTS = {"projections": "the events are authoritative; the ledger's `rebuild` rebuilds the rows from them",
+         "balances": "the events are authoritative; the ledger's `rebuild` rebuilds the balances from them"}
 AMOUNT_PLACES = {table: [column in tables.AMOUNTS for column in columns] for table, columns in tables.COLUMNS.items()}
 
 
@@ -35,7 +35,7 @@ class _Faults:
 
     def add(self, name: str, words: str) -> None:
         self.count[name] += 1
-        if len(self.found[name]) < TOLD:
+        if len(self.found[name]) < REPORTED:
             self.found[name].append(words)
 
     def findings(self, counted: str) -> list[Finding]:
@@ -52,9 +52,9 @@ class _Faults:
 
 
 def check(database: Database) -> list[Finding]:
-    """Return what was checked: at least one finding a subject of PROVED, state `fail` where something is wrong. Changes nothing.
+    """Return the findings: at least one per subject of PROVED, with state `fail` if something is wrong. Changes nothing.
 
-    The whole check sees one state of the ledger, whoever writes to it meanwhile. Memory holds the rows of one account.
+    The whole check sees one state of the ledger, even if others write to it meanwhile. Memory holds the rows of one account.
     """
     faults, counts = _Faults(), {"events": 0, "accounts": 0}
     with database.snapshot():
@@ -86,7 +86,7 @@ def _prove(database: Database, faults: _Faults, counts: dict[str, int]) -> None:
     for table, rows in seen.items():
         (count,), = database.rows(f"SELECT count(*) FROM {table}")
         if count > rows:
-            faults.add("projections", f"{table}: {count - rows:,} rows of no event")
+            faults.add("projections", f"{table}: {count - rows:,} rows belong to no event")
 
 
 def _compare(database: Database, replay: Replay, faults: _Faults, seen: dict[str, int]) -> None:
@@ -125,7 +125,7 @@ def _balanced(account: str, balances: Iterable[Sequence[Any]], entries: Iterable
             faults.add("balances", f"{account}: {available:f} available and {locked:f} locked of {balance:f} {asset}")
     for asset, moved in summed.items():
         if moved:
-            faults.add("balances", f"{account}: {moved:f} {asset} by its entries, and it has no balance of it")
+            faults.add("balances", f"{account}: {moved:f} {asset} by its entries, but no balance in that asset")
 
 
 def _exact(table: str, row: Sequence[Any]) -> tuple[Any, ...]:
@@ -143,9 +143,9 @@ def _difference(table: str, expected: Sequence[Any] | None, stored: Sequence[Any
 
 
 def rebuild(database: Database) -> int:
-    """Make all rows but the events again, in one transaction that keeps other writers out; return the number of events.
+    """Rebuild all rows but the events, in one transaction that locks out other writers; return the number of events.
 
-    Raises DamagedLedgerError where an event cannot be applied; then nothing is changed.
+    Raises DamagedLedgerError if an event cannot be applied; then nothing is changed.
     """
     count = 0
     with database.writing():
@@ -165,8 +165,7 @@ def _rows_of_events(database: Database) -> Iterable[tuple[int, dict[str, list[Se
     users, accounts = [], []
     for replay in replays(database):
         if replay.broken or any(name == "versions" for name, _ in replay.faults):
-            raise DamagedLedgerError(f"the account ledger cannot be made again: {replay.faults[0][1]}",
-                                     "restore it from a backup")
+            raise DamagedLedgerError(f"the account ledger cannot be rebuilt: {replay.faults[0][1]}", "restore it from a backup")
         if replay.user is not None:
             users.append((replay.events, {"users": [replay.user]}))
         else:

@@ -1,6 +1,6 @@
-"""The calls that the account ledger makes to a database: few, the same for SQLite and PostgreSQL.
+"""The database interface of the account ledger, the same for SQLite and PostgreSQL.
 
-Statements are written once, with `?` for a value. Amounts go in as text and come out as text or Decimal.
+Statements use `?` for a value. Amounts are passed as text and returned as text or Decimal.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Row = tuple[Any, ...]
 
 
 class Database(Protocol):
-    """One connection. Errors come as StorageError, DamagedLedgerError, ServiceUnavailable, or ConflictError.
+    """One connection. Methods raise StorageError, DamagedLedgerError, ServiceUnavailable, or ConflictError.
 
-    name: for messages, without a password. types: the words of a schema, see schema.py.
+    name: for messages, without a password. types: the column types of the schema, see schema.py.
     """
 
     name: str
@@ -31,16 +31,16 @@ class Database(Protocol):
         """Run a statement; return the number of rows that it changed."""
 
     def many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
-        """Run a statement for each row of values; return the number of rows that they changed together."""
+        """Run a statement for each row of values; return the total number of changed rows."""
 
     def begin(self) -> None:
         """Begin a transaction that writes."""
 
     def commit(self) -> None:
-        """Commit it; what was written is durable then."""
+        """Commit the transaction; afterwards it is durable."""
 
     def roll_back(self) -> None:
-        """Undo it; harmless where none is open, or the connection is gone."""
+        """Undo the transaction; harmless if none is open, or if the connection is lost."""
 
     @property
     def in_transaction(self) -> bool:
@@ -51,7 +51,7 @@ class Database(Protocol):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Commit what is done inside, or nothing; inside a transaction, leave both to that one."""
+        """Commit all changes inside, or none; inside a transaction, leave that to the outer one."""
         if self.in_transaction:
             yield
             return
@@ -65,7 +65,7 @@ class Database(Protocol):
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Have every query inside see the same state; inside a transaction that writes, its own."""
+        """Make every query inside see the same state; inside a transaction, the state of that one."""
         if self.in_transaction:
             yield
             return
@@ -79,19 +79,19 @@ class Database(Protocol):
         """Return whether a table exists."""
 
     def lock_out(self) -> None:
-        """Inside a transaction: keep every other writer out until its end."""
+        """Lock out all other writers until the end of the transaction."""
 
     def problems(self) -> list[str]:
-        """Return what the database itself finds wrong with its file."""
+        """Return the problems that the database's own check finds in its file."""
 
     def close(self) -> None:
         """Close the connection; an open transaction is undone."""
 
 
 def conflict(error: object = "") -> ConflictError:
-    """Return the error of a transaction that another writer came before."""
+    """Return the error of a transaction that conflicts with another writer."""
     reason = f": {error}" if error else ""
-    return ConflictError(f"the account ledger was changed by another writer meanwhile{reason}", "do the transaction again")
+    return ConflictError(f"the account ledger was changed by another writer meanwhile{reason}", "repeat the transaction")
 
 
 def placeholders(columns: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The commands of the account ledger: each looks at an account, refuses or decides, and records one event with its outcome."""
+"""The commands of the account ledger: each reads an account, and either refuses or records one event with its results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pumpwatch.accounts.unit import Unit
 
 
 def create_user(unit: Unit, user_id: str, name: str, at_ns: int) -> str:
-    """Return the id of the user of a name; make a user that is unknown."""
+    """Return the id of the user with this name; create the user if there is none."""
     word(name, "name")
     word(user_id, "user_id")
     if found := unit.user_of(name):
@@ -78,7 +78,7 @@ def transfer(unit: Unit, account_id: str, money: Decimal, reason: str, at_ns: in
 
 
 def place_order(unit: Unit, account_id: str, order: NewOrder) -> Order:
-    """Place an order and lock what it may cost."""
+    """Place an order and lock its maximum cost."""
     order, state = checked_order(order), unit.account(account_id)
     _refuse_known(unit, "orders", order.order_id)
     asset, locked = _to_lock(state, order)
@@ -88,7 +88,7 @@ def place_order(unit: Unit, account_id: str, order: NewOrder) -> Order:
 
 
 def _to_lock(state: AccountState, order: NewOrder) -> tuple[str, Decimal]:
-    """Return the asset and the amount that an order locks. Raises WrongState where a reduce-only order has nothing to reduce."""
+    """Return the asset and amount that an order locks. Raises WrongState if a reduce-only order cannot reduce a position."""
     value = ZERO if order.price is None else times(order.price, order.quantity)
     if not is_futures(order.venue):
         base = order.base or order.symbol
@@ -98,22 +98,22 @@ def _to_lock(state: AccountState, order: NewOrder) -> tuple[str, Decimal]:
     held = state.positions.get((order.venue, order.symbol))
     if order.reduce_only:
         if held is None or not positions.against(held, order.side):
-            raise WrongState(f"order {order.order_id}: reduce only, and {state.account_id} holds nothing that it would reduce")
+            raise WrongState(f"order {order.order_id}: reduce only, but {state.account_id} has no position that it would reduce")
         return state.asset, order.fee_reserve
     opened = share(value, positions.opening(held, order.side, order.quantity), order.quantity)
     return state.asset, total(divided(opened, order.leverage), order.fee_reserve)
 
 
 def trigger_order(unit: Unit, order_id: str, at_ns: int) -> Order:
-    """Open a stop limit order that waits."""
+    """Open a waiting stop limit order."""
     state, order = unit.order(order_id)
     if order.progress.state != WAITING:
-        raise WrongState(f"order {order_id} is {order.progress.state}, it waits for nothing")
+        raise WrongState(f"order {order_id} is {order.progress.state}, not waiting")
     return _changed(unit, state, order, "order_triggered", _next(order, at_ns, state=OPEN))
 
 
 def end_order(unit: Unit, order_id: str, to: str, reason: str, at_ns: int) -> Order:
-    """End an order that is open, and unlock what it has left."""
+    """End an open order, and unlock the rest of its money."""
     state, order = unit.order(order_id)
     if order.progress.state not in OPEN_STATES:
         raise WrongState(f"order {order_id} is {order.progress.state} already")
@@ -140,7 +140,7 @@ def fill_order(unit: Unit, order_id: str, fill: OrderFill) -> Order:
         raise WrongState(f"order {order_id} is {before.state}, it cannot be filled")
     remaining = order.remaining
     if fill.quantity > remaining:
-        raise WrongState(f"order {order_id}: {remaining} is left of it, less than the fill of {fill.quantity}")
+        raise WrongState(f"order {order_id}: the fill of {fill.quantity} exceeds the {remaining} that is left of the order")
     _refuse_known(unit, "fills", fill.fill_id)
     held = state.positions.get((placed.venue, placed.symbol)) or Position(venue=placed.venue, symbol=placed.symbol)
     position, realised = positions.filled(held, placed, fill)
@@ -171,7 +171,7 @@ def _entries(*parts: tuple[str, str, Decimal]) -> tuple[Entry, ...]:
 
 
 def _with_liquidation(unit: Unit, state: AccountState, payload: Payload, position: Position) -> Payload:
-    """Return an event with the liquidation price of its position."""
+    """Return a payload with the liquidation price of its position."""
     if not is_futures(position.venue):
         return payload
     available = ZERO
@@ -184,7 +184,7 @@ def _with_liquidation(unit: Unit, state: AccountState, payload: Payload, positio
 def _held(state: AccountState, venue: str, symbol: str) -> Position:
     found = state.positions.get((venue, symbol))
     if found is None or not found.quantity:
-        raise WrongState(f"account {state.account_id} holds nothing of {symbol} on {venue}")
+        raise WrongState(f"account {state.account_id} has no position in {symbol} on {venue}")
     return found
 
 
@@ -198,11 +198,11 @@ def mark_position(unit: Unit, account_id: str, venue: str, symbol: str, mark_pri
 
 def liquidate_position(unit: Unit, account_id: str, venue: str, symbol: str, price: Decimal, fee: Decimal,
                        at_ns: int) -> Position:
-    """Close a position at a price; the counterparty bears what its margin does not cover."""
+    """Close a position at a price; the counterparty bears the loss beyond its margin."""
     price, fee, state = positive(price, "price"), amount(fee, "fee"), unit.account(account_id)
     held = _held(state, venue, symbol)
     if not is_futures(venue):
-        raise WrongState(f"{venue}: a spot market liquidates nothing")
+        raise WrongState(f"{venue}: a spot position cannot be liquidated")
     position, realised = positions.closed(held, price, fee, time_ns(at_ns))
     cover, asset = held.margin, state.asset
     if held.margin_type == CROSS:
@@ -222,7 +222,7 @@ def _refuse_known(unit: Unit, table: str, id_: str) -> None:
 
 
 def sums(entries: Iterable[Entry]) -> dict[str, Decimal]:
-    """Return the sum of entries in each asset: zero, if money neither appears nor vanishes."""
+    """Return the sum of entries in each asset, which is zero for the entries of a valid event."""
     found: dict[str, Decimal] = {}
     for entry in entries:
         found[entry.asset] = total(found.get(entry.asset, ZERO), entry.amount)

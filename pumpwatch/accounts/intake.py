@@ -1,4 +1,4 @@
-"""The checks of a command: words, times and orders are checked before anything else is asked."""
+"""The checks of a command's values: words, times, orders and fills, before the ledger is read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HIGHEST_LEVERAGE = Decimal(1000)
 
 
 def word(value: object, name: str, *, empty: bool = False) -> str:
-    """Return a text that any database takes. Raises InvalidValue."""
+    """Return a text that every database accepts. Raises InvalidValue."""
     if not isinstance(value, str):
         raise InvalidValue(f"{name}: {value!r} is not text")
     if not value and not empty:
@@ -43,7 +43,7 @@ def word(value: object, name: str, *, empty: bool = False) -> str:
 
 
 def one_of(value: str, known: Collection[str], name: str) -> None:
-    """Raise InvalidValue unless a word is one of those that are known."""
+    """Raise InvalidValue unless the value is a known word."""
     if value not in known:
         raise InvalidValue(f"{name}: {value!r} is not known", f"known: {', '.join(known)}")
 
@@ -56,7 +56,7 @@ def time_ns(value: object) -> int:
 
 
 def checked_order(order: NewOrder) -> NewOrder:
-    """Return an order with its amounts in their one spelling. Raises InvalidValue that names what is wrong."""
+    """Return an order with its amounts in canonical form. Raises InvalidValue, which names the field."""
     for name in ("order_id", "venue", "symbol"):
         word(getattr(order, name), name)
     word(order.base, "base", empty=True)
@@ -73,19 +73,19 @@ def checked_order(order: NewOrder) -> NewOrder:
         raise InvalidValue(f"stop_price: a {order.kind} order {'needs one' if order.kind == STOP_LIMIT else 'has none'}")
     leverage, rate = positive(order.leverage, "leverage"), not_negative(order.maintenance_rate, "maintenance_rate")
     if not ONE <= leverage <= HIGHEST_LEVERAGE:
-        raise InvalidValue(f"leverage: {leverage} is not within 1 and {HIGHEST_LEVERAGE}")
+        raise InvalidValue(f"leverage: {leverage} is not between 1 and {HIGHEST_LEVERAGE}")
     if rate >= ONE:
         raise InvalidValue(f"maintenance_rate: {rate} is not below 1")
     if not is_futures(order.venue) and (leverage != ONE or (order.reduce_only and order.side == BUY)):
-        raise InvalidValue(f"{order.venue}: a spot market has neither leverage nor a purchase that reduces")
+        raise InvalidValue(f"{order.venue}: a spot order has no leverage, and a spot purchase cannot be reduce only")
     if order.time_in_force != "gtc" and order.kind not in (MARKET, LIMIT):
-        raise InvalidValue("time_in_force: a stop limit order is gtc")
+        raise InvalidValue("time_in_force: a stop limit order must be gtc")
     return replace(order, quantity=positive(order.quantity, "quantity"), price=price, stop_price=stop_price, leverage=leverage,
                    maintenance_rate=rate, fee_reserve=not_negative(order.fee_reserve, "fee_reserve"))
 
 
 def checked_fill(fill: OrderFill) -> OrderFill:
-    """Return a fill with its amounts in their one spelling. Raises InvalidValue that names what is wrong."""
+    """Return a fill with its amounts in canonical form. Raises InvalidValue, which names the field."""
     word(fill.fill_id, "fill_id")
     one_of(fill.liquidity, LIQUIDITIES, "liquidity")
     time_ns(fill.at_ns)
@@ -94,7 +94,7 @@ def checked_fill(fill: OrderFill) -> OrderFill:
 
 
 def checked_money(value: object) -> Decimal:
-    """Return the amount of a transfer. Raises InvalidValue where it moves nothing."""
+    """Return the amount of a transfer. Raises InvalidValue for 0."""
     found = amount(value, "amount")
     if found == ZERO:
         raise InvalidValue("amount: a transfer of 0 moves nothing")

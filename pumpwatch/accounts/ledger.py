@@ -1,4 +1,4 @@
-"""The account ledger as its users see it: commands that append events, and queries of what the events made."""
+"""The interface of the account ledger: commands that append events, and queries of the resulting state."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from pumpwatch.findings import Finding
 log = logging.getLogger(__name__)
 
 FILE_NAME = "paper_ledger.sqlite3"
-TRIES = 8  # of a transaction that another writer came before
-PAUSE_S = 0.01  # before the second try; each further pause is longer
+TRIES = 8  # of a transaction that conflicts with another writer
+PAUSE_S = 0.01  # before the second try; later pauses are longer
 
 T = TypeVar("T")
 
 
 def is_dsn(place: str | Path) -> bool:
-    """Return whether a place is the address of a PostgreSQL database, rather than a file."""
+    """Return whether a place is the address of a PostgreSQL database and not a file."""
     return str(place).startswith(("postgresql://", "postgres://"))
 
 
 def open_account_ledger(place: str | Path, *, read_only: bool = False) -> AccountLedger:
-    """Open a ledger: a file, which is made where it is missing, or `postgresql://...`. A context manager.
+    """Open a ledger: a file, which is created if missing, or `postgresql://...`. The result is a context manager.
 
-    Raises StorageError where the file is damaged, locked or on a full disk, NewerLedgerError where a newer version wrote it,
-    ConfigError without the extra `postgres`, and ServiceUnavailable where the server does not answer.
+    Raises StorageError if the file is damaged, locked or on a full disk, NewerLedgerError if a newer version wrote it,
+    ConfigError without the extra `postgres`, and ServiceUnavailable if the server does not answer.
     """
     database: Database
     if is_dsn(place):
@@ -74,15 +74,15 @@ def open_account_ledger(place: str | Path, *, read_only: bool = False) -> Accoun
 class AccountLedger:
     """One connection to a ledger; use it from one thread. Several processes may write to one ledger.
 
-    A command checks everything first: one that is refused (LedgerRefusal) changes nothing, also inside a transaction. Its event
-    and what the event changes are committed together. Inside `transaction` commands are committed together, and a query writes
-    them into the open transaction first, so that it sees them. The id of an order, fill or transfer that is stored already is
-    found then: inside a transaction it refuses all of it.
+    A command is checked first: a refused one (LedgerRefusal) changes nothing, even inside a transaction. Its event and the
+    changes of the event are committed together. Inside `transaction`, all commands are committed together; a query first writes
+    them to the open transaction, so that it sees them. A duplicate id of an order, fill or transfer is detected only by that
+    writing; then the whole transaction is refused.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.conflicts = 0  # transactions that another writer came before
+        self.conflicts = 0  # transactions that conflicted with another writer
         self._unit: Unit | None = None  # of the open transaction
 
     def __enter__(self) -> Self:
@@ -92,15 +92,15 @@ class AccountLedger:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; what is not committed is lost."""
+        """Close the connection. Uncommitted changes are lost."""
         self.database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all commands inside together, or none where an error leaves the block. Inside another one it changes nothing.
+        """Commit all commands inside together, or none if an error leaves the block. A nested transaction joins the outer one.
 
-        Raises ConflictError at its end where another writer has changed one of the accounts meanwhile: do all of it again, or
-        use `retried`.
+        Raises ConflictError at the end if another writer has changed one of the accounts meanwhile: repeat the whole transaction,
+        or use `retried`.
         """
         if self._unit is not None:
             yield
@@ -117,9 +117,9 @@ class AccountLedger:
             self._unit = None
 
     def retried(self, work: Callable[[], T], tries: int = TRIES) -> T:
-        """Return the result of `work`, done in a transaction, again where another writer came before it.
+        """Return the result of `work`, which runs in a transaction, and again after a conflict with another writer.
 
-        `work` must not keep what it read before. Raises ConflictError that names the number of tries.
+        `work` must not use anything that it read in an earlier try. Raises ConflictError after the last try.
         """
         if self._unit is not None:
             return work()
@@ -130,12 +130,12 @@ class AccountLedger:
             except ConflictError as error:
                 if number == tries:
                     raise ConflictError(f"{error.message}, {tries} times in a row", error.hint) from error
-                log.info("account ledger: another writer came first, trying again try=%d", number)
+                log.info("account ledger conflict with another writer, trying again try=%d", number)
                 time.sleep(random.uniform(0.5, 1.5) * PAUSE_S * number)
         raise ValueError("tries must be at least 1")
 
     def _do(self, decide: Callable[[Unit], T]) -> T:
-        """Carry out one command, in the open transaction or one of its own."""
+        """Carry out one command, in the open transaction or in a new one."""
         def work() -> T:
             assert self._unit is not None
             return decide(self._unit)
@@ -145,7 +145,7 @@ class AccountLedger:
     # commands
 
     def create_user(self, name: str, *, user_id: str = "", at_ns: int | None = None) -> str:
-        """Return the id of the user of a name; the first call makes the user. Times without `at_ns` are now."""
+        """Return the id of the user with this name; create the user if there is none. at_ns: default now."""
         at = time.time_ns() if at_ns is None else at_ns
         return self._do(lambda unit: decisions.create_user(unit, user_id or uuid.uuid4().hex, name, at))
 
@@ -157,53 +157,54 @@ class AccountLedger:
 
     def transfer(self, account_id: str, amount: Decimal, reason: str, at_ns: int, *, asset: str = "",
                  transfer_id: str = "") -> str:
-        """Move money from the world (above zero) or to it (below), and return the transfer's id. Raises Overdraft.
+        """Move money from the world (amount > 0) or to it (amount < 0), and return the transfer's id. Raises Overdraft.
 
-        asset: the account's by default. transfer_id: by default made of the account's id and version.
+        asset: default the account's. transfer_id: default built from the account's id and version.
         """
         return self._do(lambda unit: decisions.transfer(unit, account_id, amount, reason, at_ns, asset, transfer_id))
 
     def place_order(self, account_id: str, order: NewOrder) -> Order:
-        """Place an order and lock what it may cost. A stop limit order waits until `trigger_order`.
+        """Place an order and lock its maximum cost. A stop limit order waits until `trigger_order`.
 
-        Locked are, in the account's asset: price times quantity of a purchase on a spot market; that by the leverage of a
-        futures order, as far as it opens a position; and `fee_reserve`. A sale on a spot market locks the quantity itself. A
-        market order without a price locks only its reserve. Raises Overdraft, InvalidValue, DuplicateId, WrongState.
+        In the account's asset, a spot purchase locks price x quantity, and a futures order locks price x quantity / leverage of
+        the part that opens a position; both also lock `fee_reserve`. A spot sale locks the quantity itself. A market order
+        without a price locks only its reserve. Raises Overdraft, InvalidValue, DuplicateId, WrongState.
         """
         return self._do(lambda unit: decisions.place_order(unit, account_id, order))
 
     def trigger_order(self, order_id: str, at_ns: int) -> Order:
-        """Open a stop limit order that waits. Raises WrongState."""
+        """Open a waiting stop limit order. Raises WrongState."""
         return self._do(lambda unit: decisions.trigger_order(unit, order_id, at_ns))
 
     def fill_order(self, order_id: str, fill: OrderFill) -> Order:
-        """Execute a part of an order: money, fee, position, realised PnL. Raises Overdraft, WrongState, DuplicateId.
+        """Execute a part of an order: update money, fee, position, realised PnL. Raises Overdraft, WrongState, DuplicateId.
 
-        A reduce-only order never opens a position, and a fill never exceeds what is left of its order.
+        A reduce-only order never opens a position, and a fill never exceeds the rest of its order.
         """
         return self._do(lambda unit: decisions.fill_order(unit, order_id, fill))
 
     def cancel_order(self, order_id: str, reason: str, at_ns: int) -> Order:
-        """End an order and unlock what it has left. Raises WrongState where it has ended."""
+        """Cancel an order and unlock the rest of its money. Raises WrongState if it has ended."""
         return self._do(lambda unit: decisions.end_order(unit, order_id, CANCELLED, reason, at_ns))
 
     def reject_order(self, order_id: str, reason: str, at_ns: int) -> Order:
-        """End an order that its venue rejects."""
+        """End an order that its venue rejected. Raises WrongState if it has ended."""
         return self._do(lambda unit: decisions.end_order(unit, order_id, REJECTED, reason, at_ns))
 
     def expire_order(self, order_id: str, reason: str, at_ns: int) -> Order:
-        """End an order whose time is over: the rest of an ioc order, a fok order that cannot be filled."""
+        """End an order that expired: the rest of an ioc order, or a fok order that cannot be filled. Raises WrongState."""
         return self._do(lambda unit: decisions.end_order(unit, order_id, EXPIRED, reason, at_ns))
 
     def mark_position(self, account_id: str, venue: str, symbol: str, mark_price: Decimal, at_ns: int) -> Position:
-        """Value a position at a price: unrealised PnL, and the liquidation price of a cross position. Raises WrongState."""
+        """Value a position at a price: update unrealised PnL and liquidation price. Raises WrongState without a position."""
         return self._do(lambda unit: decisions.mark_position(unit, account_id, venue, symbol, mark_price, at_ns))
 
     def liquidate_position(self, account_id: str, venue: str, symbol: str, price: Decimal, at_ns: int, *,
                            fee: Decimal = ZERO) -> Position:
-        """Close a whole futures position at a price. The account loses at most its margin, a cross one what is available too.
+        """Close a whole futures position at a price. Raises WrongState.
 
-        The counterparty bears the rest of a loss. Raises WrongState.
+        The account loses at most the margin; with cross margin, at most the margin and the available balance. The counterparty
+        bears the rest of a loss.
         """
         return self._do(lambda unit: decisions.liquidate_position(unit, account_id, venue, symbol, price, fee, at_ns))
 
@@ -215,34 +216,34 @@ class AccountLedger:
         return self.database
 
     def accounts(self, account_id: str | None = None, user_id: str | None = None) -> list[Account]:
-        """Return accounts, the oldest first."""
+        """Return accounts, oldest first."""
         return queries.accounts(self._asked(), account_id, user_id)
 
     def orders(self, account_id: str | None = None, state: str | None = None, *, venue: str | None = None,
                symbol: str | None = None, limit: int | None = None) -> list[Order]:
-        """Return orders, the oldest first; with a limit the last ones."""
+        """Return orders, oldest first; with a limit, the last ones."""
         return queries.orders(self._asked(), account_id, state, venue, symbol, limit)
 
     def positions(self, account_id: str | None = None, *, flat: bool = True) -> list[HeldPosition]:
-        """Return positions by account, venue and symbol; `flat`: closed ones too."""
+        """Return positions by account, venue and symbol. flat: include closed ones."""
         return queries.positions(self._asked(), account_id, flat)
 
     def fills(self, account_id: str | None = None, order_id: str | None = None, *, limit: int | None = None) -> list[StoredFill]:
-        """Return fills, the oldest first; with a limit the last ones."""
+        """Return fills, oldest first; with a limit, the last ones."""
         return queries.fills(self._asked(), account_id, order_id, limit)
 
     def transfers(self, account_id: str | None = None, *, limit: int | None = None) -> list[Transfer]:
-        """Return transfers, the oldest first; with a limit the last ones."""
+        """Return transfers, oldest first; with a limit, the last ones."""
         return queries.transfers(self._asked(), account_id, limit)
 
     def events(self, aggregate_id: str | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
-        """Return events behind a position in the ledger, in order: those of one user or account, or all."""
+        """Return events after a position in the ledger, in order: of one user or account, or all."""
         return queries.events(self._asked(), aggregate_id, after, limit)
 
     def check(self) -> list[Finding]:
-        """Return a finding for each thing that was checked; one that failed has state `fail` and says where."""
+        """Return a finding for each check; a failed one has state `fail` and says where."""
         return check.check(self._asked())
 
     def rebuild(self) -> int:
-        """Make everything but the events again from the events, in one transaction; return the number of events."""
+        """Rebuild all tables but the events from the events, in one transaction; return the number of events."""
         return check.rebuild(self._asked())

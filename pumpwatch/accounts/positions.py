@@ -1,7 +1,7 @@
-"""The arithmetic of a position: what a fill makes of it, what it is worth, and at which price it is liquidated.
+"""The arithmetic of positions: fills, valuation, and the liquidation price.
 
-Contracts are linear: quantities in base units, cost, margin and PnL in the account's asset. One position a symbol: an order
-against it reduces it, and what is left of a futures order opens the other side.
+Contracts are linear: quantities are in base units; cost, margin and PnL are in the account's asset. There is one position per
+symbol: an order against it reduces it, and the rest of a futures order opens the other side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pumpwatch.accounts.refusals import InvalidValue, WrongState
 
 
 def opening(position: Position | None, side: str, quantity: Decimal) -> Decimal:
-    """Return the part of an order's quantity that would open or increase a position, rather than reduce one."""
+    """Return the part of an order's quantity that would open or increase a position, not reduce one."""
     if position is None or not against(position, side):
         return quantity
     return max(ZERO, less(quantity, position.quantity))
@@ -28,10 +28,10 @@ def against(position: Position, side: str) -> bool:
 
 
 def filled(position: Position, order: NewOrder, fill: OrderFill) -> tuple[Position, Decimal]:
-    """Return the position after a fill, and the profit or loss that it realises, without its fee.
+    """Return the position after a fill, and the realised profit or loss without the fee.
 
-    Raises WrongState where a reduce-only order would open a position, or the margin types differ; InvalidValue where a figure is
-    beyond what an amount can hold.
+    Raises WrongState if a reduce-only order would open a position, or if the margin types differ; InvalidValue if a figure is too
+    large for an amount.
     """
     futures, realised, quantity = is_futures(order.venue), ZERO, fill.quantity
     if against(position, order.side):
@@ -39,7 +39,7 @@ def filled(position: Position, order: NewOrder, fill: OrderFill) -> tuple[Positi
         position, realised = _reduced(position, part, fill.price)
         quantity = less(quantity, part)
     if quantity and order.reduce_only:
-        raise WrongState(f"order {order.order_id}: reduce only, and the fill is {quantity} larger than the position")
+        raise WrongState(f"order {order.order_id}: reduce only, but the fill exceeds the position by {quantity}")
     if quantity and (futures or order.side == BUY):
         position = _increased(position, order, quantity, fill.price, futures)
     return marked(replace(position, realised_pnl=total(position.realised_pnl, realised), fees=total(position.fees, fill.fee)),
@@ -76,16 +76,17 @@ def marked(position: Position, price: Decimal, at_ns: int) -> Position:
 
 
 def closed(position: Position, price: Decimal, fee: Decimal, at_ns: int) -> tuple[Position, Decimal]:
-    """Return the position closed at a price, and the profit or loss without the fee."""
+    """Return the position closed at a price, and the realised profit or loss without the fee."""
     flat, realised = _reduced(position, position.quantity, price)
     flat = replace(flat, realised_pnl=total(flat.realised_pnl, realised), fees=total(flat.fees, fee))
     return marked(flat, price, at_ns), realised
 
 
 def liquidated_at(position: Position, available: Decimal) -> Position:
-    """Return the position with its liquidation price: where margin and loss leave just the maintenance margin.
+    """Return the position with its liquidation price, at which the margin minus the loss equals the maintenance margin.
 
-    available: the account's, which a cross position loses too. The price is None where no price above zero ends the position.
+    available: the account's free money, which a cross position may lose too. The price is None if no price above zero liquidates
+    the position.
     """
     if not position.quantity or not is_futures(position.venue):
         return position
@@ -96,6 +97,6 @@ def liquidated_at(position: Position, available: Decimal) -> Position:
         over, rate = total(position.cost, cover), total(ONE, position.maintenance_rate)
     try:
         price = divided(over, times(position.quantity, rate))
-    except (InvalidValue, ZeroDivisionError):  # of a quantity near nothing: beyond every price
+    except (InvalidValue, ZeroDivisionError):  # a tiny quantity: the price is beyond the range of amounts
         return replace(position, liquidation_price=None)
     return replace(position, liquidation_price=price if price > 0 else None)

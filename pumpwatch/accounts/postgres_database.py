@@ -1,6 +1,6 @@
 """The account ledger in a PostgreSQL database. Needs the extra `postgres`.
 
-Nothing is prepared on the server, so that a pooler in transaction mode may stand before it.
+No statement is prepared on the server, so that it works through a pooler in transaction mode.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import psycopg
 
 CONNECT_S = 10
-SCHEMA_LOCK = 7_093_426_117_552_090_112  # a key of ours among advisory locks
-# by SQLSTATE: another transaction came first; the disk is full; no longer what was written
+SCHEMA_LOCK = 7_093_426_117_552_090_112  # our key of an advisory lock
+# SQLSTATEs: another transaction was first; the disk is full; data or tables are damaged
 _CONFLICTS = ("23505", "40001", "40P01")
 _NO_ROOM, _BROKEN = ("53100",), ("XX001", "XX002", "42P01", "42703")
 
 
 @functools.cache
 def translated(statement: str) -> bytes:
-    """Return a statement with the placeholders of psycopg; ours have no `?` and no `%` in a text."""
+    """Return a statement with psycopg's placeholders. Our statements contain no literal `?` or `%`."""
     return statement.replace("?", "%s").encode()
 
 
@@ -65,11 +65,11 @@ class PostgresDatabase(Database):
         if state in _CONFLICTS:
             return conflict(_line(error))
         if state in _NO_ROOM:
-            return StorageError(text, "make room on the server's disk")
+            return StorageError(text, "free space on the server's disk")
         if state in _BROKEN:
             return DamagedLedgerError(text, "restore the database from a backup")
         if self.connection.closed or state.startswith(("08", "57", "53")):
-            return ServiceUnavailable(text, "the transaction was not confirmed: look at the ledger before doing it again")
+            return ServiceUnavailable(text, "the transaction was not confirmed: check the ledger before you repeat it")
         return StorageError(text)
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Queries of the account ledger: rows as records. None of them changes anything."""
+"""Queries of the account ledger: they return rows as records, and change nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _where(**wanted: Any) -> tuple[str, list[Any]]:
 
 def _last(database: Database, table: str, wanted: tuple[str, Sequence[Any]], order: Sequence[str],
           limit: int | None) -> list[Row]:
-    """Return rows in order; with a limit the last ones."""
+    """Return rows in order; with a limit, the last ones."""
     where, values = wanted
     if limit is None:
         return database.rows(tables.select(table, f"{where} ORDER BY {', '.join(order)}"), values)
@@ -28,7 +28,7 @@ def _last(database: Database, table: str, wanted: tuple[str, Sequence[Any]], ord
 
 
 def accounts(database: Database, account_id: str | None, user_id: str | None) -> list[Account]:
-    """Return accounts with their balances, the oldest first."""
+    """Return accounts with their balances, oldest first."""
     where, values = _where(account_id=account_id, user_id=user_id)
     with database.snapshot():
         rows = database.rows(tables.select("accounts", f"{where} ORDER BY opened_at_ns, account_id"), values)
@@ -49,7 +49,7 @@ def _account(row: Row, held: dict[str, tuple[Decimal, Decimal, Decimal]]) -> Acc
 
 def orders(database: Database, account_id: str | None, state: str | None, venue: str | None, symbol: str | None,
            limit: int | None) -> list[Order]:
-    """Return orders, the oldest first."""
+    """Return orders, oldest first."""
     wanted = _where(account_id=account_id, state=state, venue=venue, symbol=symbol)
     return [tables.order_of(row) for row in _last(database, "orders", wanted, ("at_ns", "order_id"), limit)]
 
@@ -62,19 +62,19 @@ def positions(database: Database, account_id: str | None, flat: bool) -> list[He
 
 
 def fills(database: Database, account_id: str | None, order_id: str | None, limit: int | None) -> list[StoredFill]:
-    """Return fills, the oldest first."""
+    """Return fills, oldest first."""
     wanted = _where(account_id=account_id, order_id=order_id)
     return [tables.fill_of(row) for row in _last(database, "fills", wanted, ("at_ns", "fill_id"), limit)]
 
 
 def transfers(database: Database, account_id: str | None, limit: int | None) -> list[Transfer]:
-    """Return transfers, the oldest first."""
+    """Return transfers, oldest first."""
     wanted = _where(account_id=account_id)
     return [tables.transfer_of(row) for row in _last(database, "transfers", wanted, ("at_ns", "transfer_id"), limit)]
 
 
 def events(database: Database, aggregate_id: str | None, after: int, limit: int) -> list[Event]:
-    """Return events behind a position, in order."""
+    """Return events after a position, in order."""
     where, values = _where(aggregate_id=aggregate_id)
     where = f"{where} AND" if where else "WHERE"
     statement = f"SELECT {tables.EVENT_COLUMNS} FROM events {where} position > ? ORDER BY position LIMIT ?"

@@ -1,6 +1,6 @@
-"""The words of the account ledger: orders, fills, positions, events, and the rows that queries return.
+"""The records of the account ledger: orders, fills, positions, events, and the rows that queries return.
 
-Amounts are Decimals of at most 36 digits, 18 behind the point; times are ns since 1970, UTC; ids are text.
+Amounts are Decimals of at most 36 digits, 18 of them decimals; times are ns since 1970, UTC; ids are text.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ MAINTENANCE_RATE = Decimal("0.005")
 
 
 def is_futures(venue: str) -> bool:
-    """Return whether a venue such as `binance.futures` trades perpetual contracts; every other one is a spot market."""
+    """Return whether a venue trades perpetual contracts, as `binance.futures` does; any other venue is a spot market."""
     return venue.endswith(".futures")
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An order as it is placed.
+    """An order as it was placed.
 
-    price: of a limit or stop limit order; of a market order the worst price that money is locked for, or None to lock none.
-    base: the asset that a spot order trades; empty: it has the symbol's name. fee_reserve: locked for fees beside the price.
-    maintenance_rate: of the position's value; it decides the liquidation price.
+    price: of a limit or stop limit order; of a market order the worst price for which money is locked, or None to lock none.
+    base: the asset that a spot order trades; empty: the symbol's name. fee_reserve: locked for fees, in addition to the price.
+    maintenance_rate: maintenance margin / value of the position; it determines the liquidation price.
     """
 
     order_id: str
@@ -70,7 +70,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrderFill(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of an order that was executed. fee: in the account's asset; below zero it is a rebate."""
+    """An executed part of an order. fee: in the account's asset; negative for a rebate."""
 
     fill_id: str
     price: Decimal
@@ -81,7 +81,7 @@ class OrderFill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The part of an order that changes. value: price times quantity of its fills. locked: in `locked_asset`."""
+    """The changing part of an order. value: the sum of price x quantity of its fills. locked: in `locked_asset`."""
 
     state: str
     filled: Decimal = ZERO
@@ -95,7 +95,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order of an account: as it was placed, and how far it is."""
+    """An order of an account: as it was placed, and its progress."""
 
     account_id: str
     placed: NewOrder
@@ -103,15 +103,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def remaining(self) -> Decimal:
-        """The quantity that is not filled."""
+        """Return the quantity that is not filled."""
         return less(self.placed.quantity, self.progress.filled)
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The holding of an account in one symbol of a venue; `flat` with a quantity of 0 once it is closed.
+    """The holding of an account in one symbol of a venue; side `flat` and quantity 0 once it is closed.
 
-    cost: price times quantity of what is held. margin: locked for it, 0 on a spot market. Realised PnL is without fees.
-    liquidation_price is None on a spot market, and where no price ends the position.
+    cost: price x quantity of the holding. margin: locked for it; 0 on a spot market. realised_pnl: without fees.
+    liquidation_price: None on a spot market, or if the position cannot be liquidated at any price.
     """
 
     venue: str
@@ -134,7 +134,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One side of a movement of money; those of an event sum to zero in each asset."""
+    """One side of a movement of money. The entries of an event sum to zero in each asset."""
 
     book: str
     asset: str
@@ -150,7 +150,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transferred(msgspec.Struct, frozen=True, kw_only=True):
-    """Money from the world (above zero) or to it."""
+    """Money moved from the world (amount > 0) or to it."""
 
     transfer_id: str
     asset: str
@@ -159,7 +159,7 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
-    """A fill of an order, with the profit or loss that it realised."""
+    """A fill of an order, with its realised profit or loss."""
 
     order_id: str
     fill: OrderFill
@@ -167,7 +167,7 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The change that an event made, with its outcome: applying it needs no rule of trading."""
+    """The change made by an event, including the results: applying it does not depend on trading rules."""
 
     user_name: str | None = None
     opened: Opened | None = None
@@ -181,7 +181,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of an aggregate (a user or an account). position: its place in the ledger, 0 before it is stored."""
+    """One event of a user or an account (its aggregate). position: its place in the ledger; 0 until it is stored."""
 
     aggregate_id: str
     version: int
@@ -193,7 +193,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account. Its figures are in `asset`; `holdings` has the balance of every other asset that is not 0."""
+    """An account. Its figures are in `asset`. holdings: the non-zero balances of other assets."""
 
     account_id: str
     user_id: str
@@ -243,7 +243,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def builtins(row: msgspec.Struct) -> dict[str, Any]:
-    """Return a row for JSON: amounts as text without an exponent, times as integers."""
+    """Return a record as plain data for JSON: amounts as text without an exponent, times as integers."""
     found: dict[str, Any] = _spelt(msgspec.to_builtins(row, builtin_types=[Decimal]))
     return found
 

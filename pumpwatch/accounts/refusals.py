@@ -1,4 +1,4 @@
-"""Errors of the account ledger: a command that is refused changes nothing."""
+"""Errors of the account ledger. A refused command changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class LedgerRefusal(UsageError):
 
 
 class InvalidValue(LedgerRefusal):
-    """Refuse a value: a number that is not an amount, an empty id, a word that is not known."""
+    """Refuse an invalid value: a number that is not an amount, an empty id, an unknown word."""
 
 
 class UnknownId(LedgerRefusal):
@@ -30,7 +30,7 @@ class WrongState(LedgerRefusal):
 
 
 class ConflictError(ServiceUnavailable):
-    """Do the transaction again: another writer changed the same account meanwhile."""
+    """Repeat the transaction: another writer changed the same account meanwhile."""
 
 
 class NewerLedgerError(ConfigError):
@@ -38,4 +38,4 @@ class NewerLedgerError(ConfigError):
 
 
 class DamagedLedgerError(StorageError):
-    """Refuse to go on: the ledger cannot be read as it was written."""
+    """Refuse to continue: a part of the ledger cannot be read."""

@@ -1,4 +1,4 @@
-"""Accounts made again from their events alone, one after the other, so that memory holds one at a time."""
+"""Rebuild accounts from their events alone, one at a time, so that memory holds only one account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEXT = (f"SELECT {tables.EVENT_COLUMNS} FROM events WHERE (aggregate_id, version
 
 
 class Replay:
-    """A user or account as its events make it. faults: what is wrong with the events, by the subject of a finding."""
+    """A user or account as its events determine it. faults: (subject of a finding, what is wrong with the events)."""
 
     def __init__(self, aggregate_id: str) -> None:
         self.aggregate_id = aggregate_id
@@ -27,7 +27,7 @@ class Replay:
         self.added: dict[str, list[Sequence[Any]]] = {"fills": [], "transfers": [], "entries": []}
         self.events = 0
         self.faults: list[tuple[str, str]] = []
-        self.broken = False  # an event could not be applied: what follows says nothing
+        self.broken = False  # an event could not be applied, so later ones are not applied either
 
     def apply(self, row: Sequence[Any]) -> None:
         """Apply the next event."""
@@ -67,7 +67,7 @@ class Replay:
             self.added[table].extend(rows)
 
     def rows(self) -> dict[str, list[Sequence[Any]]]:
-        """Return every row that the tables should have of this account."""
+        """Return every row that the tables should have for this account."""
         state = self.state
         if state is None:
             return {}
@@ -81,7 +81,7 @@ class Replay:
 
 
 def replays(database: Database) -> Iterator[Replay]:
-    """Yield every user and account of a ledger, by id."""
+    """Yield every user and account of a ledger, sorted by id."""
     current: Replay | None = None
     after: tuple[str, int] = ("", 0)
     while rows := database.rows(NEXT, [*after, PAGE]):

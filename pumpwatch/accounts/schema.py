@@ -1,7 +1,7 @@
 """The tables of the account ledger as a list of migrations: each is applied once to a ledger, in this order, and never changed.
 
-`{amount}` is an exact decimal of 36 digits, 18 behind the point: text in SQLite, numeric(36,18) in PostgreSQL. `{number}` is a
-64-bit integer, `{counter}` a key that counts by itself, and `{json}` a JSON document. Times are ns since 1970, UTC.
+`{amount}` is an exact decimal of 36 digits, 18 of them decimals: text in SQLite, numeric(36,18) in PostgreSQL. `{number}` is a
+64-bit integer, `{counter}` an auto-incremented key, and `{json}` a JSON document. Times are ns since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CREATE_LIST = "CREATE TABLE IF NOT EXISTS ledger_migrations (name TEXT PRIMARY K
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema: a name that never changes, and its statements, with a semicolon between two."""
+    """One step of the schema: a permanent name, and statements separated by semicolons."""
 
     name: str
     sql: str
@@ -61,10 +61,9 @@ MIGRATIONS = (FIRST,)
 
 
 def bring_up_to_date(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Apply the migrations that a ledger lacks, in one transaction; only look where it is read only.
+    """Apply a ledger's missing migrations, in one transaction; only check them if the ledger is read only.
 
-    Raises NewerLedgerError where the ledger has one that is not known here, DamagedLedgerError where a ledger that is only read
-    lacks one.
+    Raises NewerLedgerError if the ledger has an unknown migration, DamagedLedgerError if a read-only ledger misses one.
     """
     known = [migration.name for migration in migrations]
     if _missing(database, known) == []:
@@ -84,7 +83,7 @@ def bring_up_to_date(database: Database, migrations: Sequence[Migration] = MIGRA
 
 
 def _missing(database: Database, known: Sequence[str]) -> list[str] | None:
-    """Return the migrations that were not applied yet; None without a list of those that were."""
+    """Return the migrations that were not applied yet; None if the ledger has no list of applied ones."""
     if not database.has_table("ledger_migrations"):
         return None
     applied = {str(name) for name, in database.rows("SELECT name FROM ledger_migrations")}

@@ -1,4 +1,4 @@
-"""The account ledger in one SQLite file: durable commits in write-ahead mode, one writer at a time."""
+"""The account ledger in an SQLite file: durable commits in write-ahead mode, one writer at a time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pumpwatch.accounts.refusals import DamagedLedgerError
 from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 
-BUSY_MS = 5000  # a writer waits so long for another one's commit
+BUSY_MS = 5000  # a writer waits this long for another one's commit
 FILE_MODE, FOLDER_MODE = 0o640, 0o750
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
          sqlite3.SQLITE_IOERR_SHMSIZE}
-DAMAGED_HINT = "restore it from a backup, or move it away and run again: a run makes its accounts again"
+DAMAGED_HINT = "restore it from a backup, or move it away and run again: a run creates its accounts again"
 
 
 class SqliteDatabase(Database):
-    """One connection to a file, which is made where it is missing; `read_only` only opens one that exists."""
+    """One connection to a file, which is created if missing; with `read_only` it must exist."""
 
     types: Mapping[str, str] = {"amount": "TEXT", "number": "INTEGER", "json": "TEXT",
                                 "counter": "INTEGER PRIMARY KEY AUTOINCREMENT"}
@@ -70,8 +70,8 @@ class SqliteDatabase(Database):
         if code is not None and (code & 0xFF in _BROKEN or str(error).startswith("no such ")):
             return DamagedLedgerError(text, DAMAGED_HINT)
         if code is not None and code & 0xFF in _LOCKED:
-            return StorageError(text, "another process writes to it for long; try again")
-        return StorageError(text, "make room on this disk" if code in _FULL else "")
+            return StorageError(text, "another process has locked it for a long time; try again")
+        return StorageError(text, "free space on this disk" if code in _FULL else "")
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         try:
@@ -112,7 +112,7 @@ class SqliteDatabase(Database):
         return bool(self.rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", [name]))
 
     def lock_out(self) -> None:
-        """Do nothing: a transaction that writes is alone."""
+        """Do nothing: SQLite allows only one writing transaction."""
 
     def problems(self) -> list[str]:
         return [str(text) for text, in self.rows("PRAGMA integrity_check(20)") if text != "ok"]

@@ -1,6 +1,6 @@
-"""An account in memory: its balances, orders and positions, as its events made them.
+"""An account in memory: its balances, orders and positions, as its events determine them.
 
-An event carries its outcome, so applying one only copies and adds. The same code applies a new event and rebuilds from old ones.
+An event contains its results, so applying it only copies and adds. The same code applies a new event and rebuilds from old ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOTHING: Held = (ZERO, ZERO)
 
 
 class AccountState:
-    """One account. stored_version: the version that the database has, 0 for a new one. `touched_*`: what is not stored yet."""
+    """One account. stored_version: the version in the database, 0 if it is not stored. touched_*: changes not stored yet."""
 
     def __init__(self, account_id: str, opened: Opened, opened_at_ns: int, version: int = 0) -> None:
         self.account_id, self.opened, self.opened_at_ns = account_id, opened, opened_at_ns
@@ -32,7 +32,7 @@ class AccountState:
 
     @property
     def asset(self) -> str:
-        """The asset that the account trades with."""
+        """Return the asset with which the account pays."""
         return self.opened.asset
 
     def held(self, asset: str) -> Held:
@@ -40,7 +40,7 @@ class AccountState:
         return self.balances.get(asset, NOTHING)
 
     def after(self, payload: Payload) -> dict[str, Held]:
-        """Return (balance, locked) of each asset that an event would change. Raises InvalidValue beyond the range of amounts."""
+        """Return (balance, locked) of each asset that an event would change. Raises InvalidValue for amounts out of range."""
         found: dict[str, Held] = {}
         for entry in payload.entries:
             if entry.book == ACCOUNT:
@@ -61,7 +61,7 @@ class AccountState:
             found[asset] = (balance, total(locked, less(now, before)))
 
     def apply(self, event: Event, after: dict[str, Held]) -> None:
-        """Change the account as an event says; `after` is what `after` returned for it."""
+        """Apply an event. after: the result of the method `after` for it."""
         payload = event.payload
         for asset, held in after.items():
             self.balances[asset] = held
@@ -87,7 +87,7 @@ class AccountState:
             self.touched_orders[order_id] = None
 
     def is_stored(self) -> None:
-        """Forget what was touched: the database has it."""
+        """Mark all changes as stored."""
         self.stored_version = self.version
         for touched in (self.new_orders, self.touched_orders, self.touched_balances):
             touched.clear()

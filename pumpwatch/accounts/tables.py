@@ -1,4 +1,4 @@
-"""The tables of the account ledger, and rows of them: made of records, and read back."""
+"""The tables of the account ledger, and the conversion of their rows to and from records."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ COLUMNS = {
     "entries": ("account_id", "version", "number", "book", "asset", "amount"),
     "events": ("aggregate_id", "version", "kind", "at_ns", "schema", "payload"),
 }
-# what tells a row of an account from its others
+# the number of leading columns that identify a row of an account
 KEYS = {"accounts": 1, "balances": 2, "orders": 1, "positions": 3, "fills": 1, "transfers": 1, "entries": 3}
 AMOUNTS = {"balance", "available", "locked", "quantity", "price", "stop_price", "leverage", "fee_reserve", "maintenance_rate",
            "filled", "value", "fees", "cost", "entry_price", "mark_price", "liquidation_price", "margin", "realised_pnl",
@@ -59,7 +59,7 @@ def insert(table: str) -> str:
 
 
 def replace_by(table: str, keys: int) -> str:
-    """Return the statement that adds a row, or changes the one that has the same first columns."""
+    """Return the statement that adds a row, or replaces the one with the same first `keys` columns."""
     columns = COLUMNS[table]
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns[keys:])
     return f"{insert(table)} ON CONFLICT ({', '.join(columns[:keys])}) DO UPDATE SET {changes}"
@@ -76,7 +76,7 @@ def text_of(amount: Decimal) -> str:
 
 
 def exact(value: Any) -> Decimal:
-    """Return a stored amount. Raises DamagedLedgerError where it is none."""
+    """Return a stored amount. Raises DamagedLedgerError if it is not one."""
     try:
         found = Decimal(value)
         if found.is_finite() and abs(found.adjusted()) < 2 * DIGITS:
@@ -87,7 +87,7 @@ def exact(value: Any) -> Decimal:
 
 
 def read(table: str, row: Row) -> dict[str, Any]:
-    """Return a stored row by its columns, its amounts as Decimals."""
+    """Return a stored row as a dict by column, with amounts as Decimals."""
     return {column: exact(value) if column in AMOUNTS and value is not None else value
             for column, value in zip(COLUMNS[table], row, strict=True)}
 
@@ -97,7 +97,7 @@ _position_facts = attrgetter(*POSITION_FACTS)
 
 
 def _stored(values: Iterable[Any]) -> list[Any]:
-    """Return values as they are stored: the truth as 0 or 1, which is all that both databases take for a number."""
+    """Return values as they are stored: booleans as 0 or 1, since the two databases have no common boolean."""
     return [format(value, "f") if value.__class__ is Decimal else int(value) if value.__class__ is bool else value
             for value in values]
 
@@ -183,7 +183,7 @@ EVENT_COLUMNS = "position, aggregate_id, version, kind, at_ns, schema, CAST(payl
 
 
 def event_of(row: Row) -> Event:
-    """Return the event of a row of EVENT_COLUMNS. Raises DamagedLedgerError where its payload cannot be read."""
+    """Return the event of a row of EVENT_COLUMNS. Raises DamagedLedgerError if its payload cannot be read."""
     position, aggregate_id, version, kind, at_ns, schema, payload = row
     try:
         found = _DECODE(payload)
@@ -194,7 +194,7 @@ def event_of(row: Row) -> Event:
 
 
 def rows_of_event(account_id: str, event: Event, order: NewOrder | None) -> dict[str, list[Sequence[Any]]]:
-    """Return the rows that an event of an account adds for ever, by table; `order` is the one that it filled."""
+    """Return the permanent rows that an event of an account adds, by table. order: the filled order, if any."""
     payload, found = event.payload, {}
     if payload.entries:
         found["entries"] = entry_rows(account_id, event.version, payload.entries)

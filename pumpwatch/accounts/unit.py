@@ -1,7 +1,7 @@
 """One transaction of the account ledger: accounts are read when first needed, changed in memory, and written together.
 
-Nothing is locked while a transaction is made. Writing asks for the versions that were read: where one has changed, another writer
-came first, and the transaction is a conflict. An account's version is read before its parts, so parts of two versions never pass.
+Locking is optimistic: writing compares the accounts' versions with those that were read. If one has changed, another writer was
+first, and the transaction conflicts. An account's version is read before its parts, so a mix of two versions is always detected.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from pumpwatch.accounts.state import AccountState, Held
 
 ACCOUNT_UPDATE = "UPDATE accounts SET version = ? WHERE account_id = ? AND version = ?"
 OPEN_ORDERS = f"WHERE account_id = ? AND state IN ({', '.join(repr(state) for state in OPEN_STATES)})"
-# in this order: a user before its accounts
+# written in this order: a user before its accounts
 ADDED = ("users", "accounts", "orders", "fills", "transfers", "entries", "events")
 KEY_OF = {"users": "user_id", "accounts": "account_id", "events": "aggregate_id"}
-OF_CALLERS = ("orders", "fills", "transfers")  # tables with ids that callers make
+OF_CALLERS = ("orders", "fills", "transfers")  # tables whose ids are given by callers
 
 
 class Unit:
-    """A transaction. `record` is the only way to change something."""
+    """A transaction. All changes of accounts go through `record`."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self._accounts: dict[str, AccountState] = {}
         self._home: dict[str, str] = {}  # order id -> account id
-        self._users: dict[str, str] = {}  # name -> id of users that this transaction makes
+        self._users: dict[str, str] = {}  # name -> id of users that this transaction creates
         self._new: dict[str, list[Sequence[Any]]] = {table: [] for table in ADDED}
         self._ids: set[tuple[str, str]] = set()  # (table, id) that this transaction adds
         self._began = False
         self._failed: BaseException | None = None
 
-    # what decisions ask
+    # reads
 
     def account(self, account_id: str) -> AccountState:
         """Return an account. Raises UnknownId."""
@@ -82,23 +82,23 @@ class Unit:
         return state, order
 
     def user_of(self, name: str) -> str | None:
-        """Return the id of the user of a name."""
+        """Return the id of the user with this name; None if there is none."""
         rows = self.database.rows("SELECT user_id FROM users WHERE name = ?", [name])
         return self._users.get(name) or (str(rows[0][0]) if rows else None)
 
     def has(self, table: str, id_: str) -> bool:
-        """Return whether this transaction adds a row of this id, or the database has one.
+        """Return whether this transaction adds a row with this id, or the database has one.
 
-        Of tables OF_CALLERS the database is not asked: writing finds an id that is stored already, and refuses the transaction.
+        For tables OF_CALLERS the database is not queried: writing detects a duplicate id, and refuses the transaction.
         """
         return (table, id_) in self._ids or (table not in OF_CALLERS and bool(
             self.database.rows(f"SELECT 1 FROM {table} WHERE {KEY_OF[table]} = ?", [id_])))
 
-    # what decisions do
+    # changes
 
     def add_user(self, event: Event) -> None:
         """Record the event of a new user."""
-        self._began_well()
+        self._raise_if_failed()
         assert event.payload.user_name is not None
         self._users[event.payload.user_name] = event.aggregate_id
         self._add("users", (event.aggregate_id, event.payload.user_name, event.at_ns), event.aggregate_id)
@@ -111,7 +111,7 @@ class Unit:
         self.record(self._accounts[account_id], "account_opened", at_ns, Payload(opened=opened))
 
     def after(self, state: AccountState, payload: Payload) -> dict[str, Held]:
-        """Return the balances that an event would leave. Raises Overdraft where one would be below what is locked."""
+        """Return the balances after an event. Raises Overdraft if one would be below its locked amount."""
         found = state.after(payload)
         for asset, (balance, locked) in found.items():
             if balance < locked or locked < 0 or balance < 0:
@@ -121,8 +121,8 @@ class Unit:
         return found
 
     def record(self, state: AccountState, kind: str, at_ns: int, payload: Payload) -> None:
-        """Append an event of an account and apply it. Raises Overdraft, InvalidValue; nothing is changed then."""
-        self._began_well()
+        """Append an event of an account and apply it. Raises Overdraft, InvalidValue; then nothing is changed."""
+        self._raise_if_failed()
         after = self.after(state, payload)
         event = Event(aggregate_id=state.account_id, version=state.version + 1, kind=kind, at_ns=at_ns, payload=payload)
         state.apply(event, after)
@@ -142,15 +142,15 @@ class Unit:
         self._new[table].append(row)
         self._ids.add((table, id_))
 
-    def _began_well(self) -> None:
+    def _raise_if_failed(self) -> None:
         if self._failed is not None:
             raise self._failed
 
-    # the database
+    # writing
 
     def flush(self) -> None:
-        """Write what was recorded into an open transaction. Raises ConflictError, after which only `roll_back` helps."""
-        self._began_well()
+        """Write the recorded changes to the open transaction. Raises ConflictError; then only `roll_back` is possible."""
+        self._raise_if_failed()
         changed = [state for _, state in sorted(self._accounts.items()) if state.version != state.stored_version]
         if not changed and not any(self._new.values()):
             return
@@ -190,7 +190,7 @@ class Unit:
         try:
             self.database.many(tables.insert(table), self._new[table])
         except ConflictError as error:
-            if table in OF_CALLERS:  # another try would add the same id
+            if table in OF_CALLERS:  # a retry would add the same id
                 raise DuplicateId(f"{table}: an id exists already: {error.message}") from error
             raise
 
@@ -201,5 +201,5 @@ class Unit:
             self.database.commit()
 
     def roll_back(self) -> None:
-        """Undo what was written."""
+        """Undo the written changes."""
         self.database.roll_back()

@@ -1,4 +1,4 @@
-"""The answers of the market data: plain values, each with its source and age.
+"""The answers of the market data: plain values with their source and age.
 
 Prices are in the quote, volumes in base units, times int nanoseconds since 1970, UTC.
 """
@@ -22,10 +22,10 @@ FIGURES = ("timestamp", "open", "high", "low", "close", "volume", "quote_volume"
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """The answer about one symbol. source: memory, journal, cache, redis, disk, store, or venue; age_s: how old it is.
+    """The answer about one symbol. source: memory, journal, cache, redis, disk, store, or venue. age_s: its age.
 
-    Without a value `problem` says the reason, for a person. day_source: of a ticker alone, the source of its 24 hours: `candles`
-    or `venue`, empty where these are not known; day_age_s: how old they are.
+    problem: the reason, for a person, if there is no value. day_source, day_age_s: of tickers only, the source of the 24-hour
+    figures (`candles` or `venue`; empty if they are unknown) and their age.
     """
 
     exchange: str
@@ -41,10 +41,10 @@ class Found(Generic[T]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CandleAnswer:
-    """Candles of several series by series and time: `rows.series` are places in `series`. problems: what could not be read.
+    """Candles of several series, sorted by series and time. `rows.series` are places in `series`. problems: read failures.
 
-    not_covered: the times [from_ns, to_ns) of a series without a candle in which trades may be missing: not recorded, lost, or
-    not kept any more, and not asked from the venue.
+    not_covered: times [from_ns, to_ns) of a series without a candle in which trades may be missing: they were not recorded, were
+    lost or have expired, and the venue was not asked.
     """
 
     interval: str
@@ -54,12 +54,12 @@ class CandleAnswer:
     not_covered: list[tuple[Series, int, int]] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        """Return its size: the columns would fill a screen."""
+        """Return a summary, since the columns would fill a screen."""
         return (f"<{len(self.rows)} candles of {self.interval}, {len(self.series)} symbols, {len(self.problems)} problems, "
                 f"{len(self.not_covered)} times not covered>")
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row for each candle, with stable keys; figures that are not known are None."""
+        """Return a row for each candle, with stable keys; unknown figures are None."""
         columns = [getattr(self.rows, name).tolist() for name in FIGURES]
         found = []
         for number, origin, *values in zip(self.rows.series.tolist(), self.rows.origin.tolist(), *columns, strict=True):
@@ -71,7 +71,7 @@ class CandleAnswer:
         return found
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a frame with the keys of `records`, times as UTC timestamps. Raises ImportError without pandas."""
+        """Return a DataFrame with the keys of `records`, times as UTC timestamps. Raises ImportError without pandas."""
         import pandas as pd
 
         names = pd.DataFrame(self.series, columns=["exchange", "market_type", "symbol"]).take(self.rows.series)
@@ -83,7 +83,7 @@ class CandleAnswer:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SymbolTrades:
-    """The last trades of one symbol by time, as columns of equal length."""
+    """The last trades of one symbol, sorted by time, as columns of equal length."""
 
     timestamp: Int64  # ns, the venue's
     price: Float64
@@ -95,11 +95,11 @@ class SymbolTrades:
         return len(self.timestamp)
 
     def __repr__(self) -> str:
-        """Return the number of trades: the columns would fill a screen."""
+        """Return the number of trades, since the columns would fill a screen."""
         return f"<{len(self)} trades>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a frame with these columns, times as UTC timestamps. Raises ImportError without pandas."""
+        """Return a DataFrame with these columns, times as UTC timestamps. Raises ImportError without pandas."""
         import pandas as pd
 
         return pd.DataFrame({"timestamp": pd.to_datetime(self.timestamp, utc=True), "price": self.price,
@@ -108,11 +108,11 @@ class SymbolTrades:
 
 @dataclass(frozen=True, slots=True)
 class SymbolStats:
-    """The figures of one symbol in [from_ns, to_ns): exactly this time, not a calendar day. nan and -1: not known.
+    """The figures of one symbol in exactly [from_ns, to_ns), not a calendar day. nan and -1: unknown.
 
-    first_ns: the time of the first figure; a later one than from_ns where nothing older is known or was traded. exact: the two
-    minutes at the ends are counted by their trades alone; else the first one counts as a whole. complete: nothing says that
-    trades may be missing; the last two minutes cannot be judged yet, and do not count against it.
+    first_ns: the time of the first data; later than from_ns if there is no older data. exact: the two partial minutes at the ends
+    are computed from trades; else the first minute is included as a whole. complete: no known gap, judged without the last two
+    minutes, whose gaps may not be known yet.
     """
 
     from_ns: int
@@ -131,5 +131,5 @@ class SymbolStats:
 
     @property
     def change(self) -> float:
-        """Return the price's change as a share: 0.1 for 10 % more."""
+        """Return the relative change of the price: 0.1 for 10 % more."""
         return self.close / self.open - 1

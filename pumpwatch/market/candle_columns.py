@@ -1,4 +1,4 @@
-"""Candles as columns: a row is one candle of one series. Prices are in the quote, volumes in base units.
+"""Candles as columns: each row is one candle of one series. Prices are in the quote, volumes in base units.
 
 A series is an instrument of a venue: (exchange, market_type, symbol).
 """
@@ -21,17 +21,17 @@ Series = tuple[str, str, str]  # exchange, market_type, symbol
 class CandleOrigin(enum.IntEnum):
     """The source of a candle's figures."""
 
-    TRADES = 1  # made from the recorded trades
+    TRADES = 1  # computed from the recorded trades
     VENUE = 2  # the venue's own candle
-    MIXED = 3  # a longer candle, made of minutes of both kinds
+    MIXED = 3  # a longer candle, aggregated from both kinds
 
 
 @dataclass(frozen=True, slots=True)
 class CandleColumns:
     """Candles as columns of equal length. Columns never change.
 
-    series: place in whatever list of series comes with the columns. complete: False where trades of the interval may be missing,
-    or where it is not over. An interval without a trade has no candle.
+    series: place in the list of series that accompanies the columns. complete: False if trades of the interval may be missing, or
+    if it is not over. An interval without a trade has no candle.
     """
 
     series: NDArray[np.int32]
@@ -41,9 +41,9 @@ class CandleColumns:
     low: Float64
     close: Float64
     volume: Float64  # base units
-    quote_volume: Float64  # nan: not known
-    taker_buy_volume: Float64  # base units; nan: not known
-    trades: Int64  # -1: not known
+    quote_volume: Float64  # nan: unknown
+    taker_buy_volume: Float64  # base units; nan: unknown
+    trades: Int64  # -1: unknown
     complete: NDArray[np.bool_]
     origin: NDArray[np.uint8]  # an Origin
 

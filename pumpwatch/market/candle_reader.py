@@ -1,6 +1,6 @@
-"""Read candles: from the store, and from the trades of minutes that the store does not have yet.
+"""Read candles from the store, and compute those of minutes that the store does not have from trades.
 
-Without a store, or while nothing fills it, all candles come from the trades that are kept.
+Without a store, or while no process fills it, all candles are computed from the stored trades.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pumpwatch.market.trade_source import TradeSource
 from pumpwatch.market.venue_asker import VenueAsker
 from pumpwatch.model import TradeBatch
 
-MOST_CANDLES = 1_000_000  # of one answer, by its time and its number of series
-CHUNK_NS = 900 * NS_PER_S  # trades are read so much time at once, so that memory stays small
-MOST_BUILT_NS = 2 * 86_400 * NS_PER_S  # so much time of a question is made from trades, its end
+MOST_CANDLES = 1_000_000  # of one answer, computed from its time and its number of series
+CHUNK_NS = 900 * NS_PER_S  # trades are read in parts of this length, to limit memory
+MOST_BUILT_NS = 2 * 86_400 * NS_PER_S  # at most the last part of a question of this length is computed from trades
 
 
 @dataclass(slots=True)
-class _Told:
-    """The problems of an answer. unread: the store could not be read, so that minutes that it has are not known."""
+class _Failures:
+    """The problems of an answer. unread: the store could not be read."""
 
     problems: list[str]
     unread: bool = False
@@ -39,12 +39,12 @@ class _Told:
 class CandleReader:
     """Reads candles of instruments, by their ids in the catalogue of `trades`. Blocks while it reads.
 
-    records: reads what a collector says about gaps and watched symbols; without it no candle of trades is complete.
+    records: reads a collector's records of gaps and watched symbols; without it, no candle computed from trades is complete.
     """
 
     def __init__(self, trades: TradeSource, store: CandleStore | None, clock: Clock, asker: VenueAsker | None = None,
                  records: Records | None = None, store_problem: str = "") -> None:
-        self.store_problem = store_problem  # why a store that is there is not read; answers have it among their problems
+        self.store_problem = store_problem  # why an existing store is not read; part of every answer's problems
         self.trades, self.store, self._clock, self._asker = trades, store, clock, asker
         self.known = KnownMinutes(records, store, clock)
 
@@ -52,8 +52,8 @@ class CandleReader:
              ask: bool = False) -> CandleAnswer:
         """Return the candles that overlap [from_ns, to_ns), the last `limit` of each series.
 
-        ask: minutes before the first known one come from the venues. Raises UsageError for what cannot be answered: an interval
-        that is not offered, a time without an end after its start, more than MOST_CANDLES.
+        ask: fetch minutes before the first known one from the venues. Raises UsageError for an unknown interval, a range that
+        ends before it starts, or more than MOST_CANDLES.
         """
         step = interval_ns(interval)
         if from_ns > to_ns:
@@ -67,13 +67,13 @@ class CandleReader:
         from_ns = from_ns // step * step
         parts, gone, names = [], list[tuple[Series, int, int]](), self.trades.catalogue.names(ids)
         for place, (number, name) in enumerate(zip(ids, names, strict=True)):
-            told = _Told(problems)
-            rows = self._of(number, name, interval, from_ns, to_ns, told, ask=ask)
+            failures = _Failures(problems)
+            rows = self._of(number, name, interval, from_ns, to_ns, failures, ask=ask)
             if limit is not None:
                 rows = rows.take(slice(max(0, len(rows) - limit), None))
             since_ns = int(rows.timestamp[0]) if len(rows) == limit else from_ns
             unknown = self.known.unknown(name, since_ns, to_ns, self._built_from_ns(to_ns), problems,
-                                         unread=told.unread) if self.known.judges else []
+                                         unread=failures.unread) if self.known.judges else []
             if interval != MINUTE:
                 rows = _without_complete(rows, unknown, step)
             gone += [(name, *span) for span in outside(unknown, rows, step)]
@@ -82,32 +82,32 @@ class CandleReader:
         return CandleAnswer(interval, names, CandleColumns.concat(parts), list(dict.fromkeys(problems)), gone)
 
     def minutes(self, number: int, from_ns: int, to_ns: int, problems: list[str], *, ask: bool = False) -> CandleColumns:
-        """Return an instrument's minutes in [from_ns, to_ns), which are whole: stored ones, and then those of trades."""
+        """Return an instrument's minute candles in [from_ns, to_ns), whole minutes: stored ones, then those of trades."""
         name = self.trades.catalogue.names([number])[0]
-        return self._minutes(number, name, from_ns, to_ns, _Told(problems), ask=ask)
+        return self._minutes(number, name, from_ns, to_ns, _Failures(problems), ask=ask)
 
-    def _of(self, number: int, name: Series, interval: str, from_ns: int, to_ns: int, told: _Told, *,
+    def _of(self, number: int, name: Series, interval: str, from_ns: int, to_ns: int, failures: _Failures, *,
             ask: bool) -> CandleColumns:
         if interval == MINUTE:
-            return self._minutes(number, name, from_ns, to_ns, told, ask=ask)
+            return self._minutes(number, name, from_ns, to_ns, failures, ask=ask)
         step, now_ns = interval_ns(interval), self._clock.now_ns()
-        stored = self._stored(name, interval, from_ns, to_ns, told)
-        start_ns = int(stored.timestamp[-1]) if len(stored) else from_ns  # the last stored one may still run
+        stored = self._stored(name, interval, from_ns, to_ns, failures)
+        start_ns = int(stored.timestamp[-1]) if len(stored) else from_ns  # the last stored one may not be over
         end_ns = -(-to_ns // step) * step
-        made = longer(self._minutes(number, name, start_ns, end_ns, told, ask=ask and not len(stored)), step, now_ns)
+        made = longer(self._minutes(number, name, start_ns, end_ns, failures, ask=ask and not len(stored)), step, now_ns)
         kept = stored.take(stored.timestamp < made.timestamp[0]) if len(made) else stored
         return CandleColumns.concat([kept, made])
 
-    def _minutes(self, number: int, name: Series, from_ns: int, to_ns: int, told: _Told, *, ask: bool) -> CandleColumns:
-        stored = self._stored(name, MINUTE, from_ns, to_ns, told)
-        made_until_ns = 0 if told.unread else self.known.made_until_ns()
+    def _minutes(self, number: int, name: Series, from_ns: int, to_ns: int, failures: _Failures, *, ask: bool) -> CandleColumns:
+        stored = self._stored(name, MINUTE, from_ns, to_ns, failures)
+        made_until_ns = 0 if failures.unread else self.known.made_until_ns()
         rest_ns = max(from_ns, made_until_ns or (int(stored.timestamp[-1]) + MINUTE_NS if len(stored) else from_ns))
         made = CandleColumns.concat([_numbered(candles_of(batch), 0) for batch in self._chunks(number, rest_ns, to_ns)])
-        made = made.take(~np.isin(made.timestamp, stored.timestamp))  # the store may have a venue's minutes of a later time
+        made = made.take(~np.isin(made.timestamp, stored.timestamp))  # the store may have later minutes from a venue
         unread = self.trades.problems()
-        told.problems += unread
+        failures.problems += unread
         if not unread:
-            made = self.known.judged(name, made, self.trades.whole_from_ns(), told.problems)
+            made = self.known.judged(name, made, self.trades.whole_from_ns(), failures.problems)
         known = CandleColumns.concat([part for part in (stored, made) if len(part)])
         known = known.take(np.argsort(known.timestamp, kind="stable"))
         first_ns = int(known.timestamp[0]) if len(known) else to_ns
@@ -117,27 +117,27 @@ class CandleReader:
             exchange, market_type, _ = name
             older = self._asker.minutes(f"{exchange}.{market_type}", self.trades.catalogue.instruments[number], from_ns, first_ns)
         except PumpWatchError as error:
-            told.problems.append(error.message)
+            failures.problems.append(error.message)
             return known
         return CandleColumns.concat([older, known])
 
-    def _stored(self, name: Series, interval: str, from_ns: int, to_ns: int, told: _Told) -> CandleColumns:
+    def _stored(self, name: Series, interval: str, from_ns: int, to_ns: int, failures: _Failures) -> CandleColumns:
         if self.store is None:
             return CandleColumns.empty()
         try:
             return self.store.read(name, interval, from_ns, to_ns)
         except PumpWatchError as error:
-            told.problems.append(error.message)
-            told.unread = True
+            failures.problems.append(error.message)
+            failures.unread = True
             return CandleColumns.empty()
 
     def _built_from_ns(self, to_ns: int) -> int:
-        """Return the time since which minutes until `to_ns` are made from every recorded trade."""
+        """Return the time from which the minutes until `to_ns` are computed from all recorded trades."""
         to_ns = min(-(-to_ns // MINUTE_NS) * MINUTE_NS, self._clock.now_ns() + MINUTE_NS)
         return max(self.trades.whole_from_ns(), to_ns - MOST_BUILT_NS)
 
     def _chunks(self, number: int, from_ns: int, to_ns: int) -> Iterator[TradeBatch]:
-        """Yield the trades of whole minutes, a part of the time after the other."""
+        """Yield the trades of whole minutes in consecutive parts."""
         now_ns = self._clock.now_ns()
         to_ns = min(-(-to_ns // MINUTE_NS) * MINUTE_NS, now_ns + MINUTE_NS)
         if from_ns >= to_ns:
@@ -150,7 +150,7 @@ class CandleReader:
 
 
 def _without_complete(rows: CandleColumns, spans: Sequence[tuple[int, int]], step_ns: int) -> CandleColumns:
-    """Return candles; those that overlap a span are not complete."""
+    """Return the candles, with complete=False for those that overlap a span."""
     complete = rows.complete.copy()
     for from_ns, to_ns in spans:
         complete &= (rows.timestamp >= to_ns) | (rows.timestamp + step_ns <= from_ns)
@@ -158,5 +158,5 @@ def _without_complete(rows: CandleColumns, spans: Sequence[tuple[int, int]], ste
 
 
 def _numbered(rows: CandleColumns, place: int) -> CandleColumns:
-    """Return the rows of one series under its place."""
+    """Return the rows of one series with its place as `series`."""
     return CandleColumns(np.full(len(rows), place, np.int32), *rows.columns()[1:])

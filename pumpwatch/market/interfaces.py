@@ -1,7 +1,7 @@
-"""The interfaces of the market data: what a store of candles, a cache and a source of trades must offer.
+"""The interfaces of the market data: a store of candles, and a cache.
 
-Another store takes the tests of `tests/market/store_contract.py`. Every method may be called from any thread, one at a time for
-each object. Times are int nanoseconds since 1970, UTC, and ranges are [from_ns, to_ns).
+Another store must pass the tests of `tests/market/store_contract.py`. Methods may be called from any thread, one at a time per
+object. Times are int nanoseconds since 1970, UTC, and ranges are [from_ns, to_ns).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pumpwatch.market.candle_columns import CandleColumns, Series
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The part of a series that a store has at one interval."""
+    """The stored part of a series at one interval."""
 
     first_ns: int
     last_ns: int
@@ -26,7 +26,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Something wrong in a store. kind: duplicate, order, ohlc, continuity, series, file."""
+    """A fault in a store. kind: duplicate, order, ohlc, continuity, series, file."""
 
     kind: str
     series: Series | None
@@ -36,21 +36,21 @@ class Flaw:
 
 
 class CandleStore(ABC):
-    """A store of candles. `write` and its marks are one transaction: after a kill both are there, or neither."""
+    """A store of candles. `write` stores candles and marks in one transaction: after a kill both are stored, or neither."""
 
     @abstractmethod
     def write(self, interval: str, series: Sequence[Series], rows: CandleColumns, marks: dict[str, str] | None = None,
               removed: Sequence[tuple[Series, int]] = ()) -> None:
-        """Store candles, replacing those of the same series and time, and remember the marks, a value for each name.
+        """Store candles, replacing those of the same series and time, and the marks (name -> value).
 
         `rows.series` are places in `series`. removed: candles (series, timestamp) to delete. Raises StorageError.
         """
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[object]:
-        """Make every write inside one transaction: after an error or a kill all of them are there, or none.
+        """Put every write inside into one transaction: after an error or a kill all of them are stored, or none.
 
-        Reads inside see what was written inside. Raises StorageError.
+        Reads inside see the writes inside. Raises StorageError.
         """
 
     @abstractmethod
@@ -59,11 +59,11 @@ class CandleStore(ABC):
 
     @abstractmethod
     def read(self, series: Series, interval: str, from_ns: int, to_ns: int, limit: int | None = None) -> CandleColumns:
-        """Return the candles of a series in ascending order, the last `limit` of them. Every `rows.series` is 0."""
+        """Return the last `limit` candles of a series in the range (None: all), ascending. Every `rows.series` is 0."""
 
     @abstractmethod
     def read_many(self, series: Sequence[Series], interval: str, from_ns: int, to_ns: int) -> CandleColumns:
-        """Return the candles of several series, by series and time. `rows.series` are places in `series`."""
+        """Return the candles of several series, sorted by series and time. `rows.series` are places in `series`."""
 
     @abstractmethod
     def series(self) -> list[Series]:
@@ -71,15 +71,15 @@ class CandleStore(ABC):
 
     @abstractmethod
     def marks(self) -> dict[str, str]:
-        """Return the remembered marks."""
+        """Return the stored marks."""
 
     def mark(self, name: str) -> str:
-        """Return a remembered mark, an empty text without one."""
+        """Return a stored mark; an empty text if there is none."""
         return self.marks().get(name, "")
 
     @abstractmethod
     def coverage(self, interval: str) -> dict[Series, Coverage]:
-        """Return the part of each series that is stored."""
+        """Return the stored part of each series."""
 
     @abstractmethod
     def remove_before(self, interval: str, before_ns: int) -> int:
@@ -87,7 +87,7 @@ class CandleStore(ABC):
 
     @abstractmethod
     def check(self) -> list[Flaw]:
-        """Return what is wrong with the stored candles: doubles, the order of prices, unknown series, the file itself."""
+        """Return the flaws of the stored candles: duplicates, inconsistent prices, unknown series, a damaged file."""
 
     @abstractmethod
     def close(self) -> None:
@@ -95,16 +95,16 @@ class CandleStore(ABC):
 
 
 class Cache(Protocol):
-    """Keeps answers for a while, within limits of age and bytes."""
+    """Keeps values for a while, within limits of age and bytes."""
 
     def get(self, key: str) -> tuple[Any, int] | None:
-        """Return a value and the time (ns) when it was put there; None if it is unknown or too old."""
+        """Return a value and its time (ns); None if it is unknown or too old."""
 
     def put(self, key: str, value: Any, at_ns: int) -> None:
-        """Keep a value of that time, in place of an older one."""
+        """Keep a value with its time, in place of an older one."""
 
     def drop(self, key: str) -> None:
         """Forget a value."""
 
     def figures(self) -> dict[str, float]:
-        """Return hits, misses, entries, bytes, evictions, and the ages of all hits together (hit_age_s)."""
+        """Return hits, misses, entries, bytes, evictions, and hit_age_s, the sum of the ages of all hits."""

@@ -1,4 +1,4 @@
-"""The intervals of candles. Times are int nanoseconds since 1970, UTC; a candle's time is its start."""
+"""The intervals of candles. Times are int nanoseconds since 1970, UTC; the time of a candle is its start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INTERVALS_NS = {MINUTE: MINUTE_NS, "5m": 5 * MINUTE_NS, "15m": 15 * MINUTE_NS, "
 
 
 def interval_ns(name: str) -> int:
-    """Return the length of an interval. Raises UsageError for one that is not offered."""
+    """Return the length of an interval (ns). Raises UsageError for an unknown one."""
     try:
         return INTERVALS_NS[name]
     except KeyError:

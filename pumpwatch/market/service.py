@@ -1,7 +1,7 @@
-"""The market data of a data folder: candles, tickers, order books, trades and 24-hour figures, of many coins in one call.
+"""The market data of a data folder: candles, tickers, order books, trades and 24-hour figures of many coins in one call.
 
-Answers come from the nearest place that has them: recent trades, the caches in memory, in Redis and on the disk, the store, the
-venue. Each one says which, and how old it is. Nothing here writes to the journal or to the store.
+An answer comes from the nearest source that has it: recent trades, the caches in memory, in Redis and on disk, the store, or the
+venue. Each answer has its source and age. The service never writes to the journal or the store.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from pumpwatch.redis.market_tiers import SharedMarket
 from pumpwatch.ticker import Ticker
 
 Coins = str | Sequence[str]
-TRADES_S = 600.0  # the last trades are kept so long
-MEMORY_BYTES = 8 * 1024 * 1024  # of each kind
-AT_ONCE = 24  # questions to venues
-MOST_TRADES = 10_000  # of a symbol
+TRADES_S = 600.0  # how long last trades are cached
+MEMORY_BYTES = 8 * 1024 * 1024  # per kind of answer
+AT_ONCE = 24  # concurrent requests to venues
+MOST_TRADES = 10_000  # per symbol
 NOT_TRADED = "not a trade of the last 24 hours is stored"
-FRESH_S = 5.0  # a newer trade than this may be taken without a look elsewhere: prices are shared every second
-LAST_S = 1.0  # newest trades are looked for in the journal again after so long
-LOOKS_S = (60, 900, 7200, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in a later one
+FRESH_S = 5.0  # a trade newer than this is used without looking for a newer one elsewhere: prices are shared every second
+LAST_S = 1.0  # how long the newest trades found in the journal are cached
+LOOKS_S = (60, 900, 7200, 86_400)  # ever longer times in which last trades are searched: a quiet coin needs a longer one
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class DiskTiers:
-    """The caches on the disk; None: memory alone."""
+    """The caches on disk; None: only memory."""
 
     tickers: Cache | None = None
     books: Cache | None = None
 
 
 class MarketService:
-    """Answers questions about coins. asker: without one no venue is asked. Every method raises UsageError for a wrong question.
+    """Answers questions about coins. Every method raises UsageError for an invalid question.
 
-    A coin is a name such as SOMI, or a sequence of names; exchange and market (spot, futures) narrow it.
-    shared: what processes and hosts share. records, store_problem: see CandleReader. day: gives the last 24 hours of
-    instruments, where the service itself would block.
+    coins: a name such as SOMI, or a sequence of names; exchange and market (spot, futures) select among its instruments. asker:
+    None: venues are not asked. shared: the data in Redis that processes and hosts share. records, store_problem: see
+    CandleReader. day: returns the last 24 hours of instruments, in place of `days`, which blocks.
     """
 
     def __init__(self, trades: TradeSource, store: CandleStore | None, asker: VenueAsker | None, clock: Clock,
@@ -81,7 +81,7 @@ class MarketService:
                     ask: bool = False) -> CandleAnswer:
         """Return the candles that overlap [from_ns, to_ns), the last `limit` of each symbol; by default of the last 24 hours.
 
-        ask: minutes before the first known one come from the venue; they say so by their origin.
+        ask: fetch minutes before the first known one from the venue; their origin is VENUE.
         """
         now_ns = self._clock.now_ns()
         to_ns = now_ns if to_ns is None else to_ns
@@ -92,9 +92,9 @@ class MarketService:
 
     def get_ticker(self, coins: Coins, *, exchange: str | None = None, market: str | None = None,
                    ask: bool = True) -> list[Found[Ticker]]:
-        """Return a ticker for each symbol, of its own trades where it has traded within 5 minutes. ask=False: no venue is asked.
+        """Return a ticker for each symbol, from recorded trades if it has traded within 5 minutes. ask: request missing ones.
 
-        Its 24 hours are those of complete candles, or else the venue's, which are kept for 5 minutes.
+        The 24-hour figures come from complete candles, else from the venue; the venue's are cached for 5 minutes.
         """
         ids = self.ids(coins, exchange, market)
         own = self._own.prices(ids)
@@ -109,13 +109,13 @@ class MarketService:
             elif number in own:
                 found.append(self._own.of_venue(own[number], venues[number]))
             else:
-                one = venues[number]
-                found.append(replace(one, day_source="venue", day_age_s=one.age_s) if one.value is not None else one)
+                ticker = venues[number]
+                found.append(replace(ticker, day_source="venue", day_age_s=ticker.age_s) if ticker.value is not None else ticker)
         return found
 
     def get_orderbook(self, coins: Coins, depth: int = 20, *, exchange: str | None = None, market: str | None = None,
                       ask: bool = True) -> list[Found[OrderBook]]:
-        """Return the order book of each symbol, the best `depth` levels of a side: kept ones are at most 30 s old."""
+        """Return the order book of each symbol, the best `depth` levels per side. Cached books are at most 30 s old."""
         if not 1 <= depth <= LEVELS:
             raise UsageError(f"a depth of {depth:,}", f"give 1 to {LEVELS} levels")
         found = self._each(self.ids(coins, exchange, market), self._books, ask,
@@ -124,7 +124,7 @@ class MarketService:
 
     def get_trades(self, coins: Coins, limit: int = 100, *, exchange: str | None = None,
                    market: str | None = None) -> list[Found[SymbolTrades]]:
-        """Return the last `limit` stored trades of each symbol, of the last 24 hours, the newest last."""
+        """Return the last `limit` stored trades of each symbol within 24 hours, newest last."""
         if not 1 <= limit <= MOST_TRADES:
             raise UsageError(f"a limit of {limit:,} trades", f"give 1 to {MOST_TRADES:,}")
         state = self.trades.state()
@@ -132,7 +132,7 @@ class MarketService:
 
     def get_stats(self, coins: Coins, *, exchange: str | None = None, market: str | None = None,
                   ask: bool = False) -> list[Found[SymbolStats]]:
-        """Return the figures of each symbol in the 24 hours until now, from candles and trades."""
+        """Return the figures of each symbol in the last 24 hours, from candles and trades."""
         now_ns, found = self._clock.now_ns(), []
         for number in self.ids(coins, exchange, market):
             problems = [self.candles.store_problem] if self.candles.store_problem else []
@@ -143,7 +143,7 @@ class MarketService:
         return found
 
     def ids(self, coins: Coins, exchange: str | None = None, market: str | None = None) -> list[int]:
-        """Return the ids of the instruments. Raises UsageError for an unknown coin, or where nothing is left of it."""
+        """Return the ids of the coins' instruments. Raises UsageError for an unknown coin, or if no instrument matches."""
         try:
             found = ids_of(self.trades.catalogue, coins, exchange, market)
         except UsageError:  # it may have been listed since
@@ -156,20 +156,20 @@ class MarketService:
         return found
 
     def note_trades(self, batch: TradeBatch) -> None:
-        """Have answers take newer trades into account, in place of what is kept. Quick; from one thread."""
+        """Use newer trades for answers, in place of cached ones. Fast; call it from one thread."""
         self._noted.note(batch)
 
     def days(self, ids: Sequence[int]) -> dict[int, SymbolStats]:
-        """Return the last 24 hours of instruments, of those that have any. Blocks while it reads."""
+        """Return the last 24 hours of the instruments that have data. Blocks while it reads."""
         now_ns = self._clock.now_ns()
         found = {number: stats_of(self.candles, number, now_ns - DAY_NS, now_ns, []) for number in ids}
         return {number: stats for number, stats in found.items() if stats is not None}
 
     def _last(self, ids: Sequence[int]) -> dict[int, Last]:
-        """Return the newest trade of each instrument that has a recent one: of those noted, in Redis, or in the journal.
+        """Return the newest trade of each instrument that has a recent one, from noted trades, Redis, or the journal.
 
-        One that is fresh is taken at once. If the one in the nearer place is older, the next place may have a newer one: another
-        process may read the symbol by now, or have stopped to share it.
+        A fresh trade is used at once. If a nearer source has only an older one, the next source may have a newer one: another
+        process may read the symbol by now, or may have stopped sharing it.
         """
         found, now_ns = self._noted.of(ids), self._clock.now_ns()
         fresh_ns = now_ns - int(FRESH_S * NS_PER_S)
@@ -193,7 +193,7 @@ class MarketService:
         return found | newer
 
     def _shared_last(self, ids: Sequence[int]) -> dict[int, Last]:
-        """Return the recent newest trades that other processes have put into Redis; none where it is away."""
+        """Return the recent newest trades that other processes have shared in Redis; none if Redis is unavailable."""
         if self._shared is None or not ids:
             return {}
         since_ns, numbers = self._clock.now_ns() - int(RECENT_S * NS_PER_S), dict[tuple[str, str], int]()
@@ -206,7 +206,7 @@ class MarketService:
         return {numbers[name]: Last(at_ns, price, "redis") for name, (at_ns, price) in found.items() if at_ns >= since_ns}
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Return the figures of each cache, under its kind and tier, such as `tickers memory`."""
+        """Return the figures of each cache by kind and tier, such as `tickers memory`."""
         found = {f"{kind} {'memory' if name == 'cache' else name}": tier.figures()
                  for kind, pulled in (("tickers", self._tickers), ("books", self._books)) for name, tier in pulled.tiers.items()}
         return {**found, "trades memory": self._trades.figures()}
@@ -216,21 +216,21 @@ class MarketService:
 
     def _each(self, ids: Sequence[int], pulled: PullThrough[T], ask: bool,
               fetch: Callable[[VenueAsker, str, Instrument], T]) -> list[Found[T]]:
-        """Return the answer for each instrument; those that must be asked are asked at the same time."""
+        """Return the answer for each instrument; fetch the missing ones concurrently."""
         kept = [pulled.cached(".".join(self._name(number))) for number in ids]
 
-        def one(number: int) -> Found[T]:
+        def fetched_one(number: int) -> Found[T]:
             name, asker = self._name(number), self._asker
             venue, instrument = f"{name[0]}.{name[1]}", self.trades.catalogue.instruments[number]
             if not ask or asker is None:
-                return Found(*name, problem="not kept, and venues are not asked")
+                return Found(*name, problem="not cached, and venues are not asked")
             try:
                 return self._found(number, pulled.fetched(".".join(name), lambda: fetch(asker, venue, instrument)))
             except PumpWatchError as error:
                 return Found(*name, problem=error.message)
 
         missing = [number for number, found in zip(ids, kept, strict=True) if found is None]
-        fetched = iter(map(one, missing) if len(missing) < 2 else Pool(AT_ONCE).map(one, missing))
+        fetched = iter(map(fetched_one, missing) if len(missing) < 2 else Pool(AT_ONCE).map(fetched_one, missing))
         return [next(fetched) if found is None else self._found(number, found) for number, found in zip(ids, kept, strict=True)]
 
     def _found(self, number: int, found: tuple[T, int, str]) -> Found[T]:
@@ -253,13 +253,13 @@ class MarketService:
         batch = batch.take(slice(max(0, len(batch) - limit), None))
         columns = SymbolTrades(batch.timestamp, batch.price, batch.quantity, batch.side == BUY, batch.id_texts())
         problems = self.trades.problems()
-        if not problems:  # a kept answer does not say what it lacks
+        if not problems:  # a cached answer has no problems
             self._trades.put(key, (state, columns, limit), now_ns)
         return Found(*name, columns, "store", 0.0, "; ".join(problems))
 
 
 def _tiers(ttl_s: float, clock: Clock, shared: Cache | None, disk: Cache | None) -> dict[str, Cache]:
-    """Return the caches by name, the fastest first."""
+    """Return the caches by name, fastest first."""
     found: dict[str, Cache | None] = {"cache": MemoryCache(MEMORY_BYTES, ttl_s, clock), "redis": shared, "disk": disk}
     return {name: cache for name, cache in found.items() if cache is not None}
 

@@ -21,7 +21,7 @@ HALF_A_STEP = Fraction(1, 2 * 10**18)
 
 @pytest.mark.parametrize(("value", "said"), [
     (D("NaN"), "not an amount"), (D("-Infinity"), "not an amount"), (D(10) ** 30, "18 digits before"),
-    (D(10) ** 18, "18 digits before"), (D("1e-19"), "18 digits behind"), (D("1.0000000000000000001"), "18 digits behind"),
+    (D(10) ** 18, "18 digits before"), (D("1e-19"), "18 decimals"), (D("1.0000000000000000001"), "18 decimals"),
     (1.5, "not a Decimal"), ("1", "not a Decimal"), (None, "not a Decimal"),
     (True, "not a Decimal"), (D("1E+9999"), "18 digits before"),
 ])

@@ -22,7 +22,7 @@ def used(sqlite_ledger: AccountLedger) -> AccountLedger:
 @pytest.mark.parametrize(("statement", "said"), [
     ("UPDATE balances SET balance = '981' WHERE asset = 'USDT' AND account_id = 'acc'", "is not the sum of its entries"),
     ("UPDATE balances SET available = '1' WHERE asset = 'USDT' AND account_id = 'acc'", "available and"),
-    ("DELETE FROM balances WHERE asset = 'USDT' AND account_id = 'acc'", "it has no balance of it"),
+    ("DELETE FROM balances WHERE asset = 'USDT' AND account_id = 'acc'", "but no balance in that asset"),
     ("UPDATE entries SET amount = '5' WHERE number = 0 AND version = 2", "projections: entries"),
     ("UPDATE orders SET filled = '9' WHERE order_id = 'o1'", "orders: o1 filled is 9, its events say 10"),
     ("DELETE FROM fills WHERE order_id = 'o1'", "fills: fill-o1 is missing"),
@@ -30,7 +30,7 @@ def used(sqlite_ledger: AccountLedger) -> AccountLedger:
     ("UPDATE balances SET balance = 'many' WHERE account_id = 'acc'", "balances of acc: the account ledger is damaged"),
     ("UPDATE accounts SET version = 99 WHERE account_id = 'acc'", "version is 99"),
     ("UPDATE users SET name = 'thief'", "users: user-1 differs"),
-    ("INSERT INTO transfers VALUES ('t', 'ghost', 'USDT', '5', '', 1)", "transfers: 1 rows of no event"),
+    ("INSERT INTO transfers VALUES ('t', 'ghost', 'USDT', '5', '', 1)", "transfers: 1 rows belong to no event"),
     ("UPDATE transfers SET account_id = 'other' WHERE account_id = 'acc'", "comes from no event"),
 ])
 def test_a_row_that_its_events_do_not_make_is_found_and_made_again(used: AccountLedger, statement: str, said: str) -> None:
@@ -65,7 +65,7 @@ def test_an_event_that_cannot_be_is_found(used: AccountLedger, statement: str, s
 def test_events_that_are_damaged_make_nothing_again(used: AccountLedger) -> None:
     tampered(used, "UPDATE events SET payload = '{' WHERE aggregate_id = 'acc' AND version = 3")
     before = used.accounts()
-    with pytest.raises(DamagedLedgerError, match="cannot be made again"):
+    with pytest.raises(DamagedLedgerError, match="cannot be rebuilt"):
         used.rebuild()
     assert used.accounts() == before
 

@@ -28,5 +28,5 @@ def test_what_is_done_inside_is_kept_or_undone_together(ledger: AccountLedger) -
 
 
 def test_a_conflict_says_what_to_do() -> None:
-    assert str(conflict("twice")) == "the account ledger was changed by another writer meanwhile: twice; do the transaction again"
+    assert str(conflict("twice")) == "the account ledger was changed by another writer meanwhile: twice; repeat the transaction"
     assert placeholders("ab") == "?, ?"

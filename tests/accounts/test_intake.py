@@ -23,9 +23,9 @@ D = Decimal
     ({"quantity": D("NaN")}, "quantity: NaN"), ({"quantity": D(-1)}, "quantity: -1"), ({"quantity": D(10) ** 30}, "quantity: "),
     ({"quantity": 1.0}, "not a Decimal"), ({"price": None}, "a limit order needs one"), ({"price": D("1e-19")}, "price: "),
     ({"stop_price": D(1)}, "a limit order has none"), ({"kind": "stop_limit"}, "a stop_limit order needs one"),
-    ({"kind": "stop_limit", "stop_price": D(1), "time_in_force": "ioc"}, "is gtc"), ({"at_ns": -1}, "at_ns"),
+    ({"kind": "stop_limit", "stop_price": D(1), "time_in_force": "ioc"}, "must be gtc"), ({"at_ns": -1}, "at_ns"),
     ({"at_ns": 2**63}, "at_ns"),
-    ({"leverage": D(2)}, "a spot market has neither leverage"), ({"reduce_only": True}, "a spot market has neither"),
+    ({"leverage": D(2)}, "a spot order has no leverage"), ({"reduce_only": True}, "a spot purchase cannot be reduce only"),
     ({"venue": FUTURES, "leverage": D("0.5")}, "leverage: 0.5"), ({"venue": FUTURES, "leverage": D(1001)}, "leverage: 1001"),
     ({"maintenance_rate": D(1)}, "maintenance_rate"), ({"fee_reserve": D(-1)}, "fee_reserve"), ({"base": "\n"}, "base: "),
 ])

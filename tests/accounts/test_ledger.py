@@ -78,10 +78,10 @@ def test_a_futures_position_from_its_opening_to_its_turn(ledger: AccountLedger) 
 
 def test_reduce_only_never_opens(ledger: AccountLedger) -> None:
     reducing = order("o2", "sell", "10", "2", venue=FUTURES, reduce_only=True)
-    refused(WrongState, ledger, lambda: ledger.place_order(ACCOUNT, reducing), "holds nothing that it would reduce")
+    refused(WrongState, ledger, lambda: ledger.place_order(ACCOUNT, reducing), "has no position that it would reduce")
     traded(ledger, "o1", "buy", "5", "2", venue=FUTURES)
     assert ledger.place_order(ACCOUNT, reducing).progress.locked == 0
-    refused(WrongState, ledger, lambda: ledger.fill_order("o2", fill(quantity="6")), "reduce only, and the fill is 1 larger")
+    refused(WrongState, ledger, lambda: ledger.fill_order("o2", fill(quantity="6")), "the fill exceeds the position by 1")
     ledger.fill_order("o2", fill(quantity="5"))
     assert ledger.positions(flat=False) == []
 
@@ -114,7 +114,7 @@ def test_a_stop_limit_order_waits_until_it_is_triggered(ledger: AccountLedger) -
     assert waiting.progress.state == "waiting" and figures(ledger)[2] == D(20)
     refused(WrongState, ledger, lambda: ledger.fill_order("o1", fill()), "is waiting")
     assert ledger.trigger_order("o1", 15).progress.state == "open"
-    refused(WrongState, ledger, lambda: ledger.trigger_order("o1", 16), "waits for nothing")
+    refused(WrongState, ledger, lambda: ledger.trigger_order("o1", 16), "not waiting")
 
 
 @pytest.mark.parametrize("end", ["cancel", "reject", "expire"])
@@ -159,7 +159,7 @@ def test_an_id_is_taken_once(ledger: AccountLedger) -> None:
 
 def test_a_fill_beyond_its_order_and_one_that_costs_too_much(ledger: AccountLedger) -> None:
     ledger.place_order(ACCOUNT, order("o1", price=None, quantity="10"))
-    refused(WrongState, ledger, lambda: ledger.fill_order("o1", fill(quantity="11")), "10 is left")
+    refused(WrongState, ledger, lambda: ledger.fill_order("o1", fill(quantity="11")), "exceeds the 10 that is left")
     refused(Overdraft, ledger, lambda: ledger.fill_order("o1", fill(price="101")), "1000 USDT available, 10 too few")
 
 

@@ -82,7 +82,7 @@ def test_a_full_disk_changes_nothing(path: Path) -> None:
 
         with pytest.raises(StorageError, match="full") as found:
             fill_it()
-        assert (found.value.exit_code, found.value.hint) == (EXIT_DISK, "make room on this disk")
+        assert (found.value.exit_code, found.value.hint) == (EXIT_DISK, "free space on this disk")
         assert everything(ledger) == before
         ledger.database.rows("PRAGMA max_page_count=100000")
         ledger.transfer(ACCOUNT, Decimal(1), "", 3)

@@ -58,7 +58,7 @@ def test_many_coins_are_one_call_and_no_venue_is_asked_where_that_is_not_wanted(
     market = Market()
     assert len(market.service.get_ticker(["C0", "C1", "C2"], market="spot")) == 3 == len(market.asked)
     found = market.service.get_ticker("C3", ask=False)
-    assert [one.problem for one in found] == ["not kept, and venues are not asked"] * 2 and len(market.asked) == 3
+    assert [one.problem for one in found] == ["not cached, and venues are not asked"] * 2 and len(market.asked) == 3
 
 
 def test_a_book_has_so_many_levels_and_is_kept_for_half_a_minute() -> None:

@@ -31,7 +31,7 @@ def order(sign: int, quantity: int, limit: str | None = None) -> PaperOrder:
     (order(SELL, 5), 350, [("0.99", 5)]),  # to our better: not counted
     (order(SELL, 5), 450, [("0.495", 5)])])
 def test_levels_are_taken_from_the_best_on(wanted: PaperOrder, at: float, taken: list[tuple[str, int]]) -> None:
-    assert BookWalk({0: [BOOK]}).take(wanted, ms(at), TRADES) == [(D(price), D(quantity)) for price, quantity in taken]
+    assert BookWalk({0: [BOOK]}).levels_for(wanted, ms(at), TRADES) == [(D(price), D(quantity)) for price, quantity in taken]
 
 
 def test_what_was_taken_is_not_there_again() -> None:
