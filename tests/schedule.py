@@ -37,6 +37,8 @@ TOGETHER = (
     # each takes long, and would be left over at the end
     ("tests/store/test_drain_losses.py",),
     ("tests/test_contract.py",),
+    # the syntax trees of all files
+    ("tests/test_layout.py", "tests/test_names.py"),
 )
 
 

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-CORE = sorted((ROOT / "pumpwatch").rglob("*.py"))
-PLUGINS = sorted(path for path in (ROOT / "plugins").rglob("*.py") if path.name != "__init__.py")
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
+from tests.source_tree import CORE, PLUGINS, ROOT, TESTS, nodes, parsed
+
 LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
 BASE = {"descriptors", "errors", "findings", "printable", "model", "order_book", "venue", "records", "slicing", "downtime",
@@ -78,16 +76,6 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             if module in ("pumpwatch", "pumpwatch.backup", "pumpwatch.commands", "pumpwatch.ops", "pumpwatch.store"):
                 yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
         yield from imports(node)
-
-
-@functools.cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"), str(path))
-
-
-@functools.cache
-def nodes(path: Path) -> list[ast.AST]:
-    return list(ast.walk(parsed(path)))
 
 
 @functools.cache
@@ -328,11 +316,6 @@ def test_the_pipeline_says_why_it_catches_everything() -> None:
     for path in sorted((ROOT / "pumpwatch" / "pipeline").glob("*.py")):
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             assert "except Exception" not in line or "  # " in line, f"{path}:{number}"
-
-
-def test_no_name_says_nothing() -> None:
-    vague = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
-    assert [str(path) for path in [*CORE, *PLUGINS] if path.stem in vague] == []
 
 
 LEFT_TO_DO = {"TODO", "FIXME", "XXX"}
