@@ -21,7 +21,7 @@ from pumpwatch.sim.process import SimProcess
 from tests.app.cluster_crew import Crew
 from tests.app.collector import CollectorProcess
 from tests.cluster.crew import ShiftedClock
-from tests.cluster.test_agreement import joined
+from tests.cluster.joined import joined
 from tests.postgres_server import Database
 from tests.redis.waiting import connected
 from tests.redis_server import RedisNode, free_port

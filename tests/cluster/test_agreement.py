@@ -7,28 +7,15 @@ from typing import Any
 
 from pumpwatch.clock import Clock
 from pumpwatch.cluster.agreement import ask_agreement, chosen_symbols
-from pumpwatch.cluster.facts import MemberFacts, Settings
-from pumpwatch.cluster.leases import Leases
+from pumpwatch.cluster.facts import Settings
 from pumpwatch.config import VenueConfig
 from tests.cluster.crew import ShiftedClock
+from tests.cluster.joined import SETTINGS, joined
 from tests.redis.waiting import connected, patient
 from tests.redis_server import RedisNode, RedisNodes
 
-SETTINGS = Settings(shards_per_venue=4, replicas=1, venues=("a.spot", "b.spot"))
 
-
-def joined(nodes: list[str], name: str, settings: Settings = SETTINGS, lease_s: float = 60.0, prefix: str = "pumpwatch",
-           **facts: Any) -> None:
-    """Let a member be in the cluster."""
-    redis = connected(nodes, prefix=prefix)
-    leases = Leases(redis, "x", f"{name}@1", lease_s)
-    leases.within_s = 20.0
-    about = MemberFacts(member=name, host=name, address=name, instance=name, version="1", **facts)
-    leases.beat(about, settings.encoded(), [], 0, first=True, leaving=False)
-    redis.close()
-
-
-def asking(nodes: list[str], clock: Clock | None = None, **changes: Any) -> Callable[..., Any]:
+def asking(nodes: list[str], clock: Clock | None = None) -> Callable[..., Any]:
     def ask(chosen: dict[str, str] | None = None, settings: Settings = SETTINGS, prefix: str = "pumpwatch") -> Any:
         redis = connected(nodes, prefix=prefix)
         try:

@@ -13,7 +13,7 @@ from pumpwatch.config_redis import RedisConfig
 from pumpwatch.findings import FAIL, OK
 from pumpwatch.ops.cluster_check import cluster_findings
 from pumpwatch.plugins import load_plugins
-from tests.cluster.test_agreement import joined
+from tests.cluster.joined import joined
 from tests.redis_server import RedisNode, free_port
 
 
