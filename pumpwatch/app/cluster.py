@@ -8,17 +8,19 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pumpwatch import __version__
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.shard_feeds import ShardFeeds
+from pumpwatch.cluster.agreement import CLOCK_HINT, CLOCK_S, HINT, ask_agreement, chosen_symbols
 from pumpwatch.cluster.coordinator import Coordinator
-from pumpwatch.cluster.facts import MemberFacts
+from pumpwatch.cluster.facts import MemberFacts, settings_of
 from pumpwatch.cluster.roles import LEADER
 from pumpwatch.cluster.venue_health import VenueHealth
 from pumpwatch.cluster.work_claims import WorkClaims
+from pumpwatch.config import VenueConfig
 from pumpwatch.model import TradeBatch
 from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.redis.errors import RedisUnavailable
@@ -37,7 +39,7 @@ class ClusterMember:
     all is durable.
     """
 
-    def __init__(self, collector: CollectorParts, venues: Sequence[str]) -> None:
+    def __init__(self, collector: CollectorParts, venues: Mapping[str, VenueConfig]) -> None:
         config, host = collector.config, socket.gethostname()
         self._collector = collector
         self.name, self.member = config.cluster.name, config.cluster.member or host
@@ -46,17 +48,32 @@ class ClusterMember:
         self._feeds = ShardFeeds(collector)
         facts = MemberFacts(member=self.member, host=host, address=config.cluster.address or host,
                             instance=f"{host}:{collector.folder.absolute()}", version=__version__, pid=os.getpid(),
-                            started_at_ns=collector.started_at_ns)
+                            started_at_ns=collector.started_at_ns, chosen=chosen_symbols(venues))
+        self._chosen, self._settings = chosen_symbols(venues), settings_of(config.cluster, list(venues))
         self._health = VenueHealth(self.redis, self.name, self.member)
         self.once = WorkClaims(self.redis, self.name, self.member, config.cluster.lease_s)
         self._role_listeners: list[OnRole] = []
-        self.coordinator = Coordinator(self.redis, config.cluster, facts, venues, self._feeds, collector.clock, collector.stats,
-                                       self._call_role_listeners)
+        self.coordinator = Coordinator(self.redis, config.cluster, facts, list(venues), self._feeds, collector.clock,
+                                       collector.stats, self._call_role_listeners)
 
     def join(self) -> bool:
         """Enter the cluster; return False if Redis is away. Raises ConfigError if the members have other settings."""
         self.redis.connect()
-        return self.coordinator.join()
+        joined = self.coordinator.join()
+        if joined:
+            self._compare()
+        return joined
+
+    def _compare(self) -> None:
+        """Name in one line what would have symbols unread, or times wrong; what no member may differ in was refused before."""
+        try:
+            found = ask_agreement(self.redis, self.name, self.member, self._settings, self._chosen, self._collector.clock)
+        except RedisUnavailable:
+            return
+        if found.differences:
+            log.warning("members of the cluster have other settings cluster=%s: %s; %s", self.name, found.describe(), HINT)
+        if abs(found.clock_s) > CLOCK_S:
+            log.warning("this clock is %+.1f s from that of Redis; %s", found.clock_s, CLOCK_HINT)
 
     def start(self) -> None:
         """Read the shards that the coordinator assigns from now on."""

@@ -386,4 +386,4 @@ def _make_cluster(collector: Collector) -> ClusterMember | None:
         return None
     from pumpwatch.app.cluster import ClusterMember
 
-    return ClusterMember(collector, [venue.name for venue, _ in collector.chosen])
+    return ClusterMember(collector, {venue.name: part for venue, part in collector.chosen})

@@ -13,7 +13,10 @@ PROTOCOL = 1  # of the keys and scripts; members of two protocols do not work to
 
 
 class MemberFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of one member. instance: the same for every process on one data folder, and for no other."""
+    """The facts of one member. instance: the same for every process on one data folder, and for no other.
+
+    chosen: a mark of the symbols that its config chooses, by venue; None from a version that does not tell.
+    """
 
     member: str  # its name
     host: str  # two replicas of a shard are on different hosts
@@ -23,6 +26,7 @@ class MemberFacts(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     started_at_ns: int = 0
     page: str = ""
+    chosen: dict[str, str] | None = None
 
 
 class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):

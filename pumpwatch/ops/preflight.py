@@ -25,6 +25,7 @@ from pumpwatch.hookspecs import PolledSource, PushSource
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.notify.channels import make_channels
+from pumpwatch.ops.cluster_check import cluster_findings
 from pumpwatch.ops.exposed_secrets import exposed_secrets
 from pumpwatch.ops.machine import kernel_clock, machine_findings
 from pumpwatch.ops.redis_check import library_findings, server_findings
@@ -51,7 +52,8 @@ def check(config: Config, connect: bool = False, plugins: Plugins | None = None)
                 *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock()),
                 *machine_findings()]
     findings += library_findings(config)
-    return [*findings, *_service_findings(config, plugins), *server_findings(config)] if connect else findings
+    return [*findings, *_service_findings(config, plugins), *server_findings(config),
+            *cluster_findings(config, plugins)] if connect else findings
 
 
 def exit_code(findings: list[Finding], *, settled: bool = False) -> int:

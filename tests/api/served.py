@@ -24,7 +24,7 @@ HEAD_S = BODY_S = SEND_S = IDLE_S = 1.0  # instead of the server's own
 class Served:
     """A running server. `url` is its address, `ask` a raw request.
 
-    The options are those of `api` in the config, and `every_request`: reading needs the token too.
+    The options are those of `api` in the config, `every_request`: reading needs the token too, and `cluster`: its figures.
     """
 
     def __init__(self, folder: Path, **options: Any) -> None:
@@ -112,8 +112,12 @@ def main(options: dict[str, Any]) -> None:
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError)
     server.HEAD_S, server.BODY_S, server.SEND_S, server.IDLE_S = HEAD_S, BODY_S, SEND_S, IDLE_S
     every_request = options["api"].pop("every_request", False)
+    cluster = options["api"].pop("cluster", None)
     config = config_of(Path(options["folder"]), **options["api"])
     desk = desk_of(config)
+    figures = desk.figures
+    if cluster:
+        desk = replace(desk, figures=lambda: {**figures(), "cluster": cluster})
     trades = HeldTrades(desk.catalogue, desk.recent.held(0, desk.clock.now_ns()), 0)
     desk = replace(desk, market=MarketService(trades, None, None, desk.clock))
     pages = read_pages()

@@ -324,6 +324,35 @@ class Stranger(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
+CLUSTER = {
+    "name": "tokyo", "member": "a", "state": "in", "roles": ["leader", "boards.0"], "held": 16, "last_answer_s": 0.3,
+    "shards": [],
+    "members": [
+        {"member": "a", "host": "a", "shards": 16, "roles": ["leader", "boards.0"], "expires_s": 4.6, "state": "in"},
+        {"member": "collector-of-the-second-rack", "host": "host-with-a-name-that-is-long.example.com", "shards": 32,
+         "roles": ["boards.1"], "expires_s": 4.1, "state": "leaving"},
+        {"member": "c", "host": "h3", "shards": 0, "roles": [], "expires_s": -3.0, "state": "dead"}]}
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_members_of_a_cluster_are_listed_within_the_width_of_the_page(browser: Browser, tmp_path: Path, width: int) -> None:
+    with Served(tmp_path, cluster=CLUSTER) as served:
+        watcher = Watcher(browser, width, 900, "dark")
+        watcher.page.goto(served.url)
+        rows = watcher.page.locator("#member-rows tr")
+        expect(rows).to_have_count(3)
+        expect(watcher.page.locator("#cluster-head")).to_have_text("Cluster tokyo")
+        expect(rows.nth(0)).to_have_text("aleader boards.0164.6in")
+        expect(rows.nth(2)).to_contain_text("over")
+        assert watcher.fits() and watcher.page.evaluate(CUT, "#cluster") == [] and watcher.complaints == []
+        watcher.page.close()
+
+
+def test_without_a_cluster_its_part_is_hidden(watcher: Watcher) -> None:
+    expect(watcher.page.locator("#venue-rows tr")).to_have_count(VENUES)
+    expect(watcher.page.locator("#cluster")).to_be_hidden()
+
+
 DRILL = """async (url) => { try { return (await fetch(url, { method: "POST", mode: "%s", credentials: "include",
     headers: { "Content-Type": "%s" }, body: '{"coin": "C0"}' })).status } catch (error) { return String(error) } }"""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
 import pytest
 
+from pumpwatch.app.cluster import ClusterMember
 from pumpwatch.app.collector import Collector
+from pumpwatch.cluster.facts import settings_of
 from pumpwatch.cluster.leases import Leases
-from pumpwatch.config import Config, StoreConfig
+from pumpwatch.config import Config, StoreConfig, VenueConfig
 from pumpwatch.config_cluster import ClusterConfig
 from pumpwatch.config_redis import RedisConfig
 from pumpwatch.errors import StorageError
@@ -17,7 +20,10 @@ from pumpwatch.redis.connection import RedisConnection
 from pumpwatch.sim.process import SimProcess
 from tests.app.cluster_crew import Crew
 from tests.app.collector import CollectorProcess
+from tests.cluster.crew import ShiftedClock
+from tests.cluster.joined import joined
 from tests.postgres_server import Database
+from tests.redis.waiting import connected
 from tests.redis_server import RedisNode, free_port
 
 RULES = {"all": {"connects_per_5_minutes": 100_000, "connects_per_minute": 0, "connects_per_second": 0}}
@@ -71,3 +77,20 @@ def test_a_second_start_on_one_folder_does_not_push_the_running_member_out(tmp_p
         running.journal.close()
         for redis in (running.redis, second.redis, asked):
             redis.close()
+
+
+def test_a_member_names_what_others_have_set_in_another_way_in_one_line(
+        collector: Collector, single_redis: RedisNode, caplog: pytest.LogCaptureFixture) -> None:
+    nodes = [single_redis.address]
+    collector.config.cluster, collector.redis = ClusterConfig(name="x", member="me"), connected(nodes)
+    joined(nodes, "b", settings_of(collector.config.cluster, ["a.spot"]), chosen={"a.spot": "1"})
+    joined(nodes, "c", prefix="other")
+    collector.clock = ShiftedClock(30.0)
+    member = ClusterMember(collector, {"a.spot": VenueConfig()})
+    with caplog.at_level(logging.WARNING):
+        assert member.join()
+    member.stop()
+    collector.redis.close()
+    lines = [line for line in caplog.messages if "settings" in line or "clock" in line]
+    assert len(lines) == 2 and "this clock is +30." in lines[1]
+    assert "other symbols of a.spot are chosen by b, redis.prefix is pumpwatch here and other of c; give every member" in lines[0]

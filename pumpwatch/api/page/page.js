@@ -1,5 +1,6 @@
 // The page: shows the collector's events, and opens the views of a coin and of a listing.
 
+import { showCluster } from "./cluster.js";
 import { coinView } from "./coin.js";
 import { find, mark, write } from "./dom.js";
 import { age, clock, duration } from "./format.js";
@@ -96,5 +97,6 @@ setInterval(() => {  // ages grow between two events
 }, 1000);
 
 showPaperRuns();
+showCluster();
 follow();
 keepSession();
