@@ -14,19 +14,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.cluster.facts import Settings
+from pumpwatch.cluster.facts import SharedSettings
 from pumpwatch.cluster.leases import Leases, View
 from pumpwatch.config import VenueConfig
 from pumpwatch.redis.connection import Client, RedisConnection
 
-CLOCK_S = 2.0  # a clock that is further from Redis' own is named
+CLOCK_S = 2.0  # a clock that differs more from that of Redis is reported
 WITHIN_S = 5.0
-KEYS = 1000  # that are looked at in the cluster's slot, and in a step of a scan
+KEYS = 1000  # most keys to look at in the cluster's slot, and in a step of a scan
 MEMBERS = ":members"
 
 
 class Agreement(NamedTuple):
-    """What Redis says of a member that wants to join. differences: in words. clock_s: by how much this clock is ahead."""
+    """Redis' answer to a member that wants to join. differences: in words. clock_s: how far this clock is ahead."""
 
     members: tuple[str, ...]  # the others that live
     differences: tuple[str, ...]
@@ -51,11 +51,11 @@ def chosen_symbols(parts: Mapping[str, VenueConfig]) -> dict[str, str]:
     return found
 
 
-def ask_agreement(redis: RedisConnection, cluster: str, member: str, settings: Settings, chosen: Mapping[str, str],
+def ask_agreement(redis: RedisConnection, cluster: str, member: str, settings: SharedSettings, chosen: Mapping[str, str],
                   clock: Clock) -> Agreement:
     """Compare settings with those of the living members. Raises RedisUnavailable."""
     began_ns = clock.now_ns()
-    view = Leases(redis, cluster, "", WITHIN_S * 5).look()
+    view = Leases(redis, cluster, "", WITHIN_S * 5).view()
     at_ns = (began_ns + clock.now_ns()) // 2
     others = {name: row.facts for name, row in view.living().items() if name != member}
     found = settings.differences(view.settings) if others and view.settings else []

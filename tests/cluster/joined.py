@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pumpwatch.cluster.facts import MemberFacts, Settings
+from pumpwatch.cluster.facts import MemberFacts, SharedSettings
 from pumpwatch.cluster.leases import Leases
 from tests.redis.waiting import connected
 
-SETTINGS = Settings(shards_per_venue=4, replicas=1, venues=("a.spot", "b.spot"))
+SETTINGS = SharedSettings(shards_per_venue=4, replicas=1, venues=("a.spot", "b.spot"))
 
 
-def joined(nodes: list[str], name: str, settings: Settings = SETTINGS, lease_s: float = 60.0, prefix: str = "pumpwatch",
+def joined(nodes: list[str], name: str, settings: SharedSettings = SETTINGS, lease_s: float = 60.0, prefix: str = "pumpwatch",
            **facts: Any) -> None:
     """Let a member be in the cluster."""
     redis = connected(nodes, prefix=prefix)

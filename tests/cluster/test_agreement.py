@@ -7,7 +7,7 @@ from typing import Any
 
 from pumpwatch.clock import Clock
 from pumpwatch.cluster.agreement import ask_agreement, chosen_symbols
-from pumpwatch.cluster.facts import Settings
+from pumpwatch.cluster.facts import SharedSettings
 from pumpwatch.config import VenueConfig
 from tests.cluster.crew import ShiftedClock
 from tests.cluster.joined import SETTINGS, joined
@@ -16,7 +16,7 @@ from tests.redis_server import RedisNode, RedisNodes
 
 
 def asking(nodes: list[str], clock: Clock | None = None) -> Callable[..., Any]:
-    def ask(chosen: dict[str, str] | None = None, settings: Settings = SETTINGS, prefix: str = "pumpwatch") -> Any:
+    def ask(chosen: dict[str, str] | None = None, settings: SharedSettings = SETTINGS, prefix: str = "pumpwatch") -> Any:
         redis = connected(nodes, prefix=prefix)
         try:
             return ask_agreement(redis, "x", "me", settings, chosen or {}, clock or Clock())
@@ -36,7 +36,7 @@ def test_living_members_are_compared_and_each_difference_is_named(single_redis: 
     nodes = [single_redis.address]
     ask = asking(nodes)
     assert ask()[:2] == ((), ())
-    joined(nodes, "me", Settings(shards_per_venue=9, replicas=1, venues=()))
+    joined(nodes, "me", SharedSettings(shards_per_venue=9, replicas=1, venues=()))
     assert ask().differences == (), "settings of its own from before may change"
     single_redis.ask("FLUSHALL")
     joined(nodes, "b", chosen={"a.spot": "1"})
@@ -44,7 +44,7 @@ def test_living_members_are_compared_and_each_difference_is_named(single_redis: 
     joined(nodes, "old")
     assert ask({"a.spot": "1"}).members == ("b", "c", "old")
     assert ask({"a.spot": "1"}).differences == ("other symbols of a.spot are chosen by c",)
-    found = ask({}, Settings(shards_per_venue=8, replicas=1, venues=("a.spot",)))
+    found = ask({}, SharedSettings(shards_per_venue=8, replicas=1, venues=("a.spot",)))
     assert found.describe() == ("b.spot is read there alone, shards_per_venue is 8 here and 4 there,"
                                 " other symbols of a.spot are chosen by b")
 
