@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-import numpy as np
-
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
+from pumpwatch.market.candle_columns import CandleColumns
+from pumpwatch.market.candle_history import columns_of
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import Instrument
 from pumpwatch.net.texts import one_line
@@ -110,7 +109,7 @@ class VenueAsker:
                 access.ask(request), instrument))
             _refuse_wrong(venue_name, page, now_ns)
             found += [candle for candle in page if start_ns <= candle.start_ns < min(start_ns + step, to_ns)]
-        return _columns(found)
+        return columns_of([candle for candle in found if candle.volume > 0])  # an interval without a trade has no candle
 
     def _as_listed(self, venue_name: str, access: VenueAccess, instrument: Instrument) -> Instrument:
         """Return the instrument as the venue lists it, after a look at its list where that is not known."""
@@ -154,21 +153,6 @@ def _refuse_wrong(venue_name: str, candles: Sequence[Candle], now_ns: int) -> No
         if wrong:
             raise ServiceUnavailable(f"{venue_name}: {wrong}")
         before_ns = candle.start_ns
-
-
-def _columns(candles: list[Candle]) -> CandleColumns:
-    traded = [candle for candle in candles if candle.volume > 0]  # an interval without a trade has no candle
-    number = len(traded)
-
-    def floats(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return np.array([getattr(candle, name) for candle in traded], np.float64)
-
-    quote = floats("quote_volume")
-    return CandleColumns(
-        np.zeros(number, np.int32), np.array([candle.start_ns for candle in traded], np.int64), floats("open"), floats("high"),
-        floats("low"), floats("close"), floats("volume"), np.where(quote < 0, np.nan, quote), np.full(number, np.nan),
-        np.array([candle.trades for candle in traded], np.int64), np.ones(number, np.bool_),
-        np.full(number, CandleOrigin.VENUE, np.uint8))
 
 
 def _a(noun: str) -> str:
