@@ -1,4 +1,4 @@
-"""Ask venues for a symbol's ticker, order book or minutes, within their budgets, and refuse what cannot be right."""
+"""Request a symbol's ticker, order book or minutes from venues, within their budgets, and reject implausible answers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
 from pumpwatch.venue import Candle, HttpRequest, Venue
 
-STALE_S = 86_400  # a ticker or book that is older, by the venue's own time, is refused
-AHEAD_S = 3600  # one that is further in the future, too
+STALE_S = 86_400  # a ticker or book that is older by the venue's time is rejected
+AHEAD_S = 3600  # and so is one that is further in the future
 CANDLE_PAGES = 20  # requests for one question
 
 T = TypeVar("T")
@@ -48,11 +48,10 @@ class VenueAccess:
 
 
 class VenueAsker:
-    """Asks venues, which `venues` finds by a name such as binance.spot. Every method raises ServiceUnavailable, with one
-    clear reason.
+    """Sends requests to venues, which `venues` finds by name, such as binance.spot. Every method raises ServiceUnavailable.
 
-    listed: the instruments of each venue as its list has them, by symbol. Only these have the scale of prices; a symbol that is
-    not there is looked up in the venue's list. None: the instruments of questions are such ones.
+    listed: the instruments of each venue's list, by symbol. Only these have the scale of prices; an unknown symbol is looked up
+    in the venue's list. None: callers pass such instruments.
     """
 
     def __init__(self, venues: Callable[[str], VenueAccess | None], clock: Clock,
@@ -62,14 +61,14 @@ class VenueAsker:
         self._looked_up: set[str] = set()
 
     def ticker(self, venue_name: str, instrument: Instrument) -> Ticker:
-        """Return a symbol's ticker. One of yesterday is refused."""
+        """Return a symbol's ticker. A stale one is rejected."""
         access = self._access(venue_name)
         ticker = self._ask("ticker", access, access.venue.tickers, instrument)
         self._refuse_stale(venue_name, "ticker", ticker.at_ns)
         return ticker
 
     def book(self, venue_name: str, instrument: Instrument) -> OrderBook:
-        """Return a symbol's order book. One of yesterday is refused, and so is a crossed one and one without a level."""
+        """Return a symbol's order book. A stale, crossed or empty book is rejected."""
         access = self._access(venue_name)
         book = self._ask("order book", access, access.venue.books, instrument)
         self._refuse_stale(venue_name, "order book", book.at_ns)
