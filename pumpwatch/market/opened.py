@@ -90,9 +90,9 @@ def _records(folder: Path, clock: Clock, start_ns: int, end_ns: int) -> MinuteEv
 
 
 def recorded_until_ns(folder: Path, clock: Clock) -> int:
-    """Return the time since which no collector records, by the figures of the last one; 2**62 where one runs, or none told any.
+    """Return the time of the last collector's end (ns), by its status; 2**62 if a collector runs, or if there is no status.
 
-    One that was killed may not have noticed that a connection was dead, so its last minutes do not count.
+    A killed collector may not have noticed a dead connection, so its last minutes do not count.
     """
     try:
         health.read(folder, clock)
