@@ -1,6 +1,6 @@
-"""Longer candles are made of shorter ones: 5m of 1m, 15m of 5m, and so on up to 1d of 4h.
+"""Aggregate shorter candles into longer ones: 5m from 1m, 15m from 5m, and so on up to 1d from 4h.
 
-Only candles that changed are made again.
+Only changed candles are recomputed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pumpwatch.model import Int64
 Lost = Sequence[tuple[int, int, int]]  # place of a series, from_ns, to_ns: trades may be missing there
 _LEVELS = list(INTERVALS_NS)
 _NUMBER_BITS = 36  # of a key: an interval's number since 1970; the place of the series lies above them
-MOST_READ = 200_000  # candles that are read at once
+MOST_READ = 200_000  # candles read at a time
 
 
 def aggregate(rows: CandleColumns, interval: str, over_ns: int, lost: Lost = ()) -> CandleColumns:
     """Return the candles of an interval, made of shorter ones that are in ascending order by series and time.
 
-    A sum is unknown where a part of it is. A candle is complete once it ended, at or before `over_ns`, if all its parts are
-    complete and it is in none of `lost`: a part without trades has no candle, so it cannot say itself that some may be missing.
+    A sum is unknown if one of its parts is. A candle is complete if it ended at or before `over_ns`, all its parts are complete,
+    and it overlaps none of `lost`, which also covers parts without a candle.
     """
     if not len(rows):
         return CandleColumns.empty()
@@ -64,9 +64,9 @@ def _in_lost(series: NDArray[np.int32], start: Int64, end: Int64, lost: Lost) ->
 
 
 def continuity_flaws(store: CandleStore, from_ns: int, to_ns: int) -> list[Flaw]:
-    """Return the longer candles that are not what the shorter ones of their time make, between two midnights (UTC).
+    """Return the longer candles between two midnights (UTC) that disagree with the shorter ones of their time.
 
-    Candles are compared where some shorter one is stored: longer ones are kept longer. Raises StorageError.
+    Only times with a stored shorter candle are compared, since longer ones are kept longer. Raises StorageError.
     """
     found = []
     for series in store.series():
@@ -95,7 +95,7 @@ def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColu
                   was_over_ns: int | None = None, marks: dict[str, str] | None = None,
                   removed: Sequence[tuple[Series, int]] = (), lost: Lost = (),
                   kept_from_ns: Mapping[str, int] | None = None, again: Sequence[tuple[Series, int]] = ()) -> None:
-    """Store minutes, and make again the longer candles that hold a changed one.
+    """Store minutes, and recompute the longer candles that contain a changed one.
 
     All of it and the marks are one transaction: after a kill everything is there, or nothing. Longer candles that ended between
     `was_over_ns`, the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pumpwatch.market.aggregate import aggregate
 from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
-from pumpwatch.market.intervals import MINUTE_NS
+from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.model import BUY, Flag, Int64, TradeBatch
 
 MINUTE_BITS = 28  # of a key: the instrument lies above them
@@ -104,14 +105,5 @@ def joined(parts: Sequence[CandleColumns]) -> CandleColumns:
     rows = CandleColumns.concat([part for part in parts if len(part)])
     if not len(rows):
         return rows
-    order = np.lexsort((rows.timestamp, rows.series))  # stable, so that parts stay in order
-    rows = rows.take(order)
-    new = (rows.series[1:] != rows.series[:-1]) | (rows.timestamp[1:] != rows.timestamp[:-1])
-    starts = np.flatnonzero(np.concatenate(([True], new)))
-    ends = np.append(starts[1:], len(rows)) - 1
-    unknown = np.logical_or.reduceat(rows.trades < 0, starts)
-    return CandleColumns(
-        rows.series[starts], rows.timestamp[starts], rows.open[starts], np.maximum.reduceat(rows.high, starts),
-        np.minimum.reduceat(rows.low, starts), rows.close[ends], np.add.reduceat(rows.volume, starts),
-        np.add.reduceat(rows.quote_volume, starts), np.add.reduceat(rows.taker_buy_volume, starts),
-        np.where(unknown, -1, np.add.reduceat(rows.trades, starts)), rows.complete[starts], rows.origin[starts])
+    rows = rows.take(np.lexsort((rows.timestamp, rows.series)))  # stable, so that parts stay in order
+    return aggregate(rows, MINUTE, over_ns=0)

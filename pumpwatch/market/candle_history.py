@@ -1,7 +1,7 @@
-"""Fetch candles of the time that was not recorded from the venues, the newest first, and only what was not asked before.
+"""Fetch candles of unrecorded times from the venues, newest first, each time only once.
 
-A running collector asks the same venues, so this takes a fifth of what they allow. A venue that does not answer, or answers
-nonsense, is left alone for a while; the others go on. The spans that were asked are marks of the store, a mark for each series.
+A running collector uses the same venues, so this uses a fifth of their limits. A venue that does not answer, or gives an invalid
+answer, is not asked for a while; the others continue. The spans already asked for are marks of the store, one per series.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class CandleHistory:
 
     def _leave_alone(self, venue: Venue, pause: Pause, error: Exception) -> None:
         if not pause.seconds:
-            log.warning("venue gives no candles, it is asked again later venue=%s reason=%s", venue.name,
+            log.warning("venue does not give candles, it is asked again later venue=%s reason=%s", venue.name,
                         one_line(str(error), 200))
         pause.seconds = min(2 * pause.seconds or FIRST_PAUSE_S, LONGEST_PAUSE_S)
         pause.until_s = self._clock.monotonic() + pause.seconds

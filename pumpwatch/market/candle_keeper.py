@@ -1,4 +1,4 @@
-"""Keep a store's candles: those of the recorded minutes, whether they are complete, and the longer ones that they add up to."""
+"""Keep a store's candles up to date: recorded minutes, whether they are complete, and the longer candles made from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REACH_S = 86_400  # gaps that end earlier are not looked at again
 
 
 class CandleKeeper:
-    """Does one round after the other. Its methods block and belong to one thread."""
+    """Updates the store in rounds. Its methods block and belong to one thread."""
 
     def __init__(self, folder: Path, store: CandleStore, clock: Clock) -> None:
         self._folder, self._store, self._clock = folder, store, clock

@@ -12,13 +12,13 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.market.aggregate import aggregate
 from pumpwatch.market.answers import CandleAnswer
 from pumpwatch.market.candle_builder import candles_of
 from pumpwatch.market.candle_columns import CandleColumns, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS, interval_ns
 from pumpwatch.market.known_minutes import KnownMinutes, Records, outside
-from pumpwatch.market.longer_candles import longer
 from pumpwatch.market.trade_source import TradeSource
 from pumpwatch.market.venue_asker import VenueAsker
 from pumpwatch.model import TradeBatch
@@ -94,7 +94,8 @@ class CandleReader:
         stored = self._stored(name, interval, from_ns, to_ns, failures)
         start_ns = int(stored.timestamp[-1]) if len(stored) else from_ns  # the last stored one may not be over
         end_ns = -(-to_ns // step) * step
-        made = longer(self._minutes(number, name, start_ns, end_ns, failures, ask=ask and not len(stored)), step, now_ns)
+        minutes = self._minutes(number, name, start_ns, end_ns, failures, ask=ask and not len(stored))
+        made = aggregate(minutes, interval, now_ns)
         kept = stored.take(stored.timestamp < made.timestamp[0]) if len(made) else stored
         return CandleColumns.concat([kept, made])
 

@@ -1,4 +1,4 @@
-"""Retention of candles: minutes for a month, longer candles for longer, those of an hour and more for ever."""
+"""Retention of candles: minutes for a month, 5m and 15m for 90 days, longer ones without a limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import INTERVALS_NS
 
 DAY_NS = 86_400 * 10**9
-KEPT_DAYS: Mapping[str, int] = {"1m": 30, "5m": 90, "15m": 90}  # intervals that are not named are kept for ever
+KEPT_DAYS: Mapping[str, int] = {"1m": 30, "5m": 90, "15m": 90}  # other intervals are kept without a limit
 
 
 def kept_from(now_ns: int, kept_days: Mapping[str, int] = KEPT_DAYS) -> dict[str, int]:
@@ -17,5 +17,5 @@ def kept_from(now_ns: int, kept_days: Mapping[str, int] = KEPT_DAYS) -> dict[str
 
 
 def remove_expired(store: CandleStore, now_ns: int, kept_days: Mapping[str, int] = KEPT_DAYS) -> dict[str, int]:
-    """Remove candles that are older than their interval is kept; return their number by interval. Raises StorageError."""
+    """Remove expired candles; return their number by interval. Raises StorageError."""
     return {interval: store.remove_before(interval, before_ns) for interval, before_ns in kept_from(now_ns, kept_days).items()}

@@ -1,7 +1,6 @@
-"""A cache on the disk, within a size: values are MessagePack, and nothing in it is ever unpickled.
+"""A cache on disk with a size limit. Values are MessagePack; nothing is ever unpickled.
 
-It is safe between threads and processes, and survives a restart. A file that cannot be used is an empty cache: whoever asks goes
-on without it.
+It is safe between threads and processes, and survives a restart. A cache whose files cannot be used behaves like an empty one.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ NOT_A_VALUE = (*ERRORS, *REFUSALS)
 
 
 class BytesDisk(diskcache.Disk):  # type: ignore[misc]
-    """Stores bytes under texts, and refuses everything else, so that a foreign file runs no code."""
+    """Stores bytes under text keys, and raises ValueError for anything else, so that a foreign file cannot run code."""
 
     def get(self, key: Any, raw: bool) -> Any:
         """Return a key."""
@@ -130,10 +129,10 @@ class DiskCache:
 
 
 class CacheInThread:
-    """A cache on the disk whose work is done in a native thread, which opens it at the first question: the hub never waits.
+    """A cache on disk that works in a native thread, which opens it at the first request, so that the hub is not blocked.
 
-    A question that takes longer than WITHIN_S counts as not answered, so whoever asks goes on without the disk. For LEFT_S after
-    that, no question is asked: an answer about hundreds of symbols would wait for each.
+    A request that takes longer than WITHIN_S counts as a miss. For LEFT_S after that, the disk is not asked at all, since an
+    answer about hundreds of symbols would wait for each one.
     """
 
     def __init__(self, make: Callable[[], DiskCache], thread: ThreadPool) -> None:

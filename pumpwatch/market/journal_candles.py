@@ -1,4 +1,4 @@
-"""Make candles of what a journal holds, while a collector writes to it from another process. Memory is bounded by parts."""
+"""Make candles from a journal's trades, while another process writes to it. Minutes are read in parts, to limit memory."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class JournalPosition:
 
 
 class JournalCandles:
-    """The journal as it was when this was made. Close it soon: it holds files open.
+    """The journal as of the creation of this object. Close it soon: it keeps files open.
 
-    Making one raises StorageError where a file is locked, and so do the methods.
+    The constructor and the methods raise StorageError if a file is locked.
     """
 
     def __init__(self, folder: Path, catalogue: Catalogue) -> None:
@@ -138,7 +138,7 @@ class JournalCandles:
 
     @contextmanager
     def _reading(self, segment: Segment) -> Iterator[SegmentReader | None]:
-        """Give the open file, None where it is damaged or gone. Other readers report damage."""
+        """Yield the open file; None if it is damaged or was removed. Other readers report damage."""
         if segment.path not in self._readers:
             try:
                 self._readers[segment.path] = SegmentReader(segment.path, self._catalogue, ignore_damage)

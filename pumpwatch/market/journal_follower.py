@@ -36,7 +36,7 @@ Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]
 
 
 class FollowerPass(NamedTuple):
-    """The work of a pass: minutes that were summed, candles that were written, and of these those made again."""
+    """The work of a pass: minutes summed, candles written, and how many of these were recomputed."""
 
     minutes: int
     candles: int
@@ -54,7 +54,7 @@ class JournalFollower:
         self.behind = False  # the last pass has left minutes for the next ones
 
     def run(self) -> FollowerPass:
-        """Take over what was stored since the last pass. Raises StorageError; what is missing then is done by the next pass."""
+        """Process the trades stored since the last pass. Raises StorageError; then the next pass does the rest."""
         journal = JournalCandles(self._folder, self._catalogue)
         try:
             return self._run(journal)
@@ -108,7 +108,7 @@ class JournalFollower:
                 kept = held.series
                 self._too_old += len(kept)
                 if len(kept):
-                    log.info("trades came too late for their candles, whose other trades have expired candles=%d", len(kept))
+                    log.info("late trades left out of candles candles=%d reason=their other trades have expired", len(kept))
             rows = journal.some(wanted[~np.isin(wanted, kept)].tolist(), minute)
             self._write(rows)
             written += len(rows)

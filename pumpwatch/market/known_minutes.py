@@ -1,4 +1,4 @@
-"""Say of the minutes of a question whether all their trades are known: by the gaps, by what was watched, and by what is kept.
+"""Judge whether all trades of the requested minutes are known: by gaps, by watched symbols, and by the trades still stored.
 
 A minute is judged two minutes after its end, because a dead connection is noticed late.
 """
@@ -63,7 +63,7 @@ class KnownMinutes:
         try:
             marks = [self._store.mark(name) if self._store is not None else "" for name in (BEGINS, MARK)]
         except PumpWatchError:
-            return 0, 0  # whoever reads candles tells it
+            return 0, 0  # reading the candles reports the problem
         at = JournalPosition.of(marks[1])
         return (int(marks[0]) * MINUTE_NS if marks[0].isdigit() else 0, at.minute * MINUTE_NS) if at else (0, 0)
 

@@ -28,7 +28,7 @@ from pumpwatch.store.sqlite_library import Database
 log = logging.getLogger(__name__)
 
 FILE_NAME = "market_data.sqlite3"
-BUSY_MS = 2000  # a writer waits so long for another one's lock
+BUSY_MS = 2000  # a writer waits this long for another one's lock
 SLOW_MS = 50.0
 WRITER_CACHE_KB = 16_000  # the pages of 100,000 candles; with fewer they are written twice
 DAMAGED_HINT = "the next start of a collector sets it aside and builds it again from the journal and the venues"
@@ -51,9 +51,9 @@ class Asked:
 
 
 class MarketFile:
-    """One connection to the file. A damaged one is set aside at the start, and an empty one begins; readers report it.
+    """One connection to the file. A writer sets a damaged file aside at the start and begins an empty one; a reader reports it.
 
-    A reader whose file was set aside meanwhile says so in place of answers from the old one.
+    A reader whose file was replaced meanwhile raises StorageError instead of answering from the old file.
     """
 
     def __init__(self, path: Path, read_only: bool = False, busy_ms: int | None = None) -> None:
@@ -155,7 +155,7 @@ class MarketFile:
         return self.path.with_name(self.path.name + ".damaged")  # the next start sets the file aside
 
     def remember_damage(self) -> None:
-        """Have the next start set the file aside; a reader changes nothing."""
+        """Make the next start set the file aside; a reader changes nothing."""
         if not self.read_only:
             with suppress(OSError):
                 self._mark.touch()
@@ -182,7 +182,7 @@ class MarketFile:
 
     @contextmanager
     def reading(self, doing: str) -> Iterator[None]:
-        """Have every query inside see the same state. Raises StorageError."""
+        """Make every query inside see the same state. Raises StorageError."""
         with self.errors(doing):
             inside = self.connection.in_transaction  # another one, whose state they see
             if self.read_only and not inside and self.path.stat().st_ino != self._number:

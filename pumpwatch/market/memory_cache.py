@@ -1,4 +1,4 @@
-"""A cache in memory: the least recently used entries go first, old ones count as absent. Safe between threads."""
+"""A cache in memory: the least recently used entries are evicted first; expired ones count as absent. Safe between threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENTRY_BYTES = 200  # of an entry besides its value: the key, and the places in t
 
 
 class _Evicting(LRUCache[str, tuple[Any, int, int]]):
-    """Counts what goes for want of room."""
+    """Counts evictions for lack of space."""
 
     evictions = 0
 

@@ -1,4 +1,4 @@
-"""Say of candles whether they are complete, by the gaps and by what was watched, and find the time whose trades are missing.
+"""Judge whether candles are complete, by gaps and watched symbols, and find the times whose trades are missing.
 
 A minute is judged two minutes after its end, because a dead connection is noticed late. When a gap begins, grows, is filled or is
 lost, its minutes are judged again.
@@ -33,7 +33,7 @@ Span = tuple[int, int]  # minutes since 1970, [first, end)
 
 @dataclass(slots=True)
 class MinuteEvidence:
-    """The records of a collector that speak of [start_ns, end_ns), by venue. until_ns: nothing was recorded later."""
+    """A collector's records about [start_ns, end_ns), by venue. until_ns: nothing was recorded after this time."""
 
     gaps: dict[Venue, list[Gap]] = field(default_factory=dict)
     fills: dict[Venue, list[GapFill]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class MinuteEvidence:
                         self.watched.get(venue, ()))
 
     def prints(self) -> dict[object, tuple[object, ...]]:
-        """Return what is known of each gap, by gap: where it differs from an earlier time, its minutes are judged again."""
+        """Return a fingerprint of each gap: if it differs from an earlier one, the gap's minutes are judged again."""
         states: dict[object, list[tuple[str, str, int]]] = {}
         for fill in (fill for fills in self.fills.values() for fill in fills):
             states.setdefault(gap_key(fill.gap), []).append((fill.symbol, str(fill.state), fill.lost_to_ns))
@@ -78,7 +78,7 @@ def evidence(folder: Path, start_ns: int, end_ns: int) -> MinuteEvidence:
 
 
 class Verdicts:
-    """Keeps `complete` of a store's candles true to the records."""
+    """Keeps `complete` of a store's candles in agreement with the records."""
 
     def __init__(self, store: CandleStore, write: Write | None = None) -> None:
         self._store = store

@@ -15,6 +15,7 @@ from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.market.disk_cache import BOOK_S, TICKER_S, DiskCache, disk_caches
 from pumpwatch.market.interfaces import CandleStore
+from pumpwatch.market.market_file import FILE_NAME
 from pumpwatch.market.minute_verdicts import MinuteEvidence, evidence
 from pumpwatch.market.service import DiskTiers, MarketService
 from pumpwatch.market.trade_source import JournalTrades
@@ -30,7 +31,6 @@ from pumpwatch.redis.connection import connection_of
 from pumpwatch.redis.market_tiers import shared_market
 from pumpwatch.venue import HttpRequest, Venue
 
-STORE_FILE = "market_data.sqlite3"
 CONNECT_S = 1.0  # a Redis that hangs is not waited for any longer
 
 
@@ -74,12 +74,12 @@ def opened_store(folder: Path) -> tuple[CandleStore | None, str]:
 
     Answers are then made of the trades that are kept. Raises NewerError, a ConfigError, for the file of a newer version.
     """
-    if not (folder / STORE_FILE).exists():
+    if not (folder / FILE_NAME).exists():
         return None, ""
     from pumpwatch.market.sqlite_store import SqliteCandleStore
 
     try:
-        return SqliteCandleStore(folder / STORE_FILE, read_only=True), ""
+        return SqliteCandleStore(folder / FILE_NAME, read_only=True), ""
     except StorageError as error:
         return None, ": ".join(filter(None, (error.message, error.hint)))
 
@@ -90,9 +90,9 @@ def _records(folder: Path, clock: Clock, start_ns: int, end_ns: int) -> MinuteEv
 
 
 def recorded_until_ns(folder: Path, clock: Clock) -> int:
-    """Return the time since which no collector records, by the figures of the last one; 2**62 where one runs, or none told any.
+    """Return the time of the last collector's end (ns), by its status; 2**62 if a collector runs, or if there is no status.
 
-    One that was killed may not have noticed that a connection was dead, so its last minutes do not count.
+    A killed collector may not have noticed a dead connection, so its last minutes do not count.
     """
     try:
         health.read(folder, clock)

@@ -1,6 +1,6 @@
-"""Tickers of our own trades: the price is the newest trade's, and the 24 hours are the candles' where these are complete.
+"""Tickers from recorded trades: the price of the newest trade, and the 24-hour figures of complete candles.
 
-If they are not, the 24 hours are the venue's, kept for a while or asked for now; the answer says so.
+If the candles are not complete, the 24-hour figures are the venue's, cached or requested; the answer says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DayOf = Callable[[Sequence[int]], Mapping[int, SymbolStats]]  # of those that ar
 
 
 class OwnTickers:
-    """The tickers that own trades give."""
+    """Makes tickers from recorded trades."""
 
     def __init__(self, last: LastOf, day: DayOf, clock: Clock) -> None:
         self._last, self._day, self._clock = last, day, clock

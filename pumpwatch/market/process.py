@@ -1,7 +1,7 @@
-"""The process that makes market data, so that recording is never slowed: low priority, one thread for the store, jobs by time.
+"""The process that makes market data, so that recording is not slowed: low priority, one thread for the store, scheduled jobs.
 
-It reads the configuration from its standard input as a line of JSON, and ends when that input ends. It prints its state, and
-whatever it logs, as lines of JSON.
+It reads the configuration from its standard input as a line of JSON, and ends when that input ends. It prints its state and its
+log records as lines of JSON.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ CHECKED = "check"  # in the notes of upkeep
 
 
 class MarketJobs:
-    """The jobs of the process. `tell` takes its state."""
+    """The jobs of the process. report: called with the state of the process."""
 
-    def __init__(self, config: Config, store: SqliteCandleStore, tell: Callable[[dict[str, Any]], None],
+    def __init__(self, config: Config, store: SqliteCandleStore, report: Callable[[dict[str, Any]], None],
                  clock: Clock | None = None) -> None:
         self._config, self._plugins = config, load_plugins(config)
         self._chosen = list(self._plugins.chosen(config))
-        self._clock, self._tell, self._options = clock or Clock(), tell, config.market
+        self._clock, self._report, self._options = clock or Clock(), report, config.market
         self._thread = ThreadPool(1)  # for the store, which belongs to one thread
         self._checking = ThreadPool(1)  # reads everything
         self._sink_thread = ThreadPool(1)
@@ -105,7 +105,7 @@ class MarketJobs:
                                next_run_time=datetime.now(UTC) + timedelta(seconds=first_s))
 
     def candles(self) -> None:
-        """Make the candles of what was recorded since the last time, round after round while these are behind."""
+        """Make the candles of newly recorded trades, in rounds, until they have caught up."""
         behind = [True]
 
         def work() -> None:
@@ -117,7 +117,7 @@ class MarketJobs:
         self._do("candle file", self._open_again)
 
     def _open_again(self) -> None:
-        """Notice damage that the pages in this process's memory hide from it."""
+        """Open the file again, to detect damage that this process's page cache hides."""
         try:
             SqliteCandleStore(self._store.file.path, read_only=True).close()
         except DamagedError:
@@ -125,14 +125,14 @@ class MarketJobs:
             raise
 
     def retain(self) -> None:
-        """Remove candles that are too old."""
+        """Remove expired candles."""
         def work() -> None:
             removed = remove_expired(self._store, self._clock.now_ns(), self._kept_days())
             self._note("retention", f"{sum(removed.values())} candles removed")
         self._do("candle retention", work)
 
     def _kept_days(self) -> dict[str, int]:
-        """Return for how many days candles are kept; intervals that are not named are kept for ever."""
+        """Return for how many days candles are kept, by interval; other intervals are kept without a limit."""
         options = self._options
         days = {"1m": options.minute_days, "5m": options.quarter_days, "15m": options.quarter_days,
                 **dict.fromkeys(("1h", "4h", "1d"), options.hour_days)}
@@ -157,7 +157,7 @@ class MarketJobs:
         self._do("candle upkeep", work)
 
     def fetch(self) -> None:
-        """Ask the venues for candles of the time that was not recorded, each venue in a greenlet of its own."""
+        """Fetch candles of unrecorded times from the venues, with one greenlet per venue."""
         marks: dict[str, str] = {}
         missing: dict[str, dict[str, list[Span]]] = {}
         facts: dict[Series, Instrument] = {}
@@ -202,14 +202,14 @@ class MarketJobs:
             self._try("candles of sinks", work)
 
     def _sink_candles(self) -> list[SinkCandles]:
-        """Return what reads each sink; one that is rolled out lacks instruments, and is left out."""
+        """Return a reader for each sink, except the one being rolled out, which does not have all instruments."""
         return [SinkCandles(sink, self.keeper, self._clock, self._thread.apply, self._sink_thread.apply)
                 for name, sink in self._plugins.make_sinks(self._config).items() if name != self._config.rollout.sink]
 
     def check(self) -> None:
-        """Look for contradictions in the store, log them, and build indexes again where that is needed.
+        """Look for contradictions in the store, log them, and rebuild indexes if needed.
 
-        It reads everything, which takes minutes: in a thread and through a connection of its own, so that candles go on.
+        This reads the whole store for minutes, so it runs in a separate thread with its own connection.
         """
         def work() -> None:
             flaws = self._checking.apply(self._found)
@@ -242,36 +242,36 @@ class MarketJobs:
         self._try(name, lambda: self._thread.apply(work))
 
     def _try(self, name: str, work: Callable[[], object]) -> None:
-        """Do a piece of work; log when it begins to fail, and when it is good again."""
+        """Do a piece of work; log when it starts to fail, and when it succeeds again."""
         try:
             work()
         except PumpWatchError as error:
             if name not in self._problems:
-                log.warning("%s: not done, it is tried again reason=%s", name, error)
+                log.warning("%s: failed, it is retried reason=%s", name, error)
             self._problems[name] = error.message
         else:
             if self._problems.pop(name, None) is not None:
-                log.info("%s: good again", name)
-        self.tell()
+                log.info("%s: succeeded again", name)
+        self.report_state()
 
-    def tell(self) -> None:
-        """Tell the state."""
-        self._tell({"figures": {**self.keeper.figures(), "history": self.history.figures(),
+    def report_state(self) -> None:
+        """Report the state."""
+        self._report({"figures": {**self.keeper.figures(), "history": self.history.figures(),
                                 "sinks": [sink.figures() for sink in self._sinks or ()], "flaws": self._flaws,
                                 "problems": dict(self._problems)},
                     "jobs": self.scheduler.rows()})
 
     def run(self) -> None:
-        """Tell the state every few seconds, until the store is found damaged."""
+        """Report the state every few seconds, until the store is found damaged."""
         while not self._store.file.damaged:
-            self.tell()
+            self.report_state()
             gevent.sleep(STATE_S)
             if self._clock_watch.check():
                 self.scheduler.reschedule_all()
 
 
 class LogLines(logging.Handler):
-    """Sends what is logged to the collector, whose log it belongs in."""
+    """Sends log records to the collector, which logs them."""
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(logging.INFO)
@@ -283,13 +283,13 @@ class LogLines(logging.Handler):
 
 
 def print_line(line: dict[str, Any]) -> None:
-    """Print a line of JSON; nothing where nobody reads any more."""
+    """Print a line of JSON; ignore that the reader is gone."""
     with suppress(OSError):
         os.write(1, msgspec.json.encode(line) + b"\n")
 
 
 def end_with_input() -> None:
-    """End this process when its input ends, whatever it does then: what the store holds is whole at every moment."""
+    """End this process at once when its input ends; the store is consistent at every moment."""
     while os.read(0, 4096):
         pass
     os._exit(0)
@@ -297,7 +297,7 @@ def end_with_input() -> None:
 
 def serve() -> None:
     """Make market data until standard input ends. This is the body of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the collector, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the collector, which ends this process
     with suppress(OSError):
         os.nice(NICE)
     config = msgspec.json.decode(_first_line(), type=Config)

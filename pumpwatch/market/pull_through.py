@@ -1,6 +1,6 @@
-"""Answers from memory, then from the disk, then from the venue: one request at a time for each key.
+"""Answers from the caches, fastest first, then from the venue, with one request at a time per key.
 
-Callers that ask for a key while it is being fetched wait for that answer. A refusal is remembered for a few seconds.
+Callers that ask for a key while it is being fetched wait for that answer. A failure is remembered for a few seconds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class PullThrough(Generic[T]):
         return self.cached(key, newer_ns) or self.fetched(key, fetch)
 
     def fetched(self, key: str, fetch: Callable[[], T]) -> tuple[T, int, str]:
-        """Fetch a value that is not kept, or wait for who is fetching it. Returns and raises as `get`."""
+        """Fetch a value that is not cached, or wait for the greenlet that is fetching it. Returns and raises as `get`."""
         while True:
             with self._lock:
                 at_ns, reason = self._refused.get(key, (0, ""))

@@ -39,7 +39,7 @@ def stats_of(reader: CandleReader, number: int, from_ns: int, to_ns: int, proble
 
 
 def _complete(reader: CandleReader, number: int, span: tuple[int, int], whole: CandleColumns, problems: list[str]) -> bool:
-    """Return whether nothing says that trades of a time are missing, of which `whole` are the whole minutes."""
+    """Return whether trades of a span are known to be complete. whole: the candles of its whole minutes."""
     settled = whole.timestamp + MINUTE_NS <= reader.known.judged_until_ns()
     if not whole.complete[settled].all():
         return False

@@ -1,4 +1,4 @@
-"""The stored trades as the market data reads them: instruments by coin, trades by time."""
+"""The source of stored trades for the market data: instruments by coin, trades by time."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class JournalTrades:
         return found
 
     def _note_problems(self) -> None:
-        """Keep each line once, however often a file is read before somebody asks."""
+        """Keep each line once, even if a file is read several times before `problems` is called."""
         self._problems |= dict.fromkeys(self._journal.unreadable[:MOST_PROBLEMS - len(self._problems)])
         self._journal.unreadable.clear()
 

@@ -1,6 +1,6 @@
 """Upkeep of the store of candles: free pages, statistics, indexes and slow queries.
 
-Each method is one job, safe to call at any time: it looks whether it is needed, does it, and says why or why not. Only VACUUM
+Each method is one job, safe to call at any time: it checks whether it is needed, does it, and returns the reason. Only VACUUM
 holds the writer's lock for long, so it runs at night and at most once a week.
 """
 
@@ -62,9 +62,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class IndexUse:
-    """The indexes that the noted queries and those of readers use, those that none uses, and queries that read a whole table for
-    lack of one.
-    """
+    """The indexes used by recorded queries and by readers, the unused ones, and the queries that scan a whole table."""
 
     used: tuple[str, ...]
     unused: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Ask venues for a symbol's ticker, order book or minutes, within their budgets, and refuse what cannot be right."""
+"""Request a symbol's ticker, order book or minutes from venues, within their budgets, and reject implausible answers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-import numpy as np
-
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
+from pumpwatch.market.candle_columns import CandleColumns
+from pumpwatch.market.candle_history import columns_of
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import Instrument
 from pumpwatch.net.texts import one_line
@@ -20,8 +19,8 @@ from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
 from pumpwatch.venue import Candle, HttpRequest, Venue
 
-STALE_S = 86_400  # a ticker or book that is older, by the venue's own time, is refused
-AHEAD_S = 3600  # one that is further in the future, too
+STALE_S = 86_400  # a ticker or book that is older by the venue's time is rejected
+AHEAD_S = 3600  # and so is one that is further in the future
 CANDLE_PAGES = 20  # requests for one question
 
 T = TypeVar("T")
@@ -49,11 +48,10 @@ class VenueAccess:
 
 
 class VenueAsker:
-    """Asks venues, which `venues` finds by a name such as binance.spot. Every method raises ServiceUnavailable, with one
-    clear reason.
+    """Sends requests to venues, which `venues` finds by name, such as binance.spot. Every method raises ServiceUnavailable.
 
-    listed: the instruments of each venue as its list has them, by symbol. Only these have the scale of prices; a symbol that is
-    not there is looked up in the venue's list. None: the instruments of questions are such ones.
+    listed: the instruments of each venue's list, by symbol. Only these have the scale of prices; an unknown symbol is looked up
+    in the venue's list. None: callers pass such instruments.
     """
 
     def __init__(self, venues: Callable[[str], VenueAccess | None], clock: Clock,
@@ -63,14 +61,14 @@ class VenueAsker:
         self._looked_up: set[str] = set()
 
     def ticker(self, venue_name: str, instrument: Instrument) -> Ticker:
-        """Return a symbol's ticker. One of yesterday is refused."""
+        """Return a symbol's ticker. A stale one is rejected."""
         access = self._access(venue_name)
         ticker = self._ask("ticker", access, access.venue.tickers, instrument)
         self._refuse_stale(venue_name, "ticker", ticker.at_ns)
         return ticker
 
     def book(self, venue_name: str, instrument: Instrument) -> OrderBook:
-        """Return a symbol's order book. One of yesterday is refused, and so is a crossed one and one without a level."""
+        """Return a symbol's order book. A stale, crossed or empty book is rejected."""
         access = self._access(venue_name)
         book = self._ask("order book", access, access.venue.books, instrument)
         self._refuse_stale(venue_name, "order book", book.at_ns)
@@ -110,7 +108,7 @@ class VenueAsker:
                 access.ask(request), instrument))
             _refuse_wrong(venue_name, page, now_ns)
             found += [candle for candle in page if start_ns <= candle.start_ns < min(start_ns + step, to_ns)]
-        return _columns(found)
+        return columns_of([candle for candle in found if candle.volume > 0])  # an interval without a trade has no candle
 
     def _as_listed(self, venue_name: str, access: VenueAccess, instrument: Instrument) -> Instrument:
         """Return the instrument as the venue lists it, after a look at its list where that is not known."""
@@ -154,21 +152,6 @@ def _refuse_wrong(venue_name: str, candles: Sequence[Candle], now_ns: int) -> No
         if wrong:
             raise ServiceUnavailable(f"{venue_name}: {wrong}")
         before_ns = candle.start_ns
-
-
-def _columns(candles: list[Candle]) -> CandleColumns:
-    traded = [candle for candle in candles if candle.volume > 0]  # an interval without a trade has no candle
-    number = len(traded)
-
-    def floats(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return np.array([getattr(candle, name) for candle in traded], np.float64)
-
-    quote = floats("quote_volume")
-    return CandleColumns(
-        np.zeros(number, np.int32), np.array([candle.start_ns for candle in traded], np.int64), floats("open"), floats("high"),
-        floats("low"), floats("close"), floats("volume"), np.where(quote < 0, np.nan, quote), np.full(number, np.nan),
-        np.array([candle.trades for candle in traded], np.int64), np.ones(number, np.bool_),
-        np.full(number, CandleOrigin.VENUE, np.uint8))
 
 
 def _a(noun: str) -> str:

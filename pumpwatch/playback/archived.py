@@ -1,6 +1,6 @@
 """Read an archive for playback: the trades of each venue, its order books, and the notices.
 
-Nothing is served of an archive that differs from its manifest: every fault is an error before the first port is open.
+An archive that differs from its manifest is not served: every fault is an error before the first port is opened.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Play an archive: its venues and boards as simulated ones, whose trades, books and notices come from the tape.
+"""Play an archive: simulate its venues and boards with the trades, books and notices of the tape.
 
-The simulator serves them, so clients meet the exchanges' protocols, limits and rejections. Only the trades are not made up.
+The simulator serves them, so clients see the exchanges' protocols, limits and rejections, with the recorded trades.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class PlayOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PlaybackProgress:
-    """How far a replay is. tape_s: after the announcement. trades: played, of all; sent: to clients, each counted."""
+    """The progress of a playback. tape_s: seconds after the announcement. trades: played, out of `of`. sent: over all clients."""
 
     state: str  # waiting, playing, ended
     tape_s: float
@@ -72,7 +72,7 @@ class PlaybackProgress:
 
 
 class Playback(Simulation):
-    """The venues of an archive for which there is a dialect."""
+    """A simulation of the venues of an archive for which there is a dialect."""
 
     def __init__(self, archived: Archived, options: PlayOptions, folder: str, dialects: Sequence[Dialect | BoardDialect]) -> None:
         spoken = {dialect.name for dialect in dialects if isinstance(dialect, Dialect)}
@@ -121,7 +121,7 @@ class Playback(Simulation):
         self.resume()
 
     def played(self) -> PlaybackProgress:
-        """Return how far it is."""
+        """Return the progress."""
         self.truth.flush()
         at_ns = min(self.tape_clock.tape_ns, self.to_ns)
         state = "playing" if self.running else "ended" if at_ns else "waiting"
@@ -130,7 +130,7 @@ class Playback(Simulation):
                       sum(len(venue.connections) for venue in self.venues.values()), self.notices.next)
 
     def subscribed(self) -> int:
-        """Return of how many venues a client gets trades."""
+        """Return the number of venues on which a client has subscribed to trades."""
         return sum(any(connection.session.topics for connection in venue.connections.values()) for venue in self.venues.values())
 
     def _notices(self) -> Iterator[DueNotice]:
@@ -167,10 +167,10 @@ class Playback(Simulation):
 
 def play(archived: Archived, options: PlayOptions, dialects: Sequence[Dialect | BoardDialect], *,
          listening: Callable[[dict[str, Any], Playback], None], progress: Callable[[PlaybackProgress], None]) -> PlaybackProgress:
-    """Serve an archive until its tape is over and sent, or SIGTERM or SIGINT comes; with `loop` until then. Return the end.
+    """Serve an archive until its tape is over and sent; with `loop` until SIGTERM or SIGINT. Return the final progress.
 
-    listening: gets the addresses as of `sim.server`. progress: called every LOOK_S. Raises ConfigError where no venue can be
-    served, ServiceUnavailable for ports that are in use.
+    listening: called with the addresses of `sim.server`. progress: called every LOOK_S. Raises ConfigError if no venue can be
+    served, ServiceUnavailable for ports in use.
     """
     with tempfile.TemporaryDirectory(prefix="pumpwatch-replay-") if not options.folder else nullcontext(options.folder) as folder:
         replay = Playback(archived, options, folder, dialects)
@@ -181,7 +181,7 @@ def play(archived: Archived, options: PlayOptions, dialects: Sequence[Dialect | 
                 addresses = server.listen()
             except OSError as error:
                 raise ServiceUnavailable(f"cannot listen on {replay.options.host}: {error.strerror or error}",
-                                         "choose a first port after which all are free, or any by none") from error
+                                         "choose another first port, or omit it to use any free ports") from error
             listening(addresses, replay)
             conductor = gevent.spawn(_conduct, replay, progress)
             replay.run()
@@ -196,7 +196,7 @@ def play(archived: Archived, options: PlayOptions, dialects: Sequence[Dialect | 
 
 
 def _conduct(replay: Playback, progress: Callable[[PlaybackProgress], None]) -> None:
-    """Begin when it is time, tell how far it is, and end the simulation after the tape."""
+    """Begin once enough venues have subscribers, report the progress, and end the simulation after the tape."""
     options = replay.play_options
     while replay.subscribed() < min(options.wait_for, len(replay.venues)):
         progress(replay.played())
@@ -228,7 +228,7 @@ def _drain(replay: Playback) -> None:
 
 
 def _say_good_bye(replay: Playback) -> None:
-    """Close every connection as a venue does that goes down, and give the clients GOOD_BYE_S to answer."""
+    """Close every connection like a venue that goes down, and give the clients GOOD_BYE_S to answer."""
     for venue in replay.venues.values():
         for connection in list(venue.connections.values()):
             connection.close(*GOING_AWAY, linger_s=GOOD_BYE_S)

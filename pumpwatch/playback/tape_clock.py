@@ -13,7 +13,7 @@ AS_FAST_AS_TAKEN = math.inf
 
 
 class TapeClock(Clock):
-    """Before `start` it is the machine's clock, or stands at `recorded_ns` where times stay as they were recorded (else 0).
+    """The clock of a playback. Before `start` it is the machine's clock; with `recorded_ns` it stands still at that time.
 
     speed: of the tape; AS_FAST_AS_TAKEN: it moves by `move_to` alone.
     """
@@ -47,7 +47,7 @@ class TapeClock(Clock):
 
     @property
     def tape_ns(self) -> int:
-        """The time in the tape now."""
+        """Return the present time of the tape."""
         if self._began is None or self.speed == AS_FAST_AS_TAKEN:
             return self._from_ns
         return self._from_ns + int((self._clock.monotonic() - self._began) * self.speed * NS_PER_S)

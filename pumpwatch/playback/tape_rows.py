@@ -1,7 +1,7 @@
 """An archive's trades as a simulated venue keeps them: exact decimals, in the venue's own unit of the quantity.
 
-An archive has numbers, not the venue's digits. Each symbol gets the fewest decimals that give every number back, and at least
-those that the dialect writes. Quantities of futures are contracts again.
+An archive has floating-point numbers, not the venue's digits. Each symbol gets the fewest decimals that represent all its
+numbers, and at least those of the dialect. Quantities of futures are converted back to contracts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The parts of a replay that move with its clock: the trades of a venue, the notices, and the pace of `--speed max`."""
+"""The parts of a playback that follow its clock: the trades of a venue, the notices, and the pace of `--speed max`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pumpwatch.sim.board_dialect import Post
 from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.venue import SimVenue
 
-STEP_TRADES = 2_000  # that `--speed max` sends between two looks at the clients' queues
+STEP_TRADES = 2_000  # trades that `--speed max` sends before it checks the clients' queues again
 QUEUE_BYTES = 262_144  # of one client, above which `--speed max` waits
 
 
 class ByTheClock:
-    """The base of these parts: the clock alone decides what is due, and nothing is late."""
+    """The base of these parts: only the clock decides what is due, and nothing is late."""
 
     rate = 0.0
 
@@ -80,7 +80,7 @@ class TapeNoticeSource(ByTheClock):
         self.next = 0
 
     def begin(self, shift_ns: int) -> None:
-        """Take away what an earlier round has shown, and what the boards had of it before."""
+        """Remove the notices of the tape from the boards, including those shown in an earlier round."""
         self.next, self._shift_ns = 0, shift_ns
         for notice in self.notices:
             notice.board.posts = [post for post in notice.board.posts
@@ -103,7 +103,7 @@ class TapeNoticeSource(ByTheClock):
 
 
 class ClientPace(ByTheClock):
-    """Moves the clock of a replay as fast as its clients take the trades; at another speed the clock moves by itself."""
+    """Moves the clock of a playback as fast as its clients take the trades. At other speeds the clock moves by itself."""
 
     def __init__(self, clock: TapeClock, venues: Sequence[SimVenue], sources: Sequence[VenueTapeSource], last_ns: int) -> None:
         self._clock, self._venues, self._sources, self._last_ns = clock, venues, sources, last_ns

@@ -152,7 +152,7 @@ def test_a_store_that_another_process_locks_is_waited_for(tmp_path: Path, caplog
         assert made.starts == 1
         assert len(lines(caplog, "locked")) == 1
         assert "Traceback" not in capfd.readouterr().err
-        assert len(lines(caplog, "good again")) == 1
+        assert len(lines(caplog, "succeeded again")) == 1
 
 
 def test_a_full_disk_is_said_once_and_candles_go_on_with_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

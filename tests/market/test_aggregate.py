@@ -15,8 +15,11 @@ from pumpwatch.market.aggregate import aggregate, continuity_flaws, write_minute
 from pumpwatch.market.candle_columns import CandleColumns, CandleOrigin
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
 from pumpwatch.market.sqlite_store import SqliteCandleStore
+from tests.market.market_parts import minute
 from tests.market.store_contract import ALL, START, A, B, candles, same
 
+FIVE_NS = 5 * MINUTE_NS
+FIRST_NS = 100 * FIVE_NS
 LONGER = list(INTERVALS_NS)[1:]
 FAR = 2**62
 
@@ -174,3 +177,26 @@ def test_minutes_that_are_no_longer_kept_are_no_flaw(tmp_path: Path) -> None:
     store.remove_before("1m", START + 5 * MINUTE_NS)
     assert continuity_flaws(store, *day) == []
     store.close()
+
+
+def test_five_minutes_have_the_first_price_the_extremes_and_the_sums() -> None:
+    rows = CandleColumns.concat([minute(FIRST_NS, 10.0), minute(FIRST_NS + 2 * MINUTE_NS, 12.0), minute(FIRST_NS + FIVE_NS, 5.0)])
+    found = aggregate(rows, "5m", FIRST_NS + 2 * FIVE_NS)
+    assert (found.timestamp // FIVE_NS).tolist() == [100, 101]
+    assert [column[0] for column in (found.open, found.high, found.low, found.close)] == [10.0, 13.0, 9.0, 12.5]
+    assert (found.volume[0], found.quote_volume[0], found.taker_buy_volume[0], found.trades[0]) == (6.0, 66.0, 2.0, 4)
+    assert found.complete.tolist() == [True, True]
+
+
+def test_the_interval_that_runs_is_not_complete_nor_one_with_a_minute_that_is_not() -> None:
+    assert not aggregate(minute(FIRST_NS, 1.0), "5m", FIRST_NS + FIVE_NS - 1).complete[0]
+    parts = CandleColumns.concat([minute(FIRST_NS, 1.0), minute(FIRST_NS + MINUTE_NS, 1.0, complete=False)])
+    assert not aggregate(parts, "5m", FIRST_NS + FIVE_NS).complete[0]
+
+
+def test_a_figure_that_one_part_lacks_is_not_known() -> None:
+    other = minute(FIRST_NS + MINUTE_NS, 1.0, trades=-1)
+    other.quote_volume[:] = np.nan
+    other.origin[:] = CandleOrigin.VENUE
+    found = aggregate(CandleColumns.concat([minute(FIRST_NS, 1.0), other]), "5m", FIRST_NS + FIVE_NS)
+    assert found.trades[0] == -1 and np.isnan(found.quote_volume[0]) and found.origin[0] == CandleOrigin.MIXED
