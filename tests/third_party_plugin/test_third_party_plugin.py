@@ -51,7 +51,7 @@ def test_installed_it_is_found_by_its_entry_point_and_keeps_the_contract(cli: Cl
     rows = rows_of(checked)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert {state for state, _ in rows.values()} <= {"ok", "warn"}
-    assert rows["round trip"][0] == "ok" and "as many stored" in rows["round trip"][1]
+    assert rows["round trip"][0] == "ok" and "trades sent and stored" in rows["round trip"][1]
 
 
 def test_its_wheel_in_the_plugin_folder_is_enough(cli: Cli, wheel: Path, tmp_path: Path) -> None:
