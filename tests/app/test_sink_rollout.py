@@ -71,7 +71,7 @@ def harm(server: QuestDBServer) -> None:
 def test_a_sink_is_rolled_out_compared_and_taken_back_and_has_everything_in_the_end(
         tmp_path: Path, questdb_server: QuestDBServer, capsys: pytest.CaptureFixture[str]) -> None:
     sink = {"addr": questdb_server.addr, "request_timeout_ms": 2500, "table_prefix": PREFIX, "candles": False}
-    with SimProcess(venues=VENUES, symbols=6, rate=100.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+    with SimProcess(venues=VENUES, symbols=6, rate=200.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, sinks={"questdb": sink}, rollout=QUICK) as collector:
         collector.wait_until_up()
         sim.resume()
