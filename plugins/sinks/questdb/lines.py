@@ -5,8 +5,8 @@ send never loads pandas, which takes 45 MB (80 MB if pyarrow is installed).
 
 With pyarrow, the frame's texts are Arrow arrays: they need no Python object per row, and the client does not hold the GIL while
 it reads them. Without it, they are objects, and frames are small. CPU of the sink's thread at 20,000 rows: 0.8 us per row with
-pyarrow, 1.7 without, 2.2 by `row`; on a faster machine hand-written lines took 0.3 to 0.5. Sending adds about 1 ms per request, against 0.2 ms by
-the client's own sender (`sender` explains why it is not used).
+pyarrow, 1.7 without, 2.2 by `row`; on a faster machine hand-written lines took 0.3 to 0.5. Sending adds about 1 ms per request,
+against 0.2 ms by the client's own sender (`sender` explains why it is not used).
 
 Rejected alternatives: categoricals (0.1 us more than Arrow's texts); one reused frame (0.2 us less at 5,000 rows, but if pandas
 ever copied it, old trades would be sent as new ones); a frame per symbol (180 us and more with 1,000 symbols); ids as integers
