@@ -35,7 +35,7 @@ def test_the_phases_follow_each_other_by_time_and_the_last_one_ends_it() -> None
         seen.append(shown(one))
     assert seen == [("running", 10), ("running", 50), ("running", 100), ("done", 100)]
     assert not one.watched and one.state.started_at_ns == 2
-    with pytest.raises(UsageError, match="done already"):
+    with pytest.raises(UsageError, match="already done"):
         one.act("start", 9)
     assert one.act("back", 10) is not None and shown(one) == ("rolled back", 50)
 
