@@ -76,7 +76,7 @@ class LastingLedger(Ledger):
             self.close()
             raise
         except StorageError as error:
-            log.error("ledger refuses, trades are stored and records wait reason=%s", error.message)
+            log.error("ledger write failed, trades are stored and records wait reason=%s", error.message)
 
     def close(self, rest: Records | None = None) -> None:
         """Close the file. Waiting records are written, or kept on disk for the next start. Never waits long for a lock.
@@ -140,11 +140,11 @@ class LastingLedger(Ledger):
             self._refused = records
             if error.message != self._logged:
                 self._logged = error.message
-                log.error("ledger refuses, trades are stored and records wait reason=%s", error.message)
+                log.error("ledger write failed, trades are stored and records wait reason=%s", error.message)
             self._keep_waiting()
             raise
         if self._refused is not None:
-            log.warning("ledger takes records again file=%s", self.path.name)
+            log.warning("ledger accepts records again file=%s", self.path.name)
         self._refused, self._logged = None, ""
         self._keep_waiting()
 
@@ -226,7 +226,7 @@ class LastingLedger(Ledger):
             stored = any((self._folder / FOLDER).glob(f"*{SUFFIX}"))
             if not self._aside and ((self.is_new and (stored or beside)) or (not self.is_new and beside not in ("", own))):
                 log.error("ledger lost, gaps before now are unknown file=%s reason=%r", self.path.name,
-                          "a new one is begun" if self.is_new else "another one lies in its place")
+                          "a new one was created" if self.is_new else "another file is in its place")
                 self._defer_unknown_gaps(LOST)
             elif torn:
                 log.error("ledger damaged file=%s-wal reason='its write-ahead log is torn'", self.path.name)
@@ -259,7 +259,7 @@ class LastingLedger(Ledger):
             self._connection.close()
             self._connection = None
         self._aside.append(self._set_aside())
-        log.error("ledger damaged and set aside, a new one is begun file=%s reason=%s", self._aside[-1].name, reason)
+        log.error("ledger damaged and set aside, a new one is used file=%s reason=%s", self._aside[-1].name, reason)
         self._stats.add("ledger_set_aside_total")
         self._ready()
 
