@@ -281,7 +281,7 @@ def test_hours_beyond_what_the_sink_keeps_are_not_missed() -> None:
     bench.drain.stop(1.0)
 
 
-def test_what_a_sink_refuses_for_ever_is_not_expected_of_it(bench: Bench) -> None:
+def test_rejected_rows_are_not_expected_in_the_sink(bench: Bench) -> None:
     bench.fill(3)
     bench.sink.refused = {bench.made + 5, bench.made + 6}
     bench.commit(bench.batch(50, 3))

@@ -51,7 +51,7 @@ def test_the_oldest_go_before_their_time_where_all_are_too_large(segments: list[
     assert ids(choose(segments, 0, 2500, None, 0.0)) == [(1, True), (2, True)]
 
 
-def test_what_a_sink_lacks_stays_and_what_cannot_be_read_does_not(segments: list[Segment]) -> None:
+def test_segments_that_a_sink_needs_stay_and_unreadable_ones_expire(segments: list[Segment]) -> None:
     assert ids(choose(segments, 2**62, 0, 2, float("inf"))) == [(1, False), (2, False)]
     segments[2].readable = False
     assert ids(choose(segments, 2**62, 0, 0, float("inf"))) == [(3, False)]

@@ -239,7 +239,7 @@ def test_what_was_recorded_wakes_the_committer_soon_and_is_written_by_a_flush(mo
     assert one.flush(5.0) and ledger.written == [venue_gap()] and not one.holds_something
 
 
-def test_a_ledger_that_refuses_is_left_alone_for_a_while_unless_it_must_be_tried_at_once() -> None:
+def test_a_ledger_that_refuses_is_retried_later_or_at_once_if_required() -> None:
     ledger = Ledger()
     one = recorder.Recorder(ledger.write, Stats())
     one.record(Records(gaps=[venue_gap()]))
