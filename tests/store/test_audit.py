@@ -18,8 +18,9 @@ from pumpwatch.hookspecs import Keeping, WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.stats import Stats
 from pumpwatch.store.audit import Audit
-from pumpwatch.store.census import HOUR_NS, MINUTE_NS
+from pumpwatch.store.census import HOUR_NS
 from pumpwatch.store.drain import Drain
+from pumpwatch.store.minutes import MINUTE_NS
 from tests.store.journal_in_memory import JournalInMemory
 from tests.trades import batch_of, catalogue_of
 
