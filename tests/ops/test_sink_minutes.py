@@ -43,7 +43,7 @@ def test_what_it_lacks_is_found_to_the_symbol_and_minute(data: MinuteFolder, kin
     lost = np.isin(np.arange(360), [70, 71, 350])
     flaws = compared(data, kind(WHOLE.take(~lost))).flaws
     assert [(flaw.symbol, (flaw.from_ns // MINUTE_NS) - FIRST, flaw.detail) for flaw in flaws] == [
-        ("AUSDT", 1, "2 of 60 trades are missing in shelf"), ("BUSDT", 2, "shelf lacks 1 of 60 trades")]
+        ("AUSDT", 1, "2 of 60 trades are missing in shelf"), ("BUSDT", 2, "1 of 60 trades are missing in shelf")]
 
 
 def test_other_trades_and_too_many_are_found(data: MinuteFolder) -> None:
