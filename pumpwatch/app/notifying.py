@@ -60,7 +60,8 @@ class Notifying:
         for name, _ in self.notifier.bodies():
             self._collector.supervisor.stop(name, STOP_S)
         news, self.notifier = self.notifier.take_news(), Notifier(
-            channels, self._ledger, self._collector.clock, self._collector.stats, missed=self._on_record, on_told=self._event_sent)
+            channels, self._ledger, self._collector.clock, self._collector.stats, missed=self._on_record,
+            on_told=self._event_sent)
         for make in news:
             self.notifier.tell(make)
         self.start(config)
