@@ -64,7 +64,7 @@ def test_a_system_without_systemd_is_told_the_way_by_hand(monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServiceUnavailable) as caught:
         TargetMachine().check(starts=True)
-    assert "has no systemd" in caught.value.message and "collect -c FILE" in caught.value.hint
+    assert "does not have systemd" in caught.value.message and "collect -c FILE" in caught.value.hint
 
 
 def test_a_system_whose_systemd_does_not_run_can_only_be_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
