@@ -55,7 +55,7 @@ def test_without_a_member_or_a_cluster_it_says_so(single_redis: RedisNode, tmp_p
     assert run(["cluster", "-c", config(tmp_path, [single_redis.address], name="nobody")]) == EXIT_FOUND
     assert "cluster nobody has no members" in capsys.readouterr().out
     assert run(["cluster", "-c", config(tmp_path, [single_redis.address])]) == EXIT_USAGE
-    assert "this collector is alone" in capsys.readouterr().err
+    assert "this collector runs alone" in capsys.readouterr().err
     assert run(["cluster", "-c", config(tmp_path, [], name="crew")]) == EXIT_CONFIG
     assert "redis.nodes is empty" in capsys.readouterr().err
 
