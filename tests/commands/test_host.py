@@ -98,4 +98,4 @@ def test_only_a_zipapp_is_installed(tmp_path: Path) -> None:
 def test_a_system_without_systemd_is_left_alone(tmp_path: Path, zipapp_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     done = run("install", "--root", tmp_path, "--program", zipapp_file, "--python", "/usr/bin/python3")
-    assert "has no systemd" in said(done) and not (tmp_path / "opt").exists()
+    assert "does not have systemd" in said(done) and not (tmp_path / "opt").exists()
