@@ -1,9 +1,8 @@
 """Simulate Binance spot and USDⓈ-M futures: raw `@trade` streams, limits, symbol lists and trade history.
 
 Based on the same documents and observations as the exchange plugin (2026).
-- An acknowledgement does not mean that data follow: unknown symbols, other channels, and `@trade` on `/market` are
-  acknowledged with `"result":null` and stay silent. The real venue sends `@aggTrade` on `/market` and on spot; the simulator
-  acknowledges it and sends nothing.
+- An acknowledgement does not mean that data follow: unknown symbols, other channels, and `@trade` on `/market` get
+  `"result":null` and stay silent. So does `@aggTrade`, which the real venue sends on `/market` and on spot.
 - Futures rows with X="NA" use up ids. REST omits NA, INSURANCE_FUND and ADL rows, so gaps between the ids of an answer are
   normal. Futures `historicalTrades` requires an API key.
 - REST requests above the weight per minute get status 429, and above 1.5 times that weight status 418.
