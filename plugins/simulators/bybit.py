@@ -1,13 +1,13 @@
-"""Bybit v5 spot and linear as a server: `publicTrade`, its requests and rejections, symbol lists and history.
+"""Simulate Bybit v5 spot and linear: `publicTrade`, requests and rejections, symbol lists and trade history.
 
-From the same documents and observations as the exchange plugin (2026).
-- Only the path says which market it is. A spot request takes 10 topics, a connection 21,000 characters of topics. One
-  unknown or already subscribed topic rejects its whole request. A client that is silent for ten minutes is cut off. The
-  text that rejects too many characters is made up; no document has it.
-- Linear ids are UUIDs, here ending in the trade's number.
-- Connects and REST requests count for both markets together; each market takes 1,000 connections at most. The linear list
-  is paged by a cursor that comes percent-encoded.
-- kline gives the newest minutes of its range first, and leaves out minutes without a trade. orderbook has at most 50 levels.
+Based on the same documents and observations as the exchange plugin (2026).
+- Only the path selects the market. A spot request takes up to 10 topics, and a connection up to 21,000 characters of topics. One
+  unknown or already subscribed topic rejects the whole request. A client that is silent for ten minutes is disconnected.
+  The text of the rejection for too many characters is invented, because it is not documented.
+- Linear ids are UUIDs; simulated ones end in the number of the trade.
+- Connects and REST requests count for both markets together; each market allows 1,000 connections. The linear list is
+  paged by a percent-encoded cursor.
+- kline returns the newest minutes of its range first and omits minutes without a trade. orderbook has up to 50 levels.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, VenueRules, History, Meter
 
 
 def _ticker(call: HttpCall, category: str, made: MadeTicker) -> HttpReply:
-    """Answer with the time of the last trade, so that it can be old: the real venue gives that of the answer."""
+    """Answer with the time of the last trade, so that tests can age it; the real venue gives the time of the answer."""
     row = {"symbol": made.table.symbols[made.symbol], "lastPrice": made.text("last"), "prevPrice24h": made.text("open"),
            "highPrice24h": made.text("high"), "lowPrice24h": made.text("low"), "volume24h": made.volume,
            "turnover24h": f"{made.turnover:.8f}", "bid1Price": made.text("bid"), "ask1Price": made.text("ask")}
