@@ -35,10 +35,10 @@ from pumpwatch import (
     Meter,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     aggregate,
     hookimpl,
 )
@@ -64,7 +64,7 @@ HOUR_MS, TWO_DAYS_NS, NS_PER_MS = 3_600_000, 2 * 86_400 * 10**9, 1_000_000
 
 PAUSED = {"LUNAUSDT": "BREAK", "VENUSDT": "HALT"}  # spot symbols that are listed but not traded
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     match = PATHS.match(session.path)
     if match is None:
         return HttpReply(404)
@@ -83,7 +83,7 @@ def _symbol_of(stream: str, session: ClientSession) -> str:
     return name.upper() if channel == "trade" and name == name.lower() and not routed_away else ""
 
 
-def _receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     try:
         request = json.loads(message)
     except ValueError as error:
@@ -173,12 +173,12 @@ def _error(status: int, code: int, text: str, headers: dict[str, str] | None = N
     return HttpReply(status, json.dumps({"code": code, "msg": text}).encode(), headers or {})
 
 
-def _rest_of(*, spot: bool) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     """Return the function that answers the REST requests of a market."""
     prefix = "/api/v3/" if spot else "/fapi/v1/"
     weights = SPOT_WEIGHTS if spot else FUTURES_WEIGHTS
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         name = call.path.removeprefix(prefix)
         if not call.path.startswith(prefix) or name not in (*weights, "klines", "depth"):
             return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
@@ -204,7 +204,7 @@ def _weight_of(call: HttpCall, weights: Sequence[tuple[int, int]], usual: str) -
     return next((weight for most, weight in weights if int(text if text.isdigit() else usual) <= most), weights[-1][1])
 
 
-def _limited(used: float, rules: VenueRules, meter: Meter, now_ns: int) -> HttpReply:
+def _limited(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
     limit, wait = int(rules.requests), meter.retry_after_s()
     if used > 1.5 * limit:
         until = now_ns // 1_000_000 + 120_000
@@ -320,7 +320,7 @@ def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, 
     return rows
 
 
-def _exchange_info(spot: bool, history: History, rules: VenueRules, now_ns: int) -> dict[str, Any]:
+def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
     """Return the symbol list: active symbols, paused symbols, and symbols that a collector must ignore."""
     rows = [_listed(spec.symbol, spec.base, spec.quote, spot) | _steps(spec.price_decimals, spec.quantity_decimals)
             for spec in history.table.specs]
@@ -375,10 +375,10 @@ def _futures_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
 
 STAMPS = (Stamp(marker=b'"E":', what="time", digits=13, unit_ns=1_000_000),
           Stamp(marker=b'"T":', what="time", digits=13, unit_ns=1_000_000), Stamp(marker=b'"t":', what="id", digits=10))
-SPOT_RULES = VenueRules(messages_per_second=5, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
+SPOT_RULES = Rules(messages_per_second=5, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
                         connects_per_5_minutes=300, ping_every_s=20, pong_within_s=60, client_silence_s=0,
                         connection_age_s=86_400, requests_per_minute=6000)
-FUTURES_RULES = VenueRules(messages_per_second=10, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
+FUTURES_RULES = Rules(messages_per_second=10, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
                            connects_per_5_minutes=300, ping_every_s=180, pong_within_s=600, client_silence_s=0,
                            connection_age_s=86_400, requests_per_minute=2400)
 SPOT_DIALECT = Dialect(

@@ -31,10 +31,10 @@ from pumpwatch import (
     Meter,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
     id_number,
 )
@@ -56,12 +56,12 @@ LINEAR_FRAME = '{{"topic":"publicTrade.{0}","type":"snapshot","ts":{1},"data":[{
 JSON_BOOL = ("false", "true")
 
 
-def _open_at(path: str) -> Callable[[ClientSession, VenueRules], Reply | HttpReply]:
+def _open_at(path: str) -> Callable[[ClientSession, Rules], Reply | HttpReply]:
     return lambda session, rules: Reply() if session.path == path else HttpReply(404)
 
 
-def _receive_on(market_type: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
         except ValueError:
@@ -149,10 +149,10 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
             for row in frame["data"]]
 
 
-def _rest_of(market_type: str) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
+def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     category, ids_of = CATEGORY[market_type], _ids_of if market_type == SPOT else _linear_ids
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
             return HttpReply(403, b"access too frequent")
         if call.path not in PATHS:
@@ -274,7 +274,7 @@ def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]
 
 def _dialect(market_type: str, **facts: Any) -> Dialect:
     path = f"/v5/public/{CATEGORY[market_type]}"
-    rules = VenueRules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=500,
+    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=500,
                        ping_every_s=0, pong_within_s=0, client_silence_s=600, connection_age_s=0, requests_per_minute=7200,
                        request_window_s=5, connections=1000, shared_by_markets=True)
     return Dialect(exchange="bybit", market_type=market_type, ws_path=path, rest_path="", rules=rules, binary=False,

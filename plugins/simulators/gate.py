@@ -32,10 +32,10 @@ from pumpwatch import (
     Meter,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -54,15 +54,15 @@ FUTURES_FRAME = ('{"time":%d,"time_ms":%d,"channel":"futures.trades","event":"up
                  '"create_time":%d,"create_time_ms":%d,"price":"%s","contract":"%s"%s}]}')
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     session.form = "decimal" if session.headers.get(SIZES_IN_TEXT) == "1" else "whole"
     return Reply()
 
 
-def _receive_on(market_type: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
+def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
     channel = f"{market_type}.trades"
 
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
         except ValueError:
@@ -140,12 +140,12 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
                       flags=Flag.INTERNAL.value * row.get("is_internal", False)) for row in result]
 
 
-def _rest_of(market_type: str) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
+def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     spot = market_type == SPOT
     list_path, trades_path, candles_path = (("/spot/currency_pairs", "/spot/trades", "/spot/candlesticks") if spot else (
         "/futures/usdt/contracts", "/futures/usdt/trades", "/futures/usdt/candlesticks"))
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         path = call.path.removeprefix("/api/v4")
         if meter.spend(1) > rules.requests > 0:
             return _error(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
@@ -302,7 +302,7 @@ def _dialect(market_type: str, ws_path: str, **facts: Any) -> Dialect:
         return (f'{{"time":{now_ns // 10**9},"time_ms":{now_ns // 10**6},"channel":"{market_type}.system","event":"update",'
                 '"result":{"type":"upgrade","msg":"The connection will soon be closed, please reconnect"}}').encode()
 
-    rules = VenueRules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=0,
+    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=0,
                        connections=300, ping_every_s=0, pong_within_s=0, client_silence_s=60, connection_age_s=0,
                        requests_per_minute=1200, request_window_s=10)
     return Dialect(exchange="gate", market_type=market_type, ws_path=ws_path, rest_path="/api/v4", rules=rules, binary=False,

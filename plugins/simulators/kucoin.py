@@ -34,10 +34,10 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -70,7 +70,7 @@ def _text(**message: Any) -> str:
     return json.dumps(message, separators=(",", ":"))
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     if session.path == "/tokenless":
         session.form = "tokenless"
         session.rules = dataclasses.replace(rules, messages_per_second=30, streams_per_connection=600)
@@ -83,8 +83,8 @@ def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
     return Reply([_text(id=number, type="welcome")])
 
 
-def _receiver(market_type: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receiver(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
         except ValueError:
@@ -101,7 +101,7 @@ def _receiver(market_type: str) -> Callable[[ClientSession, Message, VenueRules,
     return receive
 
 
-def _classic(market_type: str, session: ClientSession, request: dict[str, Any], rules: VenueRules,
+def _classic(market_type: str, session: ClientSession, request: dict[str, Any], rules: Rules,
              history: History) -> list[Message | Past]:
     number, topic, kind = request.get("id", ""), request.get("topic"), request.get("type")
     if kind not in ("subscribe", "unsubscribe") or not isinstance(topic, str):
@@ -137,7 +137,7 @@ def _replayed(session: ClientSession, symbols: Sequence[str], history: History) 
             for rows in recent for row, frame in enumerate(_encode_futures("plain", rows))]
 
 
-def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], rules: VenueRules,
+def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], rules: Rules,
                history: History) -> list[str]:
     number, symbol = request.get("id", ""), request.get("symbol")
     if request.get("type") == "ping":
@@ -197,10 +197,10 @@ def _error(code: str, text: str, status: int = 200) -> HttpReply:
     return HttpReply(status, json.dumps({"code": code, "msg": text}).encode(), {"Content-Type": "application/json"})
 
 
-def _rest_of(*, spot: bool) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     """Return the function that answers the REST requests of a market."""
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         weight = WEIGHTS.get(call.path, 3 if call.path.startswith(CONTRACT) else None)
         if weight is None:
             return _error("404000", "Url Not Found", 404)
@@ -354,8 +354,8 @@ def _futures_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
     return specs
 
 
-def _rules(streams: int) -> VenueRules:
-    return VenueRules(messages_per_second=10, messages_close=(1008, "exceed max permits per second"),
+def _rules(streams: int) -> Rules:
+    return Rules(messages_per_second=10, messages_close=(1008, "exceed max permits per second"),
                       streams_per_connection=streams, message_window_s=10, connects_per_5_minutes=0, connects_per_minute=30,
                       connections=800, ping_every_s=0,
                       pong_within_s=0, client_silence_s=60, connection_age_s=0, requests_per_minute=4000, request_window_s=30,

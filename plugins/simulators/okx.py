@@ -33,10 +33,10 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -55,14 +55,14 @@ SPOT_EXTRAS = (("ETH-BTC", "ETH", "BTC", "live"), ("BTC-USDC", "BTC", "USDC", "l
                ("NEW-USDT", "NEW", "USDT", "preopen"))
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     if session.path not in CHANNELS:
         return HttpReply(404)
     session.form = CHANNELS[session.path]
     return Reply()
 
 
-def _receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     if message == "ping":
         return Reply(["pong"])
     request: Any = None
@@ -140,10 +140,10 @@ def _http_error(code: str, text: str, status: int = 200) -> HttpReply:
     return HttpReply(status, json.dumps({"code": code, "msg": text, "data": []}).encode(), {"Content-Type": "application/json"})
 
 
-def _rest_of(*, spot: bool) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     """Return the function that answers the REST requests of a market."""
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
             return _http_error("50011", "Too Many Requests", 429)
         if call.path == "/api/v5/public/instruments":
@@ -297,7 +297,7 @@ def _contract_size(price: float) -> float:
     return float(f"1e{2 - math.floor(math.log10(price))}")
 
 
-RULES = VenueRules(messages_per_second=0, messages_close=(4001, ""), streams_per_connection=0, connects_per_5_minutes=0,
+RULES = Rules(messages_per_second=0, messages_close=(4001, ""), streams_per_connection=0, connects_per_5_minutes=0,
                    connects_per_second=3, ping_every_s=0, pong_within_s=0, client_silence_s=30, connection_age_s=0,
                    requests_per_minute=600, request_window_s=2, shared_by_markets=True)
 STAMPS = (Stamp(marker=b'"tradeId":"', what="id", digits=9), Stamp(marker=b'"ts":"', what="time", digits=13, unit_ns=1_000_000))

@@ -32,9 +32,9 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -51,7 +51,7 @@ THOUSANDS = ("PEPE", "BONK", "FLOKI", "LUNC", "XEC", "RATS", "SHIB")
 INVALID, TOO_MANY = (6001, "invalid argument"), (6015, "subscription limit exceeded")
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     return Reply() if session.path in ("", "/", "/ws") else HttpReply(404)
 
 
@@ -60,10 +60,10 @@ def _answer(number: Any, result: Any, error: tuple[int, str] | None = None) -> s
     return json.dumps({"error": problem, "id": number, "result": result}, separators=(",", ":"))
 
 
-def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
+def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
     """Return the function that answers the requests of a market; the method of the other market is an invalid argument."""
 
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
             number, method, params = request.get("id"), request["method"], request.get("params", [])
@@ -111,8 +111,8 @@ def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
     return lambda form, rows: [_frame(key, rows.symbols()[0], rows, "incremental")]
 
 
-def _rest_of(path: str, key: str) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         book_path = path.replace("trade", "orderbook")
         if call.path not in (*LISTS, path, book_path, VOLUMES[key], CANDLES, VOLUMES[key][:-4]):
             return HttpReply(404, b'{"code":404,"msg":"not found"}')
@@ -254,7 +254,7 @@ def _digits(number: Any, places: int) -> str:
         f"0.{text.zfill(places)}" if places else text)
 
 
-RULES = VenueRules(messages_per_second=20, messages_close=(1008, "too many requests"), streams_per_connection=101,
+RULES = Rules(messages_per_second=20, messages_close=(1008, "too many requests"), streams_per_connection=101,
                    connects_per_5_minutes=200, ping_every_s=0, pong_within_s=0, client_silence_s=31, connection_age_s=0,
                    requests_per_minute=1000, request_window_s=300, shared_by_markets=True)
 
