@@ -76,7 +76,8 @@ def continuity_flaws(store: CandleStore, from_ns: int, to_ns: int) -> list[Flaw]
             made, kept = aggregate(rows[shorter], interval, to_ns), rows[interval]
             for at in np.setdiff1d(made.timestamp, kept.timestamp).tolist():
                 found.append(Flaw("continuity", series, interval, at, f"missing, though candles of {shorter} are there"))
-            made, kept = (candles.take(np.isin(candles.timestamp, other.timestamp)) for candles, other in ((made, kept), (kept, made)))
+            made, kept = (candles.take(np.isin(candles.timestamp, other.timestamp))
+                          for candles, other in ((made, kept), (kept, made)))
             differs = ~_alike(made, kept)
             for at in kept.timestamp[differs].tolist():
                 found.append(Flaw("continuity", series, interval, at, f"not what its candles of {shorter} make"))
