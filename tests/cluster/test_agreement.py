@@ -45,7 +45,7 @@ def test_living_members_are_compared_and_each_difference_is_named(single_redis: 
     assert ask({"a.spot": "1"}).members == ("b", "c", "old")
     assert ask({"a.spot": "1"}).differences == ("other symbols of a.spot are chosen by c",)
     found = ask({}, SharedSettings(shards_per_venue=8, replicas=1, venues=("a.spot",)))
-    assert found.describe() == ("b.spot is read there alone, shards_per_venue is 8 here and 4 there,"
+    assert found.describe() == ("b.spot is read only there, shards_per_venue is 8 here and 4 there,"
                                 " other symbols of a.spot are chosen by b")
 
 
