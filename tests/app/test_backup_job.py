@@ -151,11 +151,11 @@ def test_one_member_of_a_cluster_backs_up_what_all_share(collector: Collector, r
 MAKER = """
 import os, sys, msgspec
 from pumpwatch.backup.make import make
-from pumpwatch.backup.plan import Plan, Shared
+from pumpwatch.backup.plan import BackupPlan, Shared
 from pumpwatch.backup import redis as snapshots
 from pumpwatch.cluster.work_claims import WorkClaims
 from tests.redis.waiting import connected
-plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+plan = msgspec.json.decode(sys.stdin.buffer.read(), type=BackupPlan)
 once = WorkClaims(connected(plan.redis.nodes), "day", "a", 1.0)
 turn = once.claim("backup", plan.occasion)
 def stopped(redis):  # as everything is read, and before it may count
