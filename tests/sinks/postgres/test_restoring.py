@@ -100,6 +100,7 @@ def test_a_lost_connection_leaves_nothing_or_says_what_is_there(files: Files, po
     with pytest.raises(StorageError, match=said):
         restored(sink, files[0], judge)
     postgres.server.sql(f"ALTER DATABASE {postgres.name} ALLOW_CONNECTIONS true")
+    assert postgres.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0, "the later connection was closed too"
     left = {name for name, in postgres.sql("SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'pumpwatch%'")}
     assert left == (set() if is_back else {"pumpwatch", "pumpwatch_restoring"})
     if not is_back:
