@@ -175,13 +175,14 @@ class Sweep:
             ready = dict.fromkeys((*unpolled, *ready))
         busy = self._cut_short = False
         reads = frames = 0
+        left: list[Connection] = []
         for connection in ready:
             busy = True
             if connection is None or connection.closed:
                 continue
             if frames >= self._most_frames:
                 self._cut_short = True
-                self._unpolled.append(connection)
+                left.append(connection)
                 continue
             buffer = connection.buffer
             if buffer.end > self._max_pending_bytes or len(buffer.stops) >= self._max_pending_frames:
@@ -196,6 +197,7 @@ class Sweep:
             if connection.frames_wait:
                 self._unpolled.append(connection)
             self._drop_if_closed(connection)
+        self._unpolled[:0] = left  # before those with waiting frames: two floods would otherwise be all that is read
         self._most_frames = min(2 * self._most_frames, MOST_FRAMES_A_SWEEP) if self._cut_short else FRAMES_A_SWEEP
         if reads:
             wanted_s = self._pace_s * FRAMES_A_READ * reads / max(frames, 1)

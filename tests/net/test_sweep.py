@@ -134,6 +134,22 @@ def test_after_many_frames_the_pipeline_has_its_turn_and_the_other_sockets_come_
         pipe.close()
 
 
+def test_floods_of_tiny_frames_do_not_keep_the_other_sockets_from_being_read(reading):
+    pipes = [Pipe() for _ in range(2)]
+    reading.sweep.once()
+    for pipe in pipes:
+        pipe.venue.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        pipe.venue.sendall(frame(b"") * 60_000)
+        reading.sweep.add(Connection(pipe, FrameBuffer("b.spot"), 1000, lambda reason: None, "b.spot#0"))
+    reading.send([b"1"])
+    for _ in range(3):
+        assert reading.take() == []
+        reading.sweep.once()
+    assert reading.take() == [b"1"], "each flood was read once before"
+    for pipe in pipes:
+        pipe.close()
+
+
 def test_data_after_waiting_frames_is_read_after_them(reading):
     reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
     reading.sweep.once()
