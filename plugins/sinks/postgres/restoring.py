@@ -155,6 +155,7 @@ class _Restoring:
             told = translated(error, self._place) if isinstance(error, psycopg.Error) else error
             if isinstance(told, PumpWatchError):
                 told.hint = "; ".join(filter(None, (told.hint, left)))
+            if told is not error:
                 raise told from error
             raise
         self._connection.execute(f"DROP SCHEMA {self._mark}".encode())

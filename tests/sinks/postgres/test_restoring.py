@@ -81,8 +81,9 @@ def test_rows_that_are_missing_leave_nothing_in_the_database(files: Files, postg
         assert sum(rows["tables.dump"].values()) and postgres.value("SELECT count(*) FROM pumpwatch.trade_history") == len(BATCH)
         raise StorageError("table trade_history has 3,000 rows, and 3,001 were backed up", "take another backup")
 
-    with pytest.raises(StorageError, match="take another backup; nothing of the backup is left in the database"):
+    with pytest.raises(StorageError, match="take another backup; nothing of the backup is left in the database") as told:
         restored(PostgresSink(PostgresOptions(dsn=postgres.dsn)), files[0], judge)
+    assert told.value.__cause__ is not told.value, "who follows the causes would never end"
     assert postgres.sql("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'pumpwatch%'") == []
     assert postgres.value("SELECT count(*) FROM mine") == 0
 
