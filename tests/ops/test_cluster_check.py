@@ -41,4 +41,4 @@ def test_members_with_other_settings_are_one_failure(single_redis: RedisNode) ->
     exchange = venues[0].partition(".")[0]
     (other,) = cluster_findings(config_of(single_redis.address, exchange=exchange, symbols=["A"]), plugins)
     assert other.state == FAIL and f"other symbols of {exchange}.spot are chosen by b" in other.detail
-    assert f"{venues[-1]} is read there alone" in other.detail and "another cluster.name" in other.hint
+    assert f"{venues[-1]} is read only there" in other.detail and "another cluster.name" in other.hint
