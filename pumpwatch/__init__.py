@@ -44,7 +44,7 @@ _HOMES = {
     "pumpwatch.hook_marker": ("hookimpl",),
     "pumpwatch.strategy": ("Broker", "Fill", "SeenTrade", "Strategy", "StrategyPlugin"),
     "pumpwatch.plugin_kit.contract": ("check_venue",),
-    "pumpwatch.plugin_kit.results": ("CheckRow",),
+    "pumpwatch.plugin_kit.results": ("Check",),
     "pumpwatch.plugin_kit.recorder": ("read_recording",),
     "pumpwatch.listing.board_lists": ("bare_list", "pair_markets", "rows_of", "time_ns"),
     "pumpwatch.listing.title_verdict": ("judge",),
@@ -55,7 +55,7 @@ _HOMES = {
     "pumpwatch.sim.board_dialect": ("Board", "BoardDialect", "Post", "PushDialect"),
     "pumpwatch.sim.dialect": (
         "ClientSession", "Coin", "Dialect", "History", "Message", "Meter", "MinuteBar", "Past", "Reply", "Stamp",
-        "TapeTrade", "VenueRules",
+        "TapeTrade", "Rules",
     ),
     "pumpwatch.sim.market_list": ("market_board",),
     "pumpwatch.sim.http_messages": ("HttpCall", "HttpReply"),

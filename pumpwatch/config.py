@@ -300,7 +300,7 @@ def _check_windows(found: Keys, source: ConfigSource) -> None:
         elif window.before_s < last.before_s:
             problem = f"before_s must be at least {last.before_s:g}, the value of the previous window"
         elif window.before_s + window.after_s >= found.store.retention_hours * 3600:
-            problem = f"the window must be shorter than store.retention_hours, {found.store.retention_hours:g} h"
+            problem = f"must be shorter than store.retention_hours, {found.store.retention_hours:g} h"
         if problem:
             raise ConfigError(f"{source.at(key)}: {key}: {problem}",
                               "list the longer windows from the shortest to the longest; store.retention_hours limits them")

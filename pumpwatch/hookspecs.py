@@ -37,7 +37,7 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """How a sink keeps the trades that it has acknowledged.
+    """The way in which a sink keeps acknowledged trades.
 
     at_risk_s: a power cut of its host may lose the trades acknowledged in these last seconds; 0 if it syncs to disk before each
     answer. run: a text that changes when its server restarts or its table is replaced; empty if the sink cannot know. empty: it

@@ -14,12 +14,10 @@ TOGETHER = (
     ("tests/app/test_kill.py", "tests/app/test_full_roster.py", "tests/app/test_silence.py", "tests/app/test_bad_input.py"),
     # it waits for a whole minute
     ("tests/app/test_completeness.py",),
-    # one QuestDB after another
-    ("tests/app/test_collect.py", "tests/store/test_drain_outages.py"),
     # one QuestDB for all of them
-    ("tests/sinks/questdb/test_sink.py", "tests/sinks/questdb/test_sql.py", "tests/sinks/questdb/test_reading.py",
-     "tests/sinks/questdb/test_http.py", "tests/sinks/questdb/test_verify.py", "tests/store/test_stored.py",
-     "tests/app/test_sink_rollout.py",
+    ("tests/app/test_collect.py", "tests/store/test_drain_outages.py", "tests/sinks/questdb/test_sink.py",
+     "tests/sinks/questdb/test_sql.py", "tests/sinks/questdb/test_reading.py", "tests/sinks/questdb/test_http.py",
+     "tests/sinks/questdb/test_verify.py", "tests/store/test_stored.py", "tests/app/test_sink_rollout.py",
      "tests/demo/test_run.py"),
     # one PostgreSQL for all of them
     tuple(f"tests/sinks/postgres/test_{name}.py" for name in ("sink", "server", "schema", "upkeep", "reading", "sql", "waiting",

@@ -139,6 +139,18 @@ def test_a_bad_plugin_is_named_with_the_reason_and_the_rest_runs_on(
     assert rows["good"]["offers"] == ["sink good"]
 
 
+def test_a_global_that_cannot_be_looked_at_costs_nothing(tmp_path: Path) -> None:
+    lazy = """
+class Lazy:
+    def __getattribute__(self, name):
+        raise RuntimeError("not bound yet")
+
+lazy = Lazy()
+"""
+    plugins = load_from(tmp_path, one=SINK.format(name="one") + lazy)
+    assert "one" in plugins.sinks and plugins.problems == []
+
+
 def test_a_plugin_that_is_half_good_gives_nothing(tmp_path: Path) -> None:
     half = SINK.format(name="half") + "\n@hookimpl\ndef listing_sources():\n    return [None]\n"
     plugins = load_from(tmp_path, half=half)

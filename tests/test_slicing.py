@@ -26,5 +26,5 @@ def test_the_slices_of_many_symbols_are_about_equally_large() -> None:
 
 
 def test_a_venue_has_at_least_one_slice() -> None:
-    with pytest.raises(ValueError, match="not a positive number"):
+    with pytest.raises(ValueError, match="must be positive"):
         slice_of("BTCUSDT", 0)

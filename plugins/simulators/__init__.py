@@ -1,1 +1,1 @@
-"""The dialects: each exchange's protocol as the simulator plays it."""
+"""Dialects: the protocol of each exchange, as the simulator plays it."""

@@ -1,15 +1,15 @@
-"""Binance spot and USDⓈ-M futures as a server: raw `@trade` streams, their limits, the symbol list and the history.
+"""Simulate Binance spot and USDⓈ-M futures: raw `@trade` streams, limits, symbol lists and trade history.
 
-From the same documents and observations as the exchange plugin (2026).
-- An acknowledgement does not say that data flow: unknown symbols, other channels, and `@trade` on `/market` get
-  `"result":null` and silence. `@aggTrade` flows on `/market` and on spot at the real venue; here it is acknowledged and
-  silent everywhere.
-- On futures, X="NA" rows use up ids; NA, INSURANCE_FUND and ADL rows are missing from REST, so gaps between the ids of an
-  answer are normal. `historicalTrades` wants a key there.
-- REST weight beyond a minute's limit is answered with 429, beyond one and a half times the limit with 418.
-- An aggregate of aggTrades has one price, side and time; its id `a`, which `fromId` means, is far from its trades' ids. The
-  real ones count by one. Futures give them for 48 hours, an hour a request. Klines leave out minutes without a trade.
-- Books have no time on spot.
+Based on the same documents and observations as the exchange plugin (2026).
+- An acknowledgement does not mean that data follow: unknown symbols, other channels, and `@trade` on `/market` get
+  `"result":null` and stay silent. So does `@aggTrade`, which the real venue sends on `/market` and on spot.
+- Futures rows with X="NA" use up ids. REST omits NA, INSURANCE_FUND and ADL rows, so gaps between the ids of an answer are
+  normal. Futures `historicalTrades` requires an API key.
+- REST requests above the weight per minute get status 429, and above 1.5 times that weight status 418.
+- An aggregate trade has one price, side and time. Its id `a` (the one in `fromId`) is far below the ids of its trades; at the
+  real venue these ids are consecutive. Futures serve the last 48 hours, one hour per request. Klines omit minutes without
+  a trade.
+- Spot order books carry no time.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from pumpwatch import (
     Meter,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     aggregate,
     hookimpl,
 )
@@ -55,16 +55,16 @@ SPOT_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "histori
 FUTURES_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20,
                    "ticker/24hr": 40}
 ROW_LIMIT = 1000
-KLINE_WEIGHTS = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # of futures: rows at most, weight
+KLINE_WEIGHTS = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # of futures: greatest number of rows, weight
 DEPTH_WEIGHTS = {True: ((100, 5), (500, 25), (1000, 50), (5000, 250)), False: ((50, 2), (100, 5), (500, 10), (1000, 20))}
-DEPTHS = (5, 10, 20, 50, 100, 500, 1000)  # the limits of futures
-FILLS = 20  # rows of trades that are read for an aggregate
-AGGREGATES_BEHIND = 2_000_000_000  # an aggregate's id is so much less than the id of its first trade
+DEPTHS = (5, 10, 20, 50, 100, 500, 1000)  # the `limit` values of futures
+FILLS = 20  # trades that are read per aggregate
+AGGREGATES_BEHIND = 2_000_000_000  # difference between the id of an aggregate's first trade and its own
 HOUR_MS, TWO_DAYS_NS, NS_PER_MS = 3_600_000, 2 * 86_400 * 10**9, 1_000_000
 
-PAUSED = {"LUNAUSDT": "BREAK", "VENUSDT": "HALT"}  # spot symbols that are listed and do not trade
+PAUSED = {"LUNAUSDT": "BREAK", "VENUSDT": "HALT"}  # spot symbols that are listed but not traded
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     match = PATHS.match(session.path)
     if match is None:
         return HttpReply(404)
@@ -77,13 +77,13 @@ def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
 
 
 def _symbol_of(stream: str, session: ClientSession) -> str:
-    """Return the symbol whose trades a stream carries; "" for a stream that is acknowledged and silent."""
+    """Return the symbol of a stream; "" for a stream that is acknowledged but stays silent."""
     name, _, channel = stream.partition("@")
     routed_away = session.notes["route"] in ("/market", "/private")
     return name.upper() if channel == "trade" and name == name.lower() and not routed_away else ""
 
 
-def _receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     try:
         request = json.loads(message)
     except ValueError as error:
@@ -173,12 +173,12 @@ def _error(status: int, code: int, text: str, headers: dict[str, str] | None = N
     return HttpReply(status, json.dumps({"code": code, "msg": text}).encode(), headers or {})
 
 
-def _rest_of(*, spot: bool) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
-    """Return the function that answers a market's REST requests."""
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    """Return the function that answers the REST requests of a market."""
     prefix = "/api/v3/" if spot else "/fapi/v1/"
     weights = SPOT_WEIGHTS if spot else FUTURES_WEIGHTS
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         name = call.path.removeprefix(prefix)
         if not call.path.startswith(prefix) or name not in (*weights, "klines", "depth"):
             return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
@@ -204,7 +204,7 @@ def _weight_of(call: HttpCall, weights: Sequence[tuple[int, int]], usual: str) -
     return next((weight for most, weight in weights if int(text if text.isdigit() else usual) <= most), weights[-1][1])
 
 
-def _limited(used: float, rules: VenueRules, meter: Meter, now_ns: int) -> HttpReply:
+def _limited(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
     limit, wait = int(rules.requests), meter.retry_after_s()
     if used > 1.5 * limit:
         until = now_ns // 1_000_000 + 120_000
@@ -267,7 +267,7 @@ def _history_rows(rows: Rows, spot: bool) -> list[dict[str, Any]]:
 
 
 def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], limit: int, oldest_ns: int) -> list[dict[str, Any]]:
-    """Return whole aggregate trades: neighbours of the same price, side and time; only the newest ones without a parameter."""
+    """Return complete aggregates (adjacent trades of one price, side and time); without a parameter, the newest ones."""
     asked, newest = limit * FILLS, False
     if "startTime" in numbers or "endTime" in numbers:
         start, end = numbers.get("startTime", 0), numbers.get("endTime", 2**43)
@@ -279,7 +279,7 @@ def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], li
     cut = len(rows) == asked
     rows = rows.take((rows.flags == 0) & (rows.timestamp >= oldest_ns))
     groups = aggregate(rows)
-    if cut:  # there may be more of the first or of the last one
+    if cut:  # the outermost aggregate may be incomplete
         groups = groups[1:] if newest else groups[:-1]
     ids, prices, sells = rows.trade_id.tolist(), rows.price_texts(), rows.sell.tolist()
     times, scale = (rows.timestamp // NS_PER_MS).tolist(), int(history.table.quantity_scale[symbol])
@@ -289,7 +289,7 @@ def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], li
 
 
 def _depth(history: History, symbol: int, spot: bool, limit: int, now_ns: int, used: float) -> HttpReply:
-    """Answer with the best levels, as many as there are here."""
+    """Answer with the best simulated levels, at most `limit`."""
     if not 1 <= limit <= 5000 or (not spot and limit not in DEPTHS):
         return _error(400, -4021, f"{limit} is not valid depth limit.")
     book = history.book(symbol, now_ns)
@@ -306,7 +306,7 @@ def _ticker(made: MadeTicker, spot: bool) -> dict[str, Any]:
 
 
 def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, now_ns: int) -> list[list[Any]]:
-    """Return the first minutes from startTime on, the last ones without it."""
+    """Return the first minutes from startTime on; without it, the last ones."""
     end_ns = (numbers["endTime"] + 1) * NS_PER_MS if "endTime" in numbers else now_ns
     bars = history.minutes(symbol, numbers.get("startTime", 0) * NS_PER_MS, end_ns)
     spec = history.table.specs[symbol]
@@ -320,8 +320,8 @@ def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, 
     return rows
 
 
-def _exchange_info(spot: bool, history: History, rules: VenueRules, now_ns: int) -> dict[str, Any]:
-    """Return the symbol list: what trades, what may trade again, and what a collector must leave out."""
+def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
+    """Return the symbol list: active symbols, paused symbols, and symbols that a collector must ignore."""
     rows = [_listed(spec.symbol, spec.base, spec.quote, spot) | _steps(spec.price_decimals, spec.quantity_decimals)
             for spec in history.table.specs]
     if spot:
@@ -346,7 +346,7 @@ def _listed(symbol: str, base: str, quote: str, spot: bool) -> dict[str, Any]:
 
 
 def _steps(price_decimals: int, quantity_decimals: int) -> dict[str, Any]:
-    """Return the steps of prices and quantities, which clients read that place orders."""
+    """Return the price and quantity steps, which only clients that place orders read."""
     tick, step = f"{10.0**-price_decimals:.8f}", f"{10.0**-quantity_decimals:.8f}"
     lot = {"minQty": step, "maxQty": "900000000.00000000", "stepSize": step}
     return {"baseAssetPrecision": 8, "quotePrecision": 8, "pricePrecision": price_decimals,
@@ -375,10 +375,10 @@ def _futures_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
 
 STAMPS = (Stamp(marker=b'"E":', what="time", digits=13, unit_ns=1_000_000),
           Stamp(marker=b'"T":', what="time", digits=13, unit_ns=1_000_000), Stamp(marker=b'"t":', what="id", digits=10))
-SPOT_RULES = VenueRules(messages_per_second=5, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
+SPOT_RULES = Rules(messages_per_second=5, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
                         connects_per_5_minutes=300, ping_every_s=20, pong_within_s=60, client_silence_s=0,
                         connection_age_s=86_400, requests_per_minute=6000)
-FUTURES_RULES = VenueRules(messages_per_second=10, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
+FUTURES_RULES = Rules(messages_per_second=10, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
                            connects_per_5_minutes=300, ping_every_s=180, pong_within_s=600, client_silence_s=0,
                            connection_age_s=86_400, requests_per_minute=2400)
 SPOT_DIALECT = Dialect(

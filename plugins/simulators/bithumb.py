@@ -1,8 +1,8 @@
-"""Bithumb's notices and its list of markets as servers, in the shape of their public API.
+"""Simulate Bithumb's notices and list of markets, in the format of their public API.
 
-The shape of the notices is from an answer of 2026-08: a bare list, ids only in `pc_url`, times in Korea without an offset, and
-`published_at` in whole minutes. `count` is 1 to 20. More than a request a second from an address is answered with 429 here; the
-real one redirects in a circle.
+The notices follow an answer of 2026-08: a bare list, ids only in `pc_url`, Korean times without an offset, and `published_at`
+in whole minutes. `count` is 1 to 20. More than one request per second from an address gets status 429; the real server
+answers with a redirect loop instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NOTICES, MARKETS = "/v1/notices", "/v1/market/all"
 LISTING = "마켓 추가"
 NS_PER_S = 1_000_000_000
 JSON = {"Content-Type": "application/json; charset=utf-8"}
-# title, category, hours ago
+# title, category, age in hours
 OLD_POSTS: Sequence[tuple[str, str, float]] = (
     ("트라발라(AVA) 원화 마켓 추가", LISTING, 31),
     ("비쓰리(B3) 원화 마켓 추가 (거래 오픈 시간 변경)", LISTING, 54),
@@ -44,18 +44,18 @@ def seed(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
 
 
 def title(coin: Coin, markets: Sequence[str], listed: bool) -> str:
-    """Return the title of a listing, worded as the board does today."""
+    """Return the title of a listing, in the current wording of the board."""
     where = ", ".join("원화" if market == "KRW" else market for market in markets if market != "USDT" or len(markets) == 1)
     return f"{coin.korean or coin.name}({coin.name}) {where} 마켓 추가"
 
 
 def body(coin: Coin, markets: Sequence[str], trading_ns: int) -> str:
-    """Return the body of a listing's notice, which the API does not show."""
+    """Return the body of a listing notice; the API does not serve it."""
     return f"{coin.name}: {', '.join(markets)}"
 
 
 def notices(call: HttpCall, board: Board) -> HttpReply:
-    """Answer the newest notices."""
+    """Answer with the newest notices."""
     count = call.query.get("count", "5")
     if call.method != "GET" or call.path != NOTICES:
         return _error(404, "not_found")

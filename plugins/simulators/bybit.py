@@ -1,13 +1,13 @@
-"""Bybit v5 spot and linear as a server: `publicTrade`, its requests and rejections, symbol lists and history.
+"""Simulate Bybit v5 spot and linear: `publicTrade`, requests and rejections, symbol lists and trade history.
 
-From the same documents and observations as the exchange plugin (2026).
-- Only the path says which market it is. A spot request takes 10 topics, a connection 21,000 characters of topics. One
-  unknown or already subscribed topic rejects its whole request. A client that is silent for ten minutes is cut off. The
-  text that rejects too many characters is made up; no document has it.
-- Linear ids are UUIDs, here ending in the trade's number.
-- Connects and REST requests count for both markets together; each market takes 1,000 connections at most. The linear list
-  is paged by a cursor that comes percent-encoded.
-- kline gives the newest minutes of its range first, and leaves out minutes without a trade. orderbook has at most 50 levels.
+Based on the same documents and observations as the exchange plugin (2026).
+- Only the path selects the market. A spot request takes up to 10 topics, and a connection up to 21,000 characters of topics. One
+  unknown or already subscribed topic rejects the whole request. A client that is silent for ten minutes is disconnected.
+  The text of the rejection for too many characters is invented, because it is not documented.
+- Linear ids are UUIDs; simulated ones end in the number of the trade.
+- Connects and REST requests count for both markets together; each market allows 1,000 connections. The linear list is
+  paged by a percent-encoded cursor.
+- kline returns the newest minutes of its range first and omits minutes without a trade. orderbook has up to 50 levels.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pumpwatch import (
     Meter,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
     id_number,
 )
@@ -56,12 +56,12 @@ LINEAR_FRAME = '{{"topic":"publicTrade.{0}","type":"snapshot","ts":{1},"data":[{
 JSON_BOOL = ("false", "true")
 
 
-def _open_at(path: str) -> Callable[[ClientSession, VenueRules], Reply | HttpReply]:
+def _open_at(path: str) -> Callable[[ClientSession, Rules], Reply | HttpReply]:
     return lambda session, rules: Reply() if session.path == path else HttpReply(404)
 
 
-def _receive_on(market_type: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
         except ValueError:
@@ -149,10 +149,10 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
             for row in frame["data"]]
 
 
-def _rest_of(market_type: str) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
+def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     category, ids_of = CATEGORY[market_type], _ids_of if market_type == SPOT else _linear_ids
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
             return HttpReply(403, b"access too frequent")
         if call.path not in PATHS:
@@ -191,7 +191,7 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, VenueRules, History, Meter
 
 
 def _ticker(call: HttpCall, category: str, made: MadeTicker) -> HttpReply:
-    """Answer with the time of the last trade, so that it can be old: the real venue gives that of the answer."""
+    """Answer with the time of the last trade, so that tests can age it; the real venue gives the time of the answer."""
     row = {"symbol": made.table.symbols[made.symbol], "lastPrice": made.text("last"), "prevPrice24h": made.text("open"),
            "highPrice24h": made.text("high"), "lowPrice24h": made.text("low"), "volume24h": made.volume,
            "turnover24h": f"{made.turnover:.8f}", "bid1Price": made.text("bid"), "ask1Price": made.text("ask")}
@@ -274,7 +274,7 @@ def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]
 
 def _dialect(market_type: str, **facts: Any) -> Dialect:
     path = f"/v5/public/{CATEGORY[market_type]}"
-    rules = VenueRules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=500,
+    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=500,
                        ping_every_s=0, pong_within_s=0, client_silence_s=600, connection_age_s=0, requests_per_minute=7200,
                        request_window_s=5, connections=1000, shared_by_markets=True)
     return Dialect(exchange="bybit", market_type=market_type, ws_path=path, rest_path="", rules=rules, binary=False,

@@ -1,14 +1,14 @@
-"""Gate v4 spot and USDT futures as a server: trades, requests that succeed or fail whole, symbol lists and history.
+"""Simulate Gate v4 spot and USDT futures: trades, all-or-nothing subscriptions, symbol lists and trade history.
 
-From the same documents and observations as the exchange plugin (2026).
-- One unknown symbol rejects its whole request, and the answer names it. A client that is silent for a minute is closed. An
-  address may have 300 connections at once.
-- Sizes are text where the client sent X-Gate-Size-Decimal: 1; otherwise they are whole contracts, cut towards zero.
-- REST gives the newest rows of a range of whole seconds (of its last second, every row), of the last 30 days. `page` counts such
-  answers on spot, `offset` rows on futures.
-- Candles: ascending, both ends of the range included, minutes without a trade left out, the minute that runs not closed. A
-  range of more points than the limit, or one that begins more than 10,000 points ago, is rejected.
-- A request's `time` must count seconds. It is not checked that it is close to the server's own time.
+Based on the same documents and observations as the exchange plugin (2026).
+- One unknown symbol rejects the whole request, and the answer names it. A client that is silent for a minute is disconnected.
+  An address may have 300 connections at once.
+- Sizes are text if the client sent X-Gate-Size-Decimal: 1; otherwise they are whole contracts, rounded towards zero.
+- REST returns the newest rows of a range of whole seconds (including its whole last second) within the last 30 days. On spot,
+  `page` skips pages; on futures, `offset` skips rows.
+- Candles are ascending, include both ends of the range and the minute in progress (not closed), and omit minutes without a
+  trade. A range longer than the limit, or one that starts more than 10,000 minutes ago, is rejected.
+- The `time` of a request must be in seconds. The simulator does not compare it with its own clock.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from pumpwatch import (
     Meter,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
 SIZES_IN_TEXT = "x-gate-size-decimal"
-DECIMAL_COINS = ("ETH", "SOL", "XRP", "PEPE")  # their contracts trade in parts
+DECIMAL_COINS = ("ETH", "SOL", "XRP", "PEPE")  # their contracts trade in fractions
 OTHER_LISTS = ("/margin/currency_pairs", "/futures/btc/contracts")
 THIRTY_DAYS_S = 30 * 86_400
 MINUTE_NS = 60 * 10**9
@@ -54,15 +54,15 @@ FUTURES_FRAME = ('{"time":%d,"time_ms":%d,"channel":"futures.trades","event":"up
                  '"create_time":%d,"create_time_ms":%d,"price":"%s","contract":"%s"%s}]}')
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     session.form = "decimal" if session.headers.get(SIZES_IN_TEXT) == "1" else "whole"
     return Reply()
 
 
-def _receive_on(market_type: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
+def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
     channel = f"{market_type}.trades"
 
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
         except ValueError:
@@ -112,7 +112,7 @@ def _side(sell: bool) -> str:
 
 
 def _sizes(form: str, rows: Rows) -> list[str]:
-    """Return the signed sizes as JSON has them: text in the decimal form, whole numbers otherwise."""
+    """Return the signed sizes as JSON: text in the decimal form, whole numbers otherwise."""
     signed = [f"-{text}" if sell else text for text, sell in zip(rows.quantity_texts(), rows.sell.tolist(), strict=True)]
     return [f'"{text}"' for text in signed] if form == "decimal" else [str(int(float(text))) for text in signed]
 
@@ -140,18 +140,18 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
                       flags=Flag.INTERNAL.value * row.get("is_internal", False)) for row in result]
 
 
-def _rest_of(market_type: str) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
+def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     spot = market_type == SPOT
     list_path, trades_path, candles_path = (("/spot/currency_pairs", "/spot/trades", "/spot/candlesticks") if spot else (
         "/futures/usdt/contracts", "/futures/usdt/trades", "/futures/usdt/candlesticks"))
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         path = call.path.removeprefix("/api/v4")
         if meter.spend(1) > rules.requests > 0:
             return _error(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
         if path == list_path:
             return _json(_pairs(history) if spot else _contracts(history))
-        if path in OTHER_LISTS:  # of markets that are not simulated
+        if path in OTHER_LISTS:  # markets that are not simulated
             return _json([])
         tickers_path = trades_path.replace("trades", "tickers")
         if path == tickers_path and not {"currency_pair", "contract"} & call.query.keys():
@@ -199,7 +199,7 @@ def _ticker(made: MadeTicker, spot: bool) -> dict[str, str]:
 
 
 def _book(market_type: str, call: HttpCall, limit: int, history: History, symbol: int) -> HttpReply:
-    """Answer with rows of text on spot; on futures with objects, whose sizes are whole numbers without the header."""
+    """Answer with rows of text on spot and with objects on futures; without the header, their sizes are whole numbers."""
     if not 1 <= limit <= 100:
         return _error(400, "INVALID_PARAM_VALUE", "invalid limit")
     book = history.book(symbol, call.now_ns)
@@ -263,7 +263,7 @@ def _futures_rows(form: str, rows: Rows) -> list[dict[str, Any]]:
 
 
 def _pairs(history: History) -> list[dict[str, Any]]:
-    """Return the pairs that trade, and others that a collector must leave out."""
+    """Return the active pairs, and others that a collector must ignore."""
     listed = [(spec.base, spec.quote, "tradable", spec.quantity_decimals, spec.price_decimals) for spec in history.table.specs]
     listed += [("ETH", "BTC", "tradable", 4, 4), ("LUNA", "USDT", "untradable", 4, 4)]
     return [{"id": f"{base}_{quote}", "base": base, "quote": quote, "fee": "0.2", "amount_precision": amount, "precision": price,
@@ -293,7 +293,7 @@ def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]
 
 
 def _contract_size(price: float) -> float:
-    """Return the base units of a contract, so that it is worth some USDT."""
+    """Return the base units of a contract, chosen so that it is worth a few USDT."""
     return 0.0001 if price > 10_000 else 0.01 if price > 100 else 1.0 if price > 0.1 else 10_000.0
 
 
@@ -302,7 +302,7 @@ def _dialect(market_type: str, ws_path: str, **facts: Any) -> Dialect:
         return (f'{{"time":{now_ns // 10**9},"time_ms":{now_ns // 10**6},"channel":"{market_type}.system","event":"update",'
                 '"result":{"type":"upgrade","msg":"The connection will soon be closed, please reconnect"}}').encode()
 
-    rules = VenueRules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=0,
+    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=0,
                        connections=300, ping_every_s=0, pong_within_s=0, client_silence_s=60, connection_age_s=0,
                        requests_per_minute=1200, request_window_s=10)
     return Dialect(exchange="gate", market_type=market_type, ws_path=ws_path, rest_path="/api/v4", rules=rules, binary=False,

@@ -1,14 +1,14 @@
-"""KuCoin spot and USDT futures as a server: the classic protocol with its tokens, the tokenless one, lists and history.
+"""Simulate KuCoin spot and USDT futures: the classic protocol with tokens, the tokenless one, symbol lists and history.
 
-From the same documents as the exchange plugin.
-- Classic: a token is good for one connection; any other is answered with 401 and the connection closed. The welcome comes
-  first. Unknown symbols are acknowledged and silent. More than 100 symbols per topic or 400 per spot session are
-  rejected. Subscribing again to a future sends its last trades once more, as after a reconnect. A connection ends after
-  60 s without a ping.
-- Tokenless, on the path `/tokenless`: binary frames, one symbol per request, 600 of them per connection.
-- An address may connect 30 times a minute, both markets and both protocols together.
-- REST: weights as documented, 2,000 in 30 seconds; more is answered with 429 and code 429000. Candles leave out minutes
-  without a trade; of a longer range, the newest 1,500 (500 on futures) are given.
+Based on the same documents as the exchange plugin.
+- Classic: a token is valid for one connection; any other gets a 401 and the connection is closed. The welcome message comes
+  first. Unknown symbols are acknowledged and stay silent. More than 100 symbols per topic, or 400 per spot session, are
+  rejected. A second subscription to a futures symbol sends its last trades again, as after a reconnect. A connection
+  without a ping for 60 s is closed.
+- Tokenless, on the path `/tokenless`: binary frames, one symbol per request, 600 symbols per connection.
+- An address may connect 30 times a minute, for both markets and both protocols together.
+- REST has the documented weights, 2,000 per 30 seconds; requests above that get status 429 and code 429000. Candles omit
+  minutes without a trade. If a range is longer than 1,500 candles (500 on futures), the newest are returned.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -70,7 +70,7 @@ def _text(**message: Any) -> str:
     return json.dumps(message, separators=(",", ":"))
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     if session.path == "/tokenless":
         session.form = "tokenless"
         session.rules = dataclasses.replace(rules, messages_per_second=30, streams_per_connection=600)
@@ -83,8 +83,8 @@ def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
     return Reply([_text(id=number, type="welcome")])
 
 
-def _receiver(market_type: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receiver(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
         except ValueError:
@@ -101,7 +101,7 @@ def _receiver(market_type: str) -> Callable[[ClientSession, Message, VenueRules,
     return receive
 
 
-def _classic(market_type: str, session: ClientSession, request: dict[str, Any], rules: VenueRules,
+def _classic(market_type: str, session: ClientSession, request: dict[str, Any], rules: Rules,
              history: History) -> list[Message | Past]:
     number, topic, kind = request.get("id", ""), request.get("topic"), request.get("type")
     if kind not in ("subscribe", "unsubscribe") or not isinstance(topic, str):
@@ -128,7 +128,7 @@ def _acknowledged(number: Any, request: dict[str, Any]) -> list[Message | Past]:
 
 
 def _replayed(session: ClientSession, symbols: Sequence[str], history: History) -> list[Past]:
-    """Return the last trades of symbols that were subscribed before, on any connection."""
+    """Return the last trades of those symbols that any connection subscribed to earlier."""
     known: set[str] = session.memory.setdefault("subscribed", set())
     recent = [history.recent(history.table.index[symbol], REPLAYED_TRADES) for symbol in symbols
              if symbol in known and symbol in history.table.index]
@@ -137,14 +137,14 @@ def _replayed(session: ClientSession, symbols: Sequence[str], history: History) 
             for rows in recent for row, frame in enumerate(_encode_futures("plain", rows))]
 
 
-def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], rules: VenueRules,
+def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], rules: Rules,
                history: History) -> list[str]:
     number, symbol = request.get("id", ""), request.get("symbol")
     if request.get("type") == "ping":
         return [_text(type="pong", id=number)]
     if request.get("channel") != "trade" or request.get("tradeType") != market_type.upper() or not isinstance(symbol, str):
         return [_text(id=number, result=False, code="400100", msg="invalid parameter")]
-    action = str(request.get("action")).upper()  # ccxt writes it in lower case, the documents in upper case
+    action = str(request.get("action")).upper()  # lower case in ccxt, upper case in the documents
     if action == "UNSUBSCRIBE":
         session.topics.pop(symbol, None)
         return [_text(id=number, result=True)]
@@ -197,10 +197,10 @@ def _error(code: str, text: str, status: int = 200) -> HttpReply:
     return HttpReply(status, json.dumps({"code": code, "msg": text}).encode(), {"Content-Type": "application/json"})
 
 
-def _rest_of(*, spot: bool) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
-    """Return the function that answers a market's REST requests."""
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    """Return the function that answers the REST requests of a market."""
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         weight = WEIGHTS.get(call.path, 3 if call.path.startswith(CONTRACT) else None)
         if weight is None:
             return _error("404000", "Url Not Found", 404)
@@ -229,7 +229,7 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, VenueRules, History, Meter], 
 
 
 def _token(call: HttpCall) -> HttpReply:
-    """Answer with a token that is good for one connection."""
+    """Answer with a token that is valid for one connection."""
     number = call.memory["made"] = call.memory.get("made", 0) + 1
     token = f"2neAiuYvAU61ZDXANAGAsiL4+{call.now_ns}/{number}=="
     call.memory.setdefault("tokens", {})[token] = True
@@ -287,7 +287,7 @@ def _trades(call: HttpCall, spot: bool, history: History) -> HttpReply:
 
 
 def _ticker(call: HttpCall, spot: bool, history: History) -> HttpReply:
-    """Answer with the statistics of a spot symbol, or with a contract's row, whose volume is in base units."""
+    """Answer with the statistics of a spot symbol, or with the row of a contract, whose volume is in base units."""
     name = call.query.get("symbol", "") if spot else unquote(call.path.removeprefix(CONTRACT))
     symbol = history.table.index.get(name)
     if symbol is None:
@@ -318,7 +318,7 @@ def _book(call: HttpCall, spot: bool, history: History) -> HttpReply:
 
 
 def _candles(call: HttpCall, spot: bool, history: History) -> HttpReply:
-    """Return minutes of a range: newest first, as text, on spot; oldest first, as numbers, on futures."""
+    """Return the minutes of a range: newest first and as text on spot, oldest first and as numbers on futures."""
     symbol, kind = history.table.index.get(call.query.get("symbol", "")), call.query.get("type" if spot else "granularity")
     names, unit, most = (("startAt", "endAt"), 10**9, 1500) if spot else (("from", "to"), 10**6, 500)
     start, end = (call.query.get(name, "0") for name in names)
@@ -354,8 +354,8 @@ def _futures_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
     return specs
 
 
-def _rules(streams: int) -> VenueRules:
-    return VenueRules(messages_per_second=10, messages_close=(1008, "exceed max permits per second"),
+def _rules(streams: int) -> Rules:
+    return Rules(messages_per_second=10, messages_close=(1008, "exceed max permits per second"),
                       streams_per_connection=streams, message_window_s=10, connects_per_5_minutes=0, connects_per_minute=30,
                       connections=800, ping_every_s=0,
                       pong_within_s=0, client_silence_s=60, connection_age_s=0, requests_per_minute=4000, request_window_s=30,
@@ -381,6 +381,6 @@ FUTURES_STAMPS = _stamps((b'"sn":', "id", 13), (b'"sequence":', "id", 13), (b'"t
 
 @hookimpl
 def simulator_dialects() -> list[Dialect]:
-    """Return both markets; frames made ahead are of the classic protocol."""
+    """Return both markets; frames that are built in advance use the classic protocol."""
     return [_dialect(SPOT, 11_067_996_711_960_577, SPOT_STAMPS, _spot_symbols, _encode_spot, 400),
             _dialect(FUTURES, 1_794_100_537_695, FUTURES_STAMPS, _futures_symbols, _encode_futures, 0)]

@@ -1,13 +1,13 @@
-"""OKX spot and USDT swaps as a server: `trades-all` on `/business`, an answer per argument, instruments and history.
+"""Simulate OKX spot and USDT swaps: `trades-all` on `/business`, one answer per argument, instruments and history.
 
-From the same documents as the exchange plugin.
-- Subscribing pushes the last trade. Wrong channels and unknown symbols are rejected one by one (60018); invalid requests
-  and those that are too long are rejected whole (60012). The 481st subscription or unsubscription of a connection is
-  rejected (60014); here the hour never passes. The real venue varies the texts of rejections.
-- Connects and requests count for both markets together. A client that is silent for 30 s is dropped.
-- History of three months, by id or by time: `after` is exclusive and pages towards older rows. Candles lack minutes without
-  a trade, and the one that runs is not confirmed; 100 at most are given. More than 20 requests in 2
-  seconds, of all paths, are answered with 429 and code 50011; every other error has status 200 and a code of its own.
+Based on the same documents as the exchange plugin.
+- A subscription is followed by the last trade. Wrong channels and unknown symbols are rejected individually (60018); requests
+  that are invalid or too long are rejected whole (60012). The 481st subscription or unsubscription of a connection is
+  rejected (60014); the simulator never resets this hourly count. The real venue varies the texts of rejections.
+- Connects and requests count for both markets together. A client that is silent for 30 s is disconnected.
+- History covers three months, by id or by time: `after` is exclusive and pages towards older rows. An answer has up to 100
+  candles, omits minutes without a trade, and marks the minute in progress as not confirmed. More than 20 requests per 2
+  seconds, over all paths, get status 429 and code 50011; every other error has status 200 and a specific code.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -55,14 +55,14 @@ SPOT_EXTRAS = (("ETH-BTC", "ETH", "BTC", "live"), ("BTC-USDC", "BTC", "USDC", "l
                ("NEW-USDT", "NEW", "USDT", "preopen"))
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     if session.path not in CHANNELS:
         return HttpReply(404)
     session.form = CHANNELS[session.path]
     return Reply()
 
 
-def _receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     if message == "ping":
         return Reply(["pong"])
     request: Any = None
@@ -140,10 +140,10 @@ def _http_error(code: str, text: str, status: int = 200) -> HttpReply:
     return HttpReply(status, json.dumps({"code": code, "msg": text, "data": []}).encode(), {"Content-Type": "application/json"})
 
 
-def _rest_of(*, spot: bool) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
-    """Return the function that answers a market's REST requests."""
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    """Return the function that answers the REST requests of a market."""
 
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
             return _http_error("50011", "Too Many Requests", 429)
         if call.path == "/api/v5/public/instruments":
@@ -175,7 +175,7 @@ def _instruments(call: HttpCall, spot: bool, history: History) -> HttpReply:
 
 
 def _tickers(spot: bool, history: History) -> list[dict[str, Any]]:
-    """Return rows whose volume counts the quote on spot, and the base on swaps."""
+    """Return ticker rows; their volume is in the quote currency on spot and in the base currency on swaps."""
     return [{"instType": "SPOT" if spot else "SWAP", "instId": spec.symbol, "last": str(spec.price),
              "volCcy24h": str(volume if spot else volume / spec.price)}
             for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
@@ -188,7 +188,7 @@ def _spot_row(symbol: str, base: str, quote: str, state: str) -> dict[str, Any]:
 
 
 def _swap_row(spec: SymbolSpec, number: int) -> dict[str, Any]:
-    """Return a row; the size of every other contract is a product of two factors."""
+    """Return the row of a swap; every second contract size is the product of two fields."""
     multiplier = 10 if number % 2 else 1
     value = f"{spec.contract_size / multiplier:.12f}".rstrip("0").rstrip(".")
     family = f"{spec.base}-{spec.quote}"
@@ -207,7 +207,7 @@ def _swap_extras() -> list[dict[str, Any]]:
 
 
 def _book(call: HttpCall, history: History) -> HttpReply:
-    """Answer with the best levels: price, quantity, a 0 and the number of orders."""
+    """Answer with the best levels: price, quantity, 0 and number of orders."""
     symbol, size = history.table.index.get(call.query.get("instId", "")), call.query.get("sz", "1")
     if symbol is None:
         return _http_error("51001", f"Instrument ID, Instrument ID code, or Spread ID doesn't exist. {call.query.get('instId')}")
@@ -219,7 +219,7 @@ def _book(call: HttpCall, history: History) -> HttpReply:
 
 
 def _ticker(call: HttpCall, spot: bool, history: History) -> HttpReply:
-    """Answer with one symbol's row: `vol24h` counts contracts on swaps, `volCcy24h` the base there and the quote on spot."""
+    """Answer with the row of a symbol: on swaps `vol24h` is in contracts and `volCcy24h` in base, on spot in quote currency."""
     symbol = history.table.index.get(call.query.get("instId", ""))
     if symbol is None:
         return _http_error("51001", f"Instrument ID, Instrument ID code, or Spread ID doesn't exist. {call.query.get('instId')}")
@@ -232,7 +232,7 @@ def _ticker(call: HttpCall, spot: bool, history: History) -> HttpReply:
 
 
 def _past(call: HttpCall, history: History) -> HttpReply:
-    """Answer with trades or candles of a symbol."""
+    """Answer with past trades or candles of a symbol."""
     symbol = history.table.index.get(call.query.get("instId", ""))
     if symbol is None:
         wanted = call.query.get("instId", "")
@@ -248,7 +248,7 @@ def _past(call: HttpCall, history: History) -> HttpReply:
     limit = min(numbers.get("limit", 100), DEPTHS[call.path])
     if call.path != HISTORY or not {"after", "before"} & numbers.keys():
         return _answer(_rows(history.recent(symbol, limit)))
-    if numbers.get("type", 1) == 2:  # this one pages towards older rows only
+    if numbers.get("type", 1) == 2:  # paging by time goes towards older rows only
         rows = history.last_between(symbol, call.now_ns - THREE_MONTHS_NS, numbers.get("after", FOREVER // MS) * MS - 1, limit)
     else:
         rows = history.last_ids(symbol, numbers.get("before", -1) + 1, numbers.get("after", FOREVER) - 1, limit)
@@ -297,7 +297,7 @@ def _contract_size(price: float) -> float:
     return float(f"1e{2 - math.floor(math.log10(price))}")
 
 
-RULES = VenueRules(messages_per_second=0, messages_close=(4001, ""), streams_per_connection=0, connects_per_5_minutes=0,
+RULES = Rules(messages_per_second=0, messages_close=(4001, ""), streams_per_connection=0, connects_per_5_minutes=0,
                    connects_per_second=3, ping_every_s=0, pong_within_s=0, client_silence_s=30, connection_age_s=0,
                    requests_per_minute=600, request_window_s=2, shared_by_markets=True)
 STAMPS = (Stamp(marker=b'"tradeId":"', what="id", digits=9), Stamp(marker=b'"ts":"', what="time", digits=13, unit_ns=1_000_000))

@@ -1,13 +1,14 @@
-"""Phemex spot and USDT perpetuals as a server: one symbol per request, past trades on subscribing, pings that are due.
+"""Simulate Phemex spot and USDT perpetuals: one symbol per request, past trades after subscribing, and required pings.
 
-From the same documents and probes as the exchange plugin (2026). If they leave something open, the simulator does what
-is harder for a client.
-- `unsubscribe` drops every symbol, whatever it names. More than one symbol per request is an invalid argument. Every
-  second acknowledgement comes after its past trades.
-- 101 symbols per connection and any number of connections, as probed; the documents say 20 symbols and 5 connections.
-- Equal trades at the same nanosecond occur, as on the real venue.
-- REST histories pass a cache: an answer is given again for a second. kline/list has no minute that runs, takes whole minutes
-  only, and rejects a range of 1,000. kline weighs 10.
+Based on the same documents and probes as the exchange plugin (2026). Where they leave something open, the simulator chooses
+the behaviour that is harder for a client.
+- `unsubscribe` drops every symbol, regardless of its arguments. More than one symbol per request is an invalid argument. Every
+  second acknowledgement comes after the past trades.
+- A connection takes 101 symbols and the number of connections is unlimited, as probed; the documents say 20 symbols and 5
+  connections.
+- Identical trades in the same nanosecond occur, as on the real venue.
+- REST trade histories are cached for one second. kline/list omits the minute in progress, accepts whole minutes only, rejects
+  a range of 1,000 minutes or more, and weighs 10.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -42,15 +43,15 @@ CANDLES = "/exchange/public/md/v2/kline/list"
 OLD_LIST = "/v1/exchange/public/products"
 LISTS = ("/public/products", "/exchange/public/cfg/v2/products", OLD_LIST)
 CACHED_NS, MINUTE_NS = 10**9, 60 * 10**9
-MOMENT_NS = 20_000_000  # trades of this long share their nanosecond, as those of one taker do on the real venue
+MOMENT_NS = 20_000_000  # trades within this time get the same nanosecond, as the fills of one taker order do at the real venue
 VOLUMES = {"trades": "/md/spot/ticker/24hr/all", "trades_p": "/md/v2/ticker/24hr/all"}
-LEVELS = 30  # of a side of a book
-SCALE = 8  # of every currency here but USD and TRY
+LEVELS = 30  # per side of a book
+SCALE = 8  # of every simulated currency except USD and TRY
 THOUSANDS = ("PEPE", "BONK", "FLOKI", "LUNC", "XEC", "RATS", "SHIB")
 INVALID, TOO_MANY = (6001, "invalid argument"), (6015, "subscription limit exceeded")
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     return Reply() if session.path in ("", "/", "/ws") else HttpReply(404)
 
 
@@ -59,10 +60,10 @@ def _answer(number: Any, result: Any, error: tuple[int, str] | None = None) -> s
     return json.dumps({"error": problem, "id": number, "result": result}, separators=(",", ":"))
 
 
-def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, VenueRules, History], Reply]:
-    """Return the function that answers a market's requests; the other market's method is an invalid argument."""
+def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    """Return the function that answers the requests of a market; the method of the other market is an invalid argument."""
 
-    def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
             request = json.loads(message)
             number, method, params = request.get("id"), request["method"], request.get("params", [])
@@ -90,7 +91,7 @@ def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Ven
 
 
 def _frame(key: str, symbol: str, rows: Rows, kind: str) -> bytes:
-    """Return one frame with the rows of a symbol, newest first."""
+    """Return one frame with the trades of a symbol, newest first."""
     newest, sequence = (int(rows.timestamp[-1]), rows.sequences()[-1]) if len(rows) else (0, 0)
     text = json.dumps({"dts": newest + 168_537_240, "mts": newest + 10_091_398, "sequence": sequence, "symbol": symbol,
                        key: _trades(key, rows), "type": kind}, separators=(",", ":"))
@@ -110,8 +111,8 @@ def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
     return lambda form, rows: [_frame(key, rows.symbols()[0], rows, "incremental")]
 
 
-def _rest_of(path: str, key: str) -> Callable[[HttpCall, VenueRules, History, Meter], HttpReply]:
-    def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         book_path = path.replace("trade", "orderbook")
         if call.path not in (*LISTS, path, book_path, VOLUMES[key], CANDLES, VOLUMES[key][:-4]):
             return HttpReply(404, b'{"code":404,"msg":"not found"}')
@@ -119,7 +120,7 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, VenueRules, History, Me
             return HttpReply(429, b'{"code":429,"msg":"too many requests"}', {"Retry-After": str(meter.retry_after_s())})
         if call.path in LISTS:
             products: Any = _products(history, key)
-            if call.path == OLD_LIST:  # the contracts of the first version alone
+            if call.path == OLD_LIST:  # only the contracts of the first API version
                 products = [row for row in products["products"] if row["type"] == "Perpetual"]
             return HttpReply(200, json.dumps({"code": 0, "msg": "", "data": products}).encode())
         if call.path == VOLUMES[key]:
@@ -149,7 +150,7 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, VenueRules, History, Me
 
 
 def _ticker(made: MadeTicker, *, scaled: bool) -> HttpReply:
-    """Return the 24 hours of a symbol: scaled integers with the best prices on spot, text without them on futures."""
+    """Return the 24-hour ticker of a symbol: scaled integers with the best prices on spot, text without them on futures."""
     figures: dict[str, Any] = {
         "lastEp": made.last, "openEp": made.open, "highEp": made.high, "lowEp": made.low, "bidEp": made.bid, "askEp": made.ask,
         "volumeEv": made.quantity, "turnoverEv": round(made.turnover * 10**SCALE)} if scaled else {
@@ -168,7 +169,7 @@ def _book(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> Htt
 
 
 def _candles(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> HttpReply:
-    """Return the minutes of a range that are over, newest first."""
+    """Return the finished minutes of a range, newest first."""
     texts = [call.query.get(name, "") for name in ("from", "to")]
     numbers = [int(text) for text in texts if text.isdecimal()]
     if call.query.get("resolution") != "60" or len(numbers) < 2 or any(number % 60 for number in numbers) or not (
@@ -177,7 +178,7 @@ def _candles(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> 
     start_ns, end_ns = numbers[0] * 10**9, min(numbers[1] * 10**9, call.now_ns // MINUTE_NS * MINUTE_NS)
     table, rows = history.table, list[list[Any]]()
     for bar in history.minutes(symbol, start_ns, end_ns):
-        prices = (bar.open, bar.open, bar.high, bar.low, bar.close)  # the first is the close before
+        prices = (bar.open, bar.open, bar.high, bar.low, bar.close)  # the first is the previous close
         figures: list[Any] = [*prices, bar.quantity, round(bar.quote * 10**SCALE)] if scaled else [
             *(table.price_text(symbol, price) for price in prices), table.quantity_text(symbol, bar.quantity), f"{bar.quote:.8f}"]
         rows.append([bar.start_ns // 10**9, 60, *figures, table.symbols[symbol]])
@@ -253,7 +254,7 @@ def _digits(number: Any, places: int) -> str:
         f"0.{text.zfill(places)}" if places else text)
 
 
-RULES = VenueRules(messages_per_second=20, messages_close=(1008, "too many requests"), streams_per_connection=101,
+RULES = Rules(messages_per_second=20, messages_close=(1008, "too many requests"), streams_per_connection=101,
                    connects_per_5_minutes=200, ping_every_s=0, pong_within_s=0, client_silence_s=31, connection_age_s=0,
                    requests_per_minute=1000, request_window_s=300, shared_by_markets=True)
 

@@ -1,9 +1,9 @@
-"""Upbit's notices as servers: the JSON behind its web page, with ETag, edits in place and rejections; its WebSocket; its markets.
+"""Simulate Upbit's notices and markets: the JSON behind its web page, with ETag, edits and rejections, and its WebSocket.
 
-The shape is from payloads of 2025-10 and 2026-08. Rows are sorted by `listed_at`, so an edit moves an old notice to the
-top. `uuid` is a random decimal for new notices and the id for old ones. Badges last a day; pinned rows come separately.
-`per_page` above 30 is a bad request. More than about one request a second from an address is answered with 429.
-The WebSocket accepts one key, and tells of each notice and edit once. The names of its fields are those of the list.
+The format follows payloads of 2025-10 and 2026-08. Rows are sorted by `listed_at`, so an edit moves an old notice to the top.
+`uuid` is a random decimal for new notices and the id for old ones. Badges last a day; pinned rows are in a separate list.
+`per_page` above 30 is a bad request. More than about one request per second from an address gets status 429. The
+WebSocket accepts one key and sends each notice and each edit once, with the same field names as the list.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ KST = timezone(timedelta(hours=9))
 PATH = "/api/v1/announcements"
 MARKETS = "/v1/market/all"
 PUSH_PATH = "/websocket/v1/private"
-KEY = {"access_key": "simulated-access-key", "secret_key": "simulated-secret-key"}  # the one that is accepted
+KEY = {"access_key": "simulated-access-key", "secret_key": "simulated-secret-key"}  # the only accepted key
 ESTABLISHED = ("KRW-BTC", "KRW-ETH", "BTC-ETH", "KRW-XRP", "KRW-DOGE", "KRW-ADA", "KRW-TRX", "KRW-LINK", "KRW-AVAX", "KRW-DOT",
                "KRW-BCH", "BTC-NEXO", "USDT-NEXO")
 TRADE = "거래"
 CATEGORIES = {"trade": TRADE, "digital_asset": "디지털 자산", "event": "이벤트", "maintenance": "점검"}
 NS_PER_S = 1_000_000_000
 DAY_S = 86_400
-TOTAL = 5_748  # the number of notices that the board claims; the pages beyond the posts are empty here
-# title, category, hours ago, hours ago of its last edit
+TOTAL = 5_748  # number of notices that the board reports; the pages after the simulated ones are empty
+# title, category, age in hours, hours since the last edit
 OLD_POSTS: Sequence[tuple[str, str, float, float]] = (
     ("넥소(NEXO) 신규 거래지원 안내 (USDT 마켓) (거래지원 개시 시점 변경 안내)", TRADE, 30, 27.5),
     ("오덜리(ORDER) KRW 마켓 디지털 자산 추가", TRADE, 52, 52),
@@ -64,13 +64,13 @@ def seed(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
 
 
 def title(coin: Coin, markets: Sequence[str], listed: bool) -> str:
-    """Return the title of a listing, worded as the board does today."""
+    """Return the title of a listing, in the current wording of the board."""
     name, where = f"{coin.korean or coin.name}({coin.name})", ", ".join(markets)
     return f"{name} {where} 마켓 디지털 자산 추가" if listed else f"{name} 신규 거래지원 안내 ({where} 마켓)"
 
 
 def body(coin: Coin, markets: Sequence[str], trading_ns: int) -> str:
-    """Return the body of a listing's notice: the table with markets and the start of trading."""
+    """Return the body of a listing notice: a table with the markets and the start of trading."""
     start = datetime.fromtimestamp(trading_ns // NS_PER_S, UTC).astimezone(KST)
     cells = (f"{coin.korean or coin.name}({coin.name})", ", ".join(markets), "Ethereum",
              f"{start.month}월 {start.day}일 {start.hour:02}시 {start.minute:02}분 예정")
@@ -80,7 +80,7 @@ def body(coin: Coin, markets: Sequence[str], trading_ns: int) -> str:
 
 
 def rest(call: HttpCall, board: Board) -> HttpReply:
-    """Answer the list and the detail of a notice."""
+    """Answer requests for the list and for the detail of a notice."""
     if call.method != "GET" or not call.path.startswith(PATH):
         return _error(404, "Not Found")
     if call.path == PATH:
@@ -129,7 +129,7 @@ def _error(status: int, text: str) -> HttpReply:
 
 
 def open_push(call: HttpCall, revoked: bool) -> HttpReply | None:
-    """Accept a token that KEY has signed, as the real one does; reject any other with 401."""
+    """Accept a token signed with KEY, and reject any other with 401, as the real server does."""
     given = call.headers.get("authorization", "").removeprefix("Bearer ")
     head, _, rest = given.partition(".")
     payload, _, signature = rest.partition(".")
@@ -152,7 +152,7 @@ def _unpadded(text: str) -> bytes:
 
 
 def receive_push(notes: dict[str, Any], text: str) -> list[str]:
-    """Remember a subscription; answer PING, and a message that is not a subscription with an error."""
+    """Store a subscription, answer PING, and answer any other message with an error."""
     if text == "PING":
         return ['{"status":"UP"}']
     try:
@@ -169,7 +169,7 @@ def receive_push(notes: dict[str, Any], text: str) -> list[str]:
 
 
 def encode_push(post: Post, event: str, notes: Mapping[str, Any], now_ns: int) -> str:
-    """Return the message of a notice to a client that has subscribed to its category."""
+    """Return the message of a notice for a client that subscribed to its category."""
     if not notes.get("subscribed") or (notes["categories"] and post.category not in notes["categories"]):
         return ""
     row = _row(post, now_ns)

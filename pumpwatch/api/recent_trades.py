@@ -31,7 +31,7 @@ class RecentQuery(msgspec.Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=200)] = 20
 
 
-class SymbolTrades(msgspec.Struct):
+class RecentSymbolTrades(msgspec.Struct):
     """The last trades of one symbol, the newest last. price, at_ns: of the newest trade, null without trades in memory."""
 
     exchange: str
@@ -47,7 +47,7 @@ class CoinTrades(msgspec.Struct):
     """A coin on every venue that lists it."""
 
     coin: str
-    symbols: list[SymbolTrades]
+    symbols: list[RecentSymbolTrades]
 
 
 def recent(call: ApiCall) -> Answer:
@@ -83,12 +83,12 @@ def _last_of(held: Sequence[Held], ids: Sequence[int], start_ns: int, end_ns: in
     return {number: batch.take(np.flatnonzero(batch.instrument == number)[-limit:]) for number in ids}
 
 
-def _of_symbol(catalogue: Catalogue, number: int, batch: TradeBatch | None) -> SymbolTrades:
+def _of_symbol(catalogue: Catalogue, number: int, batch: TradeBatch | None) -> RecentSymbolTrades:
     exchange, market_type = catalogue.venues[number]
     instrument = catalogue.instruments[number]
     rows = trade_rows(batch, catalogue) if batch is not None else []
     newest = rows[-1] if rows else None
-    return SymbolTrades(exchange, market_type, instrument.symbol, instrument.multiplier, newest.price if newest else None,
+    return RecentSymbolTrades(exchange, market_type, instrument.symbol, instrument.multiplier, newest.price if newest else None,
                         newest.timestamp if newest else None, rows)
 
 

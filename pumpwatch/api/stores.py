@@ -25,7 +25,7 @@ class CallRow(msgspec.Struct):
     errors: dict[str, int]
 
 
-class StoreRow(msgspec.Struct):
+class StoreStatusRow(msgspec.Struct):
     """One store. state: `up`, or the reason why it is not. Figures that the store does not report are null.
 
     parts: segments, partitions, chunks, or masters. connections: open ones; busy: those with a running call. failed_in_a_row:
@@ -51,7 +51,7 @@ class StoreRow(msgspec.Struct):
 class Stores(msgspec.Struct):
     """Every store of the collector."""
 
-    stores: list[StoreRow]
+    stores: list[StoreStatusRow]
 
 
 def rows_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ def small(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def stores(call: ApiCall) -> Stores:
     """Return the stores; states are at most a second old, sizes half a minute."""
-    return Stores(msgspec.convert(rows_of(call.desk.figures()), list[StoreRow]))
+    return Stores(msgspec.convert(rows_of(call.desk.figures()), list[StoreStatusRow]))
 
 
 ROUTES = (Route("/api/stores", stores, "Every store: health, size, connections, times of its calls", Stores),)

@@ -74,7 +74,7 @@ class Figure(msgspec.Struct):
     value: float
 
 
-class MetricFigures(msgspec.Struct):
+class MetricValues(msgspec.Struct):
     """Every counter and gauge."""
 
     metrics: list[Figure]
@@ -118,9 +118,9 @@ def status(call: ApiCall) -> dict[str, Any]:
     return figures
 
 
-def metrics(call: ApiCall) -> MetricFigures:
+def metrics(call: ApiCall) -> MetricValues:
     """Return every counter and gauge."""
-    return MetricFigures([Figure(name, labels, value) for name, labels, value in call.desk.stats.items()])
+    return MetricValues([Figure(name, labels, value) for name, labels, value in call.desk.stats.items()])
 
 
 def jobs(call: ApiCall) -> Jobs:
@@ -131,7 +131,7 @@ def jobs(call: ApiCall) -> Jobs:
 ROUTES = (
     Route("/api/health", health, "Whether the process lives", Health),
     Route("/api/ready", ready, "Whether trades are recorded", Ready, errors=(503,)),
-    Route("/api/metrics", metrics, "Every counter and gauge, as JSON", MetricFigures),
+    Route("/api/metrics", metrics, "Every counter and gauge, as JSON", MetricValues),
     Route("/api/system/status", status, "The collector's figures, as of the last second", SystemStatus, errors=(503,)),
     Route("/api/jobs", jobs, "The scheduled jobs: last run, next run, last error", Jobs),
 )

@@ -3,8 +3,8 @@
 A backup is due at `backup.at` each day. A backup that was missed or failed is made later. On a full disk it waits. A checkpoint
 of QuestDB that a killed backup has left is released.
 
-Among the members of a cluster, one makes the day's backup of the stores that all share, whatever the configs of the others
-say. If it dies before the end, another one makes it.
+One member of a cluster makes the daily backup of the shared stores, whatever the configs of the others say. If it dies before the
+end, another member makes it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class BackupJob:
             log.log(level, "backup made name=%s files=%d bytes=%d new_bytes=%d took_s=%.1f%s", made.name, made.files,
                     made.bytes, made.new_bytes, made.took_s, f" problem={problem}" if problem else "")
             if made.fenced:
-                log.warning("another member has backed up the stores that all share meanwhile, they are not in this backup")
+                log.warning("another member has backed up the shared stores, this backup does not contain them")
         finally:
             self._running = False
             self._state = self._thread.apply(read_state, (folder,))
@@ -113,12 +113,12 @@ class BackupJob:
         except RedisUnavailable:
             return plan  # each member makes it then
         if turn is None:
-            log.info("another member backs up the stores that all share")
+            log.info("another member backs up the shared stores")
             return without_shared(plan)
         return msgspec.structs.replace(plan, shared=Shared(self._collector.config.redis, cluster.name, turn))
 
     def _kept(self, plan: BackupPlan) -> AbstractContextManager[None]:
-        """Keep the turn while the backup is made."""
+        """Keep the lease while the backup is made."""
         cluster = self._collector.cluster
         return cluster.once.kept(plan.shared.turn) if cluster and plan.shared else nullcontext()
 
@@ -127,18 +127,18 @@ class BackupJob:
         return datetime.fromtimestamp(due_ns // NS_PER_S, UTC).date().isoformat()
 
     def _must_make_up(self) -> bool:
-        """Return whether the day's backup of the shared stores is missing and nobody is at it: who was has died, or failed.
+        """Return whether today's backup of the shared stores is missing and no member is making it.
 
-        Tells Redis, which may have been emptied, where this member has made it.
+        If this member has made it, it records that in Redis again, because Redis may have been emptied.
         """
         cluster, state, now_ns = self._collector.cluster, self._state, self._collector.clock.now_ns()
         if cluster is None or not shares(plan_of(self._collector.config)):
             return False
         try:
             if state.shared == self._occasion():
-                cluster.once.tell(SHARED, state.shared, DAYS_S)
+                cluster.once.record_done(SHARED, state.shared, DAYS_S)
                 return False
-            found = cluster.once.look(SHARED, self._occasion())
+            found = cluster.once.state(SHARED, self._occasion())
         except RedisUnavailable:
             return False
         self._free_looks = self._free_looks + 1 if found == "free" else 0

@@ -53,7 +53,7 @@ class ClusterListings:
         self._collector, self._cluster = collector, member
         self._patient, self._impatient = ListingLedger(patient), impatient
         prefix = collector.config.redis.prefix
-        self.news = ListingNews(member.redis, prefix, member.name, member.member, collector.clock, collector.stats, self._take)
+        self.news = ListingNews(member.redis, prefix, member.name, member.member, collector.clock, collector.stats, self._receive)
         self.ledger = SharingLedger(impatient, member.member, self.news.publish)
         self.sharing = WindowSharing(WindowParts(member.redis, prefix, member.name, member.member, offload), self, self._reads,
                                      self.news.publish, collector.clock, offload)
@@ -123,7 +123,7 @@ class ClusterListings:
         """Record that a window was opened here."""
         self.sharing.began([listing])
 
-    def _take(self, message: Message) -> None:
+    def _receive(self, message: Message) -> None:
         if self._remote is not None:
             self._remote.add(message)
 

@@ -41,7 +41,7 @@ class Notifying:
         self.on_told: Callable[[str], None] = forget
         self._collector, self._fresh_s = collector, collector.config.listing.fresh_s
         self.notifier = Notifier(make_channels(collector.config, collector.clock), self._ledger, collector.clock, collector.stats,
-                                 missed=self._on_record, on_told=self._told)
+                                 missed=self._on_record, on_told=self._event_sent)
 
     def start(self, config: Config | None = None) -> None:
         """Start the greenlets, and log secrets that every user can read."""
@@ -60,7 +60,8 @@ class Notifying:
         for name, _ in self.notifier.bodies():
             self._collector.supervisor.stop(name, STOP_S)
         news, self.notifier = self.notifier.take_pending(), Notifier(
-            channels, self._ledger, self._collector.clock, self._collector.stats, missed=self._on_record, on_told=self._told)
+            channels, self._ledger, self._collector.clock, self._collector.stats, missed=self._on_record,
+            on_told=self._event_sent)
         for make in news:
             self.notifier.notify(make)
         self.start(config)
@@ -92,7 +93,7 @@ class Notifying:
         for make in self._of_listings(since_ns):
             self.notifier.notify(make)
 
-    def _told(self, event_id: str) -> None:
+    def _event_sent(self, event_id: str) -> None:
         self.on_told(event_id)
 
     def seen(self, listing: Listing) -> None:

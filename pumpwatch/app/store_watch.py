@@ -12,7 +12,7 @@ from typing import Any
 import gevent
 
 from pumpwatch.app.parts import CollectorParts
-from pumpwatch.ops.stores import StoreRow, ask, files, redis_row
+from pumpwatch.ops.stores import StoreRow, files, query_sink, redis_row
 from pumpwatch.sink_abilities import ServerFacts
 
 LOOK_S = 30.0
@@ -41,7 +41,8 @@ class StoreWatch:
     def _ask(self, name: str) -> None:
         collector = self._collector
         if name in collector.drains:
-            self._seen[name] = ask(name, collector.sinks[name], {"state": collector.drains[name].state}, also_trouble=False)
+            state = {"state": collector.drains[name].state}
+            self._seen[name] = query_sink(name, collector.sinks[name], state, also_trouble=False)
         elif collector.redis:
             self._seen[name] = redis_row(collector.redis)
 

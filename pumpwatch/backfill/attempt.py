@@ -132,14 +132,14 @@ class Attempt:
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
             if gap.to_ns - gap.from_ns < WHOLE_NS or self._is_large(gap.last_id - gap.first_id):
-                self._look(gap.from_ns - NS_PER_S, gap.to_ns + NS_PER_S)
+                self._search_store(gap.from_ns - NS_PER_S, gap.to_ns + NS_PER_S)
             ids, _ = self.evidence.known()
             self._read_parts(id_holes(ids, gap.first_id, gap.last_id))
             return self._judge_ids(gap.first_id, gap.last_id)
         lower, upper = self._anchors()
         if lower >= 0 and upper >= 0:
             if self._is_large(upper - lower):
-                self._look(self.start_ns, self.end_ns)
+                self._search_store(self.start_ns, self.end_ns)
             ids, _ = self.evidence.known()
             self._read_parts(id_holes(ids, lower + 1, upper - 1))
         elif lower < 0 and upper < 0:
@@ -176,12 +176,12 @@ class Attempt:
         """Return whether so many ids are missing that it is worth searching the store for them first."""
         return ids > LARGE_PAGES * self._depth.rows_per_request
 
-    def _look(self, from_ns: int, to_ns: int) -> None:
+    def _search_store(self, from_ns: int, to_ns: int) -> None:
         """Add the stored trades of a time of any length to the evidence."""
         for start_ns in range(from_ns, to_ns, WHOLE_NS):
-            self._note_stored(self._stored(start_ns, min(to_ns, start_ns + WHOLE_NS)))
+            self._add_stored(self._stored(start_ns, min(to_ns, start_ns + WHOLE_NS)))
 
-    def _note_stored(self, batch: TradeBatch) -> TradeBatch:
+    def _add_stored(self, batch: TradeBatch) -> TradeBatch:
         self.evidence.add(batch.trade_id, batch.timestamp)
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:  # fetched for another gap of the symbol
@@ -193,10 +193,10 @@ class Attempt:
         """Return the last stored id shortly before the gap and the first one shortly after it, -1 without one."""
         start_ns, end_ns = self.start_ns, self.end_ns
         if end_ns - start_ns < WHOLE_NS:
-            batch = self._note_stored(self._stored(start_ns - MARGIN_NS, end_ns + MARGIN_NS))
+            batch = self._add_stored(self._stored(start_ns - MARGIN_NS, end_ns + MARGIN_NS))
         else:
-            batch = TradeBatch.concat([self._note_stored(self._stored(start_ns - MARGIN_NS, start_ns)),
-                                       self._note_stored(self._stored(end_ns, end_ns + MARGIN_NS))])
+            batch = TradeBatch.concat([self._add_stored(self._stored(start_ns - MARGIN_NS, start_ns)),
+                                       self._add_stored(self._stored(end_ns, end_ns + MARGIN_NS))])
         lower, self._before_ns = self._last_before(batch.take(batch.timestamp < start_ns))
         after = batch.trade_id[(batch.timestamp >= end_ns) & (batch.trade_id > lower)]
         return lower, int(after.min()) if len(after) else -1
@@ -205,7 +205,7 @@ class Attempt:
         """Return the id and the time of the last known trade before the gap; (-1, 0) without one."""
         if not len(near):
             before_ns = self.start_ns - (DAY_NS if self.work.wide else LONG_MARGIN_NS)
-            near = self._note_stored(self._stored(before_ns, self.start_ns))
+            near = self._add_stored(self._stored(before_ns, self.start_ns))
         if len(near):
             row = int((near.trade_id if self._venue.id_kind is IdKind.CONTIGUOUS else near.timestamp).argmax())
             return int(near.trade_id[row]), int(near.timestamp[row])
@@ -296,16 +296,16 @@ class Attempt:
             parsed = answer.parsed
             self._access.answers.drop(self.work.symbol)
             self.work.asked_ns = max(self.work.asked_ns, answer.asked_ns)
-            pager.take(parsed.batch.trade_id, parsed.batch.timestamp)
+            pager.add_answer(parsed.batch.trade_id, parsed.batch.timestamp)
             self._newest_id = max(self._newest_id, int(parsed.batch.trade_id.max(initial=-1)))
-            rows, stored = self.intake.take(parsed)
+            rows, stored = self.intake.store_missing(parsed)
             self.evidence.add(stored.trade_id, stored.timestamp)
             self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)
             if aggregated is None and not self.intake.lacking:
                 self._begins = self._access.answers.begins(answer, self._depth)
                 self.evidence.short |= not self._depth.pages and len(parsed.batch) < self._depth.rows_per_request
                 self._access.answers.keep(answer, self._depth)
-        self._note_span(pager, part)
+        self._add_span(pager, part)
 
     def _answer(self, query: HistoryQuery) -> KeptAnswer:
         """Return an earlier answer that is late enough for this gap and was not used for it, else request a new one."""
@@ -334,7 +334,7 @@ class Attempt:
             self._access.answers.rows_asked_ns = asked_ns
         return KeptAnswer(asked_ns, query, parsed)
 
-    def _note_span(self, pager: Pager, part: HistoryPart) -> None:
+    def _add_span(self, pager: Pager, part: HistoryPart) -> None:
         """Add to the evidence the time that the answers of a part cover, and the stored trades after their end."""
         low_ns, high_ns = pager.low_ns, pager.high_ns
         if low_ns > high_ns or high_ns < 0:
@@ -369,7 +369,7 @@ class Attempt:
         self.work.wide |= not near
         if near or pipeline.last_before(number)[1] > 0 or pipeline.last_seen(number) >= 0:
             self._access.answers.drop(self.work.symbol)
-            raise BadFrame("the venue's history is empty although trades are stored")
+            raise BadFrame("the venue's history has no rows although trades are stored")
         self.never_traded = self._access.answers.rows_asked_ns >= self.work.gap.to_ns
 
 

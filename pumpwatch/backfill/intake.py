@@ -62,7 +62,7 @@ class Intake:
         first, end = gap.first_id or 0, (gap.last_id or 0) + 1
         return sum(int(ids.searchsorted(end) - ids.searchsorted(first)) for ids in self._stored_ids)
 
-    def take(self, parsed: Parsed) -> tuple[TradeBatch, TradeBatch]:
+    def store_missing(self, parsed: Parsed) -> tuple[TradeBatch, TradeBatch]:
         """Store the missing trades; return the rows near the gap, and the stored trades of the same time.
 
         Raises Unsettled if the trades read so far do not become durable, BadFrame if the history has other ids.
@@ -82,7 +82,7 @@ class Intake:
             chosen = (compared.new | (compared.unsure & before)) & inside  # rows seen only since then are on their way
         self._check_ids(batch, compared, stored)
         self._store(compared.batch.take(chosen), used_up.take(self._inside(used_up)), batch.trade_id)
-        self._note_conflicts(batch, stored, compared.conflicts)
+        self._quarantine_conflicts(batch, stored, compared.conflicts)
         self.lacking += self._lacking(batch, stored)
         rows = TradeBatch.concat([batch, used_up]) if len(used_up) else batch
         return rows, stored
@@ -179,7 +179,7 @@ class Intake:
         rows = stored.take(ordinary)
         return sum(trade_id not in there for trade_id in ids_of(rows.trade_id, rows.text_id))
 
-    def _note_conflicts(self, batch: TradeBatch, stored: TradeBatch, conflicts: list[tuple[int, int]]) -> None:
+    def _quarantine_conflicts(self, batch: TradeBatch, stored: TradeBatch, conflicts: list[tuple[int, int]]) -> None:
         """Quarantine, once each, rows of the history with the id of a stored trade and different contents."""
         venue, now_ns, noted = self._access.venue, self._means.clock.now_ns(), self._access.conflicts
         fresh = []

@@ -32,7 +32,7 @@ class HistoryPart:
 
 
 class Pager:
-    """Pages through one part. query: the next request, None at the end. `take` gets each answer.
+    """Pages through one part. query: the next request, None at the end. `add_answer` gets each answer.
 
     low_ns, high_ns: every row of the history in [low_ns, high_ns] was in an answer; high_ns is the time of the newest row,
     because a lagging history may end there. short: the last answer was not full, so a history of newest rows has no older
@@ -68,7 +68,7 @@ class Pager:
         end = self._end + self._late_ns
         return HistoryQuery(part.symbol, self._start if math.isinf(window) else max(self._start, end - span), end)
 
-    def take(self, ids: Int64, times: Int64) -> None:
+    def add_answer(self, ids: Int64, times: Int64) -> None:
         """Process the rows of the answer to `query`: ids (negative for text ids) and times, in any order."""
         asked, self.query = self.query, None
         assert asked is not None

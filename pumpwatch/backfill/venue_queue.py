@@ -76,7 +76,7 @@ class VenueQueue:
             known = by_object[id(fill.gap)]
             if known is not None and fill.gap.to_ns >= known.gap.to_ns and fill.symbol not in known.fills:
                 known.fills[fill.symbol] = fill
-                self._note_filled(fill)
+                self._add_filled_time(fill)
         for key, gone in before.items():
             if current.get(key) is not gone:
                 self._forget(gone)
@@ -122,7 +122,7 @@ class VenueQueue:
     def _leave_out_gone(self, found: OpenGap) -> None:
         gone = [symbol for symbol in found.left(symbols_of(found.gap, ())) if symbol not in self.access.ids]
         verdict = GapVerdict(GapState.LOST, BY_NOTHING, UNKNOWN, GONE, found.gap.from_ns, found.gap.to_ns)
-        self._note(found, verdict, [(symbol, 0) for symbol in gone])
+        self._record_verdict(found, verdict, [(symbol, 0) for symbol in gone])
 
     def _prove(self) -> None:
         """Record as filled the symbols of gaps whose ids were all seen, once everything seen is durable."""
@@ -139,25 +139,25 @@ class VenueQueue:
             return
         for key, found, works in proven:
             if self._open.get(key) is found:
-                self._note(found, GapVerdict(GapState.FILLED, BY_ID), [
+                self._record_verdict(found, GapVerdict(GapState.FILLED, BY_ID), [
                     (work.symbol, work.found) for work in works if not work.done and work.number not in self._order.busy])
                 self._close_if_done(key)
                 self._pause()
 
-    def _note(self, found: OpenGap, verdict: GapVerdict, symbols: Sequence[tuple[str, int]]) -> None:
+    def _record_verdict(self, found: OpenGap, verdict: GapVerdict, symbols: Sequence[tuple[str, int]]) -> None:
         """Record one verdict for several symbols, each with its number of fetched trades."""
         now_ns = self._means.clock.now_ns()
         fills = [fill_of(found.gap, symbol, verdict, trades, now_ns) for symbol, trades in symbols]
         for fill in fills:
-            self._take(found, fill)
+            self._apply_fill(found, fill)
         if fills:
             self._means.stores.record(Records(fills=fills))
 
-    def _take(self, found: OpenGap, fill: GapFill) -> None:
+    def _apply_fill(self, found: OpenGap, fill: GapFill) -> None:
         found.fills[fill.symbol] = fill
         if fill.state is GapState.OPEN:
             return
-        self._note_filled(fill)
+        self._add_filled_time(fill)
         work = found.works.pop(fill.symbol, None)
         if work is not None:
             work.done = True
@@ -165,7 +165,7 @@ class VenueQueue:
             found.earlier[fill.symbol] = work
         self.done += 1
 
-    def _note_filled(self, fill: GapFill) -> None:
+    def _add_filled_time(self, fill: GapFill) -> None:
         """Add a filled time. After a kill it begins with the last received trade: no history must show the trades before it."""
         venue, gap = self.access.venue, fill.gap
         if fill.state is GapState.FILLED and gap.first_id is None and venue.id_kind is not IdKind.CONTIGUOUS:
@@ -224,7 +224,7 @@ class VenueQueue:
         found = self._open.get(key)
         if fill is None or found is None or found.gap.to_ns != work.gap.to_ns:
             return
-        self._take(found, fill)
+        self._apply_fill(found, fill)
         self._means.stores.record(Records(fills=[fill]))
         self._close_if_done(key)
 

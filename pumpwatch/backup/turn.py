@@ -1,4 +1,4 @@
-"""The stores that all members of a cluster share: one member backs them up, and Redis says at the end whether that counts."""
+"""Backups of the stores that all members of a cluster share: one member makes them, and Redis confirms that they count."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pumpwatch.cluster.work_claims import WorkClaims
 from pumpwatch.redis.connection import connection_of
 from pumpwatch.redis.errors import RedisUnavailable
 
-DAYS_S = 3 * 86_400.0  # so long a finished backup is known to all
-FINISHING_S = 60.0  # from the permission to the end of writing; where the process dies in between, another one begins
-PATIENT_S = 20.0  # for a Redis that fails over at that moment
+DAYS_S = 3 * 86_400.0  # how long all members know of a finished backup
+FINISHING_S = 60.0  # time to finish writing after the permission; if the process dies meanwhile, another member starts
+PATIENT_S = 20.0  # wait for a Redis that is failing over
 
 
 def shares(plan: BackupPlan) -> bool:
@@ -22,21 +22,21 @@ def shares(plan: BackupPlan) -> bool:
 
 
 def without_shared(plan: BackupPlan) -> BackupPlan:
-    """Return the plan of what this member alone has."""
+    """Return the plan without the shared stores."""
     own = plan.database if plan.database and plan.database.folder else None
     return msgspec.structs.replace(plan, sinks=None, redis=None, database=own)
 
 
 def may_finish(shared: Shared | None) -> bool:
-    """Return whether the backup of the shared stores may count: no other member has made it meanwhile, or is at it.
+    """Return whether the backup of the shared stores may count: no other member has made it or is making it.
 
-    A Redis that does not answer for PATIENT_S counts as yes: two backups are better than none.
+    True as well if Redis does not answer for PATIENT_S: two backups are better than none.
     """
     return shared is None or _finish(shared, FINISHING_S, PATIENT_S)
 
 
 def finished(shared: Shared | None) -> None:
-    """Let the others know that the backup is made; where Redis does not answer, the collector does it later."""
+    """Record in Redis that the backup is made; if Redis does not answer, the collector does this later."""
     if shared is not None:
         _finish(shared, DAYS_S, 0.0)
 

@@ -40,11 +40,11 @@ class Agreement(NamedTuple):
 
 
 HINT = "give every member the same exchanges, shards_per_venue, replicas and redis.prefix, or set another cluster.name"
-CLOCK_HINT = "keep the clocks by NTP: `timedatectl set-ntp true`"
+CLOCK_HINT = "synchronize the clocks by NTP: `timedatectl set-ntp true`"
 
 
 def chosen_symbols(parts: Mapping[str, VenueConfig]) -> dict[str, str]:
-    """Return by venue a mark of the symbols that a config chooses, for those where it does not choose all."""
+    """Return a hash of the chosen symbols for each venue where the config does not choose all."""
     found = {}
     for name, part in parts.items():
         choice = [sorted({*part.symbols}), sorted({*part.excluded}), sorted({coin.strip().upper() for coin in part.coins})]

@@ -1,10 +1,10 @@
-"""Work that one member does for all on an occasion, such as the day's backup of a shared store.
+"""Assigns work that one member does for all on an occasion, such as the daily backup of a shared store.
 
-Who does it has a lease, which it renews meanwhile, as for a role. Another one may take the turn once the lease has ended; what
-the first one brings to an end later is rejected. Both keys have the cluster's tag:
+The member that does the work holds a lease and renews it, as for a role. Once the lease has ended, another member may claim the
+work; a result that the first one finishes later is rejected. Both keys have the cluster's tag:
 
-- `once:WHAT`  the turn of the member that is at it, until its lease ends.
-- `once:WHAT:OCCASION`  the turn in which it was done.
+- `once:WHAT`  the turn of the member that does the work, until its lease ends.
+- `once:WHAT:OCCASION`  the turn in which the work was done.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pumpwatch.cluster.leases import RedisCalls
 from pumpwatch.redis.errors import RedisUnavailable
 
 WITHIN_S = 1.0
-RENEWALS = 5  # in the time of a lease
-State = Literal["done", "held", "free"]
-# KEYS of all: the turn, what was done. ARGV: the turn, for how many ms.
+RENEWALS = 5  # per lease
+WorkState = Literal["done", "held", "free"]
+# KEYS of all scripts: the current turn, the finished turn. ARGV: the turn, the time to live in ms.
 CLAIM = """
 if redis.call('EXISTS', KEYS[2]) == 1 or not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 return 1
 """
-# A turn whose lease has ended goes on where nobody has taken the next one.
+# After the end of its lease a turn stays valid until another member claims the work.
 MINE = """
 local turn = redis.call('GET', KEYS[1])
 local done = redis.call('GET', KEYS[2])
@@ -42,13 +42,13 @@ FINISH = MINE + """
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-TELL = "return redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0"
+RECORD_DONE = "return redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0"
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
-LOOK = "return redis.call('EXISTS', KEYS[2]) == 1 and 'done' or redis.call('EXISTS', KEYS[1]) == 1 and 'held' or 'free'"
+STATE = "return redis.call('EXISTS', KEYS[2]) == 1 and 'done' or redis.call('EXISTS', KEYS[1]) == 1 and 'held' or 'free'"
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """The right to do something. id: `MEMBER@TOKEN`, another one with each claim."""
+    """The right to do the work of an occasion. id: `MEMBER@TOKEN`, with a new token for each claim."""
 
     what: str
     occasion: str
@@ -56,44 +56,44 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class WorkClaims:
-    """The turns of one member. Every method may raise RedisUnavailable; what it asked for may have been done then."""
+    """The claims of one member. Every method may raise RedisUnavailable; its request may have been carried out all the same."""
 
     def __init__(self, redis: RedisCalls, cluster: str, member: str, lease_s: float) -> None:
         self._redis, self._member, self._lease_s = redis, member, lease_s
         self._tag = f"{redis.prefix}:{{cluster:{cluster}}}:once:"
-        self._claim, self._renew, self._finish, self._tell, self._release, self._look = map(
-            redis.script, (CLAIM, RENEW, FINISH, TELL, RELEASE, LOOK))
+        self._claim, self._renew, self._finish, self._record_done, self._release, self._state = map(
+            redis.script, (CLAIM, RENEW, FINISH, RECORD_DONE, RELEASE, STATE))
 
     def claim(self, what: str, occasion: str) -> Turn | None:
-        """Return the turn; None where another one has it, or it was done."""
+        """Claim the work and return the turn; None if another member holds it, or if the work is done."""
         turn = Turn(what, occasion, f"{self._member}@{uuid.uuid4().hex[:12]}")
         return turn if self._run(self._claim, turn, self._lease_s) else None
 
     def renew(self, turn: Turn) -> bool:
-        """Begin the lease anew; return whether it is still this member's turn."""
+        """Renew the lease; return whether the turn is still valid."""
         return bool(self._run(self._renew, turn, self._lease_s))
 
     def finish(self, turn: Turn, for_s: float) -> bool:
-        """Note for so long that it was done; return False, with nothing noted, where another one took the turn or has done it."""
+        """Record for `for_s` that the work is done; return False and record nothing if another member has claimed or done it."""
         return bool(self._run(self._finish, turn, for_s))
 
-    def tell(self, what: str, occasion: str, for_s: float) -> None:
-        """Note that this member has done it, where nobody has: an emptied Redis does not know it any more."""
-        self._run(self._tell, Turn(what, occasion, self._member), for_s)
+    def record_done(self, what: str, occasion: str, for_s: float) -> None:
+        """Record that this member has done the work, unless a record exists: an emptied Redis has lost it."""
+        self._run(self._record_done, Turn(what, occasion, self._member), for_s)
 
-    def look(self, what: str, occasion: str) -> State:
-        """Return whether it was done, somebody is at it, or anybody may take the turn."""
-        return cast(State, self._run(self._look, Turn(what, occasion, ""), 0.0).decode())
+    def state(self, what: str, occasion: str) -> WorkState:
+        """Return whether the work is done, held by a member, or free to claim."""
+        return cast(WorkState, self._run(self._state, Turn(what, occasion, ""), 0.0).decode())
 
     @contextmanager
     def kept(self, turn: Turn) -> Iterator[None]:
-        """Renew the lease in a greenlet meanwhile, and release it at the end."""
+        """Renew the lease in a greenlet while the block runs, and release it at the end."""
         renewing = gevent.spawn(self._keep, turn)
         try:
             yield
         finally:
             renewing.kill()
-            with suppress(RedisUnavailable):  # it ends by itself
+            with suppress(RedisUnavailable):  # the lease ends anyway
                 self._run(self._release, turn, 0.0)
 
     def _keep(self, turn: Turn) -> None:

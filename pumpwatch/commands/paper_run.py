@@ -101,7 +101,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
              pumpwatch paper run --all --strategy momentum --trailing-stop 3
     """
     from pumpwatch.paper.kept import PAGE
-    from pumpwatch.paper.results import Rules
+    from pumpwatch.paper.results import ExitRules
     from pumpwatch.paper.run import RunPlan, check_ledger, keep_run, make_run
     from pumpwatch.paper.settings import FIXED, MEASURED, Settings
     from pumpwatch.paper.sources import find_source
@@ -112,7 +112,7 @@ def run(coin: str | None, at_ns: int | None, archive: Path | None, everything: b
     with hushed("pumpwatch.plugins"):
         plugins = load_plugins(config)
     settings = Settings(size=size, seed=seed, latency=MEASURED if latency is None else FIXED, latency_ms=latency or 0.0,
-                        leverage=leverage, share=share / 100, rules=Rules(hold_s, trailing_stop, target))
+                        leverage=leverage, share=share / 100, rules=ExitRules(hold_s, trailing_stop, target))
     plan = RunPlan(source=find_source(wanted, plugins), settings=settings, delays_ms=delays, venues=tuple(sorted(set(venues))),
                 limit_s=limit_s)
     if keep:

@@ -34,7 +34,7 @@ class Fetch(Protocol):
     def __call__(self, url: str, headers: Mapping[str, str], /) -> Response: ...
 
 
-class Check(Protocol):
+class CheckBody(Protocol):
     """Parse a body with a source's code, and return the validated rows. Raises BadFrame."""
 
     def __call__(self, source: Any, body: bytes, now_ns: int, /) -> Any: ...
@@ -47,7 +47,7 @@ class BoardClient:
     """
 
     def __init__(self, source: PolledSource, fetch: Fetch, clock: Clock, url: str = "", offload: Call = call_here,
-                 check: Check = checked_rows) -> None:
+                 check: CheckBody = checked_rows) -> None:
         self._source, self._fetch, self._clock, self._offload, self._check = source, fetch, clock, offload, check
         known = (source.url, *source.fallback_urls)
         self._urls = (url,) if url else known

@@ -76,18 +76,19 @@ def continuity_flaws(store: CandleStore, from_ns: int, to_ns: int) -> list[Flaw]
             made, kept = aggregate(rows[shorter], interval, to_ns), rows[interval]
             for at in np.setdiff1d(made.timestamp, kept.timestamp).tolist():
                 found.append(Flaw("continuity", series, interval, at, f"missing, though candles of {shorter} are there"))
-            made, kept = (one.take(np.isin(one.timestamp, other.timestamp)) for one, other in ((made, kept), (kept, made)))
+            made, kept = (candles.take(np.isin(candles.timestamp, other.timestamp))
+                          for candles, other in ((made, kept), (kept, made)))
             differs = ~_alike(made, kept)
             for at in kept.timestamp[differs].tolist():
                 found.append(Flaw("continuity", series, interval, at, f"not what its candles of {shorter} make"))
     return found
 
 
-def _alike(one: CandleColumns, other: CandleColumns) -> NDArray[np.bool_]:
+def _alike(rows: CandleColumns, other: CandleColumns) -> NDArray[np.bool_]:
     """Return whether each candle has the same figures; sums may differ in their last bits."""
-    alike: NDArray[np.bool_] = one.trades == other.trades
+    alike: NDArray[np.bool_] = rows.trades == other.trades
     for name in ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume"):
-        alike &= np.isclose(getattr(one, name), getattr(other, name), rtol=1e-9, atol=0.0, equal_nan=True)
+        alike &= np.isclose(getattr(rows, name), getattr(other, name), rtol=1e-9, atol=0.0, equal_nan=True)
     return alike
 
 
@@ -103,12 +104,12 @@ def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColu
     the time before which candles are removed; those that would be made of such are left as they are. again: series and minutes
     (ns) whose longer candles are made again though no minute changes. Raises StorageError.
     """
-    places: dict[Series, int] = {one: place for place, one in enumerate(series)}
-    for one in [*(one for one, _ in (*removed, *again)), *(store.series() if was_over_ns is not None else ())]:
-        places.setdefault(one, len(places))
+    places: dict[Series, int] = {name: place for place, name in enumerate(series)}
+    for name in [*(name for name, _ in (*removed, *again)), *(store.series() if was_over_ns is not None else ())]:
+        places.setdefault(name, len(places))
     everyone = list(places)
     named = [*removed, *again]
-    changed = (np.concatenate([rows.series.astype(np.int64), [places[one] for one, _ in named]]).astype(np.int64),
+    changed = (np.concatenate([rows.series.astype(np.int64), [places[name] for name, _ in named]]).astype(np.int64),
                np.concatenate([rows.timestamp, [at for _, at in named]]).astype(np.int64))
     with store.transaction():
         store.write(MINUTE, series, rows, marks, removed)

@@ -93,11 +93,11 @@ class SqliteCandleStore(CandleStore):
 
     def _numbers(self, series: Sequence[Series]) -> Int64:
         """Return the id of each series; new ones get one."""
-        if any(one not in self._ids for one in series):
+        if any(name not in self._ids for name in series):
             self.file.connection.executemany(
                 "INSERT INTO series (exchange, market_type, symbol) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", series)
             self._read_ids()
-        return np.array([self._ids[one] for one in series], np.int64)
+        return np.array([self._ids[name] for name in series], np.int64)
 
     def _read_ids(self) -> None:
         self._ids = {(exchange, market_type, symbol): number for number, exchange, market_type, symbol
@@ -130,8 +130,8 @@ class SqliteCandleStore(CandleStore):
 
     def _gone(self, interval: str, removed: Sequence[tuple[Series, int]]) -> dict[Block, list[int]]:
         gone: dict[Block, list[int]] = {}
-        for one, at in removed:
-            number = self._id(one)
+        for name, at in removed:
+            number = self._id(name)
             if number is not None:
                 gone.setdefault((number, at // BLOCK_NS[interval] * BLOCK_NS[interval]), []).append(at)
         return gone
@@ -177,9 +177,9 @@ class SqliteCandleStore(CandleStore):
         seconds, block_s = INTERVALS_NS[interval] // NS_PER_S, BLOCK_NS[interval] // NS_PER_S
         from_s, to_s = _seconds(from_ns, to_ns)
         with self.file.reading("read"):
-            if any(one not in self._ids for one in series):
+            if any(name not in self._ids for name in series):
                 self._read_ids()
-            places = {self._ids[one]: place for place, one in enumerate(series) if one in self._ids}
+            places = {self._ids[name]: place for place, name in enumerate(series) if name in self._ids}
             if from_s >= to_s or not places:
                 return CandleColumns.empty()
             numbers = str(list(places))
@@ -334,7 +334,7 @@ def _sorted(interval: str, numbers: Int64, rows: CandleColumns) -> tuple[Int64, 
     start = rows.timestamp // BLOCK_NS[interval] * BLOCK_NS[interval]
     firsts = np.flatnonzero(np.append(True, (number[1:] != number[:-1]) | (start[1:] != start[:-1]))[:len(rows)])
     ends = np.append(firsts[1:], len(rows))
-    return number, rows, {(one, at): slice(first, end) for one, at, first, end in zip(
+    return number, rows, {(id_, at): slice(first, end) for id_, at, first, end in zip(
         number[firsts].tolist(), start[firsts].tolist(), firsts.tolist(), ends.tolist(), strict=False)}
 
 

@@ -98,7 +98,7 @@ class JournalTrades:
         except OSError:
             self._looked_ns = -1
             return 0
-        return changed_ns, *((one.st_mtime_ns, one.st_size) for one in states)
+        return changed_ns, *((state.st_mtime_ns, state.st_size) for state in states)
 
     def _segments(self) -> list[Segment]:
         """Return the segments; they are read again once a file has changed, and each time while one cannot be read."""

@@ -31,7 +31,7 @@ _starting = get_original("_thread", "allocate_lock")()  # held from the start of
 
 @dataclass(frozen=True, slots=True)
 class EndedProgram:
-    """How a program ended.
+    """The end of a program.
 
     code: its exit code; negative for a signal; None if it was killed when its time was over; UNKNOWN if another part of this
     process reaped it, as gevent's subprocess does.

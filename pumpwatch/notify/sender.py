@@ -41,7 +41,7 @@ class TimeOver(BaseException):
 
 
 class SenderAnswer(msgspec.Struct):
-    """Whether the service took the message, and the reason if not."""
+    """The answer of a service: whether it accepted the message, and the reason if not."""
 
     taken: bool
     reason: str = ""

@@ -25,7 +25,7 @@ from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
 from pumpwatch.store.missing import missing_files
 from pumpwatch.store.reader import JournalReader
 from pumpwatch.store.segment import Segment
-from pumpwatch.store.soundness import look_over
+from pumpwatch.store.soundness import check_segments
 
 SHOWN = 5  # names of many
 LOOK_S = 20.0  # the limit for reading the journal, which may have several GB
@@ -99,7 +99,7 @@ def _journal(folder: Path, settled: SettledDamage) -> Iterator[Finding]:
 def _damage(segments: Sequence[Segment], settled: SettledDamage) -> Iterator[Finding]:
     """Yield the damage that is found within LOOK_S."""
     not_read = 0
-    for segment, lines in look_over(segments, LOOK_S):
+    for segment, lines in check_segments(segments, LOOK_S):
         not_read += lines is None
         if lines:
             more = f", and {len(lines) - 1:,} more" if len(lines) > 1 else ""

@@ -165,7 +165,7 @@ STORE = (
     counter("durable_trades_total", "Trades that are durable.", field("journal", "durable_trades")),
     gauge("durable_p50_seconds", "Median time from a frame's arrival until its trades are durable.",
           field("journal", "durable_ms_p50", MS)),
-    gauge("durable_p99_seconds", "99th percentile of that time.", field("journal", "durable_ms_p99", MS)),
+    gauge("durable_p99_seconds", "The 99th percentile of that time.", field("journal", "durable_ms_p99", MS)),
     gauge("last_commit_timestamp_seconds", "The time of the last commit.", gauged("last_commit_ns", NS)),
     counter("dropped_trades_total", "Trades that the disk did not accept; gaps name them.", field("journal", "dropped_trades")),
     counter("journal_refusals_total", "Commits that failed and were tried again.", counted("journal_refusals_total")),
@@ -193,7 +193,7 @@ STORE = (
     counter("queries_slow_total", "Queries that took longer than log.slow_query_ms.", field("queries", "slow")),
     counter("query_seconds_total", "Time that all queries took.", field("queries", "seconds")),
     gauge("query_mean_seconds", "Mean time of a query.", field("queries", "mean_ms", MS)),
-    gauge("query_p99_seconds", "99th percentile of the time of a query.", field("queries", "p99_ms", MS)),
+    gauge("query_p99_seconds", "The 99th percentile of the time of a query.", field("queries", "p99_ms", MS)),
     gauge("query_memory_ratio", "Share of the queries that memory alone answered.", field("queries", "memory_ratio")),
 )
 

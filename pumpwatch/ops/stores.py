@@ -58,7 +58,7 @@ def describe(folder: Path, sinks: Mapping[str, Sink], status: Mapping[str, Any] 
     running = {sink["name"]: sink for sink in (status or {}).get("sinks", ())}
     known = {row["store"]: row for row in (status or {}).get("stores", ())}
     for name, sink in sinks.items():
-        row = ask(name, sink, running.get(name), also_trouble=True)
+        row = query_sink(name, sink, running.get(name), also_trouble=True)
         seen = known.get(name, {})
         facts = replace(row.facts, connections=seen.get("connections"), busy=seen.get("busy"))  # of the collector, not ours
         yield replace(row, facts=facts, failed_in_a_row=seen.get("failed_in_a_row", 0))
@@ -76,7 +76,7 @@ def files(folder: Path, journal: Mapping[str, Any]) -> Iterator[StoreRow]:
             yield StoreRow(name, DAMAGED if damaged else "up", ServerFacts("SQLite", _size(companions)))
 
 
-def ask(name: str, sink: Sink, running: Mapping[str, Any] | None, *, also_trouble: bool) -> StoreRow:
+def query_sink(name: str, sink: Sink, running: Mapping[str, Any] | None, *, also_trouble: bool) -> StoreRow:
     """Query a sink and return its row; its state is that of a running collector, or else the result of this query."""
     calls = (running or {}).get("calls", ())
     state = str(running["state"]) if running else "up"

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.paper.broker import PaperBroker
-from pumpwatch.paper.results import Rules
+from pumpwatch.paper.results import ExitRules
 from pumpwatch.strategy import Fill
 
 NEVER = 2**63 - 1
@@ -34,7 +34,7 @@ class _Watched:
     floor: float = float("inf")
     ceiling: float = float("-inf")
 
-    def aim(self, rules: Rules) -> None:
+    def aim(self, rules: ExitRules) -> None:
         """Set the prices that follow from the entry and the best price."""
         back, gain = rules.trailing_stop_percent, rules.target_percent
         never = float("inf") * self.sign
@@ -47,7 +47,7 @@ class _Watched:
 class Exits:
     """The exit rules of one replay. watched: the markets with a position."""
 
-    def __init__(self, rules: Rules, broker: PaperBroker) -> None:
+    def __init__(self, rules: ExitRules, broker: PaperBroker) -> None:
         self._rules, self._broker = rules, broker
         self._hold_ns = NEVER if rules.hold_s is None else round(rules.hold_s * NS_PER_S)
         self.watched: dict[str, _Watched] = {}

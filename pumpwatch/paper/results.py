@@ -96,7 +96,7 @@ class Latency(msgspec.Struct, frozen=True):
     ms: float
 
 
-class Rules(msgspec.Struct, frozen=True):
+class ExitRules(msgspec.Struct, frozen=True):
     """The exit rules, which close a position whatever the strategy does; None: the rule is off."""
 
     hold_s: float | None = None
@@ -117,7 +117,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     made_with: str
     leverage: int = 1
     share: float = 0.1
-    rules: Rules = Rules()
+    rules: ExitRules = ExitRules()
     venues: tuple[str, ...] = ()
     archives: tuple[ArchiveResult, ...] = ()
 

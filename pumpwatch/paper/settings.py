@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from pumpwatch.paper.results import Rules
+from pumpwatch.paper.results import ExitRules
 
 FIXED, MEASURED = "fixed", "measured"
 
@@ -24,7 +24,7 @@ class Settings:
     latency_ms: float = 50.0
     leverage: int = 1
     share: float = 0.1
-    rules: Rules = field(default_factory=Rules)
+    rules: ExitRules = field(default_factory=ExitRules)
 
     @property
     def cash(self) -> Decimal:

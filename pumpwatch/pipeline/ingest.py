@@ -258,7 +258,7 @@ class Ingest:
         self._stats.add("turns_failed_total", venue=name)
         if (name, reason) not in self._failures:
             self._failures.add((name, reason))
-            log.exception("a turn failed venue=%s", name)
+            log.exception("turn failed venue=%s", name)
 
     def _number(self, parsed: Parsed) -> Parsed:
         """Give synthetic ids to the trades of a venue without ids."""

@@ -42,7 +42,7 @@ DRAIN_S = 10.0  # without a byte taken by any client; then the rest is given up
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlayOptions:
-    """How an archive is played. lead_s: of the tape before the first announcement; None: from its first trade on.
+    """The settings of a playback. lead_s: of the tape before the first announcement; None: from its first trade on.
 
     speed: of the recording, or AS_FAST_AS_TAKEN. detected: notices are shown when the recording collector saw them, not when
     the board says that they were published. wait_for: begin once clients have subscribed to trades of so many venues.

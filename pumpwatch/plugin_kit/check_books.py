@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pumpwatch.order_book import LEVELS, Level, OrderBook
 from pumpwatch.plugin_kit.check_snapshots import CLOCK_S, ROUNDING, check_symbol_requests, require_rejections
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import OrderBooks, Venue
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pumpwatch.sim.book import MadeBook
 
 
-def check_books(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_books(venue: Venue, samples: Samples) -> list[Check]:
     """Return one row for the requests and one for the dialect's book; an empty list if the venue has no books."""
     books = venue.books
     if books is None:
@@ -29,7 +29,7 @@ def check_books(venue: Venue, samples: Samples) -> list[CheckRow]:
     return [requests, _levels(venue, books, samples.simulated)]
 
 
-def _levels(venue: Venue, books: OrderBooks, simulated: SimulatedVenue) -> CheckRow:
+def _levels(venue: Venue, books: OrderBooks, simulated: SimulatedVenue) -> Check:
     problems = Problems(venue.name, "books: levels")
     number = int(simulated.rows.symbol[-1])
     instrument = simulated.instrument(number)

@@ -11,7 +11,7 @@ from pumpwatch.model import Flag, Instrument
 from pumpwatch.plugin_kit.check_facts import is_number, require_request
 from pumpwatch.plugin_kit.check_snapshots import ODD_SYMBOLS, ROUNDING
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import MINUTE_NS, Candle, Candles, Venue
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ANY_MINUTE_NS = 1_700_000_040 * 10**9
 
 
-def check_candles(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_candles(venue: Venue, samples: Samples) -> list[Check]:
     """Return one row for the facts and requests, and one for the dialect's minutes; an empty list without candles."""
     candles = venue.candles
     if candles is None:
@@ -33,7 +33,7 @@ def check_candles(venue: Venue, samples: Samples) -> list[CheckRow]:
     return [requests, _minutes(venue, candles, samples.simulated.of_the_past())]
 
 
-def _requests(venue: Venue, candles: Candles) -> CheckRow:
+def _requests(venue: Venue, candles: Candles) -> Check:
     problems = Problems(venue.name, "candles: requests")
     most, tolerance = candles.rows_per_request, candles.tolerance
     problems.must(isinstance(most, int) and most > 0, f"rows_per_request is {most!r}")
@@ -58,7 +58,7 @@ def _requests(venue: Venue, candles: Candles) -> CheckRow:
     return problems.row(f"{counted(most, 'minute')} a request; {spread}")
 
 
-def _minutes(venue: Venue, candles: Candles, past: SimulatedVenue) -> CheckRow:
+def _minutes(venue: Venue, candles: Candles, past: SimulatedVenue) -> Check:
     problems = Problems(venue.name, "candles: minutes")
     number = int(np.bincount(past.rows.symbol).argmax())
     instrument, rows = past.instrument(number), past.rows.take(past.rows.symbol == number)

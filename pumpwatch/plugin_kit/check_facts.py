@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import steady
 from pumpwatch.model import FUTURES, SPOT, IdKind, Instrument, QuantityUnit
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted
+from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import (
     AggregatedHistory,
@@ -37,7 +37,7 @@ SUBSCRIBED_WITHIN_S = 60.0  # a connection with its usual number of symbols
 ANY_TIME_NS = 1_700_000_000 * 10**9
 
 
-def check_facts(venue: Venue) -> list[CheckRow]:
+def check_facts(venue: Venue) -> list[Check]:
     """Return a row for each group of facts."""
     return [_names(venue), _addresses(venue), _limits(venue), _heartbeat(venue), _rest(venue)]
 
@@ -47,7 +47,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def _names(venue: Venue) -> CheckRow:
+def _names(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: names and kinds")
     problems.must(isinstance(venue.exchange, str) and NAME.fullmatch(venue.exchange) is not None,
                   f"exchange {venue.exchange!r} is not a lower-case name")
@@ -69,7 +69,7 @@ def _names(venue: Venue) -> CheckRow:
     return problems.row(good)
 
 
-def _addresses(venue: Venue) -> CheckRow:
+def _addresses(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: addresses")
     addresses: tuple[tuple[str, Any, str], ...] = (("ws_url", venue.ws_url, "wss"), ("rest_url", venue.rest_url, "https"))
     for name, url, scheme in addresses:
@@ -88,7 +88,7 @@ def _addresses(venue: Venue) -> CheckRow:
     return problems.row(f"{venue.ws_url} {venue.rest_url}")
 
 
-def _limits(venue: Venue) -> CheckRow:
+def _limits(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: limits")
     limits: Any = venue.limits
     if not isinstance(limits, Limits):
@@ -121,7 +121,7 @@ def _limits(venue: Venue) -> CheckRow:
     return problems.row(f"{capacity} symbols a connection, subscribed in {seconds:.1f} s")
 
 
-def _heartbeat(venue: Venue) -> CheckRow:
+def _heartbeat(venue: Venue) -> Check:
     problems, heartbeat = Problems(venue.name, "facts: heartbeat"), venue.heartbeat
     if not isinstance(heartbeat, Heartbeat) or not is_number(heartbeat.interval_s) or heartbeat.interval_s < 0:
         problems.must(False, f"heartbeat is {heartbeat!r}")
@@ -148,7 +148,7 @@ def _plain_or_json(problems: Problems, what: str, text: Any) -> str:
     return text
 
 
-def _rest(venue: Venue) -> CheckRow:
+def _rest(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: REST")
     problems.must(bool(venue.instruments_requests), "instruments_requests is empty: there is nothing to subscribe to")
     for request in venue.instruments_requests:

@@ -15,7 +15,7 @@ from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument
 from pumpwatch.net.frames import Frames, FrameSource, NoSource, next_source_number
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.stats import Stats
@@ -97,16 +97,16 @@ def joined(frames: Sequence[bytes], source: FrameSource) -> Frames:
     return Frames(text, stops, [len(frames)], [time.time_ns()], [source])
 
 
-def check_frames(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_frames(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for each part of reading frames."""
     if not samples.trades:
         none = "trades were not checked: no simulator plugin speaks the protocol, and --frames gave no recorded trade"
-        return [_known(venue, samples), _alien(venue), CheckRow(venue.name, "frames", WARN, none), *_mutated(venue, samples)]
+        return [_known(venue, samples), _alien(venue), Check(venue.name, "frames", WARN, none), *_mutated(venue, samples)]
     return [_known(venue, samples), _alien(venue), _pure(venue, samples), _columns(venue, samples), *_mutated(venue, samples),
             *_speed(venue, samples)]
 
 
-def _known(venue: Venue, samples: Samples) -> CheckRow:
+def _known(venue: Venue, samples: Samples) -> Check:
     problems, reader = Problems(venue.name, "frames are understood"), FrameReader(venue)
     reader.add_symbols(samples.trades)
     for frame in samples.others[:1000]:
@@ -121,7 +121,7 @@ def _known(venue: Venue, samples: Samples) -> CheckRow:
     return problems.row(samples.origin or "no frames were given")
 
 
-def _alien(venue: Venue) -> CheckRow:
+def _alien(venue: Venue) -> Check:
     """Read frames that no venue sends. A read_control that knows them would hide new kinds of frames."""
     problems = Problems(venue.name, "unknown frames are reported")
     for frame in ALIEN:
@@ -137,7 +137,7 @@ def columns_of(venue: Venue, text: Any) -> dict[str, Any]:
     return {name: getattr(columns, name) for name in Columns.__slots__}
 
 
-def _pure(venue: Venue, samples: Samples) -> CheckRow:
+def _pure(venue: Venue, samples: Samples) -> Check:
     problems = Problems(venue.name, "parse is pure")
     for group in samples.groups[:GROUPS]:
         frames = group[:500]
@@ -159,7 +159,7 @@ def _pure(venue: Venue, samples: Samples) -> CheckRow:
     return problems.row("same frames, same columns; input unchanged; no files, sockets, processes or prints")
 
 
-def _columns(venue: Venue, samples: Samples) -> CheckRow:
+def _columns(venue: Venue, samples: Samples) -> Check:
     problems, trades = Problems(venue.name, "columns agree"), 0
     for group in samples.groups[:GROUPS]:
         frames = group[:200]
@@ -191,7 +191,7 @@ def _compare_columns(problems: Problems, venue: Venue, columns: dict[str, Any], 
     problems.must(all(row in range(count) for row in marked), "flags, void or past refer to rows that do not exist")
 
 
-def _mutated(venue: Venue, samples: Samples) -> list[CheckRow]:
+def _mutated(venue: Venue, samples: Samples) -> list[Check]:
     raising, sorting = Problems(venue.name, "parse refuses what it must"), Problems(venue.name, "no frame vanishes")
     reader = FrameReader(venue)
     reader.add_symbols(samples.trades)
@@ -236,7 +236,7 @@ def _check_neighbours(problems: Problems, reader: FrameReader, samples: Samples,
                       f"{alone.value.rows + expected}")
 
 
-def _speed(venue: Venue, samples: Samples) -> list[CheckRow]:
+def _speed(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for each size of frames. A slow parser is only a warning, since speed depends on the machine."""
     reader = FrameReader(venue)
     candidates = samples.groups[0][:TIMED]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pumpwatch.model import IdKind
 from pumpwatch.plugin_kit.check_frames import columns_of
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted
+from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import Venue
@@ -24,7 +24,7 @@ SKIPS_SHARE = 4  # one step in 4 may skip a trade that the recording missed, or 
 Row = tuple[int, int]  # timestamp in ns, id
 
 
-def check_order(venue: Venue, samples: Samples) -> CheckRow:
+def check_order(venue: Venue, samples: Samples) -> Check:
     """Return one row about the order of trades in frames and the steps between ids."""
     problems = Problems(venue.name, "order and ids")
     frames = [found for frame in samples.trades[:MOST_FRAMES]

@@ -12,7 +12,7 @@ import numpy as np
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Flag, IdKind, Instrument
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import HistoryDepth, HistoryQuery, HttpRequest, Venue
@@ -90,7 +90,7 @@ class Pages:
     first_body: bytes = b""
 
 
-def check_paging(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_paging(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for the venue's history and one for its aggregated history; an empty list without a dialect."""
     if samples.simulated is None:
         return []
@@ -114,7 +114,7 @@ def _part(venue: Venue, depth: HistoryDepth, past: SimulatedVenue, problems: Pro
     return SymbolRows(venue, depth, past, instrument, number, past.rows.take(past.rows.symbol == number))
 
 
-def _check_history(venue: Venue, source: HistorySource, past: SimulatedVenue) -> CheckRow:
+def _check_history(venue: Venue, source: HistorySource, past: SimulatedVenue) -> Check:
     problems, depth = Problems(venue.name, "history: pages"), source.depth
     part = _part(venue, depth, past, problems)
     if part is None:
@@ -223,7 +223,7 @@ def _narrow(query: HistoryQuery, part: SymbolRows, columns: Columns, by_id: bool
     return query.start_ns < query.end_ns
 
 
-def _check_aggregated(venue: Venue, source: HistorySource, past: SimulatedVenue) -> CheckRow:
+def _check_aggregated(venue: Venue, source: HistorySource, past: SimulatedVenue) -> Check:
     """Read an aggregated history: the ids of its rows cover the market's trades, and the quantities add up to theirs."""
     from pumpwatch.sim.rows import VOID
 

@@ -18,7 +18,7 @@ from pumpwatch.plugin_kit.check_frames import columns_of
 from pumpwatch.plugin_kit.check_order import check_order, require_contiguous
 from pumpwatch.plugin_kit.check_responses import history_of, require_plausible
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import HistoryBody, Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import CallResult, attempt
 from pumpwatch.venue import HistoryQuery, Venue
@@ -48,7 +48,7 @@ def history_body(given: str) -> HistoryBody:
     return HistoryBody(symbol or (named["symbol"] if named else ""), read_body(Path(path)))
 
 
-def check_recorded(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_recorded(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for the order and the ids of frames, and one for each recorded body."""
     rows = [check_order(venue, samples)] if samples.trades else []
     rows += [_instruments(venue, samples)] if samples.instruments else []
@@ -57,7 +57,7 @@ def check_recorded(venue: Venue, samples: Samples) -> list[CheckRow]:
     return rows + [_history(venue, recorded, samples) for recorded in samples.histories]
 
 
-def _simulated_history(venue: Venue, samples: Samples, simulated: SimulatedVenue) -> CheckRow:
+def _simulated_history(venue: Venue, samples: Samples, simulated: SimulatedVenue) -> Check:
     """Compare the dialect's own history with its frames."""
     problems, same = Problems(venue.name, "history and stream agree"), 0
     live = trades_of_frames(venue, samples.trades)
@@ -70,7 +70,7 @@ def _simulated_history(venue: Venue, samples: Samples, simulated: SimulatedVenue
     return problems.row(f"{counted(same, 'trade')} in both")
 
 
-def _instruments(venue: Venue, samples: Samples) -> CheckRow:
+def _instruments(venue: Venue, samples: Samples) -> Check:
     problems = Problems(venue.name, "recorded instruments")
     listed = attempt(venue.parse_instruments, samples.instruments)
     if listed.value is None:
@@ -94,7 +94,7 @@ def _symbols(venue: Venue, frame: bytes) -> set[str]:
     return set(found.value["symbol"]) if found.value else set()
 
 
-def _history(venue: Venue, recorded: HistoryBody, samples: Samples) -> CheckRow:
+def _history(venue: Venue, recorded: HistoryBody, samples: Samples) -> Check:
     problems = Problems(venue.name, f"recorded history{f' of {recorded.symbol}' if recorded.symbol else ''}")
     live = trades_of_frames(venue, samples.trades)
     symbol = recorded.symbol or _symbol_of(venue, recorded.body, live)

@@ -13,7 +13,7 @@ from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import Control, ControlKind, Instrument
 from pumpwatch.plugin_kit.check_facts import ANY_TIME_NS, require_request
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import HistoryQuery, Venue
@@ -25,7 +25,7 @@ REQUEST_ID = 1_234_567
 WANTED_IDS = ((-1, -1), (1000, 2000), (1000, 10**9), (1000, -1), (-1, 2000))  # first and last id of a query; -1: unknown
 
 
-def check_requests(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_requests(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for each kind of request."""
     rows = [_limits(venue, name, make) for name, make in _requests(venue)]
     rows += [_odd_symbols(venue), _history(venue)]
@@ -40,7 +40,7 @@ def _requests(venue: Venue) -> list[tuple[str, Callable[[Sequence[str], int], st
     return requests if venue.replaces or not venue.drops else [*requests, ("unsubscribe", venue.unsubscribe)]
 
 
-def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> CheckRow:
+def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
     """Subscribe a full connection to symbols with long names, in messages as the feed makes them."""
     problems, limits = Problems(venue.name, f"{what} within its limits"), venue.limits
     placement = Placement(venue)
@@ -74,7 +74,7 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
     return problems.row(good)
 
 
-def _odd_symbols(venue: Venue) -> CheckRow:
+def _odd_symbols(venue: Venue) -> Check:
     problems = Problems(venue.name, "odd symbols and request ids")
     for what, make in _requests(venue):
         for symbol in ODD_SYMBOLS:
@@ -114,7 +114,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _history(venue: Venue) -> CheckRow:
+def _history(venue: Venue) -> Check:
     problems = Problems(venue.name, "history requests")
     asked = {"history_request": venue.history_request}
     if venue.aggregated_history is not None:
@@ -132,7 +132,7 @@ def _history(venue: Venue) -> CheckRow:
     return problems.row("by time and by id; the same each time")
 
 
-def _answers(venue: Venue, samples: Samples) -> CheckRow:
+def _answers(venue: Venue, samples: Samples) -> Check:
     """Send subscription requests to the dialect, and read its answers."""
     problems, simulated = Problems(venue.name, "answers are understood"), samples.simulated
     assert simulated is not None

@@ -10,7 +10,7 @@ from typing import Any
 from pumpwatch.model import Columns, Instrument
 from pumpwatch.plugin_kit.check_facts import is_number
 from pumpwatch.plugin_kit.mutations import MUST_REFUSE, big_bodies, mutated_bodies
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import CallResult, attempt, watch_effects
 from pumpwatch.venue import HistoryQuery, Venue
@@ -18,7 +18,7 @@ from pumpwatch.venue import HistoryQuery, Venue
 BIG_WITHIN_S = 5.0
 
 
-def check_responses(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_responses(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for each kind of body."""
     rows = [check_bad_bodies(venue, "instruments", lambda body: venue.parse_instruments([body] * len(venue.instruments_requests)),
                              big_bodies()),
@@ -49,7 +49,7 @@ def history_of(venue: Venue, body: bytes, symbol: str) -> Columns:
 
 
 def check_bad_bodies(venue: Venue, what: str, read: Callable[[bytes], Any],
-                     large: Iterable[tuple[str, bytes]] = ()) -> CheckRow:
+                     large: Iterable[tuple[str, bytes]] = ()) -> Check:
     """Fail if an answer of another kind raises no error. large: further answers, whose reading time is checked too."""
     problems = Problems(venue.name, f"{what}: bad bodies are refused")
     for name, body in MUST_REFUSE.items():
@@ -65,7 +65,7 @@ def check_bad_bodies(venue: Venue, what: str, read: Callable[[bytes], Any],
     return problems.row(f"{len(MUST_REFUSE)} kinds of other answers, two of them with 40 MB")
 
 
-def check_session(venue: Venue) -> CheckRow:
+def check_session(venue: Venue) -> Check:
     """Fail if a session's address is made from an answer of another kind."""
     problems = Problems(venue.name, "session: bad bodies are refused")
     assert venue.session is not None
@@ -77,7 +77,7 @@ def check_session(venue: Venue) -> CheckRow:
     return problems.row(f"{len(MUST_REFUSE)} kinds of other answers")
 
 
-def check_instruments(venue: Venue, simulated: SimulatedVenue) -> CheckRow:
+def check_instruments(venue: Venue, simulated: SimulatedVenue) -> Check:
     """Read the dialect's symbol list, complete and mutated."""
     problems = Problems(venue.name, "instruments")
     bodies = simulated.list_pages()
@@ -104,7 +104,7 @@ def check_instruments(venue: Venue, simulated: SimulatedVenue) -> CheckRow:
     return problems.row(f"{instruments} in {answers}; mutations are read or rejected")
 
 
-def check_volumes(venue: Venue, simulated: SimulatedVenue) -> CheckRow:
+def check_volumes(venue: Venue, simulated: SimulatedVenue) -> Check:
     """Read the dialect's volumes, complete and mutated, and answers of other kinds."""
     problems = Problems(venue.name, "volumes")
     assert venue.volumes is not None
@@ -142,7 +142,7 @@ def _must_not_break(problems: Problems, given: CallResult[Any], body: bytes) -> 
     problems.must(not given.broke, f"it raises {given.message()} on {short(body)}")
 
 
-def check_history(venue: Venue, simulated: SimulatedVenue) -> CheckRow:
+def check_history(venue: Venue, simulated: SimulatedVenue) -> Check:
     """Request one symbol's trades from the dialect, and read them, complete and mutated."""
     problems = Problems(venue.name, "history")
     if not venue.history.rows_per_request:

@@ -8,7 +8,7 @@ from typing import Any
 from pumpwatch.model import Instrument
 from pumpwatch.plugin_kit.check_facts import require_request
 from pumpwatch.plugin_kit.mutations import mutated_bodies
-from pumpwatch.plugin_kit.results import CheckRow, Problems, short
+from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.venue import HttpRequest, Venue
 
@@ -17,7 +17,7 @@ CLOCK_S = 60.0  # from the dialect's answer to the check
 ODD_SYMBOLS = ("BTC-USDT", "A/B", 'A"B', "币安人生USDT", "S" * 200, "1000000BABYDOGE-USDT")
 
 
-def check_symbol_requests(venue: Venue, name: str, request: Callable[[str], HttpRequest]) -> CheckRow:
+def check_symbol_requests(venue: Venue, name: str, request: Callable[[str], HttpRequest]) -> Check:
     """Return the row for the requests of `name`, such as books: each is valid and depends only on the symbol."""
     problems = Problems(venue.name, f"{name}: requests")
     weight = 0.0

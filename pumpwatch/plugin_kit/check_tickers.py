@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pumpwatch.plugin_kit.check_snapshots import CLOCK_S, ROUNDING, check_symbol_requests, require_rejections
-from pumpwatch.plugin_kit.results import CheckRow, Problems, short
+from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.ticker import Ticker
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PERCENT = 2e-4  # relative tolerance of a price that is computed from a percentage with two decimals
 
 
-def check_tickers(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_tickers(venue: Venue, samples: Samples) -> list[Check]:
     """Return one row for the requests and one for the dialect's ticker; an empty list if the venue has no tickers."""
     tickers = venue.tickers
     if tickers is None:
@@ -30,7 +30,7 @@ def check_tickers(venue: Venue, samples: Samples) -> list[CheckRow]:
     return [requests, _figures(venue, tickers, samples.simulated)]
 
 
-def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> CheckRow:
+def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> Check:
     problems = Problems(venue.name, "tickers: figures")
     number = int(simulated.rows.symbol[-1])
     instrument = simulated.instrument(number)

@@ -16,7 +16,7 @@ from pumpwatch.model import ControlKind, IdKind
 from pumpwatch.pipeline.parse import LATEST_NS
 from pumpwatch.plugin_kit.check_frames import FrameReader, columns_of
 from pumpwatch.plugin_kit.mutations import Path, Raw, at, places, put, without
-from pumpwatch.plugin_kit.results import CheckRow, Problems, short
+from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import Venue
@@ -46,7 +46,7 @@ NO_VALUE = ("left out", "null", "nothing", "zero")  # the plugin may use another
 Trade = tuple[Any, ...]
 
 
-def check_values(venue: Venue, samples: Samples) -> list[CheckRow]:
+def check_values(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for impossible values, and one for values in another spelling."""
     refused, same = Problems(venue.name, "impossible values are refused"), Problems(venue.name, "other spellings mean the same")
     found, impossible, respelt = set[str](), 0, 0

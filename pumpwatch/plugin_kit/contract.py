@@ -30,7 +30,7 @@ from pumpwatch.plugin_kit.check_responses import check_responses
 from pumpwatch.plugin_kit.check_tickers import check_tickers
 from pumpwatch.plugin_kit.check_values import check_values
 from pumpwatch.plugin_kit.mutations import MUST_REFUSE, ODD_VALUES
-from pumpwatch.plugin_kit.results import CheckRow, Problems, short
+from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.round_trip import CHECK, check_round_trip
 from pumpwatch.plugin_kit.samples import HistoryBody, gather
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | None = None, *,
-                instruments: Sequence[bytes] = (), histories: Mapping[str, bytes] | None = None) -> list[CheckRow]:
+                instruments: Sequence[bytes] = (), histories: Mapping[str, bytes] | None = None) -> list[Check]:
     """Check one venue against the contract, without the round trip, and return a row for each check.
 
     frames: recorded frames, as received. Without frames and without a dialect, trades are not checked. instruments: the pages
@@ -54,7 +54,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
         return facts  # the other checks rely on them
     bodies = [HistoryBody(symbol, body) for symbol, body in (histories or {}).items()]
     samples = gather(venue, frames, dialect, instruments, bodies)
-    parts: tuple[Callable[..., list[CheckRow]], ...] = (check_frames, check_values, check_requests, check_responses, check_paging,
+    parts: tuple[Callable[..., list[Check]], ...] = (check_frames, check_values, check_requests, check_responses, check_paging,
                                                      check_candles, check_books, check_tickers, check_recorded)
     for part in parts:
         facts += part(venue, samples)
@@ -62,7 +62,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
 
 
 def check_plugin(name: str, config: Config, recorded: RecordedFrames | None = None, *,
-                 round_trip: bool = True) -> Iterator[CheckRow]:
+                 round_trip: bool = True) -> Iterator[Check]:
     """Yield a row for each check of a plugin's venues, sources and sinks. Raises UsageError for an unknown plugin.
 
     recorded: frames and answers of its venues. round_trip: also run the simulator, which takes some seconds.
@@ -73,9 +73,9 @@ def check_plugin(name: str, config: Config, recorded: RecordedFrames | None = No
         known = ", ".join(sorted(known.name for known in plugins.candidates if known.status != "disabled"))
         raise UsageError(f"no plugin is called `{name}`", f"known: {known}")
     if candidate.status == "refused":
-        yield CheckRow(name, "it loads", FAIL, candidate.reason)
+        yield Check(name, "it loads", FAIL, candidate.reason)
         return
-    yield CheckRow(name, "it loads", OK, f"{', '.join(candidate.offers)} from {candidate.origin}")
+    yield Check(name, "it loads", OK, f"{', '.join(candidate.offers)} from {candidate.origin}")
     offers = set(candidate.offers)
     venues = [venue for venue in plugins.venues if f"venue {_full_name(venue)}" in offers]
     for venue in venues:
@@ -94,14 +94,14 @@ def check_plugin(name: str, config: Config, recorded: RecordedFrames | None = No
         for (venue, _), row in zip(pairs, check_round_trip(pairs, config.plugins.folder), strict=True):
             yield dataclasses.replace(row, of=_full_name(venue))
     if venues and not played:
-        yield CheckRow(name, CHECK, WARN, "not done: no simulator plugin plays its venues")
+        yield Check(name, CHECK, WARN, "not done: no simulator plugin plays its venues")
 
 
 def _full_name(venue: Venue) -> str:
     return f"{venue.name}:{venue.variant}" if venue.variant else venue.name
 
 
-def _named(checks: list[CheckRow], name: str) -> Iterator[CheckRow]:
+def _named(checks: list[Check], name: str) -> Iterator[Check]:
     return (dataclasses.replace(check, of=name) for check in checks)
 
 
@@ -114,7 +114,7 @@ def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
     return dialect if dialect is not None and dialect.path_of(venue.variant) is not None else None
 
 
-def check_source(source: AnySource) -> list[CheckRow]:
+def check_source(source: AnySource) -> list[Check]:
     """Check a listing source against the contract. A push source is not connected."""
     rows = [_check_source_facts(source)]
     bodies, titles = Problems(source.name, "bad bodies are refused"), Problems(source.name, "odd titles get a verdict")
@@ -134,7 +134,7 @@ def check_source(source: AnySource) -> list[CheckRow]:
     return [*rows, titles.row("each gets the same verdict twice")]
 
 
-def _check_source_facts(source: AnySource) -> CheckRow:
+def _check_source_facts(source: AnySource) -> Check:
     facts = Problems(source.name, "facts")
     if not isinstance(source, PolledSource):
         facts.must(callable(source.listen), "listen is not a function")
@@ -147,7 +147,7 @@ def _check_source_facts(source: AnySource) -> CheckRow:
     return facts.row(f"{source.url} every {source.interval_s} s")
 
 
-def check_sink(sink: SinkPlugin) -> CheckRow:
+def check_sink(sink: SinkPlugin) -> Check:
     """Check a sink's options and methods against the contract; its service is not contacted."""
     problems = Problems(sink.name, "options and methods")
     options: Any = sink.options

@@ -12,7 +12,7 @@ SHOWN = 3  # problems that a row names
 
 
 @dataclass(frozen=True, slots=True)
-class CheckRow:
+class Check:
     """The result of one check. of: the venue, source, sink or plugin. check: a part of the contract. state: ok, warn or fail."""
 
     of: str
@@ -43,12 +43,12 @@ class Problems:
         if not holds:
             self.warnings.append(problem)
 
-    def row(self, good: str) -> CheckRow:
+    def row(self, good: str) -> Check:
         """Return the row. good: its detail without a problem, which states what was checked."""
         problems = self.failures or self.warnings
         state = FAIL if self.failures else WARN if problems else OK
         more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
-        return CheckRow(self.of, self.check, state, "; ".join(problems[:SHOWN]) + more if problems else good)
+        return Check(self.of, self.check, state, "; ".join(problems[:SHOWN]) + more if problems else good)
 
 
 def short(text: bytes | str, most: int = 80) -> str:
@@ -62,6 +62,6 @@ def counted(number: int, what: str, plural: str = "") -> str:
     return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
 
 
-def failed(checks: Sequence[CheckRow]) -> Iterator[CheckRow]:
+def failed(checks: Sequence[Check]) -> Iterator[Check]:
     """Return the rows that fail."""
     return (check for check in checks if check.state == FAIL)

@@ -23,7 +23,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, OK
 from pumpwatch.model import SIDES, IdKind, TradeBatch
-from pumpwatch.plugin_kit.results import CheckRow, short
+from pumpwatch.plugin_kit.results import Check, short
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.reader import JournalReader
@@ -37,7 +37,7 @@ SECONDS, RATE, COINS = 4.0, 400.0, 8
 UP_WITHIN_S, STORED_WITHIN_S, END_WITHIN_S = 30.0, 15.0, 20.0
 
 
-def check_round_trip(played: Sequence[tuple[Venue, Dialect]], plugin_folder: str) -> list[CheckRow]:
+def check_round_trip(played: Sequence[tuple[Venue, Dialect]], plugin_folder: str) -> list[Check]:
     """Return a row for each venue: ok if every trade that its dialect sent is stored once and unchanged."""
     names = [venue.name for venue, _ in played]
     try:
@@ -47,7 +47,7 @@ def check_round_trip(played: Sequence[tuple[Venue, Dialect]], plugin_folder: str
             sim.stop()
             return [compare_trades(venue, sim.truth(), *stored(venue)) for venue, _ in played]
     except PumpWatchError as error:
-        return [CheckRow(name, CHECK, FAIL, error.message) for name in names]
+        return [Check(name, CHECK, FAIL, error.message) for name in names]
 
 
 def _config(sim: SimProcess, played: Sequence[tuple[Venue, Dialect]], folder: Path, plugin_folder: str) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _last_line(folder: Path) -> str:
     return short(found[-1], 300) if found else "its log is empty"
 
 
-def compare_trades(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> CheckRow:
+def compare_trades(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Check:
     """Compare every trade. Ids are compared if the venue's are ordered numbers."""
     with_ids = venue.id_kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC)
     sent = Counter(_sent(venue, truth, with_ids))
@@ -151,14 +151,14 @@ def compare_trades(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Ca
                        stored.side.tolist(), ids, strict=True))
     missing, extra = list((sent - have).elements()), list((have - sent).elements())
     if not sent:
-        return CheckRow(venue.name, CHECK, FAIL, "nothing was sent: no subscription led to trades")
+        return Check(venue.name, CHECK, FAIL, "nothing was sent: no subscription led to trades")
     if missing or extra:
         example = f"sent {missing[0]}" if missing else f"stored {extra[0]}"
         if missing and extra:
             example += f", stored {next((trade for trade in extra if trade[0] == missing[0][0]), 'no trade of this symbol')}"
-        return CheckRow(venue.name, CHECK, FAIL, f"of {sum(sent.values()):,} trades sent {len(missing):,} are not stored, and "
+        return Check(venue.name, CHECK, FAIL, f"of {sum(sent.values()):,} trades sent {len(missing):,} are not stored, and "
                                               f"{len(extra):,} are stored that were not sent: {example}")
-    return CheckRow(venue.name, CHECK, OK, f"{sum(sent.values()):,} trades sent and stored, each once and unchanged")
+    return Check(venue.name, CHECK, OK, f"{sum(sent.values()):,} trades sent and stored, each once and unchanged")
 
 
 def _sent(venue: Venue, truth: Truth, with_ids: bool) -> Iterator[tuple[Any, ...]]:

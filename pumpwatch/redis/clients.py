@@ -27,19 +27,19 @@ _TlsContext = get_original("ssl", "SSLContext")
 
 
 class OpenSockets:
-    """The sockets that are open, in all threads. Any thread may use it."""
+    """The open sockets of all threads. Any thread may use it."""
 
     def __init__(self) -> None:
         self._sockets: WeakSet[Any] = WeakSet()
         self._lock = get_original("_thread", "allocate_lock")()
 
     def add(self, sock: Any) -> None:
-        """Note a socket that was connected; it counts until it is closed or forgotten."""
+        """Add a connected socket; it counts until it is closed or garbage-collected."""
         with self._lock:
             self._sockets.add(sock)
 
     def count(self) -> int:
-        """Return how many are open."""
+        """Return the number of open sockets."""
         with self._lock:
             return sum(sock.fileno() >= 0 for sock in self._sockets)
 

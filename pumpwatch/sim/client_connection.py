@@ -12,7 +12,7 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
-from pumpwatch.sim.dialect import ClientSession, Dialect, Message, Past, Reply, VenueRules
+from pumpwatch.sim.dialect import ClientSession, Dialect, Message, Past, Reply, Rules
 from pumpwatch.sim.frame_faults import FrameFaults
 from pumpwatch.sim.ground_truth import PAST, UNSENT, Records, TruthWriter, records_of
 from pumpwatch.sim.history import TradeHistory
@@ -28,7 +28,7 @@ class VenueContext:
 
     number: int
     dialect: Dialect
-    rules: VenueRules
+    rules: Rules
     table: SymbolTable
     history: TradeHistory
     truth: TruthWriter
@@ -76,7 +76,7 @@ class ClientConnection:
         stream.on_progress = self.confirm_sent
 
     @property
-    def rules(self) -> VenueRules:
+    def rules(self) -> Rules:
         """The limits enforced on this connection."""
         return self.session.rules or self.context.rules
 

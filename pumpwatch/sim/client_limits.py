@@ -10,7 +10,7 @@ from collections import deque
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.sim.ban import GrowingBan
-from pumpwatch.sim.dialect import VenueRules
+from pumpwatch.sim.dialect import Rules
 from pumpwatch.sim.http_messages import HttpReply
 
 FIVE_MINUTES_S = 300.0
@@ -47,7 +47,7 @@ class AddressLimits:
         self._meters: dict[str, WindowMeter] = {}
         self._bans: dict[str, GrowingBan] = {}
 
-    def meter(self, address: str, rules: VenueRules) -> WindowMeter:
+    def meter(self, address: str, rules: Rules) -> WindowMeter:
         """Return the counter of this address's REST requests."""
         return self._meters.setdefault(address, WindowMeter(self._clock, rules.request_window_s))
 
@@ -55,7 +55,7 @@ class AddressLimits:
         """Return the ban of this address, which may not have begun."""
         return self._bans.setdefault(address, GrowingBan(self._clock))
 
-    def count_attempt(self, address: str, rules: VenueRules) -> tuple[str, HttpReply] | None:
+    def count_attempt(self, address: str, rules: Rules) -> tuple[str, HttpReply] | None:
         """Count an attempt to connect; return the reason and the answer if it is rejected, else None."""
         now, attempts = self._clock.monotonic(), self._attempts.setdefault(address, deque())
         attempts.append(now)

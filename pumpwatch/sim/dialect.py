@@ -46,7 +46,7 @@ class ClientSession:
     topics: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
-    rules: VenueRules | None = None
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VenueRules:
+class Rules:
     """The limits that the venue enforces, with its real rejections. 0: no such limit."""
 
     messages_per_second: float  # per connection, counted in message_window_s; pings and pongs count
@@ -183,7 +183,7 @@ class Dialect:
     market_type: str
     ws_path: str  # appended to the listener's address to make the ws_url that a collector is given
     rest_path: str  # the same for rest_url
-    rules: VenueRules
+    rules: Rules
     first_id: int  # of the generated trades, per symbol; ids go up by one
     timestamp_unit_ns: int
     flag_shares: Mapping[int, float]  # flags (VOID, pumpwatch.Flag) -> share of rows that carry them
@@ -191,10 +191,10 @@ class Dialect:
     binary: bool  # trades come in binary frames
     stamps: Sequence[Stamp]  # empty: frames cannot be made in advance
     symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]
-    open: Callable[[ClientSession, VenueRules], Reply | HttpReply]  # HttpReply rejects the handshake
-    receive: Callable[[ClientSession, Message, VenueRules, History], Reply]
+    open: Callable[[ClientSession, Rules], Reply | HttpReply]  # HttpReply rejects the handshake
+    receive: Callable[[ClientSession, Message, Rules, History], Reply]
     encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; grouped rows are of one symbol
-    rest: Callable[[HttpCall, VenueRules, History, Meter], HttpReply]
+    rest: Callable[[HttpCall, Rules, History, Meter], HttpReply]
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
     read_tape: Callable[[bytes], list[TapeTrade]]
     reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form

@@ -24,7 +24,8 @@ from pumpwatch.clock import Clock
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.model import TradeBatch
 from pumpwatch.sink_abilities import CountingSink
-from pumpwatch.store.census import HOUR_NS, MINUTE_NS, minutes_of
+from pumpwatch.store.census import HOUR_NS, trades_by_minute
+from pumpwatch.store.minutes import MINUTE_NS
 
 log = logging.getLogger(__name__)
 
@@ -172,4 +173,4 @@ def taken_minutes(batch: TradeBatch, sent: int, refused: Sequence[int], from_ns:
     """Return the trades by minute that a sink stored for the first time: without the first `sent` rows and rejected rows."""
     taken = np.arange(len(batch)) >= sent
     taken[np.array(refused, np.int64)] = False
-    return minutes_of(batch if taken.all() else batch.take(taken), from_ns)
+    return trades_by_minute(batch if taken.all() else batch.take(taken), from_ns)

@@ -17,11 +17,11 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.codec import BatchDecoder
+from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.reader import SegmentReader, ignore_damage
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, connect
 
-MINUTE_NS = 60_000_000_000
 HOUR_NS = 60 * MINUTE_NS
 AT_ONCE, PAUSE_S = 20, 0.001  # batches decoded without a pause: the hub needs the interpreter lock too
 _WHOLE = """SELECT first_timestamp / ?1, sum(trades) FROM batches INDEXED BY batches_time
@@ -119,7 +119,7 @@ class Census:
             found.update(dict(connection.execute(_WHOLE, asked).fetchall()))
             for number, parts in enumerate(connection.execute(_CROSSING, asked), 1):
                 try:
-                    found.update(minutes_of(decoder.decode(*parts), from_ns))
+                    found.update(trades_by_minute(decoder.decode(*parts), from_ns))
                 except _UNREADABLE:
                     continue
                 if number % AT_ONCE == 0:
@@ -131,7 +131,7 @@ class Census:
         return found
 
 
-def minutes_of(batch: TradeBatch, from_ns: int) -> Counter[int]:
+def trades_by_minute(batch: TradeBatch, from_ns: int) -> Counter[int]:
     """Return the number of trades by minute (since 1970), of the trades from `from_ns` on."""
     minutes = batch.timestamp[batch.timestamp >= from_ns] // MINUTE_NS
     if not len(minutes):

@@ -228,7 +228,7 @@ class Committer:
             return self._failed(commit, error)
         self._put_back(commit)
         if not self._refused:
-            log.error("journal refuses, trades are kept in memory reason=%s waiting=%d", error, self._waiting_trades)
+            log.error("journal commit failed, trades are kept in memory reason=%s waiting=%d", error, self._waiting_trades)
         self._refused = str(error)
         self._stats.add("journal_refusals_total")
         return False
@@ -272,7 +272,7 @@ class Committer:
         self._waiting_trades -= len(batch)
         if self._refused:
             self._refused = ""
-            log.warning("journal takes trades again stored=%d waiting=%d", len(batch), self._waiting_trades)
+            log.warning("journal accepts trades again stored=%d waiting=%d", len(batch), self._waiting_trades)
         if self._errors >= SUSPECT_AFTER:
             self._proven = True
         else:

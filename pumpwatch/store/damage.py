@@ -140,7 +140,7 @@ def record_cut(damage: Damage, segment: Segment, lost: int, everywhere: Collecti
                       segment.venues or everywhere)
 
 
-def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[Segment], now_ns: int) -> None:
+def record_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[Segment], now_ns: int) -> None:
     """Record a gap for each listed segment whose file is gone, and for each unexplained hole in the batch ids.
 
     `segments` are the existing files, in order.

@@ -84,7 +84,7 @@ class NewestTrades:
         return statistics.median_low(at_ns for stored_s, at_ns in self._samples if stored_s >= since_s)
 
 
-def note_early(damage: Damage, manifest: SegmentManifest, removed: Sequence[Removed], before_ns: int) -> None:
+def record_early(damage: Damage, manifest: SegmentManifest, removed: Sequence[Removed], before_ns: int) -> None:
     """Record segments that expire early as one gap per venue, which grows with each such segment."""
     spans = [of_segment(early.segment) for early in removed if early.segment.trades]
     if not spans:

@@ -16,7 +16,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.damage import Damage, record_cut
-from pumpwatch.store.expiry import Removed, choose, note_early
+from pumpwatch.store.expiry import Removed, choose, record_early
 from pumpwatch.store.last_ids import Name
 from pumpwatch.store.locked import read_again
 from pumpwatch.store.manifest import SegmentManifest
@@ -150,7 +150,7 @@ class Inventory:
         if not chosen:
             return []
         if acknowledged is None:
-            note_early(self.damage, self.manifest, [removed for removed in chosen if removed.early], before_ns)
+            record_early(self.damage, self.manifest, [removed for removed in chosen if removed.early], before_ns)
         for removed in chosen:
             self.manifest.explain(removed.segment.first_id, removed.segment.last_id)
         going = {id(removed.segment) for removed in chosen}

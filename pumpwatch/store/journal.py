@@ -104,7 +104,7 @@ class Journal:
             raise storage_error(self._folder, "open", error) from error
         try:
             self._ledger = LastingLedger(self._folder, self._clock, self._stats, quarantine_bytes=self._quarantine_bytes)
-            self._damage = Damage(self._stats, self._ledger.defer, self._ledger.keep_notes)
+            self._damage = Damage(self._stats, self._ledger.defer, self._ledger.keep_deferred)
             found = load_segments(self._folder, self._damage, self._clock.now_ns())
             self._segments, self._last_id = found.segments, found.last_id
             self.watermarks.load(found.acknowledged)

@@ -76,7 +76,7 @@ class LastingLedger(Ledger):
             self.close()
             raise
         except StorageError as error:
-            log.error("ledger refuses, trades are stored and records wait reason=%s", error.message)
+            log.error("ledger write failed, trades are stored and records wait reason=%s", error.message)
 
     def close(self, rest: Records | None = None) -> None:
         """Close the file. Waiting records are written, or kept on disk for the next start. Never waits long for a lock.
@@ -120,7 +120,7 @@ class LastingLedger(Ledger):
         """Queue records for the next call. Never blocks, never fails; any thread."""
         self._deferred.append(records)
 
-    def keep_notes(self) -> bool:
+    def keep_deferred(self) -> bool:
         """Keep deferred records on disk for the next start; return whether all are written or kept. Any thread."""
         return not self._deferred or self._keep_waiting()
 
@@ -140,11 +140,11 @@ class LastingLedger(Ledger):
             self._refused = records
             if error.message != self._logged:
                 self._logged = error.message
-                log.error("ledger refuses, trades are stored and records wait reason=%s", error.message)
+                log.error("ledger write failed, trades are stored and records wait reason=%s", error.message)
             self._keep_waiting()
             raise
         if self._refused is not None:
-            log.warning("ledger takes records again file=%s", self.path.name)
+            log.warning("ledger accepts records again file=%s", self.path.name)
         self._refused, self._logged = None, ""
         self._keep_waiting()
 
@@ -226,11 +226,11 @@ class LastingLedger(Ledger):
             stored = any((self._folder / FOLDER).glob(f"*{SUFFIX}"))
             if not self._aside and ((self.is_new and (stored or beside)) or (not self.is_new and beside not in ("", own))):
                 log.error("ledger lost, gaps before now are unknown file=%s reason=%r", self.path.name,
-                          "a new one is begun" if self.is_new else "another one lies in its place")
-                self._note_unknown(LOST)
+                          "a new one was created" if self.is_new else "another file is in its place")
+                self._defer_unknown_gaps(LOST)
             elif torn:
                 log.error("ledger damaged file=%s-wal reason='its write-ahead log is torn'", self.path.name)
-                self._note_unknown(DAMAGED_GAPS)
+                self._defer_unknown_gaps(DAMAGED_GAPS)
             self._unnamed = own if own != beside else ""
         except BaseException:
             self._connection.close()
@@ -259,7 +259,7 @@ class LastingLedger(Ledger):
             self._connection.close()
             self._connection = None
         self._aside.append(self._set_aside())
-        log.error("ledger damaged and set aside, a new one is begun file=%s reason=%s", self._aside[-1].name, reason)
+        log.error("ledger damaged and set aside, a new one is used file=%s reason=%s", self._aside[-1].name, reason)
         self._stats.add("ledger_set_aside_total")
         self._ready()
 
@@ -310,12 +310,12 @@ class LastingLedger(Ledger):
             path = self._aside[0]
             kept = super()._run("keep", partial(salvage_file, path))
             if "gaps" in kept.broken:
-                self._note_unknown(DAMAGED_GAPS)
+                self._defer_unknown_gaps(DAMAGED_GAPS)
             self._aside.pop(0)
             log.warning("ledger rows copied to the new file from=%s %s unreadable=%s", path.name, kept,
                         ",".join(sorted(kept.broken)) or "none")
 
-    def _note_unknown(self, reason: str) -> None:
+    def _defer_unknown_gaps(self, reason: str) -> None:
         oldest_ns, venues = stored_venues((self._folder / FOLDER).glob(f"*{SUFFIX}"))
         now_ns = self._clock.now_ns()
         self.defer(Records(gaps=[
@@ -359,7 +359,7 @@ class LastingLedger(Ledger):
             records = self._waiting.load()
         except ValueError as error:
             log.error("waiting records unreadable, a gap is recorded file=%s reason=%s", self._waiting.path.name, error)
-            self._note_unknown(DAMAGED_GAPS)
+            self._defer_unknown_gaps(DAMAGED_GAPS)
             try:
                 self._waiting.path.rename(self._free_name("waiting-damaged"))
             except OSError as renaming:

@@ -131,7 +131,7 @@ class PendingRecords:
         self._stats.add("records_dropped_total", count)
         if not self._logged:
             self._logged = True
-            log.error("records dropped, the ledger refuses them; a gap covers their times what=%r count=%d", what, count)
+            log.error("records dropped, the ledger did not take them, a gap covers their times what=%r count=%d", what, count)
 
 
 def gap_key(gap: Gap) -> GapKey:

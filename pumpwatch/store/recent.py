@@ -112,7 +112,7 @@ class Recent:
         if not self._buckets:
             self.covers_from_ns = min(self.covers_from_ns, now_ns)
             if self._before_ns >= now_ns:  # the clock was turned back between the runs
-                self._note_span(now_ns, self._before_ns + 1)
+                self._add_span(now_ns, self._before_ns + 1)
         bucket = _Bucket(self._age_ns)
         self._buckets.append(bucket)
         self._drop_oldest()
@@ -125,7 +125,7 @@ class Recent:
             self.rows -= gone.rows
             self.covers_from_ns = max(self.covers_from_ns, gone.last_usual + 1)
             if gone.first_ahead <= gone.last_timestamp:
-                self._note_span(gone.first_ahead, gone.last_timestamp + 1)
+                self._add_span(gone.first_ahead, gone.last_timestamp + 1)
 
     @property
     def max_bytes(self) -> int:
@@ -137,7 +137,7 @@ class Recent:
         self._max_bytes = max_bytes
         self._drop_oldest()
 
-    def _note_span(self, first_ns: int, end_ns: int) -> None:
+    def _add_span(self, first_ns: int, end_ns: int) -> None:
         spans: list[tuple[int, int]] = []
         for first, end in sorted([*self._spans, (first_ns, end_ns)]):
             if spans and first <= spans[-1][1] + AHEAD_NS:

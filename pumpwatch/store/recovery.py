@@ -13,7 +13,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.store.bounds import of_segment
 from pumpwatch.store.codec import grouped
-from pumpwatch.store.damage import Damage, note_missing, record_cut
+from pumpwatch.store.damage import Damage, record_cut, record_missing
 from pumpwatch.store.inventory import Inventory
 from pumpwatch.store.last_ids import LastId, LastIds, Name, unpack
 from pumpwatch.store.locked import RESERVED_IDS, estimate
@@ -131,7 +131,7 @@ def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]
             found.acknowledged[name] = lowest[name]
     unknown = (any(not segment.state for segment, _ in broken)
                or any(not gone.closed for gone in found.manifest.missing(segment.path.name for segment in found.segments)))
-    note_missing(damage, found.manifest, found.segments, now_ns)
+    record_missing(damage, found.manifest, found.segments, now_ns)
     found.last_id = max([found.last_id, *(segment.last_id for segment in found.segments),
                          *(vanished.last_id for vanished in found.manifest.vanished)])
     if unknown:  # an unreadable file may hold the ids that follow

@@ -151,7 +151,7 @@ def _is_sound(columns: list[str], kinds: dict[str, type], row: _Row) -> bool:
             continue
         if type(value) is not kinds[name] or (name == "state" and value not in _STATES):
             return False
-        if name == "symbols" and value and not _is_names(str(value)):
+        if name == "symbols" and isinstance(value, str) and value and not _is_names(value):
             return False
     return True
 

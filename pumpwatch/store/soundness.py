@@ -52,7 +52,7 @@ class Soundness:
             if self._connection is None:
                 self._open()
             while self._at <= self._last_id:
-                self._look(self._at)
+                self._check_batch(self._at)
                 self._at += 1
                 if self._monotonic() >= until:
                     break
@@ -83,7 +83,7 @@ class Soundness:
         self._named = np.zeros(max(numbers, default=-1) + 1, np.bool_)
         self._named[numbers] = True
 
-    def _look(self, number: int) -> None:
+    def _check_batch(self, number: int) -> None:
         assert self._connection is not None
         try:
             row = self._connection.execute(_ROW, (number,)).fetchone()
@@ -121,7 +121,7 @@ class Soundness:
             return False
 
 
-def look_over(segments: Sequence[Segment], seconds: float) -> Iterator[tuple[Segment, list[str] | None]]:
+def check_segments(segments: Sequence[Segment], seconds: float) -> Iterator[tuple[Segment, list[str] | None]]:
     """Yield each segment, newest first, with its problems, or with None once `seconds` have passed."""
     until = time.monotonic() + seconds
     for segment in reversed(segments):

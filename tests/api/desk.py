@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pumpwatch.api.broadcast import Broadcast, Topic
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.guard import Guard
 from pumpwatch.api.listing_rows import ListingRows
-from pumpwatch.api.pages import read_pages
+from pumpwatch.api.pages import Page, read_pages
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.routes import ROUTES
 from pumpwatch.api.sessions import Sessions
@@ -76,6 +77,12 @@ def desk_of(config: Config, figures: dict[str, Any] | None = None, unready: str 
                 broadcast=Broadcast(Clock(), lambda: None, [Topic("figures", lambda: 1)]))
 
 
+@functools.cache
+def pages() -> dict[str, Page]:
+    """Return the files of the page, which are read and squeezed once."""
+    return read_pages()
+
+
 def guard_of(desk: Desk, *, every_request: bool = False) -> Guard:
     """Return the guard of a desk."""
     changing = frozenset((route.method, route.path) for route in ROUTES if route.token)
@@ -84,5 +91,5 @@ def guard_of(desk: Desk, *, every_request: bool = False) -> Guard:
 
 def client_of(desk: Desk, *, every_request: bool = False) -> falcon.testing.TestClient:
     """Return a client that calls the application without a socket."""
-    application = Application(desk, ROUTES, read_pages(), guard_of(desk, every_request=every_request))
+    application = Application(desk, ROUTES, pages(), guard_of(desk, every_request=every_request))
     return falcon.testing.TestClient(application, headers={"Host": "127.0.0.1:8321"})

@@ -51,7 +51,7 @@ class Watched:
         config = yaml.safe_load(sim.config_yaml())
         config["store"] = {"dir": str(folder / "data")}
         config["listing"] |= {"archive_dir": str(folder / "data"), "before_s": WINDOW_S, "after_s": WINDOW_S}
-        config |= {"api": {"listen": address}, "symbols_file": "", "rollout": {"sink": "questdb"},
+        config |= {"api": {"listen": address, "requests_per_minute": 0}, "symbols_file": "", "rollout": {"sink": "questdb"},
                    "sinks": {"questdb": {"addr": "127.0.0.1:1"}}}  # it is not opened before the roll-out starts
         self._folder, self._file, self.data = folder, folder / "collector.yaml", folder / "data"
         self._file.write_text(yaml.safe_dump(config))

@@ -7,7 +7,7 @@ from pathlib import Path
 import falcon.testing
 import msgspec
 
-from pumpwatch.api.system import Health, Jobs, MetricFigures, SystemStatus
+from pumpwatch.api.system import Health, Jobs, MetricValues, SystemStatus
 from tests.api.desk import FIGURES, client_of, config_of, desk_of
 
 
@@ -32,7 +32,7 @@ def test_the_status_is_the_figures_unchanged(client: falcon.testing.TestClient) 
 
 
 def test_counters_and_jobs_are_listed(client: falcon.testing.TestClient) -> None:
-    figures = msgspec.json.decode(client.simulate_get("/api/metrics").content, type=MetricFigures)
+    figures = msgspec.json.decode(client.simulate_get("/api/metrics").content, type=MetricValues)
     assert ("trades_total", {"venue": "binance.spot"}, 5.0) in [(row.name, row.labels, row.value) for row in figures.metrics]
     jobs = msgspec.json.decode(client.simulate_get("/api/jobs").content, type=Jobs)
     assert [job.name for job in jobs.jobs] == ["write"]

@@ -93,7 +93,7 @@ def test_a_disk_that_does_not_take_the_file_holds_up_no_message(
     alerting, told = with_sink_down(collector, clock)
     look_for(alerting, clock, 300)
     assert len(told.events) == 1
-    assert caplog.text.count("alerts not kept") == 1
+    assert caplog.text.count("alerts not stored") == 1
 
 
 def test_a_damaged_file_is_logged_and_the_alerts_begin_again(

@@ -145,7 +145,7 @@ def test_one_member_of_a_cluster_backs_up_what_all_share(collector: Collector, r
     config.backup.questdb_folder, config.backup.questdb_parquet = "/here", False
     assert job._plan().database, "its files are on this host"
     config.backup.questdb_folder = ""
-    assert once.finish(plan.shared.turn, 60.0) and once.look("backup", "2026-11-28") == "done"
+    assert once.finish(plan.shared.turn, 60.0) and once.state("backup", "2026-11-28") == "done"
 
 
 MAKER = """
@@ -184,12 +184,12 @@ def test_another_member_makes_the_backup_where_the_one_that_began_it_dies_or_sta
         assert snapshots(tmp_path / "b") == [False], "another one is at it, so this is of what b alone has"
         if not wakes:
             maker.kill()
-        eventually(lambda: once.look("backup", "2026-11-28") == "free", "the lease of a has ended")
+        eventually(lambda: once.state("backup", "2026-11-28") == "free", "the lease of a has ended")
         collector.clock.advance(60)  # type: ignore[attr-defined]
         job.run()
         assert snapshots(tmp_path / "b") == [False], "at the first look it may be told yet that it is done"
         job.run()
-        assert snapshots(tmp_path / "b") == [False, True] and once.look("backup", "2026-11-28") == "done"
+        assert snapshots(tmp_path / "b") == [False, True] and once.state("backup", "2026-11-28") == "done"
         assert read_state(collector.folder).shared == "2026-11-28"
         job.run()
         assert len(snapshots(tmp_path / "b")) == 2, "one a day"
@@ -215,5 +215,5 @@ def test_each_member_makes_it_while_redis_is_away_and_tells_it_afterwards(collec
         node.start()
         eventually(lambda: kind_of(redis, lambda client: client.ping()) == "ok", "it is back")
         job._state = BackupState(shared="2026-11-28")
-        assert not job._must_make_up() and once.look("backup", "2026-11-28") == "done"
+        assert not job._must_make_up() and once.state("backup", "2026-11-28") == "done"
         redis.close()

@@ -24,7 +24,7 @@ from tests.conftest import Cli
 COINS = 8
 PROBLEMS = {"page": "bytes, b'<!DOCTYPE html>", "nothing": "(0 bytes)", "half": "Input data was truncated", "listed": ", b'[",
             "large": "an answer of more than 33,554,432 bytes", "few": "4 symbols that are read are missing",
-            "none": "without an instrument"}
+            "none": "instrument list is empty"}
 A_STEP = 18  # frames of a venue: quarantine keeps 20 a second,
 ROOM_AGAIN_S = 1.0  # and has room for as many after this long without any
 

@@ -85,7 +85,7 @@ def test_trades_that_the_disk_did_not_take_at_the_end_are_said_and_the_exit_code
         limit = 16 << 10  # of a file's size: no journal file fits into it, and the log does
         resource.prlimit(collector.child.pid, resource.RLIMIT_FSIZE, (limit, limit))
         deadline = time.monotonic() + 30
-        while "journal refuses" not in collector.log():
+        while "journal commit failed" not in collector.log():
             assert time.monotonic() < deadline, collector.log()
             time.sleep(0.05)
         assert collector.stop() == EXIT_DISK

@@ -21,10 +21,10 @@ def test_the_journals_disk_is_full_and_has_room_again(tmp_path: Path, forked_cli
                 CollectorProcess(sim, tmp_path) as collector:
             collector.wait_until_up()
             ballast = fill(collector.data)
-            collector.wait_for_log("journal refuses")
+            collector.wait_for_log("journal commit failed")
             collector.wait_for_log("disk full disk=store")
             ballast.unlink()
-            collector.wait_for_log("journal takes trades again")
+            collector.wait_for_log("journal accepts trades again")
             collector.wait_for_log("disk ok disk=store")
             settle(sim, collector)
             assert collector.stop() == 0, collector.log()

@@ -103,9 +103,9 @@ def test_a_collector_never_notices_what_becomes_of_its_candles(tmp_path: Path, f
 
             if not no_disk:
                 ballast = fill(data)
-                collector.wait_for_log("journal refuses")
+                collector.wait_for_log("journal commit failed")
                 ballast.unlink()
-                collector.wait_for_log("journal takes trades again")
+                collector.wait_for_log("journal accepts trades again")
                 collector.good()
 
             add_migration(data)

@@ -21,8 +21,8 @@ from tests.trades import catalogue_of
 def test_prices_that_changed_are_shared_once(single_redis: RedisNode) -> None:
     redis, reader = connected([single_redis.address]), connected([single_redis.address])
     sharing, prices, now_ns = PriceSharing(redis, catalogue_of()), LastPrices(reader), 1_764_000_000 * NS_PER_S
-    sharing.note(trades_at((now_ns, 5.0, 1.0), (now_ns + 1, 6.0, 1.0)))
-    sharing.note(trades_at((now_ns, 9.0, 1.0), instrument=1))
+    sharing.add(trades_at((now_ns, 5.0, 1.0), (now_ns + 1, 6.0, 1.0)))
+    sharing.add(trades_at((now_ns, 9.0, 1.0), instrument=1))
     sharing.share()
     wanted = [("binance.spot", "C0USDT"), ("binance.futures", "C0USDT")]
     found = eventually(lambda: len(read := prices.of(wanted)) == 2 and read, "both are there")
@@ -36,7 +36,7 @@ def test_prices_that_changed_are_shared_once(single_redis: RedisNode) -> None:
 
 def test_without_redis_nothing_happens() -> None:
     sharing, started = PriceSharing(None, catalogue_of()), list[str]()
-    sharing.note(trades_at((1, 5.0, 1.0)))
+    sharing.add(trades_at((1, 5.0, 1.0)))
     sharing.share()
     sharing.start(lambda name, body: started.append(name))
     assert started == []

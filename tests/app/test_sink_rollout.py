@@ -175,7 +175,7 @@ def test_a_request_is_done_answered_and_kept(tmp_path: Path) -> None:
     assert drain.shares == [10]
     state = kept(tmp_path)
     assert (state.status, state.percent, state.reason) == ("running", 10, "asked for: why not")
-    assert state.answered[good] == "" and "running already" in state.answered[bad]
+    assert state.answered[good] == "" and "already running" in state.answered[bad]
     again, _, _ = rolled(tmp_path)
     assert again.share_of("odd") == 10 and again.status()["status"] == "running"
 
@@ -216,7 +216,7 @@ def test_a_disk_that_takes_no_state_does_not_hold_up_a_roll_back(tmp_path: Path,
     one.act("back")
     one.act("start")
     assert drain.shares == [10, 0, 10]
-    assert caplog.text.count("state of the roll-out not kept") == 1
+    assert caplog.text.count("state of the roll-out not stored") == 1
 
 
 def test_without_a_roll_out_every_sink_gets_everything(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Taken:
     def take(self, first: int, last: int):
         self.history.spoil = lambda rows: self.rows[first - 1:last]
         body = self.history.ask(self.history.venue.history_request(HistoryQuery("S", 0, 1)))
-        return self.intake.take(self.collector.accesses[0].parser.history(body, "S", parse_history))
+        return self.intake.store_missing(self.collector.accesses[0].parser.history(body, "S", parse_history))
 
 
 def test_only_trades_inside_the_gap_are_stored():

@@ -47,7 +47,7 @@ def read(market: Market, part: HistoryPart) -> tuple[Pager, set[int]]:
     while pager.query is not None:
         ids, times = market.answer(pager.query)
         found |= set(ids.tolist())
-        pager.take(ids, times)
+        pager.add_answer(ids, times)
     return pager, found
 
 
@@ -128,7 +128,7 @@ def facing(facts: HistoryDepth, part: HistoryPart, ids: list[int], times: list[i
     """Give the same answer again and again."""
     pager = Pager(facts, 1, part)
     while pager.query is not None and pager.pages < 20:
-        pager.take(np.array(ids, np.int64), np.array(times, np.int64))
+        pager.add_answer(np.array(ids, np.int64), np.array(times, np.int64))
     return pager
 
 
@@ -150,9 +150,9 @@ def test_rows_that_were_not_asked_for_end_the_paging_or_count_for_nothing(facts)
 def test_rows_that_were_not_asked_for_do_not_stand_for_the_rest_of_a_time(oldest_first):
     market = Market(TIMES, depth(oldest_first=oldest_first))
     pager = Pager(market.facts, 1, HistoryPart("S", 20 * SECOND, 55 * SECOND))
-    pager.take(*market.answer(pager.query))
+    pager.add_answer(*market.answer(pager.query))
     low_ns = pager.low_ns
-    pager.take(np.arange(500, 510), np.full(10, 500 * SECOND))
+    pager.add_answer(np.arange(500, 510), np.full(10, 500 * SECOND))
     assert pager.query is None and not pager.whole and pager.low_ns == low_ns
 
 
@@ -165,14 +165,14 @@ def test_a_venue_that_counts_in_seconds_is_read_whole_whatever_it_takes_for_the_
         last_ns = (pager.query.end_ns - 1) // SECOND * SECOND + (SECOND - 1 if whole_seconds else 0)
         ids, times = market.answer(HistoryQuery("S", pager.query.start_ns // SECOND * SECOND, last_ns + 1))
         found |= set(ids.tolist())
-        pager.take(ids, times)
+        pager.add_answer(ids, times)
     assert set(range(20, 97)) <= found and pager.pages < 20
 
 
 def test_an_answer_that_goes_back_in_time_ends_the_paging():
     pager = Pager(depth(oldest_first=True), 1, HistoryPart("S", 0, 100 * SECOND))
-    pager.take(np.arange(10), np.arange(50, 60) * SECOND)
-    pager.take(np.arange(10), np.arange(10) * SECOND)
+    pager.add_answer(np.arange(10), np.arange(50, 60) * SECOND)
+    pager.add_answer(np.arange(10), np.arange(10) * SECOND)
     assert pager.pages == 2 and (pager.query is None or pager.query.start_ns >= 59 * SECOND)
 
 
@@ -181,7 +181,7 @@ def test_the_number_of_pages_is_bounded():
     pager = Pager(market.facts, 1, HistoryPart("S", 0, 10**18, 0, 29_999))
     while pager.query is not None:
         first = pager.query.first_id
-        pager.take(np.array([first, first + 1]), np.array([first * SECOND] * 2))
+        pager.add_answer(np.array([first, first + 1]), np.array([first * SECOND] * 2))
     assert pager.pages == pager_module.MOST_PAGES and not pager.whole
 
 
@@ -195,7 +195,7 @@ def test_a_history_whose_first_row_is_later_than_asked_was_read_to_its_beginning
     """A venue that answers from an id on answers with its first rows where it has none before."""
     pager = Pager(depth(by_id=True, oldest_first=True), 1, HistoryPart("A", 0, 100 * SECOND, last_id=104))
     first_rows = np.arange(100, 110), SECOND * np.arange(50, 60)
-    pager.take(*first_rows)
+    pager.add_answer(*first_rows)
     assert pager.query is not None and pager.query.last_id < 100
-    pager.take(*first_rows)
+    pager.add_answer(*first_rows)
     assert pager.query is None and pager.whole and pager.low_ns == 50 * SECOND

@@ -223,7 +223,7 @@ def test_the_commands_bring_postgresql_back_onto_an_empty_server(
     for table in ("trade_history", "candles"):
         assert sorted(fresh.sql(f"SELECT * FROM pumpwatch.{table}")) == sorted(filled.sql(f"SELECT * FROM pumpwatch.{table}"))
     refused = command("restore", str(tmp_path / "backups"), "--sink", "postgres", "-c", config)
-    assert refused.returncode == EXIT_USAGE and "schema pumpwatch is there already" in refused.stderr
+    assert refused.returncode == EXIT_USAGE and "schema pumpwatch already exists" in refused.stderr
     folder = command("restore", str(tmp_path / "backups"), "--to", str(tmp_path / "again"), "-c", config)
     assert folder.returncode == EXIT_OK and "not restored: the sink postgres" in folder.stderr
     postgres_server.sql(f"DROP DATABASE {fresh.name} WITH (FORCE)")

@@ -35,7 +35,7 @@ def test_what_another_member_has_made_is_left_out_and_what_is_whole_is_told(plan
     full = msgspec.structs.replace(plan, redis=redis.config, occasion="monday", shared=of_a)
     made = make(full)
     assert made.shared and not made.fenced and read_state(Path(plan.data)).shared == "monday"
-    assert b.look("backup", "monday") == "done"
+    assert b.state("backup", "monday") == "done"
     late = make(msgspec.structs.replace(full, shared=Shared(redis.config, "day", Turn("backup", "monday", "b@late"))))
     assert late.fenced and not late.shared and late.problems == [] and late.files == made.files - 2
     redis.close()

@@ -10,7 +10,7 @@ import numpy as np
 from pumpwatch import Broker, Listing, SeenTrade, Strategy
 from pumpwatch.model import NO_SEQUENCE, TradeBatch
 from pumpwatch.paper.engine import play
-from pumpwatch.paper.results import Rules
+from pumpwatch.paper.results import ExitRules
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.tape import make_tape
 from tests.paper.tapes import FUTURES, LISTING, SPOT, T0
@@ -44,6 +44,6 @@ def paper(repeats: int) -> dict[str, Any]:
     best_s, strategy, fills = float("inf"), LooksAtEach(), 0
     for _ in range(repeats):
         strategy, began = LooksAtEach(), time.process_time()
-        found = play(tape, strategy, Settings(rules=Rules(hold_s=15, trailing_stop_percent=50)), 0)
+        found = play(tape, strategy, Settings(rules=ExitRules(hold_s=15, trailing_stop_percent=50)), 0)
         best_s, fills = min(best_s, time.process_time() - began), len(found.outcome.fills)
     return {"cpu_s": best_s, "seen": strategy.seen, "fills": fills}

@@ -43,15 +43,15 @@ def test_what_it_lacks_is_found_to_the_symbol_and_minute(data: MinuteFolder, kin
     lost = np.isin(np.arange(360), [70, 71, 350])
     flaws = compared(data, kind(WHOLE.take(~lost))).flaws
     assert [(flaw.symbol, (flaw.from_ns // MINUTE_NS) - FIRST, flaw.detail) for flaw in flaws] == [
-        ("AUSDT", 1, "shelf lacks 2 of 60 trades"), ("BUSDT", 2, "shelf lacks 1 of 60 trades")]
+        ("AUSDT", 1, "2 of 60 trades are missing in shelf"), ("BUSDT", 2, "1 of 60 trades are missing in shelf")]
 
 
 def test_other_trades_and_too_many_are_found(data: MinuteFolder) -> None:
     changed = replace(WHOLE, price=np.where(np.arange(360) == 5, 9.0, WHOLE.price))
     more = TradeBatch.concat([changed, trades("BUSDT", [0]), replace(trades("BUSDT", [150]), trade_id=np.array([7]))])
     assert [flaw.detail for flaw in compared(data, AddingShelf(more)).flaws] == [
-        "shelf has as many trades, but not the same", "shelf has 1 trades that the journal lacks",
-        "shelf has 1 trades that the journal lacks"]
+        "shelf has as many trades, but not the same", "shelf has 1 trades that the journal does not have",
+        "shelf has 1 trades that the journal does not have"]
 
 
 def test_what_the_journal_does_not_claim_to_have_may_be_there(data: MinuteFolder) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pumpwatch import Broker, Fill, Listing, SeenTrade, Strategy
 from pumpwatch.paper.engine import Played, play
-from pumpwatch.paper.results import Rules
+from pumpwatch.paper.results import ExitRules
 from pumpwatch.paper.settings import Settings
 from tests.paper.tapes import BUYS, FUTURES, SELLS, SPOT, Row, ms, tape
 
@@ -60,7 +60,7 @@ def played(strategy: Strategy, rows: Sequence[Row] = GOLDEN, *others: Sequence[R
 
 def test_the_golden_run_comes_to_what_a_hand_comes_to() -> None:
     """docs/paper-golden.md has the same figures, with the sums."""
-    outcome = played(BuyAtOnce(), rules=Rules(hold_s=5)).outcome
+    outcome = played(BuyAtOnce(), rules=ExitRules(hold_s=5)).outcome
     assert [(fill.at, fill.price, fill.quantity, fill.fee, fill.liquidity) for fill in outcome.fills] == [
         (ms(350), D("1.02"), D(200), D("0.204"), "taker"), (ms(400), D("1.1"), D(300), D("0.33"), "taker"),
         (ms(5500), D("1.4"), D(500), D("0.7"), "taker")]
@@ -154,15 +154,15 @@ RISE: list[Row] = [(0, 1.0, 10**6, BUYS), (400, 1.0, 10**6, BUYS), (1000, 1.5, 1
 
 
 @pytest.mark.parametrize(("rules", "reason", "price"), [
-    (Rules(trailing_stop_percent=10), "trailing_stop", "1.3"), (Rules(target_percent=40), "target", "1.34"),
-    (Rules(hold_s=8), "time", "1.2"), (Rules(), "end_of_tape", "1.2")])
-def test_a_position_is_closed_by_the_rule_that_says_so(rules: Rules, reason: str, price: str) -> None:
+    (ExitRules(trailing_stop_percent=10), "trailing_stop", "1.3"), (ExitRules(target_percent=40), "target", "1.34"),
+    (ExitRules(hold_s=8), "time", "1.2"), (ExitRules(), "end_of_tape", "1.2")])
+def test_a_position_is_closed_by_the_rule_that_says_so(rules: ExitRules, reason: str, price: str) -> None:
     outcome = played(BuyAtOnce(), RISE, rules=rules).outcome
     assert (outcome.exit_reason, outcome.exit_price) == (reason, D(price))
 
 
 def test_the_same_tape_and_seed_are_the_same_outcome_also_with_a_measured_latency() -> None:
-    first, second, other = (played(BuyAtOnce(), rules=Rules(hold_s=1), latency="measured", seed=seed) for seed in (1, 1, 2))
+    first, second, other = (played(BuyAtOnce(), rules=ExitRules(hold_s=1), latency="measured", seed=seed) for seed in (1, 1, 2))
     assert first == second
     assert first.outcome.fills[0].at == other.outcome.fills[0].at == ms(340 + 10)
 
@@ -201,7 +201,7 @@ def test_an_order_is_open_until_the_strategy_can_know_of_its_end() -> None:
 def test_what_was_filled_while_a_position_was_closed_is_closed_as_well() -> None:
     rows: list[Row] = [(-100, 1.0, 500, BUYS), (350, 1.0, 1000, BUYS), (445, 1.0, 1000, BUYS), (2000, 1.0, 1e5, SELLS),
                        (4000, 1.0, 1e5, SELLS)]
-    outcome = played(Scripted(lambda broker: broker.buy(SPOT.name, 500)), rows, rules=Rules(hold_s=0.05)).outcome
+    outcome = played(Scripted(lambda broker: broker.buy(SPOT.name, 500)), rows, rules=ExitRules(hold_s=0.05)).outcome
     assert [(fill.at, fill.quantity) for fill in outcome.fills] == [
         (ms(350), D(100)), (ms(445), D(100)), (ms(2000), D(100)), (ms(4000), D(100))]
     assert outcome.exit_reason == "time"
@@ -211,7 +211,7 @@ def test_the_known_balance_is_without_the_margin_and_closing_needs_no_leverage()
     rows: list[Row] = [(0, 1.0, 1e6, BUYS), (400, 1.0, 1e6, BUYS), (5000, 1.1, 1e6, SELLS)]
     known = []
     strategy = Scripted(lambda broker: broker.buy(FUTURES.name, 100, leverage=5), lambda broker: known.append(broker.cash))
-    outcome = played(strategy, [], rows, leverage=50, rules=Rules(hold_s=1)).outcome  # the venue's most is 20
+    outcome = played(strategy, [], rows, leverage=50, rules=ExitRules(hold_s=1)).outcome  # the venue's most is 20
     assert known == [1500 - 20 - D("0.05"), 1500 + 10 - D("0.105")]
     assert (outcome.exit_reason, outcome.rejected) == ("time", ())
 
@@ -239,5 +239,5 @@ def test_a_trade_outside_of_the_order_book_triggers_no_exit_and_is_no_last_price
         def on_trade(self, trade: SeenTrade, broker: Broker) -> None:
             last.append((trade.price, broker.last(trade.market)))
 
-    outcome = play(found, Looks(), Settings(rules=Rules(target_percent=50)), 300).outcome
+    outcome = play(found, Looks(), Settings(rules=ExitRules(target_percent=50)), 300).outcome
     assert (outcome.exit_reason, last) == ("end_of_tape", [(1.0, 1.0), (9.0, 1.0), (1.1, 1.1)])

@@ -10,7 +10,7 @@ import pytest
 from pumpwatch.paper.broker import PaperBroker
 from pumpwatch.paper.exits import NEVER, Exits
 from pumpwatch.paper.orders import PaperOrder
-from pumpwatch.paper.results import Rules
+from pumpwatch.paper.results import ExitRules
 from pumpwatch.paper.settings import Settings
 from pumpwatch.strategy import Fill
 from tests.paper.tapes import FUTURES, SPOT
@@ -19,7 +19,7 @@ from tests.paper.tapes import FUTURES, SPOT
 class Desk:
     """The rules over a broker whose orders are kept."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: ExitRules) -> None:
         self.sent: list[PaperOrder] = []
         self.broker = PaperBroker((SPOT, FUTURES), (), Settings(), Random(1), self.sent.append, lambda order_id, number: None)
         self.broker._seen = [SeenNothing(), SeenNothing()]  # type: ignore[list-item]
@@ -37,9 +37,10 @@ class SeenNothing:
 
 
 @pytest.mark.parametrize(("rules", "prices", "tag"), [
-    (Rules(trailing_stop_percent=10), (9.0, 9.8, 9.9), "trailing_stop"), (Rules(target_percent=20), (9.0, 8.1, 8.0), "target"),
-    (Rules(trailing_stop_percent=10, target_percent=30), (8.0, 7.0), "target")])
-def test_a_short_position_is_closed_by_a_purchase(rules: Rules, prices: tuple[float, ...], tag: str) -> None:
+    (ExitRules(trailing_stop_percent=10), (9.0, 9.8, 9.9), "trailing_stop"),
+    (ExitRules(target_percent=20), (9.0, 8.1, 8.0), "target"),
+    (ExitRules(trailing_stop_percent=10, target_percent=30), (8.0, 7.0), "target")])
+def test_a_short_position_is_closed_by_a_purchase(rules: ExitRules, prices: tuple[float, ...], tag: str) -> None:
     desk = Desk(rules)
     desk.fill("sell", "10", 5)
     for price in prices[:-1]:
@@ -55,7 +56,7 @@ def test_a_short_position_is_closed_by_a_purchase(rules: Rules, prices: tuple[fl
 
 
 def test_time_counts_from_the_first_fill_until_the_position_is_gone() -> None:
-    desk = Desk(Rules(hold_s=1))
+    desk = Desk(ExitRules(hold_s=1))
     assert desk.exits.due_at == NEVER
     desk.fill("buy", "10", 5, at=100)
     desk.fill("buy", "20", 5, at=200)

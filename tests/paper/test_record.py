@@ -12,7 +12,7 @@ from pumpwatch.accounts import LedgerRefusal, open_account_ledger
 from pumpwatch.paper.engine import Played, play
 from pumpwatch.paper.orders import Action
 from pumpwatch.paper.record import record
-from pumpwatch.paper.results import Rules
+from pumpwatch.paper.results import ExitRules
 from pumpwatch.paper.settings import Settings
 from pumpwatch.paper.tape import Book
 from tests.paper.tapes import BUYS, FUTURES, SELLS, SPOT, T0, Row, ms, tape
@@ -42,7 +42,7 @@ class Everything(Strategy):
 
 
 def played() -> Played:
-    return play(tape(ROWS, ROWS), Everything(), Settings(rules=Rules(hold_s=0.5), latency_ms=10.0), 300)
+    return play(tape(ROWS, ROWS), Everything(), Settings(rules=ExitRules(hold_s=0.5), latency_ms=10.0), 300)
 
 
 def test_the_ledger_comes_to_the_same_money_and_proves_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pumpwatch.accounts import FILE_NAME, open_account_ledger
 from pumpwatch.config import Config
 from pumpwatch.paper.choice import Chosen, one_archive
 from pumpwatch.paper.job import Source
-from pumpwatch.paper.results import Rules, read_result
+from pumpwatch.paper.results import ExitRules, read_result
 from pumpwatch.paper.run import RunPlan, keep_run, make_run
 from pumpwatch.paper.sandbox import StrategyError
 from pumpwatch.paper.settings import Settings
@@ -21,7 +21,7 @@ from pumpwatch.paper.sources import find_source
 from pumpwatch.plugins import load_plugins
 from tests.paper.made_archives import RISE, write
 
-PLAN = RunPlan(source=find_source("buy_first", load_plugins(Config())), settings=Settings(rules=Rules(hold_s=5)),
+PLAN = RunPlan(source=find_source("buy_first", load_plugins(Config())), settings=Settings(rules=ExitRules(hold_s=5)),
             delays_ms=(100, 400))
 
 

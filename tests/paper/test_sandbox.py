@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.paper.job import Job, Source
-from pumpwatch.paper.results import Rules
+from pumpwatch.paper.results import ExitRules
 from pumpwatch.paper.sandbox import StrategyError, play_in_process
 from pumpwatch.paper.settings import Settings
 from tests.paper.tapes import BUYS, Row, tape
@@ -38,7 +38,7 @@ class Mine(Strategy):
 
 def job(code: str, delays: tuple[int, ...] = (0,), limit_s: float = 60.0) -> Job:
     return Job(tape=tape(ROWS), source=Source(name="mine", file="täst/mine.py", code=code), delays_ms=delays, limit_s=limit_s,
-               settings=Settings(rules=Rules(hold_s=1)))
+               settings=Settings(rules=ExitRules(hold_s=1)))
 
 
 def test_a_replay_comes_back_for_each_delay_and_is_the_same_each_time(capfd: pytest.CaptureFixture[str]) -> None:

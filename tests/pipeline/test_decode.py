@@ -88,7 +88,7 @@ def test_mutated_frames_never_crash_and_each_is_a_trade_control_or_refused():
 
 
 @pytest.mark.parametrize("combined", [False, True])
-def test_a_frame_that_lacks_something_is_refused_with_what_it_lacks(combined):
+def test_an_incomplete_frame_is_rejected_with_the_missing_key(combined):
     lacking = {"e": "trade", "s": "BTCUSDT", "t": 7, "p": "1.5", "q": "2", "m": True}
     one = decoder()
     assert one.frame(json.dumps({"stream": "btcusdt@trade", "data": lacking} if combined else lacking).encode()) == []

@@ -146,7 +146,7 @@ def at(dedupe: Dedupe, rows: list[tuple[int, int]], number: int = 0):
 
 
 @pytest.mark.parametrize("kind", [IdKind.MONOTONIC, IdKind.CONTIGUOUS])
-def test_ids_that_are_text_are_dropped_when_they_come_again_whatever_their_venue_promises(kind: IdKind):
+def test_repeated_text_ids_are_dropped_for_any_kind_of_ids(kind: IdKind):
     dedupe = make(kind)
     assert texts(dedupe, b"a", b"b", b"a") == [True, True, False]
     assert texts(dedupe, b"c", b"b", b"d") == [True, False, True]
@@ -212,7 +212,7 @@ def test_a_gap_of_the_former_ids_stays_open_when_they_start_anew():
     assert got == list(range(3, 30)) and not gaps
 
 
-def test_a_gap_given_up_is_never_told_as_filled():
+def test_a_gap_given_up_is_never_recorded_as_filled():
     dedupe, state, have = make(IdKind.CONTIGUOUS), {}, {0}
     kept(dedupe, [(0, 0)])
     script = [[(0, number)] for number in range(2, 2 * RANGES_KEPT + 1, 2)]

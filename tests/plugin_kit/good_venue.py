@@ -9,7 +9,7 @@ from typing import Any
 
 from pumpwatch_plugins.exchanges.binance import VENUES
 
-from pumpwatch.plugin_kit.results import CheckRow
+from pumpwatch.plugin_kit.results import Check
 from pumpwatch.plugin_kit.samples import HistoryBody, Samples, gather
 from pumpwatch.venue import Venue
 
@@ -37,12 +37,12 @@ def samples_of(venue: Venue = SPOT, frames: Sequence[bytes] = FRAMES, instrument
     return gather(venue, frames, None, instruments, bodies)
 
 
-def results(rows: Iterable[CheckRow]) -> dict[str, tuple[str, str]]:
+def results(rows: Iterable[Check]) -> dict[str, tuple[str, str]]:
     """Return state and detail by check."""
     return {row.check: (row.state, row.detail) for row in rows}
 
 
-def failures(rows: Iterable[CheckRow]) -> dict[str, str]:
+def failures(rows: Iterable[Check]) -> dict[str, str]:
     """Return the detail of each check that fails."""
     return {row.check: row.detail for row in rows if row.state == "fail"}
 

@@ -16,7 +16,7 @@ from pumpwatch.plugin_kit.check_responses import (
     check_responses,
     require_plausible,
 )
-from pumpwatch.plugin_kit.results import CheckRow, Problems
+from pumpwatch.plugin_kit.results import Check, Problems
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue, gather
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import AggregatedHistory, Venue
@@ -40,7 +40,7 @@ def breaking(bodies: Sequence[bytes]) -> list[Instrument]:
     return []
 
 
-def no_list(venue: Venue) -> CheckRow:
+def no_list(venue: Venue) -> Check:
     return check_bad_bodies(venue, "instruments", lambda body: venue.parse_instruments([body]))
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pumpwatch.plugin_kit.results import CheckRow, Problems, counted, failed, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, failed, short
 
 
 def test_a_failure_outweighs_a_warning_and_both_outweigh_the_good_word() -> None:
     problems = Problems("x.spot", "facts")
-    assert problems.row("all of it") == CheckRow("x.spot", "facts", "ok", "all of it")
+    assert problems.row("all of it") == Check("x.spot", "facts", "ok", "all of it")
     problems.should(False, "slow")
-    assert problems.row("all of it") == CheckRow("x.spot", "facts", "warn", "slow")
+    assert problems.row("all of it") == Check("x.spot", "facts", "warn", "slow")
     problems.must(True, "not shown")
     problems.must(False, "wrong")
-    assert problems.row("all of it") == CheckRow("x.spot", "facts", "fail", "wrong")
+    assert problems.row("all of it") == Check("x.spot", "facts", "fail", "wrong")
 
 
 def test_three_examples_are_shown_and_the_others_counted() -> None:
@@ -23,7 +23,7 @@ def test_three_examples_are_shown_and_the_others_counted() -> None:
 
 
 def test_a_row_is_plain_data_with_stable_keys() -> None:
-    rows = [CheckRow("x.spot", "facts", "ok", "fine"), CheckRow("x.spot", "order", "fail", "wrong")]
+    rows = [Check("x.spot", "facts", "ok", "fine"), Check("x.spot", "order", "fail", "wrong")]
     assert rows[0].as_json() == {"of": "x.spot", "check": "facts", "state": "ok", "detail": "fine"}
     assert list(failed(rows)) == rows[1:]
 

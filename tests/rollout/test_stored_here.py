@@ -38,7 +38,7 @@ def test_memory_and_journal_are_one_answer(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_read_beside_the_collector_is_named() -> None:
     here = StoredHere(Recent(20), Unreadable, catalogue_of(), Clock(), lambda: 0, lambda: 0, lambda: False)  # type: ignore[arg-type]
-    with pytest.raises(StorageError, match="just now"):
+    with pytest.raises(StorageError, match="beside the collector now"):
         here.query([1], 0, 10**18)
 
 

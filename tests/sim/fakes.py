@@ -21,9 +21,9 @@ from pumpwatch.sim.dialect import (
     Meter,
     Past,
     Reply,
+    Rules,
     Stamp,
     TapeTrade,
-    VenueRules,
 )
 from pumpwatch.sim.ground_truth import Records, TruthWriter
 from pumpwatch.sim.history import TradeHistory
@@ -34,7 +34,7 @@ from pumpwatch.sim.venue import SimVenue
 from pumpwatch.sim.wire import ClientRequest
 
 START_NS = 1_700_000_000 * NS_PER_S
-NO_RULES = VenueRules(messages_per_second=0, messages_close=(1008, "too many messages"), streams_per_connection=0,
+NO_RULES = Rules(messages_per_second=0, messages_close=(1008, "too many messages"), streams_per_connection=0,
                       connects_per_5_minutes=0, ping_every_s=0, pong_within_s=0, client_silence_s=0, connection_age_s=0,
                       requests_per_minute=0)
 FIRST_ID = 1_000_000  # of seven digits, as the stamp below has
@@ -106,7 +106,7 @@ def symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
                        quantity_decimals=3) for coin in coins]
 
 
-def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     """Subscribe to the names in a message; `past NAME` sends earlier trades as well, `bye` closes."""
     words = str(message).split()
     if words == ["bye"]:
@@ -122,7 +122,7 @@ def encode(form: str, rows: Rows) -> list[bytes]:
             zip(rows.symbols(), rows.trade_id.tolist(), rows.timestamp.tolist(), strict=True)]
 
 
-def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
     used = meter.spend(1)
     return HttpReply(429 if used > rules.requests > 0 else 200, json.dumps(history.table.symbols).encode())
 
@@ -149,11 +149,11 @@ COINS = (Coin("AAA", 10.0), Coin("BBB", 20.0))
 TABLE = SymbolTable(symbols(COINS))
 
 
-def context_of(clock: FakeClock, dialect: Dialect = DIALECT, rules: VenueRules = NO_RULES) -> VenueContext:
+def context_of(clock: FakeClock, dialect: Dialect = DIALECT, rules: Rules = NO_RULES) -> VenueContext:
     return VenueContext(0, dialect, rules, TABLE, TradeHistory(TABLE, 1000), KeptTruth(), clock)
 
 
-def venue_of(clock: FakeClock, dialect: Dialect = DIALECT, rules: VenueRules = NO_RULES,
+def venue_of(clock: FakeClock, dialect: Dialect = DIALECT, rules: Rules = NO_RULES,
              backlog_bytes: int = 1 << 20) -> SimVenue:
     market = SimulatedMarket(TABLE, [1, 0], first_id=FIRST_ID, unit_ns=1_000_000, flag_shares={})
     return SimVenue(context_of(clock, dialect, rules), market, AddressLimits(clock), backlog_bytes=backlog_bytes)

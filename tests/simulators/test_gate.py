@@ -178,7 +178,7 @@ def test_pages_of_a_symbol_with_more_than_half_a_page_of_trades_a_second_go_on_t
         venue.parse_history(client.get(request.path, **{key: str(value) for key, value in request.params.items()}).body, symbol,
                             columns)
         found |= set(columns.trade_id)
-        pager.take(np.array(columns.trade_id), np.array(columns.timestamp) * venue.timestamp_unit_ns)
+        pager.add_answer(np.array(columns.trade_id), np.array(columns.timestamp) * venue.timestamp_unit_ns)
     assert found == set(rows.trade_id.tolist())
 
 

@@ -130,7 +130,7 @@ def test_a_bad_file_is_set_aside_with_one_line_and_delays_no_other(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "0.rejected", "1.rejected", "2.rejected", "3.rejected", "4.1.rejected", "4.rejected", "5.rejected"]
     lines = [record.message for record in caplog.records]
-    assert len(lines) == 6 and all(line.startswith("signal refused file=") for line in lines)
+    assert len(lines) == 6 and all(line.startswith("signal rejected file=") for line in lines)
     assert "older than 600 s" in lines[5]
 
 
@@ -184,14 +184,14 @@ def test_a_request_with_the_token_is_a_signal_and_any_other_gets_its_reason(capl
     with listening(link) as port:
         assert post(port, signal(coin="KITE")) == (202, {"taken": True})
         assert post(port, signal(coin="../x"))[0] == 400
-        assert post(port, signal(coin="KITE"), token="wrong") == (401, {"reason": "a wrong token"})
+        assert post(port, signal(coin="KITE"), token="wrong") == (401, {"reason": "wrong token"})
         assert post(port, signal(coin="KITE"), method="PUT")[0] == 405
         assert post(port, b"")[0] in (400, 411)
         assert post(port, b" " * (LARGEST_BYTES + 1))[0] == 413
         link.durable = False
         assert post(port, signal(coin="KITE"))[0] == 503
     assert [parse(body)[0].coins for body in link.delivered] == [("KITE",)] * 2
-    assert TOKEN not in caplog.text and caplog.text.count("a wrong token") == 1
+    assert TOKEN not in caplog.text and caplog.text.count("wrong token") == 1
 
 
 def test_a_request_without_a_length_is_refused() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.census import HOUR_NS, minutes_of
+from pumpwatch.store.census import HOUR_NS, trades_by_minute
 from pumpwatch.store.watermarks import SAFE, Watermarks
 
 
@@ -61,7 +61,7 @@ class JournalInMemory(Watermarks):
         found: Counter[int] = Counter()
         for number, batch in self.batches:
             if number <= upto_id:
-                found.update(minutes_of(batch, from_ns))
+                found.update(trades_by_minute(batch, from_ns))
         return found
 
     def hours(self, from_ns: int, to_ns: int) -> Counter[int]:

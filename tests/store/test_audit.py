@@ -18,8 +18,9 @@ from pumpwatch.hookspecs import Keeping, WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.stats import Stats
 from pumpwatch.store.audit import Audit
-from pumpwatch.store.census import HOUR_NS, MINUTE_NS
+from pumpwatch.store.census import HOUR_NS
 from pumpwatch.store.drain import Drain
+from pumpwatch.store.minutes import MINUTE_NS
 from tests.store.journal_in_memory import JournalInMemory
 from tests.trades import batch_of, catalogue_of
 
@@ -281,7 +282,7 @@ def test_hours_beyond_what_the_sink_keeps_are_not_missed() -> None:
     bench.drain.stop(1.0)
 
 
-def test_what_a_sink_refuses_for_ever_is_not_expected_of_it(bench: Bench) -> None:
+def test_rejected_rows_are_not_expected_in_the_sink(bench: Bench) -> None:
     bench.fill(3)
     bench.sink.refused = {bench.made + 5, bench.made + 6}
     bench.commit(bench.batch(50, 3))

@@ -13,8 +13,9 @@ import pytest
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.model import TradeBatch
 from pumpwatch.stats import Stats
-from pumpwatch.store.census import HOUR_NS, MINUTE_NS, minutes_of
+from pumpwatch.store.census import HOUR_NS, trades_by_minute
 from pumpwatch.store.journal import Journal
+from pumpwatch.store.minutes import MINUTE_NS
 from tests.trades import batch_of, catalogue_of
 
 START_NS = 1_795_000_000 * NS_PER_S // HOUR_NS * HOUR_NS
@@ -81,5 +82,5 @@ def test_an_hour_has_at_least_what_lies_wholly_in_it(journal: Journal) -> None:
 def test_a_stray_trade_far_from_the_rest_costs_no_memory() -> None:
     batch = batch_of(3, start_ns=START_NS)
     stray = replace(batch, timestamp=np.array([5, START_NS, 2**62], np.int64))
-    assert minutes_of(stray, 0) == {0: 1, START_NS // MINUTE_NS: 1, 2**62 // MINUTE_NS: 1}
-    assert minutes_of(stray, START_NS + MINUTE_NS) == {2**62 // MINUTE_NS: 1}
+    assert trades_by_minute(stray, 0) == {0: 1, START_NS // MINUTE_NS: 1, 2**62 // MINUTE_NS: 1}
+    assert trades_by_minute(stray, START_NS + MINUTE_NS) == {2**62 // MINUTE_NS: 1}

@@ -25,7 +25,7 @@ def restarted(one: Committer) -> None:
             gevent.sleep(0.001)
 
 
-def test_everything_put_is_committed_once_and_in_order_and_then_told():
+def test_every_batch_is_committed_once_and_reported_in_order():
     one, journal, durable, _ = make()
     for start in range(0, 50, 10):
         one.put(batch(start, 10), Records())
@@ -215,7 +215,7 @@ def test_killed_in_mid_commit_nothing_is_committed_twice():
     assert ids(journal.batches) == ids(durable) == list(range(20))
 
 
-def test_stopping_while_the_journal_refuses_is_quick_and_says_what_waits():
+def test_stopping_while_the_journal_refuses_is_quick_and_reports_the_waiting_trades():
     one, journal, _, _ = make()
     journal.full = True
     part = gevent.spawn(one.run)
@@ -258,7 +258,7 @@ def test_a_greenlet_waits_until_what_was_put_is_durable():
     part.join(5)
 
 
-def test_it_does_not_wait_for_ever_for_a_disk_that_refuses():
+def test_a_full_disk_does_not_block_it_forever():
     one, journal, _, _ = make()
     journal.full = True
     part = gevent.spawn(one.run)

@@ -24,7 +24,7 @@ from pumpwatch.store.soundness import Soundness
 from tests.trades import VENUES, batch_of, catalogue_of
 
 START_NS = 1_790_000_000 * NS_PER_S
-HOURS, COMMITS, ROWS = 4, 30, 60
+HOURS, COMMITS, ROWS = 4, 15, 60
 NAMES = [(*venue, f"C{number}USDT") for number in range(4) for venue in VENUES]
 Truth = dict[tuple[int, str, str, str], int]  # trade id, exchange, market, symbol -> timestamp
 

@@ -238,7 +238,7 @@ def test_a_poisonous_trade_goes_to_quarantine_and_the_rest_is_stored(
     assert changes(caplog) == []
 
 
-def test_a_sink_that_refuses_everything_is_down_and_no_trade_is_blamed(
+def test_a_sink_that_rejects_every_row_is_down_and_no_trade_is_quarantined(
         bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench.sink.poisonous = set(range(1, 1001))

@@ -105,7 +105,7 @@ def test_what_a_power_cut_took_is_sent_again_by_a_collector_that_lives_on_and_by
 
 
 @pytest.mark.parametrize("statement", ["DROP TABLE {}trades", "TRUNCATE TABLE {}trades"])
-def test_a_table_that_somebody_dropped_or_emptied_is_made_again_and_filled(
+def test_a_dropped_or_emptied_table_is_created_again_and_refilled(
         server: QuestDBServer, tmp_path: Path, statement: str) -> None:
     prefix = statement[:4].lower() + "_"
     load = Load(server, prefix, tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.model import GapState
 from pumpwatch.stats import Stats
-from pumpwatch.store.expiry import EARLY, SAMPLED_S, NewestTrades, Removed, choose, note_early
+from pumpwatch.store.expiry import EARLY, SAMPLED_S, NewestTrades, Removed, choose, record_early
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.segment import Segment
@@ -51,7 +51,7 @@ def test_the_oldest_go_before_their_time_where_all_are_too_large(segments: list[
     assert ids(choose(segments, 0, 2500, None, 0.0)) == [(1, True), (2, True)]
 
 
-def test_what_a_sink_lacks_stays_and_what_cannot_be_read_does_not(segments: list[Segment]) -> None:
+def test_segments_that_a_sink_needs_stay_and_unreadable_ones_expire(segments: list[Segment]) -> None:
     assert ids(choose(segments, 2**62, 0, 2, float("inf"))) == [(1, False), (2, False)]
     segments[2].readable = False
     assert ids(choose(segments, 2**62, 0, 0, float("inf"))) == [(3, False)]
@@ -67,7 +67,7 @@ def test_what_is_not_counted_yet_stays_unless_the_rest_does_not_fit(segments: li
 def test_what_goes_early_is_one_gap_a_venue_that_grows(segments: list[Segment], tmp_path: Path) -> None:
     damage, manifest = NotedDamage(), SegmentManifest(tmp_path)
     for segment in segments[:2]:
-        note_early(damage, manifest, [Removed(segment, True, 3600.0)], 1)
+        record_early(damage, manifest, [Removed(segment, True, 3600.0)], 1)
     first, second = damage.gaps
     assert (first.from_ns, first.reason, first.state) == (HOUR_NS, EARLY, GapState.LOST)
     assert (second.from_ns, second.to_ns) == (HOUR_NS, 3 * HOUR_NS)

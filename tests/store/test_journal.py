@@ -95,7 +95,7 @@ def test_a_query_gives_the_instruments_and_times_asked_for_in_order(journal: Jou
     assert len(journal.query(names, 0, START_NS)) == 0
 
 
-def test_late_trades_are_found_whatever_they_were_committed_with(journal: Journal) -> None:
+def test_late_trades_are_found_in_any_batch(journal: Journal) -> None:
     old = batch_of(3, start_ns=START_NS - 3_000 * NS_PER_S, instruments=1)
     journal.commit(TradeBatch.concat([batch_of(50, start_ns=START_NS), old]))
     journal.commit(batch_of(50, start_ns=START_NS + NS_PER_S))
@@ -161,7 +161,7 @@ def crash(journal: Journal) -> None:
     journal._lock_handle = -1
 
 
-def test_a_second_process_on_the_folder_is_refused_and_told_who_holds_it(journal: Journal, tmp_path: Path) -> None:
+def test_a_second_process_on_the_folder_fails_with_the_pid_of_the_first(journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=f"pid {os.getpid()}") as refused:
         again(tmp_path, FakeClock()).open()
     assert refused.value.exit_code == EXIT_DISK
@@ -338,7 +338,7 @@ def test_text_ids_and_flags_survive(journal: Journal) -> None:
 
 @settings(max_examples=10)
 @given(st.lists(st.sampled_from(["commit", "commit", "hour", "crash", "close", "read", "expire"]), max_size=25))
-def test_whatever_the_order_of_events_nothing_is_lost_or_doubled(
+def test_no_order_of_events_loses_or_doubles_a_trade(
         tmp_path_factory: pytest.TempPathFactory, events: list[str]) -> None:
     folder = tmp_path_factory.mktemp("journal")
     clock = FakeClock(START_NS)

@@ -229,7 +229,7 @@ def test_a_locked_ledger_refuses_and_what_it_refused_is_there_after_a_kill(
     again.close()
 
 
-def test_what_the_ledger_did_not_take_by_the_end_is_on_disk_whatever_it_is_at(
+def test_records_that_the_ledger_did_not_take_by_the_end_are_on_disk(
         folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(lasting, "BUSY_MS", 20)
     for hangs in (False, True):
@@ -278,7 +278,7 @@ def test_a_stop_that_can_keep_the_last_records_in_no_file_says_so(folder: Path, 
 
 
 @pytest.mark.parametrize("at", [10, 32 + 3 * (24 + PAGE), 32 + 8 * (24 + PAGE) + 500])
-def test_a_write_ahead_log_that_a_crash_left_and_someone_damaged_is_told(tmp_path: Path, at: int) -> None:
+def test_a_damaged_write_ahead_log_of_a_crash_is_recorded(tmp_path: Path, at: int) -> None:
     running = tmp_path / "running"
     filled(running)
     journal = journal_of(running)
@@ -361,7 +361,7 @@ def test_a_disk_that_breaks_each_new_ledger_is_not_filled_with_them(folder: Path
     ledger.close()
 
 
-def test_noted_records_are_written_with_whatever_is_done_next_from_any_thread(tmp_path: Path) -> None:
+def test_deferred_records_are_written_with_the_next_call_from_any_thread(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     threads = [threading.Thread(target=ledger.defer, args=(Records(gaps=[gap]),)) for gap in GAPS[:8]]
     for thread in threads:

@@ -140,7 +140,7 @@ def test_reading_makes_no_file_and_says_that_an_empty_one_is_damaged(tmp_path: P
         ledger.gaps()
 
 
-def test_the_ledger_is_closed_to_others_whatever_the_umask_says(tmp_path: Path) -> None:
+def test_others_cannot_read_the_ledger_with_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         Ledger(tmp_path / "data").write(Records(gaps=[GAP]))
@@ -166,7 +166,7 @@ def test_a_full_disk_and_a_damaged_file_are_storage_errors_with_nothing_half_wri
         Ledger(tmp_path)
 
 
-def test_a_gap_that_is_told_again_as_filled_is_filled(tmp_path: Path) -> None:
+def test_a_gap_that_is_recorded_again_as_filled_is_filled(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     gap = Gap(exchange="one", market_type="spot", symbol="A", from_ns=1, to_ns=9, first_id=3, last_id=4, reason="ids jump")
     ledger.write(Records(gaps=[gap]))

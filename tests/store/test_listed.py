@@ -40,7 +40,7 @@ def test_listings_that_open_no_window_are_known_with_the_reason_and_leave_the_ot
     assert [record.problem for record in ledger.listings() if record.listing.symbol == "C5"] == ["too many"]
 
 
-def test_a_problem_is_told_and_can_be_mended(ledger: Ledger) -> None:
+def test_a_problem_is_stored_and_can_be_cleared(ledger: Ledger) -> None:
     ledger.remember_listing(LISTING)
     ledger.finish_listing("board", "7", "KITE", "data/KITE", 0, "no instrument")
     ledger.finish_listing("board", "7", "KITE", "data/KITE", 12)

@@ -49,7 +49,7 @@ def test_messages_survive_a_ledger_that_was_set_aside(tmp_path: Path) -> None:
     new.close()
 
 
-def test_events_that_were_told_are_known_until_they_are_forgotten(tmp_path: Path) -> None:
+def test_events_with_stored_messages_are_known_until_they_are_forgotten(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.messages_since(100, 0) == 100 and ledger.told_event_ids() == []
     ledger.store_messages([], ["b", "카이트"], 200)

@@ -49,7 +49,7 @@ def test_with_nothing_stored_or_nothing_received_nothing_is_dropped():
     assert len(StoredOverlap(batch).without(NONE)) == 0
 
 
-def test_many_trades_of_one_moment_are_told_apart():
+def test_many_trades_with_one_timestamp_are_distinguished():
     count = 50_000
     stored = rows(list(range(0, count, 2)), [7] * (count // 2))
     left = StoredOverlap(stored).without(rows(list(range(count)), [7] * count))

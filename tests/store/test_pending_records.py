@@ -38,7 +38,7 @@ def test_quarantine_is_kept_up_to_a_bound_while_the_journal_refuses_and_the_rest
     assert len([record for record in caplog.records if "records dropped" in record.message]) == 1
 
 
-def test_a_gap_told_again_while_the_journal_refuses_is_kept_once():
+def test_a_gap_recorded_again_while_the_ledger_refuses_is_kept_once():
     one, journal, _, _ = make()
     journal.full = True
     for number in range(500):
@@ -70,7 +70,7 @@ def test_drops_of_another_outage_are_another_gap():
     assert sorted(gap.from_ns for gap in gaps_of(journal) if gap.exchange == "one") == [0, 10_000]
 
 
-def test_what_is_dropped_while_the_journal_refuses_is_one_growing_gap_a_venue():
+def test_records_dropped_while_the_ledger_refuses_become_one_growing_gap_per_venue():
     one, journal, _, _ = make(limit=25)
     journal.full = True
     for start in range(0, 4_000, 10):

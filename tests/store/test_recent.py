@@ -90,7 +90,7 @@ def test_a_late_trade_is_found_by_its_own_time() -> None:
     assert recent.query([0], START_NS - 301 * NS_PER_S, START_NS - 299 * NS_PER_S).trade_id.tolist() == [10**6]
 
 
-def test_memory_is_bounded_whatever_the_rate() -> None:
+def test_memory_is_bounded_at_any_rate() -> None:
     recent = Recent(20, 10.0, max_bytes=2_000_000)
     for k in range(40):
         recent.add(batch_of(20_000, first_id=k * 20_000, start_ns=START_NS + k * NS_PER_S, step_ns=1000))
@@ -185,7 +185,7 @@ def test_what_an_earlier_run_stored_with_times_that_are_still_to_come_is_asked_f
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from([0, 0, 0, 30, 90, 7200, 10**6, -10**4])), max_size=120))
-def test_whatever_times_trades_carry_each_is_here_or_in_a_part_to_be_asked_for_elsewhere(
+def test_a_trade_with_any_timestamp_is_here_or_in_a_part_of_the_journal(
         steps: list[tuple[int, int]]) -> None:
     recent, now_ns, times = Recent(1, 5.0), START_NS, dict[int, int]()
     for number, (wait_s, ahead_s) in enumerate(steps, 1):

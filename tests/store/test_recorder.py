@@ -71,7 +71,7 @@ def test_a_fault_in_writing_records_stops_no_trade_and_the_records_wait(monkeypa
         one.put(batch(start, 10), Records(gaps=[venue_gap(f"S{start}")]))
         gevent.sleep(0.02)
     assert ids(durable) == list(range(50)) and one.waiting_trades == 0 and one.holds_something
-    assert len([record for record in caplog.records if "records failed" in record.message]) == 1
+    assert len([record for record in caplog.records if "records not written" in record.message]) == 1
     journal.locked = False
     one.stop()
     part.join(5)
@@ -239,7 +239,7 @@ def test_what_was_recorded_wakes_the_committer_soon_and_is_written_by_a_flush(mo
     assert one.flush(5.0) and ledger.written == [venue_gap()] and not one.holds_something
 
 
-def test_a_ledger_that_refuses_is_left_alone_for_a_while_unless_it_must_be_tried_at_once() -> None:
+def test_a_ledger_that_refuses_is_retried_later_or_at_once_if_required() -> None:
     ledger = Ledger()
     one = recorder.Recorder(ledger.write, Stats())
     one.record(Records(gaps=[venue_gap()]))

@@ -62,7 +62,7 @@ def test_one_unnamed_row_is_found_by_halving() -> None:
     assert sink.writes <= 2 * 17 + 1
 
 
-def test_a_sink_that_refuses_everything_is_asked_a_few_times_only() -> None:
+def test_a_sink_that_rejects_every_row_gets_only_a_few_probes() -> None:
     sink = PickySink(set(range(1, 20_001)), names_row=True)
     with pytest.raises(ServiceUnavailable, match="rejects every trade: poison"):
         store_all(sink.write, batch_of(20_000))

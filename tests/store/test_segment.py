@@ -37,7 +37,7 @@ def test_a_closed_file_stands_alone_with_the_same_summary(written: Writer) -> No
     assert [path.name for path in written.segment.path.parent.iterdir()] == ["a.sqlite"]
 
 
-def test_a_file_that_a_crash_left_is_recovered_and_lacks_nothing(written: Writer, tmp_path: Path) -> None:
+def test_a_file_left_by_a_crash_is_recovered_completely(written: Writer, tmp_path: Path) -> None:
     copied = tmp_path / "crashed" / "a.sqlite"
     copied.parent.mkdir()
     for path in tmp_path.glob("a.sqlite*"):

@@ -63,7 +63,7 @@ def test_a_sight_is_stored_once(ledger: Ledger) -> None:
     market(MARKET_REACH_S + 1), market(9, exchange="bithumb"), market(9, symbol="OTHER"), sight(after_s=9, notice_id="8"),
     sight("push", NOTICE_REACH_S + 1, notice_id="8", announced_at_ns=NOW_NS + 3601 * NS_PER_S),
     sight("push", 1, exchange="")])
-def test_what_is_too_late_or_of_another_board_coin_or_notice_is_a_listing_of_its_own(ledger: Ledger, later: Listing) -> None:
+def test_a_late_sight_or_one_of_another_board_coin_or_notice_is_a_separate_listing(ledger: Ledger, later: Listing) -> None:
     ledger.remember_listing(sight())
     assert ledger.remember_listing(later)
     assert len(ledger.listings()) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.store.segment import Segment
-from pumpwatch.store.soundness import Soundness, look_over
+from pumpwatch.store.soundness import Soundness, check_segments
 from tests.store.small_journal import segments_of, small_journal
 
 
@@ -60,5 +60,5 @@ def test_a_file_that_is_locked_is_not_damaged(segment: Segment) -> None:
 def test_files_are_checked_newest_first_until_the_time_is_over(tmp_path: Path) -> None:
     small_journal(tmp_path, segments=2)
     segments = segments_of(tmp_path)
-    assert [(one.first_id, lines) for one, lines in look_over(segments, 10.0)] == [(2, []), (1, [])]
-    assert [lines for _, lines in look_over(segments, -1.0)] == [None, None]
+    assert [(one.first_id, lines) for one, lines in check_segments(segments, 10.0)] == [(2, []), (1, [])]
+    assert [lines for _, lines in check_segments(segments, -1.0)] == [None, None]

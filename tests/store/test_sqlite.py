@@ -26,7 +26,7 @@ from tests.trades import batch_of, catalogue_of
     (OSError(errno.EIO, "Input/output error"), ""),
     (ValueError("not ours to mend"), ""),
 ])
-def test_what_the_disk_refuses_is_told_with_the_way_out(error: Exception, way_out: str) -> None:
+def test_a_disk_error_has_a_hint(error: Exception, way_out: str) -> None:
     assert storage_error(Path("data"), "open", error).hint == way_out
 
 
@@ -49,7 +49,7 @@ def test_damage_and_a_full_disk_are_not_temporary(tmp_path: Path, name: str) -> 
     raise_if_temporary(error, tmp_path)
 
 
-def test_files_and_folders_are_closed_to_others_whatever_the_umask(tmp_path: Path) -> None:
+def test_others_cannot_read_files_and_folders_with_any_umask(tmp_path: Path) -> None:
 
     before = os.umask(0)
     try:

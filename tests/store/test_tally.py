@@ -114,7 +114,7 @@ def test_damaged_batches_are_passed_over(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_damaged_ledger_of_minutes_is_made_again_from_the_journal(tmp_path: Path) -> None:
+def test_a_damaged_ledger_of_minutes_is_rebuilt_from_the_journal(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.commit(batch_of(100, start_ns=START_NS))
     tally = tally_of(tmp_path, journal)
@@ -175,7 +175,7 @@ def test_a_locked_file_is_counted_when_it_is_not_locked_any_more(tmp_path: Path)
     journal.close()
 
 
-def test_a_disk_that_refuses_is_an_error_and_the_next_step_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_the_next_step_continues(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.commit(batch_of(100, start_ns=START_NS))
     tally = tally_of(tmp_path, journal)

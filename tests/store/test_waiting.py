@@ -61,7 +61,7 @@ def test_a_damaged_file_is_a_value_error_and_names_no_gap(tmp_path: Path) -> Non
     assert waiting_gaps(tmp_path) == []
 
 
-def test_a_disk_that_refuses_is_logged_once_and_at_the_end_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_logged_once_and_is_an_error_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = WaitingFile(tmp_path / "gone")
     for _ in range(3):
         assert not file.keep(lambda: [RECORDS])

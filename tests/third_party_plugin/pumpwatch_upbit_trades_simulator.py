@@ -24,9 +24,9 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
@@ -36,11 +36,11 @@ FRAME = ('{"type":"trade","code":"%s","timestamp":%d,"trade_date":"%s","trade_ti
          '"sequential_id":%d,"stream_type":"%s"}')
 
 
-def _open(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     return Reply() if session.path == "/websocket/v1" else HttpReply(404)
 
 
-def _receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def _receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     if message in ("PING", b"PING"):
         return Reply(['{"status":"UP"}'])
     try:
@@ -82,7 +82,7 @@ def _frames(rows: Rows, stream_type: str) -> list[bytes]:
     return made
 
 
-def _rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+def _rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
     if meter.spend(1) > rules.requests_per_minute > 0:
         return HttpReply(429, b'{"error":{"name":"too_many_requests"}}', {"Retry-After": str(meter.retry_after_s())})
     if call.path == "/v1/market/all":
@@ -127,7 +127,7 @@ def _reframe(form: str, raw: bytes) -> bytes:
     return raw
 
 
-RULES = VenueRules(messages_per_second=5, messages_close=(1008, "Too many requests"), streams_per_connection=0,
+RULES = Rules(messages_per_second=5, messages_close=(1008, "Too many requests"), streams_per_connection=0,
                    connects_per_5_minutes=1500, ping_every_s=0, pong_within_s=0, client_silence_s=120, connection_age_s=0,
                    requests_per_minute=600)
 

@@ -109,13 +109,13 @@ class _Restoring:
         if about.engine == TIMESCALE:
             self._check_extension(extension, cut_off or there)
         elif there and not cut_off:
-            raise UsageError(f"{where}schema {about.schema} is there already, and a backup is restored into an empty database",
+            raise UsageError(f"{where}schema {about.schema} already exists, and a backup needs an empty database",
                              FRESH_HINT)
 
     def _check_extension(self, extension: str, is_used: bool) -> None:
         about = self._about
         if is_used:
-            raise UsageError(f"{self._place}: schema {about.schema} is there already, or a restore was cut off", FRESH_HINT)
+            raise UsageError(f"{self._place}: schema {about.schema} already exists, or a restore was interrupted", FRESH_HINT)
         if not self._one("SELECT 1 FROM pg_available_extension_versions WHERE name = 'timescaledb' AND version = %s",
                          about.extension):
             raise ConfigError(f"{self._place}: the backup needs TimescaleDB {about.extension}, which the server does not have",
@@ -161,7 +161,7 @@ class _Restoring:
         self._connection.execute(f"DROP SCHEMA {self._mark}".encode())
 
     def undo(self) -> str:
-        """Drop all that this restore has made; return what is there, in words."""
+        """Drop everything that this restore has made; return a sentence about what is left."""
         import psycopg
 
         schema, is_timescale = self._about.schema, self._about.engine == TIMESCALE
@@ -176,7 +176,7 @@ class _Restoring:
                     self._connection = self._server.connect(self._programs.dsn)
                     self._connection.limit_s = HOLD_S
                     if not self._lock():
-                        return "another restore has begun"
+                        return "another restore has started"
                 for statement in statements:
                     self._connection.execute(statement.encode())
                 left = self._others() - self._before - {schema, self._mark}
@@ -186,8 +186,8 @@ class _Restoring:
                 return "nothing of the backup is left in the database"
             return f"the database holds parts of the backup: {', '.join(sorted(left))}: drop it, and {FRESH_HINT}"
         if is_timescale:
-            return f"the database is not whole: drop it, and {FRESH_HINT}"
-        return f"schema {schema} is half restored, and the sink does not open: run the same command again, which begins anew"
+            return f"the database is incomplete: drop it, and {FRESH_HINT}"
+        return f"schema {schema} is half restored, and the sink does not open: run the same command again; it starts over"
 
     def schema(self, names: Sequence[str], open_part: OpenPart) -> None:
         """Restore the tables and the days, and the indexes after them."""
@@ -217,7 +217,7 @@ class _Restoring:
             self._programs.feed(source, self._program, *RESTORE, *words)
 
     def rows(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
-        """Count the rows of every table of the schema, by the part that they came with."""
+        """Count the rows of every table of the schema, by backup part."""
         found: dict[str, dict[str, int]] = {}
         tables = self._connection.execute(
             b"SELECT c.relname::text, c.relispartition FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"

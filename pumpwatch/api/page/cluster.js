@@ -1,4 +1,4 @@
-// The members of the cluster that this collector belongs to; nothing without one.
+// The members of this collector's cluster; hidden without a cluster.
 
 import { Rows, fill, find, make, mark, tableRow, write } from "./dom.js";
 import { duration, whole } from "./format.js";
@@ -34,7 +34,7 @@ export function showCluster() {
       const { name, member, state, last_answer_s: silent, members } = await answer.json();
       find("cluster").hidden = !name;
       if (!name) {
-        clearInterval(timer);  // it has none before its next start, which brings this page anew
+        clearInterval(timer);  // this does not change before the next start, after which the page reloads
         document.removeEventListener("visibilitychange", ask);
         return;
       }
@@ -42,7 +42,7 @@ export function showCluster() {
       write(find("cluster-note"), silent > SILENT_S ? `${member} is ${state}; Redis answered last ${duration(silent)} ago` : "");
       rows.show(members.map((row) => ({ ...row, expires_s: row.expires_s - silent })));  // they are of Redis' last answer
     } catch {
-      // the page says by itself that the collector is gone
+      // the page itself shows that the collector is gone
     }
   }
 

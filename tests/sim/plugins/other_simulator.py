@@ -22,20 +22,20 @@ from pumpwatch import (
     Past,
     Reply,
     Rows,
+    Rules,
     SymbolSpec,
     TapeTrade,
-    VenueRules,
     hookimpl,
 )
 
 
-def open_(session: ClientSession, rules: VenueRules) -> Reply | HttpReply:
+def open_(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     if not session.memory.get("tokens", {}).pop(session.query.get("token"), None):
         return HttpReply(401, b"token is expired")
     return Reply(['{"type":"welcome"}'])
 
 
-def receive(session: ClientSession, message: Message, rules: VenueRules, history: History) -> Reply:
+def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     if message == "ping":
         return Reply(["pong"])
     wanted = json.loads(message)["subscribe"]
@@ -64,7 +64,7 @@ def symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
                        price_decimals=4, quantity_decimals=0, contract_size=0.001) for coin in coins]
 
 
-def rest(call: HttpCall, rules: VenueRules, history: History, meter: Meter) -> HttpReply:
+def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
     if (call.method, call.path) != ("POST", "/token"):
         return HttpReply(405)
     tokens = call.memory.setdefault("tokens", {})
@@ -90,7 +90,7 @@ def reframe(form: str, raw: bytes) -> bytes:
 def simulator_dialects() -> list[Dialect]:
     return [Dialect(
         exchange="other", market_type=SPOT, ws_path="/feed", rest_path="/rest", first_id=1, timestamp_unit_ns=1,
-        rules=VenueRules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=3,
+        rules=Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=3,
                          connects_per_5_minutes=0, ping_every_s=0, pong_within_s=0, client_silence_s=1.5, connection_age_s=0,
                          requests_per_minute=0),
         flag_shares={}, trades_per_frame=4, binary=True, stamps=(), symbols=symbols, open=open_, receive=receive,

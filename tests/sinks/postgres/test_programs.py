@@ -62,7 +62,7 @@ def test_one_that_fails_says_why(tmp_path: Path) -> None:
     script = only(tmp_path, "pg_restore", "echo 'pg_restore: warning: x' >&2; echo 'pg_restore: error: no room' >&2; exit 3")
     with pytest.raises(ServiceUnavailable, match=r"PostgreSQL at db\.example:5433/market: pg_restore: no room|error: no room"):
         programs().feed(None, f"{script}/pg_restore")
-    with pytest.raises(ServiceUnavailable, match="ended with 7"):
+    with pytest.raises(ServiceUnavailable, match="ended with exit code 7"):
         programs().feed(None, f"{only(tmp_path, 'pg_restore', 'exit 7')}/pg_restore")
     with pytest.raises(ServiceUnavailable, match="cannot be started"):
         programs().feed(None, str(tmp_path / "nothing"))

@@ -57,7 +57,7 @@ def test_every_row_is_there_again_and_the_sink_goes_on(files: Files, postgres: D
     assert_same(read_all(sink, BATCH), BATCH)
     assert sink.write(BATCH, CATALOGUE).accepted == len(BATCH)
     assert postgres.value("SELECT count(*) FROM pumpwatch.trade_history") == len(BATCH)
-    with pytest.raises(UsageError, match="schema pumpwatch is there already"):
+    with pytest.raises(UsageError, match="schema pumpwatch already exists"):
         restored(sink, content)
     assert_same(read_all(sink, BATCH), BATCH)
     sink.close()

@@ -194,7 +194,7 @@ def test_timescale_takes_its_steps_before_and_after(timescale: TimescaleServer) 
         restoring._check_extension(str(version[0]), is_used=False)
     restoring._before = set()
     restoring._check_extension(str(version[0]), is_used=False)
-    with pytest.raises(UsageError, match="is there already, or a restore was cut off"):
+    with pytest.raises(UsageError, match="already exists, or a restore was interrupted"):
         restoring._check_extension(str(version[0]), is_used=True)
     with pytest.raises(ConfigError, match=r"it has TimescaleDB 1\.7"):
         restoring._check_extension("1.7", is_used=False)

@@ -40,7 +40,7 @@ def test_rows_that_are_gone_from_the_table_are_found_also_when_the_journal_has_e
     assert (code, row["minutes"], row["differ"], row["problem"], found) == (0, 18, 0, "", [])
     questdb_server.sql(f"TRUNCATE TABLE {prefix}trades")
     sink.write(whole.take(~np.isin(np.arange(1200), [70, 71, 660])), catalogue())
-    lacking = [("AUSDT", 1, "questdb lacks 2 of 60 trades"), ("BUSDT", 1, "questdb lacks 1 of 60 trades")]
+    lacking = [("AUSDT", 1, "2 of 60 trades are missing in questdb"), ("BUSDT", 1, "1 of 60 trades are missing in questdb")]
     assert verify()[::2] == (1, lacking)
     for path in (data.folder / "journal").glob("*.sqlite"):
         path.unlink()
