@@ -138,16 +138,20 @@ class Sweep:
         """Read one connection to its end before it is closed, however many frames wait to be parsed."""
         reads = 0
         while reads < LAST_READS and not connection.closed:
-            before = connection.bytes_read
-            reads += not connection.frames_wait
+            before, split_only = connection.bytes_read, connection.frames_wait
+            reads += not split_only
             self._read(connection)
-            if connection.bytes_read == before and not connection.frames_wait:
+            if connection.bytes_read == before and not split_only:
                 return
 
     def finish(self) -> None:
         """Read everything that is ready a last time, and pass on every waiting frame."""
         self._most_frames = sys.maxsize
+        self._split_waiting()  # or else they would be split instead of a read
         self.once()
+        self._split_waiting()
+
+    def _split_waiting(self) -> None:
         for connection in list(self._connections.values()):
             while connection.frames_wait and not connection.closed:
                 self._read(connection)

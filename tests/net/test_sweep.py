@@ -161,6 +161,18 @@ def test_data_after_waiting_frames_is_read_after_them(reading):
     assert got == [b"1"] * (FRAMES_PER_SWEEP + 5) + [b"2"]
 
 
+@pytest.mark.parametrize("last", ["drain", "finish"])
+def test_the_last_reading_reaches_data_behind_waiting_frames(reading, last):
+    reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
+    reading.sweep.once()
+    reading.send([b"2"])
+    if last == "drain":
+        reading.sweep.drain(reading.connection)
+    else:
+        reading.sweep.finish()
+    assert reading.take() == [b"1"] * (FRAMES_PER_SWEEP + 5) + [b"2"]
+
+
 def test_frames_that_wait_keep_the_time_at_which_they_were_read(reading):
     reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
     reading.sweep.once()
