@@ -3,8 +3,8 @@
 A backup is due at `backup.at` each day. A backup that was missed or failed is made later. On a full disk it waits. A checkpoint
 of QuestDB that a killed backup has left is released.
 
-One member of a cluster makes the daily backup of the shared stores, whatever the configs of the others say. If it dies before the
-end, another member makes it.
+Of the members of a cluster that back up the same shared stores, one makes their daily backup. If it dies before the end, another
+member makes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pumpwatch.backup.plan import BackupPlan, Shared, plan_of
 from pumpwatch.backup.questdb import MARKER, release_left_over
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import BackupState, read_state, record_result
-from pumpwatch.backup.turn import DAYS_S, shares, without_shared
+from pumpwatch.backup.turn import DAYS_S, shares, without_shared, work_of
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config_backup import BackupConfig
 from pumpwatch.errors import PumpWatchError
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 CHECK_S = 20.0
 AFTER_START_S = 120.0  # a missed backup waits this long, because a start is busy
 AGAIN_S = 3600.0  # until the next try after a failure
-SHARED = "backup"  # the name of the work that one member of a cluster does
 FREE_LOOKS = 2  # looks that find nobody at it; meanwhile a member that has made it restores its mark in an emptied Redis
 
 
@@ -109,7 +108,7 @@ class BackupJob:
             return plan
         plan = msgspec.structs.replace(plan, occasion=self._occasion())
         try:
-            turn = cluster.once.claim(SHARED, plan.occasion)
+            turn = cluster.once.claim(work_of(plan), plan.occasion)
         except RedisUnavailable:
             return plan  # each member makes it then
         if turn is None:
@@ -132,13 +131,14 @@ class BackupJob:
         If this member has made it, it records that in Redis again, because Redis may have been emptied.
         """
         cluster, state, now_ns = self._collector.cluster, self._state, self._collector.clock.now_ns()
-        if cluster is None or not shares(plan_of(self._collector.config)):
+        plan = plan_of(self._collector.config)
+        if cluster is None or not shares(plan):
             return False
         try:
             if state.shared == self._occasion():
-                cluster.once.record_done(SHARED, state.shared, DAYS_S)
+                cluster.once.record_done(work_of(plan), state.shared, DAYS_S)
                 return False
-            found = cluster.once.state(SHARED, self._occasion())
+            found = cluster.once.state(work_of(plan), self._occasion())
         except RedisUnavailable:
             return False
         self._free_looks = self._free_looks + 1 if found == "free" else 0

@@ -21,6 +21,13 @@ def shares(plan: BackupPlan) -> bool:
     return bool(plan.sinks or plan.redis or (plan.database and not plan.database.folder))
 
 
+def work_of(plan: BackupPlan) -> str:
+    """Return the name of the work of one member: members that back up other stores do not rely on each other."""
+    stores = {*(plan.sinks.options if plan.sinks else ()), *(["redis"] if plan.redis else ()),
+              *(["questdb"] if plan.database and not plan.database.folder else ())}
+    return ":".join(["backup", *sorted(stores)])
+
+
 def without_shared(plan: BackupPlan) -> BackupPlan:
     """Return the plan without the shared stores."""
     own = plan.database if plan.database and plan.database.folder else None

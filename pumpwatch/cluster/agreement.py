@@ -8,7 +8,8 @@ those of another cluster of the same name, so this one never hears of them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from pumpwatch.redis.connection import Client, RedisConnection
 
 CLOCK_S = 2.0  # a clock that differs more from that of Redis is reported
 WITHIN_S = 5.0
+SCAN_S = 2.0  # for other prefixes on a single server: the other differences must be told all the same
 KEYS = 1000  # most keys to look at in the cluster's slot, and in a step of a scan
 MEMBERS = ":members"
 
@@ -78,8 +80,8 @@ def _elsewhere(redis: RedisConnection, cluster: str, view: View) -> dict[str, li
             slot, node = client.keyslot(own), client.get_node_from_key(own)
             keys = client.execute_command("CLUSTER GETKEYSINSLOT", slot, KEYS, target_nodes=node)
         else:
-            keys = client.scan_iter(match=f"*{ending}", count=KEYS)
-        names = [name for name in (key.decode() if isinstance(key, bytes) else key for key in keys)
+            keys = _scanned(client, f"*{ending}")
+        names = [name for name in (key.decode("utf-8", "replace") if isinstance(key, bytes) else key for key in keys)
                  if name.endswith(ending) and name != own]
         return {name.removesuffix(ending): client.hgetall(name) for name in names}
 
@@ -89,6 +91,16 @@ def _elsewhere(redis: RedisConnection, cluster: str, view: View) -> dict[str, li
         if living:
             found[prefix] = sorted(living)
     return found
+
+
+def _scanned(client: Client, pattern: str) -> Iterator[bytes]:
+    """Yield the matching keys that are found within SCAN_S; a server with millions of others would take longer."""
+    until, cursor = time.monotonic() + SCAN_S, 0
+    while True:
+        cursor, keys = client.scan(cursor, match=pattern, count=KEYS)
+        yield from keys
+        if not cursor or time.monotonic() >= until:
+            return
 
 
 def _expires_us(row: bytes) -> int:

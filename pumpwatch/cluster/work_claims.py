@@ -106,4 +106,5 @@ class WorkClaims:
     def _run(self, script: Callable[..., Any], turn: Turn, for_s: float) -> Any:
         keys = [f"{self._tag}{turn.what}", f"{self._tag}{turn.what}:{turn.occasion}"]
         arguments = [turn.id, max(1, round(for_s * 1000))]
-        return self._redis.call(f"once {turn.what}", lambda client: script(client, keys, arguments), within_s=WITHIN_S)
+        operation = f"once {turn.what.partition(':')[0]}"
+        return self._redis.call(operation, lambda client: script(client, keys, arguments), within_s=WITHIN_S)

@@ -138,16 +138,20 @@ class Sweep:
         """Read one connection to its end before it is closed, however many frames wait to be parsed."""
         reads = 0
         while reads < LAST_READS and not connection.closed:
-            before = connection.bytes_read
-            reads += not connection.frames_wait
+            before, split_only = connection.bytes_read, connection.frames_wait
+            reads += not split_only
             self._read(connection)
-            if connection.bytes_read == before and not connection.frames_wait:
+            if connection.bytes_read == before and not split_only:
                 return
 
     def finish(self) -> None:
         """Read everything that is ready a last time, and pass on every waiting frame."""
         self._most_frames = sys.maxsize
+        self._split_waiting()  # or else they would be split instead of a read
         self.once()
+        self._split_waiting()
+
+    def _split_waiting(self) -> None:
         for connection in list(self._connections.values()):
             while connection.frames_wait and not connection.closed:
                 self._read(connection)
@@ -175,13 +179,14 @@ class Sweep:
             ready = dict.fromkeys((*unpolled, *ready))
         busy = self._cut_short = False
         reads = frames = 0
+        left: list[Connection] = []
         for connection in ready:
             busy = True
             if connection is None or connection.closed:
                 continue
             if frames >= self._most_frames:
                 self._cut_short = True
-                self._unpolled.append(connection)
+                left.append(connection)
                 continue
             buffer = connection.buffer
             if buffer.end > self._max_pending_bytes or len(buffer.stops) >= self._max_pending_frames:
@@ -196,6 +201,7 @@ class Sweep:
             if connection.frames_wait:
                 self._unpolled.append(connection)
             self._drop_if_closed(connection)
+        self._unpolled[:0] = left  # before those with waiting frames: two floods would otherwise be all that is read
         self._most_frames = min(2 * self._most_frames, MOST_FRAMES_A_SWEEP) if self._cut_short else FRAMES_A_SWEEP
         if reads:
             wanted_s = self._pace_s * FRAMES_A_READ * reads / max(frames, 1)

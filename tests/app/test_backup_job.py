@@ -145,7 +145,16 @@ def test_one_member_of_a_cluster_backs_up_what_all_share(collector: Collector, r
     config.backup.questdb_folder, config.backup.questdb_parquet = "/here", False
     assert job._plan().database, "its files are on this host"
     config.backup.questdb_folder = ""
-    assert once.finish(plan.shared.turn, 60.0) and once.state("backup", "2026-11-28") == "done"
+    assert once.finish(plan.shared.turn, 60.0) and once.state("backup:questdb:redis", "2026-11-28") == "done"
+
+
+def test_a_member_that_backs_up_other_stores_does_not_rely_on_this_one(
+        collector: Collector, redis: RedisConnection, tmp_path: Path) -> None:
+    config = member_of(collector, redis, tmp_path / "b") and collector.config
+    assert collector.jobs.backup._plan().shared, "this member backs up Redis alone"
+    config.sinks["postgres"], config.backup.sinks = {"dsn": "postgresql://x"}, ["postgres"]
+    plan = collector.jobs.backup._plan()
+    assert plan.sinks and plan.redis and plan.shared, "and that one PostgreSQL too, which nobody else does"
 
 
 MAKER = """
@@ -157,7 +166,7 @@ from pumpwatch.cluster.work_claims import WorkClaims
 from tests.redis.waiting import connected
 plan = msgspec.json.decode(sys.stdin.buffer.read(), type=BackupPlan)
 once = WorkClaims(connected(plan.redis.nodes), "day", "a", 1.0)
-turn = once.claim("backup", plan.occasion)
+turn = once.claim("backup:redis", plan.occasion)
 def stopped(redis):  # as everything is read, and before it may count
     print("here", flush=True)
     os.kill(os.getpid(), 19)
@@ -184,12 +193,12 @@ def test_another_member_makes_the_backup_where_the_one_that_began_it_dies_or_sta
         assert snapshots(tmp_path / "b") == [False], "another one is at it, so this is of what b alone has"
         if not wakes:
             maker.kill()
-        eventually(lambda: once.state("backup", "2026-11-28") == "free", "the lease of a has ended")
+        eventually(lambda: once.state("backup:redis", "2026-11-28") == "free", "the lease of a has ended")
         collector.clock.advance(60)  # type: ignore[attr-defined]
         job.run()
         assert snapshots(tmp_path / "b") == [False], "at the first look it may be told yet that it is done"
         job.run()
-        assert snapshots(tmp_path / "b") == [False, True] and once.state("backup", "2026-11-28") == "done"
+        assert snapshots(tmp_path / "b") == [False, True] and once.state("backup:redis", "2026-11-28") == "done"
         assert read_state(collector.folder).shared == "2026-11-28"
         job.run()
         assert len(snapshots(tmp_path / "b")) == 2, "one a day"
@@ -215,5 +224,5 @@ def test_each_member_makes_it_while_redis_is_away_and_tells_it_afterwards(collec
         node.start()
         eventually(lambda: kind_of(redis, lambda client: client.ping()) == "ok", "it is back")
         job._state = BackupState(shared="2026-11-28")
-        assert not job._must_make_up() and once.state("backup", "2026-11-28") == "done"
+        assert not job._must_make_up() and once.state("backup:redis", "2026-11-28") == "done"
         redis.close()

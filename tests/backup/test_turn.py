@@ -11,7 +11,7 @@ from pumpwatch.backup import turn
 from pumpwatch.backup.make import make
 from pumpwatch.backup.plan import BackupPlan, QuestDBSource, Shared
 from pumpwatch.backup.state import read_state
-from pumpwatch.backup.turn import finished, may_finish, shares, without_shared
+from pumpwatch.backup.turn import finished, may_finish, shares, without_shared, work_of
 from pumpwatch.cluster.work_claims import Turn, WorkClaims
 from pumpwatch.config_redis import RedisConfig
 from tests.redis.waiting import connected
@@ -23,6 +23,7 @@ def test_files_of_this_host_are_shared_with_nobody(plan: BackupPlan) -> None:
     assert not shares(plan) and not shares(msgspec.structs.replace(plan, database=here))
     for shared in (msgspec.structs.replace(plan, database=there), msgspec.structs.replace(plan, redis=RedisConfig())):
         assert shares(shared) and without_shared(shared) == plan
+    assert work_of(msgspec.structs.replace(plan, database=there, redis=RedisConfig())) == "backup:questdb:redis"
     assert without_shared(msgspec.structs.replace(plan, database=here, redis=RedisConfig())).database == here
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from pumpwatch.clock import Clock
+from pumpwatch.cluster import agreement
 from pumpwatch.cluster.agreement import ask_agreement, chosen_symbols
 from pumpwatch.cluster.facts import SharedSettings
 from pumpwatch.config import VenueConfig
@@ -58,6 +61,19 @@ def test_another_prefix_is_found_on_one_server_and_on_a_cluster(single_redis: Re
         patient(redis, lambda client: client.delete("other:{cluster:x}:members"))
         redis.close()
         assert asking(nodes)().differences == ()
+
+
+def test_a_server_with_very_many_keys_is_asked_for_a_while_only(single_redis: RedisNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined([single_redis.address], "b", chosen={})
+    single_redis.ask("EVAL", "for i = 1, 30000 do redis.call('SET', 'k' .. i, '') end", "0")
+
+    def scans() -> int:
+        return int(single_redis.ask("INFO", "commandstats").get("cmdstat_scan", {"calls": 0})["calls"])
+
+    before = scans()
+    monkeypatch.setattr(agreement, "SCAN_S", 0.0)
+    assert asking([single_redis.address])({"a.spot": "1"}).differences == ("other symbols of a.spot are chosen by b",)
+    assert scans() == before + 1
 
 
 def test_a_clock_that_is_wrong_is_measured(single_redis: RedisNode) -> None:

@@ -134,6 +134,22 @@ def test_after_many_frames_the_pipeline_has_its_turn_and_the_other_sockets_come_
         pipe.close()
 
 
+def test_floods_of_tiny_frames_do_not_keep_the_other_sockets_from_being_read(reading):
+    pipes = [Pipe() for _ in range(2)]
+    reading.sweep.once()
+    for pipe in pipes:
+        pipe.venue.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        pipe.venue.sendall(frame(b"") * 60_000)
+        reading.sweep.add(Connection(pipe, FrameBuffer("b.spot"), 1000, lambda reason: None, "b.spot#0"))
+    reading.send([b"1"])
+    for _ in range(3):
+        assert reading.take() == []
+        reading.sweep.once()
+    assert reading.take() == [b"1"], "each flood was read once before"
+    for pipe in pipes:
+        pipe.close()
+
+
 def test_data_after_waiting_frames_is_read_after_them(reading):
     reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
     reading.sweep.once()
@@ -143,6 +159,18 @@ def test_data_after_waiting_frames_is_read_after_them(reading):
         reading.sweep.once()
         got += reading.take()
     assert got == [b"1"] * (FRAMES_PER_SWEEP + 5) + [b"2"]
+
+
+@pytest.mark.parametrize("last", ["drain", "finish"])
+def test_the_last_reading_reaches_data_behind_waiting_frames(reading, last):
+    reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
+    reading.sweep.once()
+    reading.send([b"2"])
+    if last == "drain":
+        reading.sweep.drain(reading.connection)
+    else:
+        reading.sweep.finish()
+    assert reading.take() == [b"1"] * (FRAMES_PER_SWEEP + 5) + [b"2"]
 
 
 def test_frames_that_wait_keep_the_time_at_which_they_were_read(reading):

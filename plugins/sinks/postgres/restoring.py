@@ -47,9 +47,13 @@ def restore(server: Server, options: PostgresOptions, names: Sequence[str], open
             raise UsageError(f"{ABOUT} is not part of a PostgreSQL backup: {error}") from error
     programs = Programs(options)
     connection = server.connect(programs.dsn)
+    connection.limit_s = HOLD_S
     try:
-        connection.limit_s = HOLD_S
         restoring = _Restoring(connection, programs, server, about)
+    except psycopg.Error as error:
+        connection.close()
+        raise translated(error, server.place) from error
+    try:
         restoring.check(options)
         with restoring.marked():
             if about.engine == TIMESCALE:
@@ -62,8 +66,7 @@ def restore(server: Server, options: PostgresOptions, names: Sequence[str], open
     except psycopg.Error as error:
         raise translated(error, server.place) from error
     finally:
-        with contextlib.suppress(psycopg.Error):
-            connection.close()
+        restoring.close()
 
 
 class _Restoring:
@@ -77,6 +80,13 @@ class _Restoring:
 
     def _one(self, statement: str, *values: Any) -> Any:
         return self._connection.execute(statement.encode(), values).fetchone()
+
+    def close(self) -> None:
+        """Close the connection, which releases the lock."""
+        import psycopg
+
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
 
     def _lock(self) -> bool:
         return bool(self._one("SELECT pg_try_advisory_lock(hashtext('pumpwatch restore ' || %s))", self._about.schema)[0])
@@ -113,6 +123,8 @@ class _Restoring:
         if extension not in ("", about.extension):
             raise ConfigError(f"{self._place}: it has TimescaleDB {extension}, and the backup needs {about.extension}",
                               f"in a new database: CREATE EXTENSION timescaledb VERSION '{about.extension}'")
+        if extension and self._before:  # a restore that fails drops the extension, and with it the rows of every hypertable
+            raise UsageError(f"{self._place}: the database is not empty: {', '.join(sorted(self._before))}", FRESH_HINT)
 
     def _others(self) -> set[str]:
         """Return the schemas and the relations of `public` that belong to no extension."""
@@ -143,6 +155,7 @@ class _Restoring:
             told = translated(error, self._place) if isinstance(error, psycopg.Error) else error
             if isinstance(told, PumpWatchError):
                 told.hint = "; ".join(filter(None, (told.hint, left)))
+            if told is not error:
                 raise told from error
             raise
         self._connection.execute(f"DROP SCHEMA {self._mark}".encode())
@@ -159,6 +172,7 @@ class _Restoring:
         for again in (False, True):
             try:
                 if again:  # the server ended the first connection
+                    self.close()
                     self._connection = self._server.connect(self._programs.dsn)
                     self._connection.limit_s = HOLD_S
                     if not self._lock():

@@ -17,9 +17,10 @@ All ways give the same bytes for the same trades, in the order of the batch, so 
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from questdb.ingress import Buffer
 
+log = logging.getLogger(__name__)
+
 FRAME_FROM = 1_200  # rows
 FRAME_ROWS = 2_500  # of objects, for which the client holds the GIL: 1 ms; with 10,000 commits were three times as late
 ARROW_ROWS = 50_000
 SYMBOLS = ["exchange", "market_type", "symbol", "side"]
 SIDES = ("buy", "sell")
+Way = Literal["arrow", "objects", "rows"]
 Objects = np.ndarray[Any, np.dtype[np.object_]]
 
 
@@ -46,17 +50,19 @@ class TradeLines:
         self._names: tuple[Objects, Objects, Objects] | None = None  # exchange, market_type, symbol by instrument
         self._texts: list[Any] = []  # the same and SIDES, as Arrow arrays; empty: not made yet
         self._sides = np.array(SIDES, object)
-        self.arrow = find_spec("pyarrow") is not None
+        self._way: Way | None = None  # None: not tried yet, because that loads pandas
 
     def add(self, buffer: Buffer, batch: TradeBatch, catalogue: Catalogue) -> None:
         """Add the batch in its order. Times must not be negative.
 
         Raises QuestDBError where the client rejects a row; the rows before it may be in the buffer.
         """
-        most = ARROW_ROWS if self.arrow else FRAME_ROWS
+        if self._way is None and len(batch) >= FRAME_FROM:
+            self._way = best_way()
+        most = ARROW_ROWS if self._way == "arrow" else FRAME_ROWS
         for start in range(0, len(batch), most):
             part = batch.take(slice(start, start + most))
-            if len(part) < FRAME_FROM:
+            if len(part) < FRAME_FROM or self._way == "rows":
                 self._add_rows(buffer, part, catalogue)
             else:
                 buffer.dataframe(self._frame(part, catalogue), table_name=self._table, symbols=SYMBOLS, at="timestamp")
@@ -84,7 +90,7 @@ class TradeLines:
     def _frame(self, batch: TradeBatch, catalogue: Catalogue) -> pd.DataFrame:
         import pandas as pd
 
-        columns = self._arrow_columns(batch, catalogue) if self.arrow else self._object_columns(batch, catalogue)
+        columns = self._arrow_columns(batch, catalogue) if self._way == "arrow" else self._object_columns(batch, catalogue)
         columns["received_at"] = batch.received_at.view("M8[ns]")
         columns["timestamp"] = batch.timestamp.view("M8[ns]")
         frame = pd.DataFrame(columns, copy=False)
@@ -134,6 +140,26 @@ class TradeLines:
             self._names = np.array(exchanges, object), np.array(market_types, object), np.array(symbols, object)
             self._texts = []
         return self._names
+
+
+def best_way() -> Way:
+    """Return how to make the lines of many trades; log why if pyarrow is installed but broken or too old for pandas.
+
+    Neither pandas nor the client can then make frames, not even of objects.
+    """
+    if find_spec("pyarrow") is None:
+        return "objects"
+    try:
+        import pyarrow as pa
+        from pandas.arrays import ArrowExtensionArray
+
+        pa.system_memory_pool()
+        ArrowExtensionArray(pa.array(SIDES, pa.string()).take(pa.array(np.zeros(1, np.uint8))))
+    except (ImportError, AttributeError, TypeError, ValueError, NotImplementedError, OSError) as error:
+        log.warning("pyarrow cannot be used, and trades for QuestDB take more CPU reason=%s; reinstall the extra `parquet`, or"
+                    " remove pyarrow", " ".join(str(error).split()))
+        return "rows"
+    return "arrow"
 
 
 def _optional(batch: TradeBatch) -> list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.bool_]]]]:

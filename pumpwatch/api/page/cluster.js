@@ -40,7 +40,7 @@ export function showCluster() {
       }
       write(find("cluster-head"), `Cluster ${name}`);
       write(find("cluster-note"), silent > SILENT_S ? `${member} is ${state}; Redis answered last ${duration(silent)} ago` : "");
-      rows.show(members);
+      rows.show(members.map((row) => ({ ...row, expires_s: row.expires_s - silent })));  // they are of Redis' last answer
     } catch {
       // the page itself shows that the collector is gone
     }

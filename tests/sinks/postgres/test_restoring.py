@@ -81,8 +81,9 @@ def test_rows_that_are_missing_leave_nothing_in_the_database(files: Files, postg
         assert sum(rows["tables.dump"].values()) and postgres.value("SELECT count(*) FROM pumpwatch.trade_history") == len(BATCH)
         raise StorageError("table trade_history has 3,000 rows, and 3,001 were backed up", "take another backup")
 
-    with pytest.raises(StorageError, match="take another backup; nothing of the backup is left in the database"):
+    with pytest.raises(StorageError, match="take another backup; nothing of the backup is left in the database") as told:
         restored(PostgresSink(PostgresOptions(dsn=postgres.dsn)), files[0], judge)
+    assert told.value.__cause__ is not told.value, "who follows the causes would never end"
     assert postgres.sql("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'pumpwatch%'") == []
     assert postgres.value("SELECT count(*) FROM mine") == 0
 
@@ -100,6 +101,7 @@ def test_a_lost_connection_leaves_nothing_or_says_what_is_there(files: Files, po
     with pytest.raises(StorageError, match=said):
         restored(sink, files[0], judge)
     postgres.server.sql(f"ALTER DATABASE {postgres.name} ALLOW_CONNECTIONS true")
+    assert postgres.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0, "the later connection was closed too"
     left = {name for name, in postgres.sql("SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'pumpwatch%'")}
     assert left == (set() if is_back else {"pumpwatch", "pumpwatch_restoring"})
     if not is_back:

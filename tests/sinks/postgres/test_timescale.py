@@ -190,6 +190,9 @@ def test_timescale_takes_its_steps_before_and_after(timescale: TimescaleServer) 
     assert version
     about = About("17.5", 17, "timescale", str(version[0]), "pumpwatch")
     restoring = _Restoring(connection, Programs(PostgresOptions(dsn=timescale.dsn)), server, about)
+    with pytest.raises(UsageError, match=r"the database is not empty: .*pumpwatch"):
+        restoring._check_extension(str(version[0]), is_used=False)
+    restoring._before = set()
     restoring._check_extension(str(version[0]), is_used=False)
     with pytest.raises(UsageError, match="already exists, or a restore was interrupted"):
         restoring._check_extension(str(version[0]), is_used=True)

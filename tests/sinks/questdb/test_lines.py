@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,6 +130,24 @@ def test_an_instrument_added_later_has_its_own_name() -> None:
 
 def test_no_trades_make_no_lines() -> None:
     assert bytes_of(TradeBatch.empty()) == b""
+
+
+@pytest.mark.parametrize(("module", "reason"), [
+    ("raise ImportError('libarrow.so: cannot open shared object file')", "libarrow.so: cannot open"), ("", "has no attribute"),
+    ("__version__ = '15.0.0'\nsystem_memory_pool = string = lambda: 0\narray = lambda *_: 0", "'int' object has no attribute")])
+def test_a_pyarrow_that_does_not_work_is_named_once_and_not_used(module: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "pyarrow").mkdir()
+    (tmp_path / "pyarrow" / "__init__.py").write_text(module)
+    code = ("import logging; logging.basicConfig(); from questdb.ingress import Buffer\n"
+            "from pumpwatch_plugins.sinks.questdb.lines import TradeLines\n"
+            "from tests.trades import batch_of, catalogue_of\n"
+            "buffer, lines = Buffer(protocol_version=2), TradeLines('t')\n"
+            "for _ in range(2): lines.add(buffer, batch_of(1_200), catalogue_of())\n"
+            "assert bytes(buffer).count(b't,exchange=') == 2_400")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False, timeout=60,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("pyarrow cannot be used") == 1 and reason in done.stderr
 
 
 def test_few_trades_are_sent_without_pandas() -> None:
