@@ -116,7 +116,7 @@ def list_backups(where: str, as_json: bool, config: Config) -> int:
                      Column("", wraps=True)),
                     ([row["name"], "", "", "", row["error"]] if "error" in row else
                      [row["name"], f"{row['files']:,}", size(row["bytes"]), f"{row['trades']:,}", row["note"]] for row in rows))
-    print_message(f"{len(rows):,} backups in {shelf.where}")
+    print_message(f"{len(rows):,} backup{'' if len(rows) == 1 else 's'} in {shelf.where}")
     return EXIT_FOUND if damaged else EXIT_OK
 
 

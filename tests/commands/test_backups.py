@@ -21,7 +21,7 @@ def test_a_backup_is_made_listed_checked_and_restored(command: CommandLine, tmp_
     made = json.loads(command("backup", "--json", "-c", config, env=there).stdout)
     assert made["trades"] == 1000 and made["exit_code"] == 0
     listed = command("backup", "list", "-c", config, env=there)
-    assert made["name"] in listed.stdout and listed.stderr.startswith("1 backups in")
+    assert made["name"] in listed.stdout and listed.stderr.startswith("1 backup in")
     checked = command("backup", "verify", "-c", config, env=there)
     assert checked.returncode == 0 and "all match the manifest (sums, SQLite and counts)" in checked.stderr
     again = command("restore", tmp_path / "backups", "--to", tmp_path / "b")
