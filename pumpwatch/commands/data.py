@@ -160,7 +160,8 @@ def _report_unknown(coin: str, catalogue: Catalogue, config: Config) -> None:
 
     if not catalogue.matching(coin):
         nearest = difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
-        print_message(f"no coin of this name is stored in {config.store.dir}; nearest: {', '.join(nearest) or 'none'}")
+        similar = f"; nearest: {', '.join(nearest)}" if nearest else ""
+        print_message(f"no coin of this name is stored in {config.store.dir}{similar}")
 
 
 @click.command()

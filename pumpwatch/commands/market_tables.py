@@ -26,8 +26,9 @@ NOT_COVERED_LINES = 5
 KEYS = ("exchange", "market_type", "symbol", "interval", "timestamp", "open", "high", "low", "close", "volume", "quote_volume",
         "taker_buy_volume", "trades", "complete", "origin")
 CANDLES = (Column("time"), Column("venue"), Column("symbol", rank=3, wraps=True), Column("open", right=True),
-           Column("high", right=True), Column("low", right=True), Column("close", right=True), Column("volume", right=True),
-           Column("trades", right=True, rank=2), Column("origin", rank=4), Column("note", optional=True, rank=5))
+           Column("high", right=True), Column("low", right=True), Column("close", right=True),
+           Column("volume", right=True, rank=1), Column("trades", right=True, rank=2), Column("origin", rank=4),
+           Column("note", optional=True, rank=5))
 TICKERS = (Column("venue"), Column("symbol", rank=4), Column("price", right=True), Column("change", right=True),
            Column("high", right=True), Column("low", right=True), Column("volume", right=True, rank=1),
            Column("quote volume", right=True, rank=7), Column("trades", right=True, rank=6), Column("from", rank=2),

@@ -115,12 +115,14 @@ def verdict(found: Verified) -> str:
     total: dict[State, int] = {state: sum(venue.minutes[state] for venue in found.summary.venues.values()) for state in State}
     judged = sum(total.values()) - total[State.UNREAD]
     whole = judged - total[State.GAP]
-    share = f"{100 * whole / judged:.3f}".rstrip("0").rstrip(".") if judged else "0"
+    problems = count(len(all_flaws(found)), "contradiction")
+    if not judged:
+        return f"none of these minutes can be judged yet; {problems}"
+    share = f"{100 * whole / judged:.3f}".rstrip("0").rstrip(".")
     if whole < judged and share == "100":
         share = "99.999"
-    problems = len(all_flaws(found))
     return (f"{share} % of {count(judged, 'minute')} of symbols are complete, filled or quiet, "
-            f"{count(total[State.GAP], 'is in a gap', 'are in gaps')}; {count(problems, 'contradiction')}")
+            f"{count(total[State.GAP], 'is in a gap', 'are in gaps')}; {problems}")
 
 
 def as_json(found: Verified, with_runs: bool) -> Iterator[dict[str, Any]]:

@@ -183,7 +183,7 @@ class Inbox:
 
     def _log_failing(self, reason: str) -> None:
         if not self._failing:
-            log.warning("dropped notices wait reason=%s", printable(reason))
+            log.warning("notices in the inbox wait reason=%s", printable(reason))
         self._failing = True
 
     def _register(self, name: str, registered: dict[str, Evidence]) -> None:

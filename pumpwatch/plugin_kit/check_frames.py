@@ -249,8 +249,8 @@ def _speed(venue: Venue, samples: Samples) -> list[Check]:
         if not frames:
             continue
         micros, problems = us_a_trade(venue, frames), Problems(venue.name, f"speed: {name}")
-        problems.should(micros <= target, f"{micros:.2f} us a trade, the target is {target}")
-        rows.append(problems.row(f"{micros:.2f} us a trade, from the frame to columns"))
+        problems.should(micros <= target, f"{micros:.2f} µs per trade, the target is {target}")
+        rows.append(problems.row(f"{micros:.2f} µs per trade, from the frame to columns"))
     return rows
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 
+from pumpwatch.commands.cells import venue_cell
 from pumpwatch.commands.market_tables import (
     BOOKS,
+    CANDLES,
     STATS,
     TICKERS,
     book_record,
@@ -75,3 +77,11 @@ def test_symbols_of_one_venue_are_told_apart_in_a_narrow_table() -> None:
 def test_a_price_that_did_not_move_has_no_sign() -> None:
     for price, change in ((0.999999, "0.00 %"), (1.000001, "0.00 %"), (0.999, "-0.10 %"), (1.1, "+10.00 %"), (2.1, "+110.00 %")):
         assert ticker_row(Found(*NAME, Ticker(price=price, open_24h=1.0), "venue"))[3] == change
+
+
+def test_the_volume_of_a_candle_is_left_out_before_a_price_is_broken() -> None:
+    price = "0.0000080991"
+    row = ("12:34:00", venue_cell("binance", "spot"), "BABYDOGEUSDT", price, price, price, price, "1.5M", "9", "trades", "")
+    line = render(CANDLES, [row], 80)[1:]
+    assert len(line) == 1 and line[0].count(price) == 4 and "binance.s" in line[0] and "1.5M" not in line[0]
+    assert "1.5M" in render(CANDLES, [row], 120)[1]

@@ -106,7 +106,7 @@ def test_a_parser_with_one_mistake_fails_where_it_is_made(parse: Any, check: str
 def test_a_good_venue_has_no_failure_and_a_speed() -> None:
     found = results(check_frames(SPOT, samples_of()))
     assert "fail" not in {state for state, _ in found.values()}
-    assert " us a trade" in found["speed: one trade a frame"][1]
+    assert " µs per trade" in found["speed: one trade a frame"][1]
 
 
 def test_without_frames_a_warning_says_that_trades_were_not_checked() -> None:

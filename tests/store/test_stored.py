@@ -90,7 +90,7 @@ def test_an_exchange_that_nobody_knows_is_refused_and_one_that_is_only_stored_is
 
 @pytest.mark.parametrize(("words", "code", "says"), [
     (("C11", "--from", "-20m"), 0, "0 trades of C11\nno coin of this name is stored in {folder}/data; nearest: C1"),
-    (("NOTHINGLIKEIT",), 0, "nearest: none\n"),
+    (("NOTHINGLIKEIT",), 0, "no coin of this name is stored in {folder}/data\n"),
     (("C1", "--from", "now", "--to", "-20m"), 2, "pumpwatch: --from is after --to"),
     (("C1", "--exchange", "binanse"), 2, "pumpwatch: no exchange `binanse`"),
 ])
