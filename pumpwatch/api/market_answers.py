@@ -51,7 +51,7 @@ class CandlesAnswer(msgspec.Struct):
 class FoundRow(msgspec.Struct):
     """The answer for one symbol. source: memory, journal, cache, redis, disk, store or venue. age_s: its age.
 
-    problem: the reason if there is no value.
+    problem: the reason for a missing value.
     """
 
     exchange: str

@@ -79,7 +79,7 @@ class MinuteLedger:
                        if segment.locked and segment.last_id > self._tally.counted_upto), None)
         if locked is None:
             if self._given_up:
-                log.info("segments are no longer locked, their minutes are counted again")
+                log.info("locks of segments have ended, their minutes are counted again")
             self._waits_since_s, self._given_up = None, False
             return
         if self._waits_since_s is None:

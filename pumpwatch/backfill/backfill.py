@@ -34,7 +34,7 @@ LEDGER_SHARE, LONGEST_UNREAD_S = 20.0, 5.0  # reading the ledger takes 1/20 of t
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0  # after an answer that settles nothing
 SHORTEST_PAUSE_S = 0.5  # for a history of newest rows that will soon leave out the rows of a gap
 AFTER_ERROR_S = 60.0  # after an error in our code, which the supervisor logs
-GONE_AFTER = 3  # failures after which a symbol that is no longer listed is given up
+GONE_AFTER = 3  # failures after which a delisted symbol is given up
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class ReaderCandidate(NamedTuple):
 
 
 def plan(members: Iterable[ReaderCandidate], shards: Sequence[Shard], replicas: int) -> Plan:
-    """Return the readers of each shard, the heaviest first; no readers if there are no members.
+    """Return the readers of each shard, the heaviest first; empty tuples without members.
 
     The order of the arguments does not matter. A member has at most ceil(shards * replicas / members) shards, unless too few
     hosts make that impossible. A shard has fewer readers than `replicas` only if there are fewer members.

@@ -19,7 +19,7 @@ VENUES = (
     Column("trades/s", "per s", right=True), Column("lag ms", right=True), Column("open gaps", "gaps", right=True),
     Column("quarantined", right=True, rank=1),
 )
-EXCEPTIONS = ("rejected", "silent", "quarantined")  # columns that become rows of text if there is no room for them
+EXCEPTIONS = ("rejected", "silent", "quarantined")  # columns that become rows of text in a narrow terminal
 PAIRS_SHOWN = 4  # of a venue
 PAIRS_HEAD = ("two connections, numbered N and 1000 + N, read the same symbols; the share of sampled trades that each brought "
               "first, and its average lead")

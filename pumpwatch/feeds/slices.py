@@ -59,13 +59,13 @@ class Slices:
         return number
 
     def reads(self, symbol: str) -> bool:
-        """Return whether a symbol belongs to what is read here."""
+        """Return whether a symbol belongs to a slice that is read here."""
         return not self.count or self.of(symbol) in self.numbers
 
 
 @dataclass(slots=True)
 class Unwatched:
-    """Symbols that are no longer watched since since_ns (0: none). every: all symbols that an earlier run watched."""
+    """Symbols whose watching ended at since_ns (0: none). every: all symbols that an earlier run watched."""
 
     since_ns: int = 0
     symbols: set[str] = field(default_factory=set)
